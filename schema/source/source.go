@@ -1,0 +1,49 @@
+// Package source holds one immutable reading of the declarations: names, hashes, and bytes on demand.
+//
+// It does not know where the bytes live (a directory, a Git object store, standard input) and does not read them itself.
+package source
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"slices"
+	"strings"
+)
+
+// Hash is the SHA-256 of a content.
+type Hash [sha256.Size]byte
+
+// String is the hash in hexadecimal.
+func (h Hash) String() string { return hex.EncodeToString(h[:]) }
+
+// File is one file of a Set.
+type File struct {
+	Name  string // slash-separated, relative to the source root
+	Hash  Hash   // of the bytes; whoever makes a File knows it without the caller reading
+	Bytes func() ([]byte, error)
+}
+
+// NewFile is a File whose bytes are at hand.
+func NewFile(name string, b []byte) File {
+	return File{Name: name, Hash: sha256.Sum256(b), Bytes: func() ([]byte, error) { return b, nil }}
+}
+
+// Set is one reading of all declarations.
+type Set struct {
+	Revision string // a commit, or the content hash of a plain directory
+	Files    []File // sorted by name, names are unique
+}
+
+// NewSet sorts files and derives the revision from their names and hashes. Callers that know a better revision (a
+// commit) overwrite it.
+func NewSet(files []File) Set {
+	files = slices.Clone(files)
+	slices.SortFunc(files, func(a, b File) int { return strings.Compare(a.Name, b.Name) })
+	h := sha256.New()
+	for _, f := range files {
+		h.Write([]byte(f.Name))
+		h.Write([]byte{0})
+		h.Write(f.Hash[:])
+	}
+	return Set{Revision: "sha256:" + hex.EncodeToString(h.Sum(nil)[:16]), Files: files}
+}
