@@ -1,0 +1,49 @@
+// Package deliver brings resources to a target and reports what it did with them.
+//
+// A target is level-triggered: Publish says what should be, Changed says only that Report may have changed.
+package deliver
+
+import (
+	"context"
+	"time"
+
+	"github.com/flexgw/flexgw/render"
+	"github.com/flexgw/flexgw/schema/ir"
+	"github.com/flexgw/flexgw/schema/source"
+)
+
+// State is what one Envoy did with one version: Envoy's own words (csds.proto, ConfigStatus).
+type State string
+
+// The states: not offered yet, offered and unanswered, acknowledged, refused.
+const (
+	NotSent State = "NotSent"
+	Stale   State = "Stale"
+	Synced  State = "Synced"
+	Error   State = "Error"
+)
+
+// Revision is what a target gets: `flex` copies declarations, `xds` and `files` deliver resources.
+type Revision struct {
+	Source    source.Set
+	Resources *render.Resources
+}
+
+// Delivery is the state of one resource at one Envoy.
+type Delivery struct {
+	Node    string
+	TypeURL string
+	Name    string
+	Hash    render.Hash
+	State   State
+	Message string // Envoy's text, secrets cut out; only with Error
+	Origins []ir.Origin
+	At      time.Time
+}
+
+// Target takes revisions.
+type Target interface {
+	Publish(ctx context.Context, r Revision) error
+	Changed() <-chan struct{}
+	Report() []Delivery // sorted by node, type and name
+}

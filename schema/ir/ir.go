@@ -1,0 +1,182 @@
+// Package ir is one gateway, linked and defaulted, still free of Envoy.
+//
+// The model is immutable once schema.Load returned it. Elements are shared between loads: an element that nothing
+// changed is the same pointer as before, so later stages may keep what they made of it by pointer (design.md, decision 11).
+package ir
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/flexgw/flexgw/schema/diag"
+)
+
+// Origin says which declared object an element came from, and where it stands.
+type Origin struct {
+	Object diag.Object
+	Range  diag.Range
+}
+
+// Gateway is the whole linked model.
+type Gateway struct {
+	Revision  string
+	Settings  *Settings   // never nil
+	Listeners []*Listener // sorted by address
+	Upstreams []*Upstream // sorted by name; every Service, referenced or not
+	Probes    []*Probe    // sorted by namespace and name
+}
+
+// Settings is what Configuration objects and the product's FLEX_* environment variables say about the whole gateway.
+// Defaults are the product's (flex-resources.md, 6.7, 8.7 and 11.6).
+type Settings struct {
+	Origins            []Origin
+	StreamIdle         time.Duration // 300 s: no data in either direction
+	UpstreamIdle       time.Duration // 60 s: an upstream connection without a request
+	UpstreamResponse   time.Duration // 15 s: from the last request byte to the end of the response
+	ConnectionIdle     time.Duration // 60 s: a client connection without a request
+	RewriteHost        bool          // true: Host becomes the upstream's
+	EnvoyHeaders       bool          // false: x-envoy-* are suppressed
+	RemoveServerHeader bool          // false: responses carry a Server header
+	ForwardClientCert  string        // SANITIZE, FORWARD_ONLY, APPEND_FORWARD, SANITIZE_SET, ALWAYS_FORWARD_ONLY
+	ProxyProtocol      bool          // listeners expect the HAProxy PROXY header
+	MaxConnections     uint32        // circuitBreaker thresholds; 0: Envoy's default
+	MaxPendingRequests uint32
+	MaxRequests        uint32
+	MaxRetries         uint32
+	MaxConnectionPools uint32
+}
+
+// Listener is one port. TLS belongs to the port, so every API of it has it.
+type Listener struct {
+	Addr netip.AddrPort
+	TLS  *Binding // the `tls` binding that reaches the port; nil: plain text
+	APIs []*API   // longest base path first, then by namespace and name
+}
+
+// API is one ApiInstance with its routes and its policies in the order in which they run.
+type API struct {
+	Origin   Origin // Range: the document's `metadata.name`
+	Address  diag.Range
+	BasePath string // "" or "/a/b": normalised, no trailing slash
+	Settings *Settings
+	Routes   []*Route   // in the order in which they are tried
+	Bindings []*Binding // in the order in which they run; without `tls` and the route policies
+}
+
+// Route is one inline route, or one `route` or `route-weighted` binding.
+type Route struct {
+	Origin Origin
+	Name   string  // of the route policy: "<api>-<service>-route-<n>", or the binding's
+	Order  int     // lower is tried first
+	Rules  []Match // alternatives; empty: every request
+	To     []Split // one: route; several: route-weighted
+}
+
+// Split is one alternative of a Route.
+type Split struct {
+	Origin   Origin
+	Weight   uint32 // 1 to 100; a share of the sum
+	Upstream *Upstream
+	Prefix   string // destinationPath as written; "" and "/": none
+}
+
+// Match is one rule: all of its parts must hold. Every pattern is RE2 and matches the whole value
+// (flex-resources.md, 8.3). The zero Pattern holds for everything.
+type Match struct {
+	Path    Pattern // of the path without base path and query; an empty remainder counts as "/"
+	Host    Pattern // of the authority; an optional port is ignored
+	Method  Pattern
+	Headers []HeaderPattern // sorted by name; each header must be present
+}
+
+// Pattern is a regular expression, parsed once to check it and never kept compiled (12.7 KiB each).
+type Pattern struct {
+	Text  string
+	Range diag.Range
+}
+
+// IsZero reports whether the pattern was not declared.
+func (p Pattern) IsZero() bool { return p.Text == "" }
+
+// HeaderPattern is a Pattern for the value of one header. Name is lower case.
+type HeaderPattern struct {
+	Name string
+	Pattern
+}
+
+// Upstream is one Service.
+type Upstream struct {
+	Origin   Origin
+	Name     string // "<service>.<namespace>.svc", as in the product's own logs
+	Scheme   string // http, https or h2
+	Host     string // a DNS name or an IP address without brackets
+	Port     uint16
+	Address  diag.Range
+	Settings *Settings
+	Bindings []*Binding // outbound policies in the order in which they run; `tls-outbound` among them
+}
+
+// Target says what a policy may be bound to.
+type Target uint8
+
+// A Selector selects ApiInstances, so it needs TargetAPI.
+const (
+	TargetAPI Target = 1 << iota
+	TargetUpstream
+)
+
+// Place says where in a chain a policy stands.
+type Place uint8
+
+// Ordered policies run by their order. First is cors. Outside policies (tls, tls-outbound) are in no chain.
+const (
+	Ordered Place = iota
+	First
+	Outside
+)
+
+// Binding is one policy bound to one target, inline or as a PolicyBinding.
+type Binding struct {
+	Origin     Origin
+	Policy     string // policyRef.name
+	PolicyAt   diag.Range
+	Order      int     // lower runs first; a PolicyBinding has 50 unless declared, inline policies 0 in list order
+	Automated  bool    // bound by a Selector
+	Rules      []Match // alternatives; empty: every request
+	RulesAt    diag.Range
+	Config     any      // made and read by the policy type alone; nil while Unresolved
+	Type       any      // what Catalog.Custom returned, for a policy that an Extension defines; nil for a listed one
+	Unresolved []string // names of unset $VARIABLEs in its config: nothing can be made of it (validate only)
+}
+
+// Secret is a text that must not be shown. It prints and marshals as [redacted]; Reveal is the only way to the text.
+type Secret struct{ text string }
+
+const redacted = "[redacted]"
+
+// NewSecret hides text.
+func NewSecret(text string) Secret { return Secret{text} }
+
+// Reveal returns the hidden text.
+func (s Secret) Reveal() string { return s.text }
+
+// IsZero reports whether there is no text.
+func (s Secret) IsZero() bool { return s.text == "" }
+
+// String hides the text, and so do GoString, MarshalText and every formatting verb.
+func (s Secret) String() string { return redacted }
+
+// GoString hides the text.
+func (s Secret) GoString() string { return redacted }
+
+// MarshalText hides the text.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// UnmarshalText takes the text.
+func (s *Secret) UnmarshalText(b []byte) error { s.text = string(b); return nil }
+
+// Probe is a check that must pass before a revision counts as programmed (`apiVersion: flexgw/v1alpha1`, `kind: Probe`).
+type Probe struct {
+	Origin Origin
+	API    *API
+}

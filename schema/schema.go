@@ -1,0 +1,54 @@
+// Package schema decides whether declarations are right and links them into the model.
+//
+// It never learns that Envoy exists: policies are known to it through Catalog alone. All stages are pure functions; the
+// environment comes in as a function, and whatever is kept between calls sits in a Memo that the caller owns.
+package schema
+
+import (
+	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/ir"
+	"github.com/flexgw/flexgw/schema/source"
+	"github.com/flexgw/flexgw/schema/syntax"
+	"github.com/flexgw/flexgw/schema/v1alpha1"
+)
+
+// Catalog is all that schema knows of policies.
+type Catalog interface {
+	Lookup(name string) (PolicyType, bool)
+	Names() []string // sorted; for "did you mean"
+	// Known says why a policy that the product has is not in the catalogue: not in Local Mode, not here yet.
+	Known(name string) (reason string, ok bool)
+	// Custom makes the type of a policy that an Extension document defines.
+	Custom(ext *v1alpha1.Object[v1alpha1.ExtensionSpec]) (PolicyType, diag.List)
+}
+
+// PolicyType is one policy.
+type PolicyType interface {
+	Name() string
+	ConfigSchema() []byte // JSON Schema of the configuration
+	Targets() ir.Target
+	Place() ir.Place
+	// Decode makes the typed configuration. cfg is a mapping (empty when none was declared) whose shape holds.
+	Decode(cfg *syntax.Node) (any, diag.List)
+}
+
+// Options are the parameters of Load.
+type Options struct {
+	Policies Catalog
+	// Getenv is the environment: $VARIABLEs in policy configs and the product's FLEX_* settings. Nil: empty.
+	Getenv func(string) (string, bool)
+	// RequireEnv makes an unset $VARIABLE an error; else it is a note, and the binding that has it is Unresolved.
+	RequireEnv bool
+	// Partial: the set is not the whole gateway, so dangling references are notes.
+	Partial bool
+	// Held is for hold mode: the last good file that declared an object, parsed in its place; nil: any Error refuses the whole.
+	Held func(diag.Object) (source.File, bool)
+	// Memo keeps what earlier calls made of unchanged files; nil: nothing is kept.
+	Memo *Memo
+}
+
+// Load is the front half of the pipeline: parse, shape, decode, expand, link. The model is nil if any Error remains that
+// Held could not replace. Diagnostics are sorted by place.
+func Load(set source.Set, o Options) (*ir.Gateway, diag.List) {
+	panic("not built yet")
+}
