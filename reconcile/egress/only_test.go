@@ -1,0 +1,209 @@
+package egress_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const module = "github.com/flexgw/flexgw"
+
+// Whoever dials behind egress's back makes its list a lie. The scan looks at what is compiled into the process.
+func TestNobodyElseDials(t *testing.T) {
+	t.Parallel()
+	cmd := exec.Command("go", "list", "-deps", "-json=ImportPath,Dir,GoFiles,Module", module, module+"/cli/...", module+"/reconcile/...")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, stderr.String())
+	}
+	files := 0
+	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p struct {
+			ImportPath, Dir string
+			GoFiles         []string
+			Module          *struct{ Main bool }
+		}
+		if err := dec.Decode(&p); err == io.EOF {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if p.Module == nil || !p.Module.Main || p.ImportPath == module+"/reconcile/egress" {
+			continue
+		}
+		for _, name := range p.GoFiles {
+			files++
+			fset := token.NewFileSet()
+			f, err := parser.ParseFile(fset, filepath.Join(p.Dir, name), nil, parser.SkipObjectResolution)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, finding := range dials(fset, f) {
+				t.Errorf("%s/%s: use reconcile/egress (or a Unix socket)", p.ImportPath, finding)
+			}
+		}
+	}
+	if files == 0 {
+		t.Error("no file was looked at")
+	}
+}
+
+// What opens a connection on its own account. An empty set of names means every name.
+var forbidden = map[string]map[string]bool{
+	"net": {
+		"DialTCP": true, "DialUDP": true, "DialIP": true, "DialTimeout": true, "DefaultResolver": true, "Resolver": true,
+		"LookupAddr": true, "LookupCNAME": true, "LookupHost": true, "LookupIP": true, "LookupMX": true, "LookupNS": true,
+		"LookupPort": true, "LookupSRV": true, "LookupTXT": true, "ResolveIPAddr": true, "ResolveTCPAddr": true, "ResolveUDPAddr": true,
+	},
+	"net/http": {"DefaultClient": true, "DefaultTransport": true, "Get": true, "Head": true, "Post": true, "PostForm": true},
+	"net/rpc":  {}, "net/smtp": {}, "net/rpc/jsonrpc": {},
+	"crypto/tls": {"Dial": true, "DialWithDialer": true, "Dialer": true},
+	"syscall":    {"Connect": true},
+}
+
+// dials names each place of a file that could open a connection other than to a Unix socket.
+func dials(fset *token.FileSet, f *ast.File) (findings []string) {
+	packages := map[string]string{} // local name → path
+	usesNet := false
+	for _, spec := range f.Imports {
+		path, _ := strconv.Unquote(spec.Path.Value)
+		name := path[strings.LastIndexByte(path, '/')+1:]
+		if spec.Name != nil {
+			name = spec.Name.Name
+		}
+		packages[name] = path
+		usesNet = usesNet || path == "net"
+	}
+	found := func(n ast.Node, format string, args ...any) {
+		p := fset.Position(n.Pos())
+		findings = append(findings, fmt.Sprintf("%s:%d: %s", filepath.Base(p.Filename), p.Line, fmt.Sprintf(format, args...)))
+	}
+	of := func(e ast.Expr) (path, name string) {
+		sel, ok := e.(*ast.SelectorExpr)
+		if !ok {
+			return "", ""
+		}
+		id, ok := sel.X.(*ast.Ident)
+		if !ok {
+			return "", sel.Sel.Name
+		}
+		return packages[id.Name], sel.Sel.Name
+	}
+	ast.Inspect(f, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.SelectorExpr:
+			path, name := of(n)
+			if names, ok := forbidden[path]; ok && (names[name] || len(names) == 0) {
+				found(n, "%s.%s", path, name)
+			}
+		case *ast.CompositeLit:
+			switch path, name := of(n.Type); {
+			case path == "net/http" && name == "Client" && !hasKey(n, "Transport"):
+				found(n, "http.Client without a Transport")
+			case path == "net/http" && name == "Transport" && !hasKey(n, "DialContext"):
+				found(n, "http.Transport without a DialContext")
+			}
+		case *ast.CallExpr:
+			path, name := of(n.Fun)
+			switch {
+			case path == "net" && name == "Dial" && !isUnix(n.Args, 0):
+				found(n, "net.Dial of something other than \"unix\"")
+			case path == "" && name == "DialContext" && usesNet && !isUnix(n.Args, 1):
+				found(n, "DialContext of something other than \"unix\"")
+			case path == "google.golang.org/grpc" && (name == "NewClient" || name == "Dial" || name == "DialContext"):
+				if !strings.HasPrefix(leading(n.Args), "unix:") {
+					found(n, "grpc.%s of something other than \"unix:…\"", name)
+				}
+			}
+		}
+		return true
+	})
+	return findings
+}
+
+func hasKey(lit *ast.CompositeLit, key string) bool {
+	for _, e := range lit.Elts {
+		if kv, ok := e.(*ast.KeyValueExpr); ok {
+			if id, ok := kv.Key.(*ast.Ident); ok && id.Name == key {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func isUnix(args []ast.Expr, i int) bool {
+	return i < len(args) && literal(args[i]) == "unix"
+}
+
+// leading is the constant text that a call's first string-like argument starts with.
+func leading(args []ast.Expr) string {
+	for _, a := range args {
+		for {
+			b, ok := a.(*ast.BinaryExpr)
+			if !ok {
+				break
+			}
+			a = b.X
+		}
+		if s := literal(a); s != "" {
+			return s
+		}
+	}
+	return ""
+}
+
+func literal(e ast.Expr) string {
+	lit, ok := e.(*ast.BasicLit)
+	if !ok || lit.Kind != token.STRING {
+		return ""
+	}
+	s, _ := strconv.Unquote(lit.Value)
+	return s
+}
+
+func TestScanSees(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		imports, body string
+		want          []string
+	}{
+		{`"net"`, `net.Dial("tcp", a)`, []string{`x.go:3: net.Dial of something other than "unix"`}},
+		{`"net"`, `net.Dial("unix", a)`, nil},
+		{`"net"`, `new(net.Dialer).DialContext(ctx, "tcp", a)`, []string{`x.go:3: DialContext of something other than "unix"`}},
+		{`"net"`, `(&net.Dialer{}).DialContext(ctx, network, a)`, []string{`x.go:3: DialContext of something other than "unix"`}},
+		{`"net"`, `new(net.Dialer).DialContext(ctx, "unix", a)`, nil},
+		{`n "net"`, `new(n.Dialer).DialContext(ctx, "tcp", a)`, []string{`x.go:3: DialContext of something other than "unix"`}},
+		{`n "net"`, `n.LookupHost(a)`, []string{`x.go:3: net.LookupHost`}},
+		{`"net/http"`, `http.Get(a)`, []string{`x.go:3: net/http.Get`}},
+		{`"net/http"`, `_ = http.DefaultClient`, []string{`x.go:3: net/http.DefaultClient`}},
+		{`"net/http"`, `_ = &http.Client{}`, []string{`x.go:3: http.Client without a Transport`}},
+		{`"net/http"`, `_ = &http.Client{Transport: t}`, nil},
+		{`"net/http"`, `_ = &http.Transport{}`, []string{`x.go:3: http.Transport without a DialContext`}},
+		{`"net/smtp"`, `smtp.Dial(a)`, []string{`x.go:3: net/smtp.Dial`}},
+		{`"google.golang.org/grpc"`, `grpc.NewClient("unix://" + a)`, nil},
+		{`"google.golang.org/grpc"`, `grpc.NewClient(a)`, []string{`x.go:3: grpc.NewClient of something other than "unix:…"`}},
+	} {
+		fset := token.NewFileSet()
+		f, err := parser.ParseFile(fset, "x.go", "package x; import "+c.imports+"\nfunc f() {\n"+c.body+"\n}", parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(c.want, dials(fset, f)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c.body, diff)
+		}
+	}
+}
