@@ -42,6 +42,9 @@ type Spec[C any] struct {
 	// Needs names what the daemon must fetch before rendering (a remote key set); nil: nothing. Its bytes are part of
 	// what the rendering depends on.
 	Needs func(c *C) []Need
+	// Usable says whether an answer to a Need can be rendered: one that cannot is kept away from Effect, and the last
+	// usable one stays. Nil: every answer is.
+	Usable func(n Need, answer []byte) error
 	// Effect is pure: the same input gives the same effect. An error is a bug of ours, never a user's mistake.
 	Effect func(c *C, in Input) (Effect, error)
 	// Start makes the request-time half from Effect.Enforce; nil: Envoy decides alone.
@@ -176,13 +179,14 @@ type Type struct {
 	start      enforce.Start
 	decode     func(*syntax.Node) (any, diag.List)
 	needs      func(any) []Need
+	usable     func(Need, []byte) error
 	effect     func(any, Input) (Effect, error)
 }
 
 // Define is the only place that asserts the type of a configuration.
 func Define[C any](s Spec[C]) Type {
 	t := Type{name: s.Name, schema: s.Schema, page: s.Page, targets: s.Targets, place: s.Place, ownRules: s.OwnRules,
-		replies: s.Replies, accessLogs: s.AccessLogs, start: s.Start}
+		replies: s.Replies, accessLogs: s.AccessLogs, start: s.Start, usable: s.Usable}
 	t.decode = func(n *syntax.Node) (any, diag.List) {
 		c := new(C)
 		if s.Defaults != nil {
@@ -198,7 +202,11 @@ func Define[C any](s Spec[C]) Type {
 		if s.Needs == nil || c == nil {
 			return nil
 		}
-		return s.Needs(c.(*C))
+		needs := s.Needs(c.(*C))
+		for i := range needs {
+			needs[i].Policy = s.Name
+		}
+		return needs
 	}
 	t.effect = func(c any, in Input) (Effect, error) {
 		cc, ok := c.(*C)
@@ -242,6 +250,14 @@ func (t Type) Decode(cfg *syntax.Node) (any, diag.List) { return t.decode(cfg) }
 
 // Needs names what must be fetched for this configuration.
 func (t Type) Needs(config any) []Need { return t.needs(config) }
+
+// Usable says whether an answer to a Need can be rendered.
+func (t Type) Usable(n Need, answer []byte) error {
+	if t.usable == nil {
+		return nil
+	}
+	return t.usable(n, answer)
+}
 
 // Effect asks the policy what it wants of Envoy.
 func (t Type) Effect(config any, in Input) (Effect, error) { return t.effect(config, in) }

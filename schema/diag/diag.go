@@ -13,9 +13,9 @@ import (
 
 // Pos is a place in a file. The zero Pos means that the place is unknown.
 type Pos struct {
-	Line   int // 1-based
-	Column int // 1-based, counted in runes
-	Offset int // 0-based, counted in bytes
+	Line   int `json:"line"`   // 1-based
+	Column int `json:"column"` // 1-based, counted in runes
+	Offset int `json:"offset"` // 0-based, counted in bytes
 }
 
 // IsZero reports whether the place is unknown.
@@ -23,8 +23,9 @@ func (p Pos) IsZero() bool { return p.Line == 0 }
 
 // Range is a stretch of one file. End is exclusive. A Range without a File names nothing.
 type Range struct {
-	File       string // slash-separated, relative to the source root
-	Start, End Pos
+	File  string `json:"file"` // slash-separated, relative to the source root
+	Start Pos    `json:"start"`
+	End   Pos    `json:"end"`
 }
 
 // IsZero reports whether the range names nothing at all.

@@ -1,0 +1,206 @@
+package enforce_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"path/filepath"
+	"testing"
+	"time"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	ratelimitv3 "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/flexgw/flexgw/reconcile/enforce"
+	contract "github.com/flexgw/flexgw/render/policy/enforce"
+)
+
+// limiter lets as many calls pass as its configuration says.
+type limiter struct {
+	contract.Env
+	limit  uint64
+	closed chan string
+}
+
+func (l *limiter) Close() error { l.closed <- l.ID; return nil }
+
+func (l *limiter) Limit(ctx context.Context, _ *ratelimitv3.RateLimitRequest) (*ratelimitv3.RateLimitResponse, error) {
+	_, ok, err := l.Store.Take(ctx, l.ID, []contract.Window{{Limit: l.limit, Period: time.Hour}})
+	res := &ratelimitv3.RateLimitResponse{OverallCode: ratelimitv3.RateLimitResponse_OVER_LIMIT}
+	if ok {
+		res.OverallCode = ratelimitv3.RateLimitResponse_OK
+	}
+	return res, err
+}
+
+func serve(t *testing.T) (*enforce.Server, *grpc.ClientConn, chan string) {
+	t.Helper()
+	closed := make(chan string, 8)
+	starts := func(policy string) contract.Start {
+		if policy != "limit" {
+			return nil
+		}
+		return func(cfg any, env contract.Env) (contract.Decider, error) {
+			n, ok := cfg.(uint64)
+			if !ok {
+				return nil, fmt.Errorf("config is a %T", cfg)
+			}
+			return &limiter{Env: env, limit: n, closed: closed}, nil
+		}
+	}
+	s := enforce.New(starts, contract.Env{Store: enforce.NewMemory(time.Now)})
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(l) }()
+	conn, err := grpc.NewClient("unix:"+path, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		conn.Close()
+		s.Stop(t.Context())
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return s, conn, closed
+}
+
+func ask(t *testing.T, conn *grpc.ClientConn, instance string) ratelimitv3.RateLimitResponse_Code {
+	t.Helper()
+	ctx := metadata.AppendToOutgoingContext(t.Context(), enforce.MetadataKey, instance)
+	res, err := ratelimitv3.NewRateLimitServiceClient(conn).ShouldRateLimit(ctx, &ratelimitv3.RateLimitRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.GetOverallCode()
+}
+
+func TestLimitAndRetire(t *testing.T) {
+	t.Parallel()
+	s, conn, closed := serve(t)
+	if err := s.Load(map[string]enforce.Instance{"a@1": {Policy: "limit", ID: "a", Config: uint64(2)}}); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []ratelimitv3.RateLimitResponse_Code{ratelimitv3.RateLimitResponse_OK, ratelimitv3.RateLimitResponse_OK, ratelimitv3.RateLimitResponse_OVER_LIMIT} {
+		if got := ask(t, conn, "a@1"); got != want {
+			t.Errorf("call %d: got %v, want %v", i, got, want)
+		}
+	}
+	if got := ask(t, conn, "a@2"); got != ratelimitv3.RateLimitResponse_OVER_LIMIT {
+		t.Errorf("an unknown instance got %v", got)
+	}
+	if err := s.Load(map[string]enforce.Instance{"a@2": {Policy: "limit", ID: "a", Config: uint64(9)}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := ask(t, conn, "a@2"); got != ratelimitv3.RateLimitResponse_OK {
+		t.Errorf("the counter of a binding is kept over a change of its configuration, 2 of 9 used: got %v", got)
+	}
+	s.Retire(func(id string) bool { return id == "a@2" })
+	if id := <-closed; id != "a" {
+		t.Errorf("closed %q", id)
+	}
+	if got := ask(t, conn, "a@1"); got != ratelimitv3.RateLimitResponse_OVER_LIMIT {
+		t.Errorf("a retired instance got %v", got)
+	}
+}
+
+func TestCheckRefusesUnknown(t *testing.T) {
+	t.Parallel()
+	s, conn, _ := serve(t)
+	if err := s.Load(map[string]enforce.Instance{"a@1": {Policy: "limit", ID: "a", Config: uint64(2)}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, instance := range []string{"nobody@0", "a@1"} { // unknown; known, but no Authorizer
+		ctx := metadata.AppendToOutgoingContext(t.Context(), enforce.MetadataKey, instance)
+		if res, err := authv3.NewAuthorizationClient(conn).Check(ctx, &authv3.CheckRequest{}); err == nil {
+			t.Errorf("%s: got %v, want an error", instance, res)
+		}
+	}
+}
+
+func TestLoadIsAllOrNothing(t *testing.T) {
+	t.Parallel()
+	s, conn, closed := serve(t)
+	err := s.Load(map[string]enforce.Instance{
+		"a@1": {Policy: "limit", ID: "a", Config: uint64(2)},
+		"b@1": {Policy: "limit", ID: "b", Config: "wrong"},
+	})
+	if err == nil {
+		t.Fatal("a configuration of the wrong type was taken")
+	}
+	select { // map order decides whether a was started at all
+	case <-closed:
+	default:
+	}
+	if got := ask(t, conn, "a@1"); got != ratelimitv3.RateLimitResponse_OVER_LIMIT {
+		t.Errorf("half a load is live: %v", got)
+	}
+}
+
+func TestMemoryWindows(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_000_000, 0)
+	m := enforce.NewMemory(func() time.Time { return now })
+	w := []contract.Window{{Limit: 2, Period: 10 * time.Second}, {Limit: 3, Period: time.Minute}}
+	take := func(key string) bool {
+		_, ok, err := m.Take(t.Context(), key, w)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ok
+	}
+	steps := []struct {
+		after time.Duration
+		key   string
+		want  bool
+	}{
+		{0, "k", true}, {time.Second, "k", true}, {time.Second, "k", false}, {0, "other", true},
+		{8 * time.Second, "k", true},   // the short window is over, the long one has its third hit
+		{time.Second, "k", false},      // refused by the long window: nothing is counted in the short one
+		{10 * time.Second, "k", false}, //
+		{40 * time.Second, "k", true},  // the long window is over
+	}
+	for i, s := range steps {
+		now = now.Add(s.after)
+		if got := take(s.key); got != s.want {
+			t.Errorf("step %d: got %v, want %v", i, got, s.want)
+		}
+	}
+	counts, ok, _ := m.Take(t.Context(), "fresh", w)
+	if !ok || counts[0].Remaining != 1 || counts[0].Reset != 10*time.Second || counts[1].Remaining != 2 {
+		t.Errorf("got %v %v", counts, ok)
+	}
+}
+
+func TestMemoryIsBounded(t *testing.T) {
+	t.Parallel()
+	m := enforce.NewMemory(time.Now)
+	w := []contract.Window{{Limit: 1, Period: time.Hour}}
+	for i := range 1_200_000 {
+		if _, ok, _ := m.Take(t.Context(), fmt.Sprint(i), w); !ok {
+			t.Fatalf("key %d was refused", i)
+		}
+	}
+	if n := m.Len(); n > 1<<20 {
+		t.Errorf("%d keys are held", n)
+	}
+}
+
+func BenchmarkTake(b *testing.B) {
+	m := enforce.NewMemory(time.Now)
+	w := []contract.Window{{Limit: 1 << 40, Period: time.Hour}}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, ok, _ := m.Take(b.Context(), "key", w); !ok {
+			b.Fatal("refused")
+		}
+	}
+}

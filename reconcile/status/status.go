@@ -1,0 +1,134 @@
+// Package status is what an operator can ask the daemon.
+//
+// It holds shapes and the endpoint that serves them; package reconcile fills them in.
+package status
+
+import (
+	"cmp"
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/flexgw/flexgw/schema/diag"
+)
+
+// The types of a Condition, in the order in which a revision passes them.
+const (
+	Fetched    = "Fetched"
+	Accepted   = "Accepted"
+	Programmed = "Programmed"
+)
+
+// The values of Condition.Status.
+const (
+	True    = "True"
+	False   = "False"
+	Unknown = "Unknown"
+)
+
+// Condition is one step of the way of a revision or of an object.
+type Condition struct {
+	Type    string      `json:"type"`
+	Status  string      `json:"status"`
+	Reason  string      `json:"reason"` // CamelCase
+	Message string      `json:"message"`
+	Place   *diag.Range `json:"place"` // what is to blame; null when nothing is
+}
+
+// Object is one declared object and how far it got.
+type Object struct {
+	Kind       string      `json:"kind"`
+	Namespace  string      `json:"namespace"`
+	Name       string      `json:"name"`
+	Place      *diag.Range `json:"place"`
+	Conditions []Condition `json:"conditions"`
+}
+
+// Envoy is one Envoy that is or was connected.
+type Envoy struct {
+	Node      string         `json:"node"`
+	Version   string         `json:"version"`
+	Connected bool           `json:"connected"`
+	Types     []TypeDelivery `json:"delivery"` // sorted by type
+}
+
+// TypeDelivery counts the resources of one type by what an Envoy did with them.
+type TypeDelivery struct {
+	Type    string `json:"type"` // last part of the type URL: Listener, Cluster, ScopedRouteConfiguration, Secret
+	Synced  int    `json:"synced"`
+	Stale   int    `json:"stale"`
+	NotSent int    `json:"notSent"`
+	Error   int    `json:"error"`
+}
+
+// Failed is the last revision that did not become live.
+type Failed struct {
+	Revision    string    `json:"revision"`
+	At          time.Time `json:"at"`
+	Reason      string    `json:"reason"`
+	Diagnostics diag.List `json:"diagnostics"`
+}
+
+// Report is the whole answer of `flexgw status`.
+type Report struct {
+	Revision   string      `json:"revision"` // the one that is served; "" before the first
+	Source     string      `json:"source"`
+	Addresses  []string    `json:"addresses"` // the declared listeners of that revision, sorted
+	Conditions []Condition `json:"conditions"`
+	Objects    []Object    `json:"objects"` // sorted by kind, namespace and name
+	Envoys     []Envoy     `json:"envoys"`  // sorted by node
+	LastFailed *Failed     `json:"lastFailed"`
+}
+
+// Condition finds a condition of the report by type.
+func (r Report) Condition(typ string) (Condition, bool) {
+	for _, c := range r.Conditions {
+		if c.Type == typ {
+			return c, true
+		}
+	}
+	return Condition{}, false
+}
+
+// JSON is the report as scripts read it: lists are never null.
+func (r Report) JSON() ([]byte, error) {
+	r.Addresses = orEmpty(r.Addresses)
+	r.Conditions = orEmpty(r.Conditions)
+	r.Objects = orEmpty(slices.Clone(r.Objects))
+	for i := range r.Objects {
+		r.Objects[i].Conditions = orEmpty(r.Objects[i].Conditions)
+	}
+	r.Envoys = orEmpty(slices.Clone(r.Envoys))
+	for i := range r.Envoys {
+		r.Envoys[i].Types = orEmpty(r.Envoys[i].Types)
+	}
+	if r.LastFailed != nil {
+		f := *r.LastFailed
+		f.Diagnostics = orEmpty(f.Diagnostics)
+		r.LastFailed = &f
+	}
+	return json.MarshalIndent(r, "", "  ")
+}
+
+func orEmpty[S ~[]E, E any](s S) S {
+	if s == nil {
+		return S{}
+	}
+	return s
+}
+
+// SortObjects orders objects by kind, namespace and name.
+func SortObjects(objects []Object) {
+	slices.SortFunc(objects, func(a, b Object) int {
+		return cmp.Or(strings.Compare(a.Kind, b.Kind), strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
+	})
+}
+
+// Place is the pointer form of a range; nil for the zero range.
+func Place(r diag.Range) *diag.Range {
+	if r.IsZero() {
+		return nil
+	}
+	return &r
+}
