@@ -126,6 +126,7 @@ type BodyNeeds struct {
 
 // Need is something that must be fetched from the network before a binding can be rendered.
 type Need struct {
+	Policy  string // the policy's name; filled in by Type.Needs
 	Purpose string // "jwks"
 	URL     string
 	TTL     time.Duration // how long the answer stays fresh
