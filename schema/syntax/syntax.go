@@ -45,6 +45,8 @@ type Unit struct {
 	Name  string // the file's name; for a CUE package its folder and package name
 	Hash  source.Hash
 	Files []source.File
+
+	cue *cueWorld // of a CUE package: where its imports are found
 }
 
 // Document is one YAML document, one JSON object (or element of a top-level array), or one CUE value with `apiVersion`

@@ -1,0 +1,370 @@
+package syntax
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"github.com/flexgw/flexgw/schema/diag"
+)
+
+// parseJSON returns the root of a file that holds one JSON object, or the elements of an array of objects (RFC 8259).
+// The first syntax error ends the file.
+func parseJSON(x *index) ([]*Node, diag.List) {
+	p := &jsonParser{cursor: newCursor(x), at: x.start}
+	root, ok := p.document()
+	if !ok {
+		return nil, p.ds
+	}
+	items := []*Node{root}
+	if root.Kind == Sequence {
+		items = root.Items
+	}
+	var roots []*Node
+	for _, n := range items {
+		if n.Kind != Mapping {
+			p.report("json/not-object", n.Range, "expected an object or an array of objects, found "+describe(n), "a declaration is a JSON object")
+			continue
+		}
+		roots = append(roots, n)
+	}
+	return roots, p.ds
+}
+
+type jsonParser struct {
+	*cursor
+	at int
+	ds diag.List
+}
+
+func (p *jsonParser) report(code diag.Code, r diag.Range, summary, hint string) {
+	p.ds = append(p.ds, diag.Diagnostic{Severity: diag.Error, Code: code, Subject: r, Summary: summary, Hint: hint})
+}
+
+// fail reports a syntax error at the current place, and is false.
+func (p *jsonParser) fail(expected, hint string) bool {
+	found := "the end of the file"
+	if p.at < len(p.src) {
+		r, _ := utf8.DecodeRune(p.src[p.at:])
+		found = fmt.Sprintf("%q", string(r))
+	}
+	p.report("json/syntax", p.cursor.at(p.at), fmt.Sprintf("expected %s, found %s", expected, found), hint)
+	return false
+}
+
+func (p *jsonParser) peek() byte {
+	if p.at < len(p.src) {
+		return p.src[p.at]
+	}
+	return 0
+}
+
+func (p *jsonParser) space() {
+	for p.at < len(p.src) && (isBlank(p.src[p.at]) || p.src[p.at] == '\n') {
+		p.at++
+	}
+}
+
+func (p *jsonParser) document() (*Node, bool) {
+	p.space()
+	if p.at == len(p.src) {
+		return nil, p.fail("an object or an array of objects", "remove the empty file, or write a declaration")
+	}
+	root := &Node{}
+	if !p.value(root, 0) {
+		return nil, false
+	}
+	p.space()
+	if p.at < len(p.src) {
+		return nil, p.fail("the end of the file", "put several objects into an array")
+	}
+	return root, true
+}
+
+func (p *jsonParser) value(n *Node, depth int) bool {
+	if depth > MaxDepth {
+		p.report("json/too-deep", p.cursor.at(p.at), fmt.Sprintf("values nest more than %d deep here", MaxDepth), "flatten the document")
+		return false
+	}
+	from := p.at
+	ok := false
+	switch b := p.peek(); {
+	case b == '{':
+		ok = p.object(n, depth)
+	case b == '[':
+		ok = p.array(n, depth)
+	case b == '"':
+		var s string
+		s, ok = p.string()
+		n.Scalar, n.Text, n.Quoted = s, s, true
+	case b == '-' || b >= '0' && b <= '9':
+		ok = p.number(n)
+	case b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z':
+		ok = p.word(n)
+	case b == '/' || b == '#':
+		return p.fail("a value", "JSON has no comments")
+	case b == '\'':
+		return p.fail("a value", "JSON strings are in double quotes")
+	default:
+		return p.fail("a value", "")
+	}
+	n.Range = p.span(from, p.at)
+	return ok
+}
+
+func (p *jsonParser) word(n *Node) bool {
+	end := p.at
+	for end < len(p.src) && (p.src[end] >= 'a' && p.src[end] <= 'z' || p.src[end] >= 'A' && p.src[end] <= 'Z' || p.src[end] >= '0' && p.src[end] <= '9' || p.src[end] == '_') {
+		end++
+	}
+	switch w := string(p.src[p.at:end]); w {
+	case "true", "false":
+		n.Scalar, n.Text = w == "true", w
+	case "null":
+		n.Text = w
+	default:
+		p.report("json/syntax", p.span(p.at, end), "expected a value, found "+quote(w), "JSON strings are in double quotes")
+		return false
+	}
+	p.at = end
+	return true
+}
+
+func (p *jsonParser) number(n *Node) bool {
+	from := p.at
+	if p.peek() == '-' {
+		p.at++
+	}
+	switch b := p.peek(); {
+	case b == '0':
+		p.at++
+		if b := p.peek(); b >= '0' && b <= '9' {
+			return p.fail("a number without a leading zero", "quote it if it is text")
+		}
+	case b >= '1' && b <= '9':
+		p.digits()
+	default:
+		return p.fail("a digit", "")
+	}
+	if p.peek() == '.' {
+		p.at++
+		if !p.digits() {
+			return p.fail("a digit", "")
+		}
+	}
+	exponent := -1
+	if b := p.peek(); b == 'e' || b == 'E' {
+		p.at++
+		exponent = p.at
+		if b := p.peek(); b == '+' || b == '-' {
+			p.at++
+		}
+		if !p.digits() {
+			return p.fail("a digit", "")
+		}
+	}
+	s := string(p.src[from:p.at])
+	if len(s) > maxDigits || exponent > 0 && !smallExponent(s[exponent-from:]) {
+		p.report("json/number", p.span(from, p.at), "this number is beyond what is computed with: "+quote(s), "quote it if it is text")
+		return false
+	}
+	n.Scalar, n.Text = json.Number(s), s
+	return true
+}
+
+func (p *jsonParser) digits() bool {
+	from := p.at
+	for p.peek() >= '0' && p.peek() <= '9' {
+		p.at++
+	}
+	return p.at > from
+}
+
+// string reads a string; the parser stands at its opening quote.
+func (p *jsonParser) string() (string, bool) {
+	open := p.at
+	p.at++
+	from := p.at
+	var buf []byte // nil until the first escape
+	for p.at < len(p.src) {
+		switch b := p.src[p.at]; {
+		case b == '"':
+			s := p.src[from:p.at]
+			if buf != nil {
+				s = append(buf, s...)
+			}
+			p.at++
+			return string(s), true
+		case b == '\\':
+			buf = append(buf, p.src[from:p.at]...)
+			if buf == nil {
+				buf = []byte{}
+			}
+			var ok bool
+			if buf, ok = p.escape(buf); !ok {
+				return "", false
+			}
+			from = p.at
+		case b == '\n' || b == '\r':
+			p.report("json/syntax", p.span(open, p.at), "this string is not closed on its line", `add the closing quote, or write \n for a line break`)
+			return "", false
+		case b < ' ':
+			p.report("json/syntax", p.cursor.at(p.at), fmt.Sprintf("control character U+%04X is not allowed in a string", b), "write it as an escape")
+			return "", false
+		default:
+			p.at++
+		}
+	}
+	p.report("json/syntax", p.span(open, p.at), "this string is not closed", "add the closing quote")
+	return "", false
+}
+
+// escape appends what the escape at the current place means.
+func (p *jsonParser) escape(buf []byte) ([]byte, bool) {
+	start := p.at
+	p.at++
+	b := p.peek()
+	switch b {
+	case '"', '\\', '/':
+		buf = append(buf, b)
+	case 'b':
+		buf = append(buf, '\b')
+	case 'f':
+		buf = append(buf, '\f')
+	case 'n':
+		buf = append(buf, '\n')
+	case 'r':
+		buf = append(buf, '\r')
+	case 't':
+		buf = append(buf, '\t')
+	case 'u':
+		r, ok := p.hex(start)
+		if utf16.IsSurrogate(r) {
+			second, _ := p.hex(start + 6)
+			if pair := utf16.DecodeRune(r, second); pair != utf8.RuneError {
+				r = pair
+				p.at = start + 12
+				return utf8.AppendRune(buf, r), true
+			}
+			r = utf8.RuneError
+		}
+		if ok {
+			p.at = start + 6
+			return utf8.AppendRune(buf, r), true
+		}
+		fallthrough
+	default:
+		end := min(start+2, len(p.src))
+		if end == start+2 && b >= utf8.RuneSelf {
+			_, n := utf8.DecodeRune(p.src[start+1:])
+			end = start + 1 + n
+		}
+		p.report("json/syntax", p.span(start, end), fmt.Sprintf("unknown escape %s in a string", p.src[start:end]), `write \\ for a backslash`)
+		return nil, false
+	}
+	p.at++
+	return buf, true
+}
+
+// hex is the value of a \uXXXX at off.
+func (p *jsonParser) hex(off int) (rune, bool) {
+	if off+6 > len(p.src) || p.src[off] != '\\' || p.src[off+1] != 'u' {
+		return utf8.RuneError, false
+	}
+	v, err := strconv.ParseUint(string(p.src[off+2:off+6]), 16, 32)
+	if err != nil {
+		return utf8.RuneError, false
+	}
+	return rune(v), true
+}
+
+func (p *jsonParser) array(n *Node, depth int) bool {
+	n.Kind = Sequence
+	p.at++
+	p.space()
+	if p.peek() == ']' {
+		p.at++
+		return true
+	}
+	for {
+		p.space()
+		if p.peek() == ']' {
+			return p.fail("a value", "remove the comma before the bracket")
+		}
+		item := &Node{}
+		if !p.value(item, depth+1) {
+			return false
+		}
+		n.Items = append(n.Items, item)
+		p.space()
+		switch p.peek() {
+		case ',':
+			p.at++
+		case ']':
+			p.at++
+			return true
+		default:
+			return p.fail(`"," or "]"`, "")
+		}
+	}
+}
+
+// object keeps the first of two equal keys, and reports the second.
+func (p *jsonParser) object(n *Node, depth int) bool {
+	n.Kind = Mapping
+	p.at++
+	p.space()
+	if p.peek() == '}' {
+		p.at++
+		return true
+	}
+	var seen map[string]int
+	for {
+		p.space()
+		switch p.peek() {
+		case '"':
+		case '}':
+			return p.fail("a key in double quotes", "remove the comma before the brace")
+		default:
+			return p.fail("a key in double quotes", "")
+		}
+		from := p.at
+		name, ok := p.string()
+		if !ok {
+			return false
+		}
+		f := Field{Name: name, Range: p.span(from, p.at), Value: &Node{}}
+		p.space()
+		if p.peek() != ':' {
+			return p.fail(`":"`, "")
+		}
+		p.at++
+		p.space()
+		if !p.value(f.Value, depth+1) {
+			return false
+		}
+		if seen == nil {
+			seen = map[string]int{}
+		}
+		if i, twice := seen[name]; twice {
+			p.ds = append(p.ds, diag.Diagnostic{Severity: diag.Error, Code: "json/duplicate-key", Subject: f.Range,
+				Summary: fmt.Sprintf("key %q is already in this object", name), Hint: "remove one of the two",
+				Related: []diag.Related{{Subject: n.Fields[i].Range, Summary: "the first one"}}})
+		} else {
+			seen[name] = len(n.Fields)
+			n.Fields = append(n.Fields, f)
+		}
+		p.space()
+		switch p.peek() {
+		case ',':
+			p.at++
+		case '}':
+			p.at++
+			return true
+		default:
+			return p.fail(`"," or "}"`, "")
+		}
+	}
+}

@@ -1,0 +1,180 @@
+package syntax
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"unicode/utf8"
+
+	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/source"
+)
+
+// MaxFileSize is how many bytes a file may have; a larger one is refused with source/too-large.
+const MaxFileSize = 32 << 20
+
+// MaxDepth is how deep values may nest; deeper ones are refused (yaml/too-deep, json/too-deep, cue/too-deep).
+const MaxDepth = 1000
+
+// Units groups the files of a set by what is parsed as a whole, in the order of their first files. Files of other
+// extensions are left out in silence. Only CUE files are read, for their package clauses and imports.
+func Units(set source.Set) ([]Unit, diag.List) {
+	var units []Unit
+	var cueFiles []source.File
+	for _, f := range set.Files {
+		switch strings.ToLower(path.Ext(f.Name)) {
+		case ".yaml", ".yml", ".json":
+			units = append(units, newUnit(f.Name, []source.File{f}, nil))
+		case ".cue":
+			cueFiles = append(cueFiles, f)
+		}
+	}
+	cueUnits, ds := cueUnits(cueFiles)
+	units = append(units, cueUnits...)
+	slices.SortStableFunc(units, func(a, b Unit) int { return cmp.Compare(a.Files[0].Name, b.Files[0].Name) })
+	return units, ds
+}
+
+func newUnit(name string, files []source.File, w *cueWorld) Unit {
+	u := Unit{Name: name, Files: files, cue: w}
+	all := files
+	if w != nil {
+		all = append(slices.Clone(files), w.imported(files)...)
+	}
+	h := sha256.New()
+	for _, f := range all {
+		fmt.Fprintf(h, "%d:%s", len(f.Name), f.Name)
+		h.Write(f.Hash[:])
+	}
+	h.Sum(u.Hash[:0])
+	return u
+}
+
+// Parse is Units, and then Parse of each, in parallel. Documents and diagnostics come in the order of the set.
+func Parse(set source.Set) ([]*Document, diag.List) {
+	units, ds := Units(set)
+	type result struct {
+		docs []*Document
+		ds   diag.List
+	}
+	results := make([]result, len(units))
+	inParallel(len(units), func(i int) { results[i].docs, results[i].ds = units[i].Parse() })
+	var docs []*Document
+	for _, r := range results {
+		docs = append(docs, r.docs...)
+		ds = append(ds, r.ds...)
+	}
+	return docs, ds
+}
+
+// inParallel calls f for 0 … n-1 on GOMAXPROCS goroutines and returns when all calls have.
+func inParallel(n int, f func(int)) {
+	workers := min(runtime.GOMAXPROCS(0), n)
+	if workers < 2 {
+		for i := range n {
+			f(i)
+		}
+		return
+	}
+	next := make(chan int, n)
+	for i := range n {
+		next <- i
+	}
+	close(next)
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			for i := range next {
+				f(i)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// Parse reads the unit's files and returns its documents. A broken document hides no other of a YAML file; a broken
+// JSON file or CUE package has none.
+func (u Unit) Parse() ([]*Document, diag.List) {
+	var roots []*Node
+	var ds diag.List
+	if u.cue != nil {
+		roots, ds = parseCUE(u)
+	} else {
+		var x *index
+		if x, ds = read(u.Files[0]); x == nil {
+			return nil, ds
+		}
+		parse := parseYAML
+		if strings.EqualFold(path.Ext(u.Name), ".json") {
+			parse = parseJSON
+		}
+		roots, ds = parse(x)
+	}
+	docs := make([]*Document, len(roots))
+	for i, n := range roots {
+		docs[i] = &Document{Unit: u, Index: i, Root: n, Range: n.Range}
+	}
+	return docs, ds.Sort()
+}
+
+// read returns the index of a file that is UTF-8 text of a bearable size, or nil and the reason.
+func read(f source.File) (*index, diag.List) {
+	whole := diag.Range{File: f.Name}
+	b, err := f.Bytes()
+	if err != nil {
+		return nil, diag.List{{Severity: diag.Error, Code: "source/unreadable", Subject: whole,
+			Summary: "this file cannot be read: " + reason(err), Hint: "check that the file exists and may be read"}}
+	}
+	if len(b) > MaxFileSize {
+		return nil, diag.List{{Severity: diag.Error, Code: "source/too-large", Subject: whole,
+			Summary: fmt.Sprintf("this file has %d bytes, more than the %d that are read", len(b), MaxFileSize),
+			Hint:    "split the file, or move what is not a declaration elsewhere"}}
+	}
+	x := newIndex(f.Name, b)
+	if bad, what := notText(b); bad >= 0 {
+		c := newCursor(&index{name: f.Name, src: b, lines: x.lines, start: x.start})
+		p := c.pos(bad)
+		return nil, diag.List{{Severity: diag.Error, Code: "source/not-text", Subject: diag.Range{File: f.Name, Start: p, End: p},
+			Summary: "this file is not UTF-8 text: " + what, Hint: "save it as UTF-8, or move it out of the declarations"}}
+	}
+	return x, nil
+}
+
+// reason leaves the path out of a file system's error: the diagnostic names the file already, relative to its root.
+func reason(err error) string {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Err.Error()
+	}
+	return err.Error()
+}
+
+// notText returns the offset of the first byte that is not UTF-8 text, and what is there, or -1.
+func notText(b []byte) (int, string) {
+	for _, m := range []struct{ mark, name string }{{"\xFF\xFE", "UTF-16, little endian"}, {"\xFE\xFF", "UTF-16, big endian"}} {
+		if strings.HasPrefix(string(b[:min(len(b), 2)]), m.mark) {
+			return 0, "its byte order mark says " + m.name
+		}
+	}
+	if utf8.Valid(b) {
+		if i := slices.Index(b, 0); i >= 0 {
+			return i, "byte 0x00"
+		}
+		return -1, ""
+	}
+	for i := 0; i < len(b); {
+		r, n := utf8.DecodeRune(b[i:])
+		if b[i] == 0 || r == utf8.RuneError && n == 1 {
+			return i, fmt.Sprintf("byte 0x%02X", b[i])
+		}
+		i += n
+	}
+	return -1, ""
+}
