@@ -45,5 +45,21 @@ type Delivery struct {
 type Target interface {
 	Publish(ctx context.Context, r Revision) error
 	Changed() <-chan struct{}
-	Report() []Delivery // sorted by node, type and name
+	Report() []Delivery   // sorted by node, type and name
+	Progress() []Progress // sorted by node
+}
+
+// Progress is how far the published revision got at one Envoy. It is cheap to ask for, whatever the number of resources.
+type Progress struct {
+	Node      string
+	Version   string // Envoy's own, for example "1.40.0"
+	Connected bool
+	NotSent   int // resources of the published revision that were not offered yet, removals included
+	Stale     int // offered and not answered
+	Errors    int // refused, and not replaced since
+}
+
+// Synced reports whether the Envoy acknowledged everything.
+func (p Progress) Synced() bool {
+	return p.Connected && p.NotSent == 0 && p.Stale == 0 && p.Errors == 0
 }
