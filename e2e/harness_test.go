@@ -420,13 +420,13 @@ func (g *gateway) try(method string, port int, path, body string, headers ...str
 	if body != "" {
 		r = strings.NewReader(body)
 	}
-	// The path goes out as it is, odd characters included.
+	// The path goes out as it is, odd characters included (but for one that starts with two slashes).
 	base, _ := url.Parse(g.url(port, ""))
 	req, err := http.NewRequest(method, base.String(), r)
 	if err != nil {
 		return answer{}, err
 	}
-	req.URL.Opaque = "//" + base.Host + path
+	req.URL.Opaque = path
 	for _, h := range headers {
 		k, v, _ := strings.Cut(h, ": ")
 		if strings.EqualFold(k, "host") {
