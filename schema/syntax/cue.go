@@ -1,12 +1,476 @@
 package syntax
 
 import (
+	"cmp"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"cuelang.org/go/cue"
+	"cuelang.org/go/cue/ast"
+	"cuelang.org/go/cue/build"
+	"cuelang.org/go/cue/cuecontext"
+	"cuelang.org/go/cue/errors"
+	"cuelang.org/go/cue/parser"
+	"cuelang.org/go/cue/token"
+
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/source"
 )
 
-type cueWorld struct{}
+// cueWorld is all CUE files of a set: where imports are looked for. Nothing is ever fetched.
+type cueWorld struct {
+	packages map[string][]cueFile // by folder and package name, as "folder:name"
+	modules  map[string]string    // module path, by the folder that holds cue.mod
+	vendored map[string][]cueFile // by folder below a cue.mod, as "root/cue.mod/pkg/example.com/x:name"
+}
 
-func (w *cueWorld) imported([]source.File) []source.File { return nil }
-func cueUnits(files []source.File) ([]Unit, diag.List)   { return nil, nil }
-func parseCUE(u Unit) ([]*Node, diag.List)               { return nil, nil }
+// cueFile is one file with what its head says. pkg is empty without a package clause, or when the head is broken.
+type cueFile struct {
+	source.File
+	pkg     string
+	imports []string
+}
+
+// cueUnits makes one unit of each package of each folder, and one of each file without a package clause. Tool and test
+// files stay out, as they do for cue itself.
+func cueUnits(files []source.File) ([]Unit, diag.List) {
+	w := &cueWorld{packages: map[string][]cueFile{}, modules: map[string]string{}, vendored: map[string][]cueFile{}}
+	type group struct {
+		name  string
+		files []source.File
+	}
+	var groups []*group
+	byName := map[string]*group{}
+	for _, f := range files {
+		dir := path.Dir(f.Name)
+		if root, rest, ok := insideModule(f.Name); ok {
+			if rest == "module.cue" {
+				w.modules[root] = modulePath(f)
+			} else if c := head(f); c.pkg != "" {
+				w.vendored[dir+":"+c.pkg] = append(w.vendored[dir+":"+c.pkg], c)
+			}
+			continue
+		}
+		if strings.HasSuffix(f.Name, "_tool.cue") || strings.HasSuffix(f.Name, "_test.cue") {
+			continue
+		}
+		c := head(f)
+		if c.pkg == "" {
+			groups = append(groups, &group{f.Name, []source.File{f}})
+			w.packages[f.Name] = []cueFile{c}
+			continue
+		}
+		key := dir + ":" + c.pkg
+		w.packages[key] = append(w.packages[key], c)
+		if g := byName[key]; g != nil {
+			g.files = append(g.files, f)
+			continue
+		}
+		byName[key] = &group{key, []source.File{f}}
+		groups = append(groups, byName[key])
+	}
+	var units []Unit
+	for _, g := range groups {
+		units = append(units, newUnit(g.name, g.files, w))
+	}
+	return units, nil
+}
+
+// insideModule splits the name of a file in a cue.mod folder at that folder.
+func insideModule(name string) (root, rest string, ok bool) {
+	if rest, ok := strings.CutPrefix(name, "cue.mod/"); ok {
+		return ".", rest, true
+	}
+	return strings.Cut(name, "/cue.mod/")
+}
+
+// head reads the package clause and the imports. A file whose head is broken is a unit of its own, and says so when it
+// is parsed.
+func head(f source.File) (c cueFile) {
+	c.File = f
+	defer func() {
+		if recover() != nil {
+			c.pkg, c.imports = "", nil
+		}
+	}()
+	x, _ := read(f)
+	if x == nil || tooDeepCUE(x.src) >= 0 {
+		return c
+	}
+	file, err := parser.ParseFile(f.Name, x.src, parser.ImportsOnly)
+	if err != nil || file == nil {
+		return c
+	}
+	if c.pkg = file.PackageName(); c.pkg == "_" {
+		c.pkg = ""
+	}
+	for spec := range file.ImportSpecs() {
+		c.imports = append(c.imports, importPath(spec))
+	}
+	return c
+}
+
+func importPath(spec *ast.ImportSpec) string {
+	name, _, err := ast.LabelName(spec.Path)
+	if err != nil {
+		return ""
+	}
+	return name
+}
+
+// modulePath is what a module file calls its module, without the major version; empty when it cannot be read.
+func modulePath(f source.File) string {
+	x, _ := read(f)
+	if x == nil || tooDeepCUE(x.src) >= 0 {
+		return ""
+	}
+	file, err := parser.ParseFile(f.Name, x.src)
+	if err != nil {
+		return ""
+	}
+	for _, field := range lookupCUE(file, "module") {
+		if lit, ok := field.Value.(*ast.BasicLit); ok {
+			if name, _, err := ast.LabelName(lit); err == nil {
+				return ast.ParseImportPath(name).Path
+			}
+		}
+	}
+	return ""
+}
+
+// isStandard reports whether an import path names a package of CUE's standard library.
+func isStandard(imported string) bool {
+	first, _, _ := strings.Cut(imported, "/")
+	return !strings.Contains(first, ".")
+}
+
+// find returns the files of an imported package, as seen from a folder, and the key that names the package.
+func (w *cueWorld) find(dir, imported string) (string, []cueFile) {
+	p := ast.ParseImportPath(imported)
+	name := p.Qualifier
+	if name == "" {
+		name = path.Base(p.Path)
+	}
+	for root := dir; ; root = path.Dir(root) {
+		if module, ok := w.modules[root]; ok {
+			if rest, ok := strings.CutPrefix(p.Path, module); ok && module != "" && (rest == "" || rest[0] == '/') {
+				key := path.Join(root, rest) + ":" + name
+				return key, w.packages[key]
+			}
+			for _, kind := range []string{"pkg", "gen", "usr"} {
+				key := path.Join(root, "cue.mod", kind, p.Path) + ":" + name
+				if files := w.vendored[key]; files != nil {
+					return key, files
+				}
+			}
+			return "", nil
+		}
+		if root == "." || root == "/" {
+			return "", nil
+		}
+	}
+}
+
+// imported are the files that the given ones import, directly or not, by name.
+func (w *cueWorld) imported(files []source.File) []source.File {
+	var all []source.File
+	seen := map[string]bool{}
+	var visit func(cueFile)
+	visit = func(f cueFile) {
+		for _, i := range f.imports {
+			key, found := w.find(path.Dir(f.Name), i)
+			if key == "" || seen[key] {
+				continue
+			}
+			seen[key] = true
+			for _, g := range found {
+				all = append(all, g.File)
+				visit(g)
+			}
+		}
+	}
+	for _, f := range files {
+		visit(head(f))
+	}
+	slices.SortFunc(all, func(a, b source.File) int { return cmp.Compare(a.Name, b.Name) })
+	return all
+}
+
+// tooDeepCUE is the offset where brackets, chains of fields or of signs nest deeper than the CUE parser, which is
+// recursive, should be asked to follow; -1 when they do not. Quotes are not told from brackets: nobody has so many.
+func tooDeepCUE(src []byte) int {
+	depth, colons, signs := 0, 0, 0
+	for i, b := range src {
+		switch b {
+		case '{', '[', '(':
+			depth++
+		case '}', ']', ')':
+			depth = max(depth-1, 0)
+		case ':':
+			colons++
+		case '\n', ',':
+			colons, signs = 0, 0
+		case '-', '+', '!', '*', '<', '>', '=', '~', '&', '|', '/', '.':
+			signs++
+		}
+		if depth > MaxDepth || colons > MaxDepth || signs > 10*MaxDepth {
+			return i
+		}
+	}
+	return -1
+}
+
+// cueRun is the evaluation of one package.
+type cueRun struct {
+	world   *cueWorld
+	context *build.Context
+	made    map[string]*build.Instance
+	busy    map[string]bool // packages being loaded, to see an import cycle
+	cueText
+	ds diag.List
+}
+
+// parseCUE evaluates the package and returns its declarations: the package itself if it has apiVersion and kind, else
+// whichever of its exported fields and elements, at any depth, have both.
+func parseCUE(u Unit) (roots []*Node, ds diag.List) {
+	r := &cueRun{world: u.cue, context: build.NewContext(), made: map[string]*build.Instance{}, busy: map[string]bool{},
+		cueText: newCUEText()}
+	defer func() { // the CUE library panics on some malformed input
+		if e := recover(); e != nil {
+			roots, ds = nil, diag.List{{Severity: diag.Error, Code: "cue/syntax", Subject: diag.Range{File: u.Files[0].Name},
+				Summary: "this package makes the CUE evaluator fail", Hint: "simplify it, and tell us about it"}}
+		}
+	}()
+	for _, f := range u.Files {
+		r.own[f.Name] = true
+	}
+	inst := r.load(u.Name, u.Files)
+	if r.ds != nil {
+		return nil, r.ds
+	}
+	root := cuecontext.New().BuildInstance(inst)
+	if err := root.Validate(); err != nil {
+		r.errors(err)
+	} else if err := root.Err(); err != nil {
+		r.errors(err)
+	}
+	var files []ast.Node
+	for _, f := range inst.Files {
+		files = append(files, f)
+	}
+	r.files = files
+	r.declarations(root, files, r.wholeFile(u.Files[0].Name), diag.Range{}, 0, func(v cue.Value, nodes []ast.Node, where, key diag.Range) {
+		if v.Validate() != nil {
+			return // said above
+		}
+		before := len(r.ds)
+		if n := r.node(v, nodes, cueHolder{within: where, key: cmp.Or(key, where)}, where, "", 0); len(r.ds) == before {
+			roots = append(roots, n)
+		}
+	})
+	return roots, r.ds
+}
+
+// load parses the files of one package and what it imports.
+func (r *cueRun) load(key string, files []source.File) *build.Instance {
+	if inst, ok := r.made[key]; ok {
+		return inst
+	}
+	r.busy[key] = true
+	defer delete(r.busy, key)
+	dir := path.Dir(files[0].Name)
+	inst := r.context.NewInstance(dir, func(pos token.Pos, imported string) *build.Instance {
+		if isStandard(imported) {
+			return nil
+		}
+		key, found := r.world.find(dir, imported)
+		if len(found) == 0 || r.busy[key] {
+			return nil // reported by imports
+		}
+		return r.load(key, sourceFiles(found))
+	})
+	for _, f := range files {
+		file := r.parse(f)
+		if file == nil {
+			continue
+		}
+		r.parsed[key] = append(r.parsed[key], file)
+		r.imports(dir, key, file)
+		if err := inst.AddSyntax(file); err != nil {
+			r.errors(err)
+		}
+	}
+	if r.ds == nil {
+		if err := inst.Complete(); err != nil {
+			r.errors(errors.Promote(err, ""))
+		}
+	}
+	r.made[key] = inst
+	return inst
+}
+
+func sourceFiles(files []cueFile) []source.File {
+	var out []source.File
+	for _, f := range files {
+		out = append(out, f.File)
+	}
+	return out
+}
+
+// parse returns the syntax of one file, or nil after saying what is wrong with it.
+func (r *cueRun) parse(f source.File) *ast.File {
+	x, ds := read(f)
+	if x == nil {
+		r.ds = append(r.ds, ds...)
+		return nil
+	}
+	r.cursors[f.Name] = newCursor(x)
+	if at := tooDeepCUE(x.src); at >= 0 {
+		r.ds = append(r.ds, diag.Diagnostic{Severity: diag.Error, Code: "cue/too-deep", Subject: r.cursors[f.Name].at(at),
+			Summary: fmt.Sprintf("values nest more than %d deep here", MaxDepth), Hint: "flatten the package"})
+		return nil
+	}
+	file, err := parser.ParseFile(f.Name, x.src)
+	if err != nil {
+		lines := map[int]bool{}
+		for _, e := range errors.Errors(err) {
+			d := r.diagnostic(e, "cue/syntax")
+			if !lines[d.Subject.Start.Line] { // the parser's echoes stand on the line of the error
+				lines[d.Subject.Start.Line] = true
+				d.Hint = "check the brackets, commas and quotes before this place"
+				r.ds = append(r.ds, d)
+			}
+		}
+		return nil
+	}
+	r.add(file)
+	return file
+}
+
+// imports reports the imports of a file that cannot be found in the set.
+func (r *cueRun) imports(dir, key string, file *ast.File) {
+	for spec := range file.ImportSpecs() {
+		imported := importPath(spec)
+		d := diag.Diagnostic{Severity: diag.Error, Code: "cue/import", Subject: r.nodeRange(spec.Path),
+			Hint: "import CUE's own packages, or packages of the module that cue.mod/module.cue beside the declarations names; nothing is fetched"}
+		if isStandard(imported) {
+			continue
+		}
+		found, files := r.world.find(dir, imported)
+		switch {
+		case found != "" && (found == key || r.busy[found]):
+			d.Summary, d.Hint = fmt.Sprintf("import %q leads back to the package that imports it", imported), "move what both need into a third package"
+		case len(files) == 0:
+			d.Summary = fmt.Sprintf("package %q is not among the files", imported)
+		default:
+			r.imported[spec] = found
+			r.load(found, sourceFiles(files))
+			continue
+		}
+		r.ds = append(r.ds, d)
+	}
+}
+
+// errors reports every error of the evaluator once.
+func (r *cueRun) errors(err error) {
+	all := errors.Errors(err)
+	seen := map[string]bool{}
+	for _, e := range all {
+		message := e.Error()
+		if strings.Contains(message, "errors in empty disjunction") && len(all) > 1 {
+			continue // a headline: the reasons follow
+		}
+		code := diag.Code("cue/conflict")
+		hint := "the values that meet here must agree"
+		switch {
+		case strings.Contains(message, "imported and not used"):
+			code, hint = "cue/import", "remove the import"
+		case strings.Contains(message, "builtin package"), strings.Contains(message, "import failed"), strings.Contains(message, "imported but not defined"):
+			code, hint = "cue/import", "check the path of the import"
+		case strings.Contains(message, "reference") && strings.Contains(message, "not found"):
+			code, hint = "cue/reference", "define it, or check its spelling"
+		case strings.Contains(message, "undefined field"):
+			code, hint = "cue/reference", "check the spelling of the field"
+		case strings.Contains(message, "field not allowed"):
+			hint = "remove the field, or check its spelling: the definition is closed"
+		}
+		d := r.diagnostic(e, code)
+		d.Hint = hint
+		id := d.Subject.String() + string(code)
+		if code == "cue/import" && seen[id] {
+			continue // "not used" follows whatever was wrong with the import
+		}
+		if about := id + strings.Join(e.Path(), "."); seen[about] {
+			continue // the branches of a disjunction, each with its own reason
+		} else {
+			seen[about] = true
+		}
+		seen[id] = true
+		r.ds = append(r.ds, d)
+	}
+}
+
+// diagnostic chooses the place of an error: the first value in a file of the package that took part, else in any file
+// that we know, else the key that the error's path names.
+func (r *cueRun) diagnostic(e errors.Error, code diag.Code) diag.Diagnostic {
+	d := diag.Diagnostic{Severity: diag.Error, Code: code, Summary: oneLine(e.Error())}
+	positions := slices.DeleteFunc(append(slices.Clone(e.InputPositions()), e.Position()), func(p token.Pos) bool {
+		return !p.IsValid() || r.cursors[p.Filename()] == nil
+	})
+	at := slices.IndexFunc(positions, func(p token.Pos) bool { return r.own[p.Filename()] })
+	switch {
+	case at >= 0:
+		d.Subject = r.at(positions[at])
+	case len(positions) > 0:
+		at = 0
+		d.Subject = r.at(positions[0])
+	default:
+		d.Subject = r.locate(e.Path())
+	}
+	for i, p := range positions {
+		o := r.at(p)
+		if i != at && o != d.Subject && !slices.ContainsFunc(d.Related, func(x diag.Related) bool { return x.Subject == o }) {
+			d.Related = append(d.Related, diag.Related{Subject: o, Summary: "also takes part"})
+		}
+	}
+	return d
+}
+
+func oneLine(s string) string {
+	s = strings.TrimSuffix(strings.Join(strings.Fields(s), " "), ":")
+	if r := []rune(s); len(r) > 300 {
+		return string(r[:299]) + "…"
+	}
+	return s
+}
+
+// declarations calls found for each value that has apiVersion and kind, with its range and that of its key.
+func (r *cueRun) declarations(v cue.Value, nodes []ast.Node, where, key diag.Range, depth int, found func(v cue.Value, nodes []ast.Node, where, key diag.Range)) {
+	if depth > MaxDepth {
+		return
+	}
+	v, _ = v.Default()
+	if len(nodes) > 0 && depth > 0 {
+		where = r.nodeRange(nodes[0])
+	}
+	nodes = r.flatten(nodes, v)
+	if v.IncompleteKind() == cue.ListKind {
+		items, err := v.List()
+		for i := 0; err == nil && items.Next(); i++ {
+			r.declarations(items.Value(), r.items(nodes, i), where, diag.Range{}, depth+1, found)
+		}
+		return
+	}
+	if v.LookupPath(cue.MakePath(cue.Str("apiVersion"))).Exists() && v.LookupPath(cue.MakePath(cue.Str("kind"))).Exists() {
+		found(v, nodes, where, key)
+		return
+	}
+	fields, err := v.Fields()
+	for err == nil && fields.Next() {
+		name := fields.Selector().Unquoted()
+		key, next := r.fields(nodes, name)
+		r.declarations(fields.Value(), next, cmp.Or(key, where), key, depth+1, found)
+	}
+}

@@ -57,7 +57,8 @@ func newUnit(name string, files []source.File, w *cueWorld) Unit {
 	return u
 }
 
-// Parse is Units, and then Parse of each, in parallel. Documents and diagnostics come in the order of the set.
+// Parse is Units, and then Parse of each, in parallel. Documents come in the order of the set, diagnostics
+// sorted.
 func Parse(set source.Set) ([]*Document, diag.List) {
 	units, ds := Units(set)
 	type result struct {
@@ -71,7 +72,7 @@ func Parse(set source.Set) ([]*Document, diag.List) {
 		docs = append(docs, r.docs...)
 		ds = append(ds, r.ds...)
 	}
-	return docs, ds
+	return docs, ds.Sort()
 }
 
 // inParallel calls f for 0 … n-1 on GOMAXPROCS goroutines and returns when all calls have.
