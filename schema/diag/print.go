@@ -1,0 +1,176 @@
+package diag
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// snippetWidth is how many runes of a source line are shown.
+const snippetWidth = 120
+
+// Printer writes diagnostics for people: the one-line form, the source line with what to underline, other places, and
+// the hint.
+type Printer struct {
+	Sources func(file string) ([]byte, error) // reads a file named by a Range; nil or an error: no source lines
+	Color   bool                              // ANSI colours
+	Notes   bool                              // print notes too
+}
+
+// The ANSI sequences of Printer.Color.
+const (
+	ansiReset  = "\x1b[0m"
+	ansiBold   = "\x1b[1m"
+	ansiDim    = "\x1b[2m"
+	ansiRed    = "\x1b[1;31m"
+	ansiYellow = "\x1b[1;33m"
+	ansiBlue   = "\x1b[1;34m"
+)
+
+// Print writes l in its order. The only errors are those of w.
+func (p Printer) Print(w io.Writer, l List) error {
+	var b bytes.Buffer
+	files := map[string][]byte{}
+	for _, d := range l {
+		if d.Severity == Note && !p.Notes {
+			continue
+		}
+		p.headline(&b, d)
+		p.snippet(&b, d, files)
+		for _, r := range d.Related {
+			place := r.Subject.String()
+			if place != "" && r.Summary != "" {
+				place += ": "
+			}
+			fmt.Fprintf(&b, "  see %s%s\n", place, r.Summary)
+		}
+		if d.Hint != "" {
+			fmt.Fprintf(&b, "  %s %s\n", p.paint(ansiBold, "hint:"), d.Hint)
+		}
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+func (p Printer) headline(b *bytes.Buffer, d Diagnostic) {
+	if !p.Color {
+		b.WriteString(d.String())
+		b.WriteByte('\n')
+		return
+	}
+	if place := d.Subject.String(); place != "" {
+		fmt.Fprintf(b, "%s ", p.paint(ansiBold, place+":"))
+	}
+	fmt.Fprintf(b, "%s %s %s\n", p.paint(colorOf(d.Severity), d.Severity.String()+":"), d.Summary,
+		p.paint(ansiDim, "["+string(d.Code)+"]"))
+}
+
+func colorOf(s Severity) string {
+	switch s {
+	case Error:
+		return ansiRed
+	case Warning:
+		return ansiYellow
+	}
+	return ansiBlue
+}
+
+func (p Printer) paint(color, s string) string {
+	if !p.Color {
+		return s
+	}
+	return color + s + ansiReset
+}
+
+// snippet writes the first line of the subject and the carets below it.
+func (p Printer) snippet(b *bytes.Buffer, d Diagnostic, files map[string][]byte) {
+	r := d.Subject
+	if p.Sources == nil || r.File == "" || r.Start.IsZero() {
+		return
+	}
+	src, ok := files[r.File]
+	if !ok {
+		var err error
+		if src, err = p.Sources(r.File); err != nil {
+			src = nil
+		}
+		files[r.File] = src
+	}
+	line, ok := lineOf(src, r.Start.Line)
+	if !ok {
+		return
+	}
+	runes := printable(line)
+	from := min(max(r.Start.Column-1, 0), len(runes))
+	to := len(runes)
+	if r.End.Line == r.Start.Line {
+		to = min(r.End.Column-1, len(runes))
+	}
+	runes, from, to = window(runes, from, max(to, from+1))
+
+	number := fmt.Sprint(r.Start.Line)
+	pad := make([]rune, from)
+	for i := range pad {
+		pad[i] = ' '
+		if runes[i] == '\t' {
+			pad[i] = '\t'
+		}
+	}
+	fmt.Fprintf(b, "  %s %s\n", p.paint(ansiDim, number+" |"), strings.TrimRight(string(runes), " \t"))
+	fmt.Fprintf(b, "  %s %s%s\n", p.paint(ansiDim, strings.Repeat(" ", len(number))+" |"), string(pad),
+		p.paint(colorOf(d.Severity), strings.Repeat("^", to-from)))
+}
+
+// lineOf is a 1-based line, without its end and without a byte order mark.
+func lineOf(src []byte, line int) ([]byte, bool) {
+	if len(src) == 0 {
+		return nil, false
+	}
+	src = bytes.TrimPrefix(src, []byte("\uFEFF"))
+	for ; line > 1; line-- {
+		i := bytes.IndexByte(src, '\n')
+		if i < 0 {
+			return nil, false
+		}
+		src = src[i+1:]
+	}
+	if i := bytes.IndexByte(src, '\n'); i >= 0 {
+		src = src[:i]
+	}
+	return bytes.TrimSuffix(src, []byte{'\r'}), true
+}
+
+// printable is the line with one visible rune for each of its own: what a terminal would hide, or obey, is a dot.
+func printable(line []byte) []rune {
+	runes := make([]rune, 0, utf8.RuneCount(line))
+	for _, r := range string(line) {
+		if r != '\t' && r != ' ' && !unicode.IsPrint(r) {
+			r = '·'
+		}
+		runes = append(runes, r)
+	}
+	return runes
+}
+
+// window cuts a long line around what is underlined, from inclusive to to exclusive.
+func window(runes []rune, from, to int) ([]rune, int, int) {
+	if len(runes) <= snippetWidth {
+		return runes, from, max(min(to, len(runes)), from+1)
+	}
+	const before = snippetWidth / 3 // of the line stays to the left of the subject
+	lo := min(max(from-before, 0), len(runes)-snippetWidth)
+	hi := lo + snippetWidth
+	cut := append([]rune(nil), runes[lo:hi]...)
+	from, to = from-lo, min(to-lo, snippetWidth)
+	if lo > 0 {
+		cut[0] = '…'
+	}
+	if hi < len(runes) {
+		cut[snippetWidth-1] = '…'
+		to = min(to, snippetWidth-1)
+	}
+	return cut, from, max(to, from+1)
+}
