@@ -94,6 +94,11 @@ type Effect struct {
 	Body       BodyNeeds                   // buffering asked for
 	Enforce    any                         // the immutable configuration that Start gets; marshalled as JSON for its hash; nil: native
 	Publishes  Published                   // for later policies
+
+	// Answers are requests that the chain answers even where no route of the API matches them (CORS preflights). They
+	// narrow by headers alone: the renderer adds the API's path, tries them after the API's own routes, and gives them
+	// the API's chain and, for what the chain lets through, the 404 of an unmatched path.
+	Answers []*routev3.RouteMatch
 }
 
 // Filter is one HTTP filter of a chain.

@@ -1,0 +1,98 @@
+// Package all lists every policy type, and says of the product's other policies why they are not in the list.
+//
+// It decides nothing about a policy: its folder does.
+package all
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/flexgw/flexgw/render/policy"
+	"github.com/flexgw/flexgw/render/policy/cors"
+	"github.com/flexgw/flexgw/render/policy/headerinjection"
+	"github.com/flexgw/flexgw/render/policy/headerremoval"
+	"github.com/flexgw/flexgw/render/policy/httpbasicauthentication"
+	"github.com/flexgw/flexgw/schema"
+	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/v1alpha1"
+)
+
+// list is every policy that flexgw enforces, sorted by name.
+var list = []policy.Type{
+	cors.Type,
+	headerinjection.Type,
+	headerremoval.Type,
+	httpbasicauthentication.Type,
+}
+
+// Catalog is the list as packages schema and render want it. The zero Catalog is ready.
+type Catalog struct{}
+
+var _ schema.Catalog = Catalog{}
+
+// Type finds a listed type by name.
+func (Catalog) Type(name string) (policy.Type, bool) {
+	for _, t := range list {
+		if t.Name() == name {
+			return t, true
+		}
+	}
+	return policy.Type{}, false
+}
+
+// All are the listed types, sorted by name. The caller may keep the slice.
+func (Catalog) All() []policy.Type { return append([]policy.Type(nil), list...) }
+
+// Lookup finds a listed type by name.
+func (c Catalog) Lookup(name string) (schema.PolicyType, bool) {
+	t, ok := c.Type(name)
+	if !ok {
+		return nil, false
+	}
+	return t, true
+}
+
+// Names are the names of the listed types, sorted.
+func (Catalog) Names() []string {
+	names := make([]string, len(list))
+	for i, t := range list {
+		names[i] = t.Name()
+	}
+	return names
+}
+
+// Known says why a name that the product knows is not in the list.
+func (c Catalog) Known(name string) (reason string, ok bool) {
+	if _, listed := c.Type(name); listed {
+		return "", false
+	}
+	if r, ok := elsewhere[name]; ok {
+		return r, true
+	}
+	if r, ok := elsewhere[strings.TrimSuffix(name, "-flex")]; ok && strings.HasSuffix(name, "-flex") {
+		return r, true
+	}
+	if target, ok := c.implementation(name); ok {
+		return fmt.Sprintf("this is the name of its definition; the policy that can be bound is %q", target), true
+	}
+	return "", false
+}
+
+// implementation is the bindable name for a name that lacks the suffix, listed or not.
+func (c Catalog) implementation(name string) (string, bool) {
+	target := name + "-flex"
+	if _, listed := c.Type(target); listed {
+		return target, true
+	}
+	_, ok := elsewhere[target]
+	return target, ok
+}
+
+// Custom says that policies which an Extension defines are not carried out yet: there is no type.
+func (Catalog) Custom(ext *v1alpha1.Object[v1alpha1.ExtensionSpec]) (schema.PolicyType, diag.List) {
+	return nil, diag.List{{
+		Severity: diag.Warning, Code: "link/not-supported-yet", Object: ext.ID, Subject: ext.Name.Range,
+		Summary: fmt.Sprintf("the custom policy %q is read but not enforced by flexgw yet", ext.Name.Value),
+		Hint:    "a binding that names it is an error until then; flexgw policy list shows what can be bound",
+	}}
+}

@@ -1,0 +1,125 @@
+package all
+
+import "maps"
+
+// The reasons, each a clause that follows the name of a policy.
+const (
+	notYet      = "not enforced by flexgw yet"
+	contracts   = "not available in Local Mode: it checks contracts that API Manager synchronises"
+	alerts      = "not available in Local Mode: its results feed alerts in API Manager"
+	controlled  = "not available in Local Mode: it reports to the control plane"
+	uiOnly      = "not available in Local Mode: it can be configured in the platform's user interface only"
+	platform    = "not available in Local Mode: the platform's catalogue has it, but no declaration for it is documented"
+	mcp         = "not available in Local Mode: MCP server instances are managed by the platform"
+	a2a         = "not available in Local Mode: agent instances are managed by the platform"
+	llm         = "not available in Local Mode: LLM proxy instances are managed by the platform"
+	notLocal    = "not available in Local Mode, as its documentation says"
+	superseded  = "a preview that the DataWeave policies replaced; use the dataweave-…-flex policy of that kind"
+	muleOnly    = "a policy of the Mule runtime; the gateway does not have it"
+	oidc        = "not available in Local Mode in current versions; use jwt-validation-flex or oauth2-token-introspection-flex"
+	baseKind    = "a base Extension, named in spec.extends of a custom policy and never bound"
+	builtIn     = "a filter that the gateway adds by itself and that is never bound"
+	undescribed = "an undocumented built-in of early versions; not enforced by flexgw"
+	extAuthz    = "a name from pre-release documentation; the policy is called native-ext-authz-flex"
+	extProc     = "a name from pre-release documentation; the policy is called native-ext-proc-flex"
+)
+
+// elsewhere are the product's other policies, by the name that a binding or an asset has. A name without -flex stands for
+// both forms.
+//
+// Source: https://docs.mulesoft.com/gateway/latest/policies-included-overview
+var elsewhere = map[string]string{
+	// Local Mode has them.
+	"ldap-authentication-flex":              notYet,
+	"dataweave-body-transformation-flex":    notYet,
+	"dataweave-headers-transformation-flex": notYet,
+	"dataweave-request-filter-flex":         notYet,
+	"native-ext-authz-flex":                 notYet,
+	"native-ext-proc-flex":                  notYet,
+	"graphql-introspection-control-flex":    notYet,
+	"graphql-operation-limits-flex":         notYet,
+	"graphql-schema-validation-flex":        notYet,
+	"graphql-static-query-complexity-flex":  notYet,
+	"http-caching-flex":                     notYet,
+	"injection-protection-flex":             notYet,
+	"ip-allowlist-flex":                     notYet,
+	"ip-blocklist-flex":                     notYet,
+	"json-threat-protection-flex":           notYet,
+	"jwt-validation-flex":                   notYet,
+	"message-logging-flex":                  notYet,
+	"oauth2-token-introspection-flex":       notYet,
+	"rate-limiting-flex":                    notYet,
+	"response-timeout-flex":                 notYet,
+	"spec-validation-flex":                  notYet,
+	"soap-validation":                       notYet,
+	"spike-control-flex":                    notYet,
+	"stream-idle-timeout-flex":              notYet,
+	"tracing-flex":                          notYet,
+	"tls":                                   notYet,
+	"websocket-connection-limit-flex":       notYet,
+	"xml-threat-protection-flex":            notYet,
+	"native-aws-lambda":                     notYet,
+	"native-aws-signature":                  notYet,
+	"circuit-breaker-flex":                  notYet,
+	"credential-injection-api-key-flex":     notYet,
+	"credential-injection-basic-auth-flex":  notYet,
+	"credential-injection-oauth2-flex":      notYet,
+	"jwt-generation-flex":                   notYet,
+	"message-logging-outbound-flex":         notYet,
+	"tls-outbound":                          notYet,
+	"idle-timeout-flex":                     notYet,
+	"access-log":                            undescribed,
+
+	// Local Mode does not.
+	"openidconnect-access-token-enforcement-flex": oidc,
+	"client-id-enforcement-flex":                  contracts,
+	"rate-limiting-sla-based-flex":                contracts,
+	"health-check":                                alerts,
+	"agent-connection-telemetry":                  controlled,
+	"sse-logging":                                 uiOnly,
+	"access-block":                                platform,
+	"mcp-support":                                 mcp,
+	"mcp-access-control":                          mcp,
+	"mcp-schema-validation":                       mcp,
+	"mcp-pii-detector":                            mcp,
+	"mcp-tool-mapping":                            mcp,
+	"mcp-global-access-policy":                    mcp,
+	"mcp-transcoding-router":                      mcp,
+	"a-two-a-agent-card":                          a2a,
+	"a-two-a-pii-detector":                        a2a,
+	"a-two-a-prompt-decorator":                    a2a,
+	"a-two-a-schema-validation":                   a2a,
+	"a-two-a-token-rate-limit":                    a2a,
+	"intask-authorization-code-policy":            a2a,
+	"intask-authentication-policy":                a2a,
+	"semantic-prompt-guard-policy-openai":         llm,
+	"model-based-routing":                         llm,
+	"semantic-routing-policy-huggingface":         llm,
+	"llm-proxy-core":                              llm,
+	"llm-proxy-core-policy":                       llm,
+	"llm-gw-core-policy":                          llm,
+	"bedrock-llm-provider-policy":                 llm,
+	"gemini-llm-provider-policy":                  llm,
+	"openai-transcoding-policy":                   llm,
+	"gemini-transcoding-policy":                   llm,
+	"credential-injection-oauth2-obo":             notLocal,
+	"body-transformation":                         superseded,
+	"header-transformation":                       superseded,
+	"script-evaluation-transformation":            superseded,
+	"external-oauth2-access-token-enforcement":    muleOnly,
+	"tokenization":                                muleOnly,
+	"detokenization":                              muleOnly,
+
+	// Not policies.
+	"extension-definition":       baseKind,
+	"extension-authentication":   baseKind,
+	"envoy-filter":               baseKind,
+	"proxy-wasm-filter":          baseKind,
+	"api-context":                builtIn,
+	"envoy.filters.http.router":  builtIn,
+	"native-external-authz-flex": extAuthz,
+	"native-external-proc-flex":  extProc,
+}
+
+// Elsewhere are the product's policies that were not in the list when it was last looked at, with the reason of each.
+func Elsewhere() map[string]string { return maps.Clone(elsewhere) }
