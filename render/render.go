@@ -4,10 +4,13 @@
 package render
 
 import (
-	"time"
-
-	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
-	"google.golang.org/protobuf/types/known/anypb"
+	"cmp"
+	"fmt"
+	"maps"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
 
 	"github.com/flexgw/flexgw/render/policy"
 	"github.com/flexgw/flexgw/schema/diag"
@@ -32,59 +35,8 @@ type Options struct {
 	Got      func(policy.Need) ([]byte, bool) // what Needs fetched; nil: nothing
 }
 
-// Key names one resource.
-type Key struct{ TypeURL, Name string }
-
-// Resource is one Envoy resource as it is offered.
-type Resource struct {
-	Key
-	Hash    Hash
-	Any     *anypb.Any  // deterministic bytes
-	Origins []ir.Origin // a listener, a shared cluster, a grouped scope have several
-	Refs    []Key       // the clusters and secrets that it names (closure)
-}
-
-// Resources is the whole ordered, validated, hashed set. It is immutable.
-type Resources struct {
-	resources // unexported state
-}
-
-// Memo keeps what Render made of unchanged elements. Not safe for concurrent use. The zero Memo is empty.
-type Memo struct{ memo }
-
-type (
-	resources struct{}
-	memo      struct{}
-)
-
-// Render is the back half of the pipeline. The result is nil if the list has an Error. m may be nil.
-func Render(g *ir.Gateway, t Types, o Options, m *Memo) (*Resources, diag.List) {
-	panic("not built yet")
-}
-
-// Needs lists what must be fetched before g can be rendered, sorted and without repetitions.
-func Needs(g *ir.Gateway, t Types) []policy.Need { panic("not built yet") }
-
-// Each calls f for every resource of a type, sorted by name.
-func (r *Resources) Each(typeURL string, f func(*Resource)) { panic("not built yet") }
-
-// Get finds one resource.
-func (r *Resources) Get(k Key) (*Resource, bool) { panic("not built yet") }
-
-// Changed lists what differs from since (nil: everything), removed names included, sorted.
-func (r *Resources) Changed(since *Resources) []Key { panic("not built yet") }
-
-// Instances maps "<uid>@<hash>" to the policy and configuration that the request-time server starts.
-func (r *Resources) Instances() map[string]Instance { panic("not built yet") }
-
-// Files are the content-addressed files that resources name: full path, content, mode. Sorted by path.
-func (r *Resources) Files() []File { panic("not built yet") }
-
-// Revision is that of the source.
-func (r *Resources) Revision() string { panic("not built yet") }
-
-// Addresses are the listeners' addresses "host:port", sorted by port, then host.
-func (r *Resources) Addresses() []string { panic("not built yet") }
+// defaultSystemCA is Debian's; callers who know the host say better.
+const defaultSystemCA = "/etc/ssl/certs/ca-certificates.crt"
 
 // Instance is what the request-time server needs to start one policy instance.
 type Instance struct {
@@ -97,25 +49,256 @@ type Instance struct {
 type File struct {
 	Path   string
 	Data   []byte
-	Secret bool
+	Secret bool // mode 0600
 }
 
-// BootstrapOptions are the parameters of Bootstrap. Socket paths must stay under 108 bytes.
-type BootstrapOptions struct {
-	NodeID         string
-	XDSSocket      string
-	EnforceSocket  string
-	AdminSocket    string
-	MaxHeapBytes   uint64        // 0: no heap limit
-	MaxConnections uint64        // downstream; 0: 50,000
-	XDSBackoff     time.Duration // largest reconnect delay; 0: 1 s
+// renderer is one run of Render.
+type renderer struct {
+	gateway *ir.Gateway
+	types   Types
+	opts    Options
+	*walker
+	constants
 }
 
-// Bootstrap is the Envoy bootstrap of the daemon: nothing in it depends on declarations.
-func Bootstrap(o BootstrapOptions) *bootstrapv3.Bootstrap { panic("not built yet") }
+// Render is the back half of the pipeline. The result is nil if the list has an Error. m may be nil; a Memo belongs to
+// one set of Types.
+func Render(g *ir.Gateway, t Types, o Options, m *Memo) (*Resources, diag.List) {
+	if m == nil {
+		m = &Memo{}
+	}
+	if o.SystemCA == "" {
+		o.SystemCA = defaultSystemCA
+	}
+	m.begin(o)
+	r := &renderer{gateway: g, types: t, opts: o, walker: m.walker, constants: m.constants}
+	s := &sum{revision: g.Revision, byKey: map[Key]*Resource{}, files: map[string]File{}, instances: map[string]Instance{}}
 
-// Static is one Envoy file with all resources in it, for `--mode validate` and for hosts without a daemon. With inline,
-// files and secrets are part of it (a self-contained file); else files are named by path.
-func Static(r *Resources, o BootstrapOptions, inline bool) (*bootstrapv3.Bootstrap, error) {
-	panic("not built yet")
+	var l diag.List
+	l = append(l, r.clusters(m, s)...)
+	l = append(l, r.ports(m, s)...)
+	m.end()
+	if l.HasErrors() {
+		return nil, l.Sort()
+	}
+	res := s.resources(g)
+	l = append(l, checkClosure(res)...)
+	if l.HasErrors() {
+		return nil, l.Sort()
+	}
+	return res, l.Sort()
+}
+
+// clusters renders every Service; those that share a cluster together.
+func (r *renderer) clusters(m *Memo, s *sum) diag.List {
+	var l diag.List
+	groups := map[string][]*ir.Upstream{}
+	var names []string
+	for _, u := range r.gateway.Upstreams {
+		n := clusterName(u)
+		if groups[n] == nil {
+			names = append(names, n)
+		}
+		groups[n] = append(groups[n], u)
+	}
+	slices.Sort(names)
+	for _, n := range names {
+		b, problems := m.cluster(n, groups[n], r)
+		l = append(l, problems...)
+		if b != nil {
+			l = append(l, s.add(b)...)
+		}
+	}
+	if s.names[Key{SecretType, systemCA}] {
+		w := newWire(r.walker)
+		l = append(l, s.add(&bundle{resource: newResource(w, systemCA, systemCASecret(r.opts.SystemCA), nil)})...)
+		l = append(l, faults(w, ir.Origin{})...)
+	}
+	return l
+}
+
+// port is one listener on its way.
+type port struct {
+	listener *ir.Listener
+	splits   *splits
+	jobs     []scopeJob
+	slots    int
+}
+
+// ports renders the scopes of all listeners, then the listeners: how many slots they have is the scopes' need.
+func (r *renderer) ports(m *Memo, s *sum) diag.List {
+	var l diag.List
+	var ps []*port
+	for _, x := range r.gateway.Listeners {
+		if i := len(ps) - 1; slices.ContainsFunc(ps, func(p *port) bool { return p.listener.Addr.Port() == x.Addr.Port() }) {
+			l = append(l, diag.Diagnostic{Severity: diag.Error, Code: "render/port-twice", Object: listenerOrigin(x).Object, Subject: listenerOrigin(x).Range,
+				Summary: fmt.Sprintf("port %d is declared with two bind addresses, %s and %s", x.Addr.Port(), ps[i].listener.Addr.Addr(), x.Addr.Addr()),
+				Hint:    "use one bind address for all APIs of a port"})
+			continue
+		}
+		ps = append(ps, m.port(x))
+	}
+	l = append(l, r.scopes(m, ps, s)...)
+	for _, p := range ps {
+		b, problems := m.listener(p, r)
+		l = append(l, problems...)
+		if b != nil {
+			l = append(l, s.add(b)...)
+		}
+	}
+	return l
+}
+
+// scopes renders what the memo does not hold, on all cores.
+func (r *renderer) scopes(m *Memo, ps []*port, s *sum) diag.List {
+	type result struct {
+		bundle   *bundle
+		problems diag.List
+	}
+	var jobs []scopeJob
+	var results []result
+	var todo []int
+	for _, p := range ps {
+		for _, j := range p.jobs {
+			b := m.scope(j, r)
+			if b == nil {
+				todo = append(todo, len(jobs))
+			}
+			jobs, results = append(jobs, j), append(results, result{bundle: b})
+		}
+	}
+	parallel(len(todo), func(i int) {
+		at := todo[i]
+		b, problems := r.scope(jobs[at])
+		results[at] = result{b, problems}
+	})
+	var l diag.List
+	for _, at := range todo {
+		l = append(l, results[at].problems...)
+		if results[at].bundle != nil && len(results[at].problems) == 0 {
+			m.keepScope(jobs[at], results[at].bundle, r)
+		}
+	}
+	i := 0
+	for _, p := range ps {
+		busiest := 0
+		for range p.jobs {
+			if b := results[i].bundle; b != nil {
+				l = append(l, s.add(b)...)
+				if b.slots > p.slots {
+					p.slots, busiest = b.slots, i
+				}
+			}
+			i++
+		}
+		if n := slotsFor(p.slots); n > slotStep {
+			l = append(l, moreSlots(p, jobs[busiest].apis[0], n))
+		}
+	}
+	return l
+}
+
+func moreSlots(p *port, api *ir.API, n int) diag.Diagnostic {
+	return diag.Diagnostic{Severity: diag.Warning, Code: "render/more-slots", Object: api.Origin.Object, Subject: api.Origin.Range,
+		Summary: fmt.Sprintf("%d filters with rules run one after the other; port %d has %d slots instead of %d", p.slots, p.listener.Addr.Port(), n, slotStep),
+		Hint:    "connections of the port drain once whenever the number of slots changes; fewer policies with rules avoid that"}
+}
+
+// parallel calls f for 0 to n-1 on all cores.
+func parallel(n int, f func(int)) {
+	const chunk = 16
+	workers := min(runtime.GOMAXPROCS(0), (n+chunk-1)/chunk)
+	if workers <= 1 {
+		for i := range n {
+			f(i)
+		}
+		return
+	}
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	next := 0
+	take := func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		i := next
+		next += chunk
+		return i
+	}
+	for range workers {
+		wg.Go(func() {
+			for i := take(); i < n; i = take() {
+				for k := i; k < min(i+chunk, n); k++ {
+					f(k)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// sum gathers bundles into Resources.
+type sum struct {
+	revision  string
+	byType    map[string][]*Resource
+	byKey     map[Key]*Resource // of what policies brought, which may come more than once
+	names     map[Key]bool      // what clusters refer to
+	files     map[string]File
+	instances map[string]Instance
+}
+
+func (s *sum) add(b *bundle) diag.List {
+	var l diag.List
+	if s.byType == nil {
+		s.byType, s.names = map[string][]*Resource{}, map[Key]bool{}
+	}
+	s.put(b.resource)
+	for _, x := range b.resources {
+		old := s.byKey[x.Key]
+		if old == nil {
+			s.byKey[x.Key] = x
+			s.put(x)
+			continue
+		}
+		if old.Hash != x.Hash && len(old.Origins) > 0 && len(x.Origins) > 0 {
+			l = append(l, conflict(shortType(x.TypeURL)+" "+quote(x.Name), old.Origins[0], x.Origins[0]))
+		}
+	}
+	for _, f := range b.files {
+		if old, ok := s.files[f.Path]; ok {
+			f.Secret = f.Secret || old.Secret
+		}
+		s.files[f.Path] = f
+	}
+	maps.Copy(s.instances, b.instances)
+	return l
+}
+
+func (s *sum) put(x *Resource) {
+	s.byType[x.TypeURL] = append(s.byType[x.TypeURL], x)
+	if x.TypeURL != ClusterType {
+		return
+	}
+	for _, ref := range x.Refs {
+		s.names[ref] = true
+	}
+}
+
+func (s *sum) resources(g *ir.Gateway) *Resources {
+	for _, l := range s.byType {
+		sortResources(l)
+	}
+	r := &Resources{revision: s.revision, byType: s.byType, instances: s.instances, files: sortedFiles(s.files)}
+	ls := slices.Clone(g.Listeners)
+	slices.SortFunc(ls, func(a, b *ir.Listener) int {
+		return cmp.Or(cmp.Compare(a.Addr.Port(), b.Addr.Port()), a.Addr.Addr().Compare(b.Addr.Addr()))
+	})
+	for _, x := range ls {
+		r.addresses = append(r.addresses, x.Addr.String())
+	}
+	return r
+}
+
+// sortedKeys is used where a map is printed.
+func sortedKeys[V any](m map[string]V) []string {
+	return slices.SortedFunc(maps.Keys(m), strings.Compare)
 }

@@ -1,0 +1,185 @@
+package render
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/ir"
+)
+
+// Metadata of every route: what metering counts by (scopes.md, row 5).
+const (
+	metadataNamespace = "flexgw"
+	metadataAPI       = "api"
+)
+
+// externalAddress is set by the connection manager and is not among what suppress_envoy_headers takes away.
+const externalAddress = "x-envoy-external-address"
+
+// scopeJob is one scope to render: its name is a function of its key, and its APIs stand longest base path first.
+type scopeJob struct {
+	name string
+	key  []string
+	apis []*ir.API
+}
+
+// scope renders one scope. A scope of its own carries its API's chain once; several APIs carry theirs on their routes.
+func (r *renderer) scope(j scopeJob) (*bundle, diag.List) {
+	var l diag.List
+	out := &bundle{}
+	w := newWire(r.walker)
+	own := len(j.apis) == 1
+	rc := &routev3.RouteConfiguration{Name: j.name, RequestHeadersToRemove: slices.Clone(scopeHeaders)}
+	s := j.apis[0].Settings
+	if !s.EnvoyHeaders {
+		rc.RequestHeadersToRemove = append(rc.RequestHeadersToRemove, externalAddress)
+	}
+	if s.RemoveServerHeader {
+		rc.ResponseHeadersToRemove = []string{"server"}
+	}
+	host := &routev3.VirtualHost{Name: "all", Domains: []string{"*"}}
+	var origins []ir.Origin
+	for _, api := range j.apis {
+		c, problems := r.buildChain(w, api, out)
+		l = append(l, problems...)
+		routes, problems := apiRoutes(api)
+		l = append(l, problems...)
+		if c == nil || l.HasErrors() {
+			continue
+		}
+		if own {
+			rc.TypedPerFilterConfig = c.entries
+		}
+		host.Routes = append(host.Routes, r.withChain(api, c, routes, own)...)
+		origins = append(origins, api.Origin)
+	}
+	if l.HasErrors() {
+		return nil, l
+	}
+	for _, api := range j.apis {
+		origins = appendOrigins(origins, api.Bindings)
+	}
+	rc.VirtualHosts = []*routev3.VirtualHost{host}
+	sc := &routev3.ScopedRouteConfiguration{Name: j.name, Key: scopeKey(j.key), RouteConfiguration: rc}
+	out.slots = checkScope(w, sc)
+	out.resource = newResource(w, j.name, sc, origins)
+	r.checkFiles(w, out)
+	if len(w.faults) > 0 {
+		return nil, append(l, faults(w, j.apis[0].Origin)...)
+	}
+	return out, l
+}
+
+func scopeKey(key []string) *routev3.ScopedRouteConfiguration_Key {
+	k := &routev3.ScopedRouteConfiguration_Key{}
+	for _, s := range key {
+		k.Fragments = append(k.Fragments, &routev3.ScopedRouteConfiguration_Key_Fragment{
+			Type: &routev3.ScopedRouteConfiguration_Key_Fragment_StringKey{StringKey: s}})
+	}
+	return k
+}
+
+func appendOrigins(origins []ir.Origin, bs []*ir.Binding) []ir.Origin {
+	for _, b := range bs {
+		origins = append(origins, b.Origin)
+	}
+	return origins
+}
+
+// withChain completes the routes of one API: guards first, then its routes with what its policies set on them.
+func (r *renderer) withChain(api *ir.API, c *chain, routes []*routev3.Route, own bool) []*routev3.Route {
+	all := make([]*routev3.Route, 0, len(c.guards)+len(routes))
+	if len(c.guards) > 0 {
+		bare := r.bareEntries(c, own)
+		for i, g := range c.guards {
+			all = append(all, guardRoute(api, g, i, bare))
+		}
+	}
+	for _, x := range routes {
+		if !own {
+			x.TypedPerFilterConfig = withEntries(x.TypedPerFilterConfig, c.entries)
+		}
+		c.patch.apply(x)
+		if c.buffer > 0 {
+			x.RequestBodyBufferLimit = wrapperspb.UInt64(c.buffer)
+			refuseUpgrades(x)
+		}
+		setAPI(x, api)
+		all = append(all, x)
+	}
+	return all
+}
+
+// bareEntries switch every slot of a chain off and leave a marker. Chains of several levels merge, so where the chain
+// stands above the routes the marker needs a slot of its own, behind all others.
+func (r *renderer) bareEntries(c *chain, own bool) map[string]*anypb.Any {
+	if !own {
+		return map[string]*anypb.Any{chainName(0): r.markOnly}
+	}
+	bare := map[string]*anypb.Any{chainName(c.last + 1): r.markOnly}
+	for name := range c.entries {
+		if isSlot(name) {
+			bare[name] = r.off
+		}
+	}
+	return bare
+}
+
+// guardRoute answers before the API's policies run: it matches what its policy said, below the API's base path.
+func guardRoute(api *ir.API, g *routev3.Route, i int, bare map[string]*anypb.Any) *routev3.Route {
+	x := &routev3.Route{}
+	overlay(x.ProtoReflect(), g.ProtoReflect(), "", ignoreField)
+	x.Name = apiName(api) + "/guard-" + strconv.Itoa(i+1)
+	match := &routev3.RouteMatch{}
+	overlay(match.ProtoReflect(), g.GetMatch().ProtoReflect(), "", ignoreField)
+	match.PathSpecifier = &routev3.RouteMatch_Prefix{Prefix: "/"}
+	if api.BasePath != "" {
+		match.PathSpecifier = &routev3.RouteMatch_PathSeparatedPrefix{PathSeparatedPrefix: api.BasePath}
+	}
+	x.Match = match
+	x.TypedPerFilterConfig = withEntries(x.TypedPerFilterConfig, bare)
+	setAPI(x, api)
+	return x
+}
+
+func withEntries(to, from map[string]*anypb.Any) map[string]*anypb.Any {
+	if to == nil {
+		return from
+	}
+	maps.Copy(to, from)
+	return to
+}
+
+// refuseUpgrades answers 403: a filter that reads bodies hangs on an upgrade, and to skip it would be a bypass.
+func refuseUpgrades(x *routev3.Route) {
+	if a := x.GetRoute(); a != nil {
+		a.UpgradeConfigs = []*routev3.RouteAction_UpgradeConfig{{UpgradeType: "websocket", Enabled: wrapperspb.Bool(false)}}
+	}
+}
+
+// setAPI names the API in the metadata of a route.
+func setAPI(x *routev3.Route, api *ir.API) {
+	if x.Metadata == nil {
+		x.Metadata = &corev3.Metadata{}
+	}
+	if x.Metadata.FilterMetadata == nil {
+		x.Metadata.FilterMetadata = map[string]*structpb.Struct{}
+	}
+	m := x.Metadata.FilterMetadata[metadataNamespace]
+	if m == nil {
+		m = &structpb.Struct{}
+		x.Metadata.FilterMetadata[metadataNamespace] = m
+	}
+	if m.Fields == nil {
+		m.Fields = map[string]*structpb.Value{}
+	}
+	m.Fields[metadataAPI] = structpb.NewStringValue(apiName(api))
+}

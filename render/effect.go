@@ -1,0 +1,144 @@
+package render
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+
+	"github.com/flexgw/flexgw/render/policy"
+	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/ir"
+)
+
+// asked is what one binding asks of Envoy, beside what it is asked under.
+type asked struct {
+	binding  *ir.Binding
+	typ      policy.Type
+	id       string
+	instance string
+	effect   policy.Effect
+}
+
+// conditional reports whether the binding needs a slot of its own for its rules.
+func (a *asked) conditional() bool { return len(a.binding.Rules) > 0 && !a.typ.OwnRules() }
+
+// typeOf finds the policy type of a binding.
+func (r *renderer) typeOf(b *ir.Binding) (policy.Type, bool) {
+	if t, ok := b.Type.(policy.Type); ok && t.Name() != "" {
+		return t, true
+	}
+	return r.types.Type(b.Policy)
+}
+
+// ask asks a policy type for the effect of one binding. in names the target; the rest is filled in here.
+func (r *renderer) ask(b *ir.Binding, in policy.Input) (*asked, diag.List) {
+	t, ok := r.typeOf(b)
+	if !ok {
+		return nil, diag.List{{Severity: diag.Error, Code: "render/unknown-policy", Object: b.Origin.Object, Subject: b.PolicyAt,
+			Summary: "no policy type is named " + quote(b.Policy)}}
+	}
+	in.Binding, in.Got, in.Path = b, r.got, r.path
+	a := &asked{binding: b, typ: t, id: in.ID}
+	var err error
+	if a.effect, err = t.Effect(b.Config, in); err != nil {
+		return nil, diag.List{internal(b.Origin, "policy %s: %v", b.Policy, err)}
+	}
+	if a.effect.Enforce == nil {
+		return a, nil
+	}
+	// The instance is named by its configuration, which only the first answer tells.
+	js, err := policy.EnforceJSON(a.effect.Enforce)
+	if err != nil {
+		return nil, diag.List{internal(b.Origin, "policy %s: %v", b.Policy, err)}
+	}
+	sum := sha256.Sum256(js)
+	a.instance = in.ID + "@" + hex.EncodeToString(sum[:6])
+	in.Instance = a.instance
+	if a.effect, err = t.Effect(b.Config, in); err != nil {
+		return nil, diag.List{internal(b.Origin, "policy %s: %v", b.Policy, err)}
+	}
+	return a, nil
+}
+
+// path names the file of some content.
+func (r *renderer) path(data []byte, ext string) string {
+	sum := sha256.Sum256(data)
+	return r.opts.Files + "/" + hex.EncodeToString(sum[:16]) + ext
+}
+
+func (r *renderer) got(n policy.Need) ([]byte, bool) {
+	if r.opts.Got == nil {
+		return nil, false
+	}
+	return r.opts.Got(n)
+}
+
+// unready reports whether nothing can be made of a binding: an unset $VARIABLE in its config, which only validate lets
+// pass.
+func unready(b *ir.Binding) bool { return b == nil || len(b.Unresolved) > 0 || b.Config == nil }
+
+// brought adds what an effect brings beside filters: clusters, secrets, files, an instance.
+func (o *bundle) brought(w *walker, a *asked, files func(policy.File) string) diag.List {
+	var l diag.List
+	origins := []ir.Origin{a.binding.Origin}
+	for _, c := range a.effect.Clusters {
+		l = append(l, o.add(newWire(w), c.GetName(), c, origins)...)
+	}
+	for _, s := range a.effect.Secrets {
+		l = append(l, o.add(newWire(w), s.GetName(), s, origins)...)
+	}
+	for _, f := range a.effect.Files {
+		o.files = append(o.files, File{Path: files(f), Data: f.Data, Secret: f.Secret})
+	}
+	if a.instance != "" {
+		if o.instances == nil {
+			o.instances = map[string]Instance{}
+		}
+		o.instances[a.instance] = Instance{Policy: a.typ.Name(), ID: a.id, Config: a.effect.Enforce}
+	}
+	return l
+}
+
+func (o *bundle) add(w *wire, name string, m protoMessage, origins []ir.Origin) diag.List {
+	x := newResource(w, name, m, origins)
+	if len(w.faults) > 0 {
+		return faults(w, origins[0])
+	}
+	o.resources = append(o.resources, x)
+	return nil
+}
+
+// Needs lists what must be fetched before g can be rendered, sorted and without repetitions.
+func Needs(g *ir.Gateway, t Types) []policy.Need {
+	r := renderer{types: t}
+	seen := map[policy.Need]bool{}
+	add := func(b *ir.Binding) {
+		for _, n := range r.needs(b) {
+			seen[n] = true
+		}
+	}
+	for _, l := range g.Listeners {
+		add(l.TLS)
+		for _, a := range l.APIs {
+			for _, b := range a.Bindings {
+				add(b)
+			}
+		}
+	}
+	for _, u := range g.Upstreams {
+		for _, b := range u.Bindings {
+			add(b)
+		}
+	}
+	return sortedNeeds(seen)
+}
+
+func (r *renderer) needs(b *ir.Binding) []policy.Need {
+	if unready(b) {
+		return nil
+	}
+	t, ok := r.typeOf(b)
+	if !ok {
+		return nil
+	}
+	return t.Needs(b.Config)
+}

@@ -1,0 +1,208 @@
+package render
+
+import (
+	"crypto/sha256"
+	"slices"
+
+	"github.com/flexgw/flexgw/render/policy"
+	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/ir"
+)
+
+// Memo keeps what Render made of unchanged elements: the same pointers give the same bytes. Not safe for concurrent use.
+// The zero Memo is empty.
+type Memo struct {
+	walker *walker
+	constants
+	opts      Options
+	run       uint64
+	scopes    map[string]*memoScope
+	groups    map[string]*memoCluster
+	listeners map[uint16]*memoPort
+	fetched   map[policy.Need]Hash // of this run
+}
+
+type memoScope struct {
+	run    uint64
+	apis   []*ir.API
+	needs  []policy.Need
+	got    []Hash
+	bundle *bundle
+}
+
+type memoCluster struct {
+	run    uint64
+	ups    []*ir.Upstream
+	needs  []policy.Need
+	got    []Hash
+	bundle *bundle
+}
+
+type memoPort struct {
+	run      uint64
+	apis     []*ir.API
+	port     *port
+	tls      *ir.Binding
+	settings *ir.Settings
+	addr     string
+	slots    int
+	got      []Hash
+	bundle   *bundle
+}
+
+// begin starts a run. Other options make another rendering of everything.
+func (m *Memo) begin(o Options) {
+	if m.walker == nil {
+		m.walker = newWalker()
+		m.constants = newConstants(m.walker)
+	}
+	if m.scopes == nil || m.opts.Files != o.Files || m.opts.SystemCA != o.SystemCA || m.opts.UsageLog != o.UsageLog {
+		m.scopes, m.groups, m.listeners = map[string]*memoScope{}, map[string]*memoCluster{}, map[uint16]*memoPort{}
+	}
+	m.opts = o
+	m.run++
+	m.fetched = map[policy.Need]Hash{}
+}
+
+// end forgets what this run did not meet.
+func (m *Memo) end() {
+	for k, x := range m.scopes {
+		if x.run != m.run {
+			delete(m.scopes, k)
+		}
+	}
+	for k, x := range m.groups {
+		if x.run != m.run {
+			delete(m.groups, k)
+		}
+	}
+	for k, x := range m.listeners {
+		if x.run != m.run {
+			delete(m.listeners, k)
+		}
+	}
+}
+
+// got are the hashes of what was fetched; the zero Hash stands for nothing.
+func (m *Memo) got(needs []policy.Need) []Hash {
+	var hs []Hash
+	for _, n := range needs {
+		h, ok := m.fetched[n]
+		if !ok {
+			if m.opts.Got != nil {
+				if b, got := m.opts.Got(n); got {
+					h = sha256.Sum256(b)
+				}
+			}
+			m.fetched[n] = h
+		}
+		hs = append(hs, h)
+	}
+	return hs
+}
+
+func (m *Memo) scope(j scopeJob, _ *renderer) *bundle {
+	x := m.scopes[j.name]
+	if x == nil || !slices.Equal(x.apis, j.apis) || !slices.Equal(x.got, m.got(x.needs)) {
+		return nil
+	}
+	x.run = m.run
+	return x.bundle
+}
+
+func (m *Memo) keepScope(j scopeJob, b *bundle, r *renderer) {
+	x := &memoScope{run: m.run, apis: j.apis, bundle: b}
+	for _, a := range j.apis {
+		for _, c := range a.Bindings {
+			x.needs = append(x.needs, r.needs(c)...)
+		}
+	}
+	x.got = m.got(x.needs)
+	m.scopes[j.name] = x
+}
+
+func (m *Memo) cluster(name string, ups []*ir.Upstream, r *renderer) (*bundle, diag.List) {
+	if x := m.groups[name]; x != nil && slices.Equal(x.ups, ups) && slices.Equal(x.got, m.got(x.needs)) {
+		x.run = m.run
+		return x.bundle, nil
+	}
+	b, l := r.cluster(name, ups)
+	if b == nil || len(l) > 0 {
+		return b, l
+	}
+	x := &memoCluster{run: m.run, ups: ups, bundle: b}
+	for _, c := range ups[0].Bindings {
+		x.needs = append(x.needs, r.needs(c)...)
+	}
+	x.got = m.got(x.needs)
+	m.groups[name] = x
+	return b, nil
+}
+
+// port splits the APIs of a listener into scopes. Only base paths decide, so an edited API keeps the split list.
+func (m *Memo) port(l *ir.Listener) *port {
+	n := l.Addr.Port()
+	x := m.listeners[n]
+	if x == nil {
+		x = &memoPort{}
+		m.listeners[n] = x
+	}
+	x.run = m.run
+	switch {
+	case x.port != nil && slices.Equal(x.apis, l.APIs):
+	case x.port != nil && slices.EqualFunc(x.apis, l.APIs, func(a, b *ir.API) bool { return a == b || a.BasePath == b.BasePath }):
+		x.port = x.port.with(x.apis, l.APIs)
+	default:
+		x.port = split(l)
+	}
+	x.apis = l.APIs
+	x.port = &port{listener: l, splits: x.port.splits, jobs: x.port.jobs}
+	return x.port
+}
+
+// with replaces APIs by those at the same places of now.
+func (p *port) with(was, now []*ir.API) *port {
+	by := map[*ir.API]*ir.API{}
+	for i := range was {
+		if was[i] != now[i] {
+			by[was[i]] = now[i]
+		}
+	}
+	q := *p
+	q.jobs = slices.Clone(p.jobs)
+	for i, j := range q.jobs {
+		if !slices.ContainsFunc(j.apis, func(a *ir.API) bool { return by[a] != nil }) {
+			continue
+		}
+		apis := slices.Clone(j.apis)
+		for k, a := range apis {
+			if b := by[a]; b != nil {
+				apis[k] = b
+			}
+		}
+		q.jobs[i].apis = apis
+	}
+	return &q
+}
+
+func (m *Memo) listener(p *port, r *renderer) (*bundle, diag.List) {
+	l := p.listener
+	x := m.listeners[l.Addr.Port()]
+	slots := slotsFor(p.slots)
+	got := m.got(r.needs(l.TLS))
+	if x.bundle == nil || x.tls != l.TLS || x.settings != r.gateway.Settings || x.addr != l.Addr.String() || x.slots != slots ||
+		!slices.Equal(x.got, got) || x.bundle.splits != p.splits {
+		b, problems := r.listener(l, p.splits, slots)
+		if len(problems) > 0 {
+			x.bundle = nil
+			return b, problems
+		}
+		x.bundle, x.tls, x.settings, x.addr, x.slots, x.got = b, l.TLS, r.gateway.Settings, l.Addr.String(), slots, got
+		x.bundle.splits = p.splits
+	}
+	b := *x.bundle
+	res := *b.resource
+	res.Origins = listenerOrigins(l)
+	b.resource = &res
+	return &b, nil
+}

@@ -1,0 +1,133 @@
+package render
+
+import (
+	"bytes"
+	"encoding/json"
+
+	"github.com/cncf/xds/go/udpa/annotations"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/anypb"
+)
+
+const redactedText = "[redacted]"
+
+// Redact is a deep copy of m in which nothing is left that must not be shown: every field that the Envoy API marks as
+// sensitive, and private and symmetric keys in inline key sets, through every Any. Names of files stay.
+func Redact(m proto.Message) proto.Message {
+	c := proto.Clone(m)
+	redact(c.ProtoReflect(), false)
+	return c
+}
+
+// redact hides what is in m; all hides everything but names of files.
+func redact(m protoreflect.Message, all bool) {
+	switch x := m.Interface().(type) {
+	case *anypb.Any:
+		redactAny(x, all)
+		return
+	case *corev3.DataSource:
+		redactKeySet(x)
+	}
+	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		hide := all || sensitive(fd)
+		switch {
+		case fd.IsMap():
+			redactMap(m, fd, v.Map(), hide)
+		case fd.IsList():
+			redactList(fd, v.List(), hide)
+		case fd.Message() != nil:
+			redact(v.Message(), hide)
+		case hide && fd.FullName() != "envoy.config.core.v3.DataSource.filename":
+			if h, ok := hidden(fd); ok {
+				m.Set(fd, h)
+			}
+		}
+		return true
+	})
+}
+
+func redactMap(m protoreflect.Message, fd protoreflect.FieldDescriptor, v protoreflect.Map, hide bool) {
+	v.Range(func(k protoreflect.MapKey, e protoreflect.Value) bool {
+		if fd.MapValue().Message() != nil {
+			redact(e.Message(), hide)
+		} else if h, ok := hidden(fd.MapValue()); ok && hide {
+			v.Set(k, h)
+		}
+		return true
+	})
+}
+
+func redactList(fd protoreflect.FieldDescriptor, l protoreflect.List, hide bool) {
+	for i := range l.Len() {
+		if fd.Message() != nil {
+			redact(l.Get(i).Message(), hide)
+		} else if h, ok := hidden(fd); ok && hide {
+			l.Set(i, h)
+		}
+	}
+}
+
+func redactAny(a *anypb.Any, all bool) {
+	m, err := unpack(a)
+	if err != nil {
+		// What cannot be read cannot be shown.
+		a.Value = nil
+		return
+	}
+	redact(m.ProtoReflect(), all)
+	if a.Value, err = marshal(m); err != nil {
+		a.Value = nil
+	}
+}
+
+func hidden(fd protoreflect.FieldDescriptor) (protoreflect.Value, bool) {
+	switch fd.Kind() {
+	case protoreflect.StringKind:
+		return protoreflect.ValueOfString(redactedText), true
+	case protoreflect.BytesKind:
+		return protoreflect.ValueOfBytes([]byte(redactedText)), true
+	}
+	return protoreflect.Value{}, false
+}
+
+func sensitive(fd protoreflect.FieldDescriptor) bool {
+	o := fd.Options()
+	return o != nil && proto.HasExtension(o, annotations.E_Sensitive) && proto.GetExtension(o, annotations.E_Sensitive).(bool)
+}
+
+// secretMembers are the members of a JSON Web Key that are private (RFC 7518, 6.2.2, 6.3.2 and 6.4.1).
+var secretMembers = map[string]bool{"k": true, "d": true, "p": true, "q": true, "dp": true, "dq": true, "qi": true, "oth": true}
+
+// redactKeySet hides the private members of an inline JSON Web Key Set; what is none stays as it is.
+func redactKeySet(d *corev3.DataSource) {
+	text := []byte(d.GetInlineString())
+	if b := d.GetInlineBytes(); b != nil {
+		text = b
+	}
+	if !bytes.Contains(text, []byte(`"keys"`)) {
+		return
+	}
+	var set map[string]json.RawMessage
+	var keys []map[string]any
+	if json.Unmarshal(text, &set) != nil || json.Unmarshal(set["keys"], &keys) != nil {
+		return
+	}
+	found := false
+	for _, k := range keys {
+		for name := range k {
+			if secretMembers[name] {
+				k[name], found = redactedText, true
+			}
+		}
+	}
+	if !found {
+		return
+	}
+	b, err := json.Marshal(map[string]any{"keys": keys})
+	if err != nil {
+		b = []byte(redactedText)
+	}
+	d.Specifier = &corev3.DataSource_InlineString{InlineString: string(b)}
+}
