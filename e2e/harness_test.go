@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -416,12 +417,17 @@ func (g *gateway) sendBody(method string, port int, path, body string, headers .
 }
 
 func (g *gateway) try(method string, port int, path, body string, headers ...string) (answer, error) {
+	return g.tryScheme("http", method, port, path, body, headers...)
+}
+
+func (g *gateway) tryScheme(scheme, method string, port int, path, body string, headers ...string) (answer, error) {
 	var r io.Reader
 	if body != "" {
 		r = strings.NewReader(body)
 	}
 	// The path goes out as it is, odd characters included (but for one that starts with two slashes).
 	base, _ := url.Parse(g.url(port, ""))
+	base.Scheme = scheme
 	req, err := http.NewRequest(method, base.String(), r)
 	if err != nil {
 		return answer{}, err
@@ -481,3 +487,5 @@ func command(t testing.TB, args ...string) (stdout, stderr string, code int) {
 	}
 	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
 }
+
+func base64Of(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
