@@ -115,7 +115,11 @@ func prepare(t testing.TB, files string, opts ...option) *gateway {
 	for _, o := range opts {
 		o(g)
 	}
-	for _, f := range txtar.Parse([]byte(files)).Files {
+	archive := txtar.Parse([]byte(files))
+	for _, f := range archive.Files {
+		g.claimListeners(string(f.Data))
+	}
+	for _, f := range archive.Files {
 		g.write(f.Name, string(f.Data))
 	}
 	return g
@@ -133,10 +137,10 @@ func archive(t testing.TB, dir string) string {
 	a := &txtar.Archive{}
 	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
-			if d != nil && d.IsDir() && d.Name() == "want" {
-				return filepath.SkipDir
-			}
 			return err
+		}
+		if ext := filepath.Ext(path); ext != ".yaml" && ext != ".json" && ext != ".cue" || filepath.Base(filepath.Dir(path)) == "want" {
+			return nil
 		}
 		b, err := os.ReadFile(path)
 		if err != nil {
@@ -262,28 +266,30 @@ func (g *gateway) remove(name string) {
 
 var address = regexp.MustCompile(`(://)(0\.0\.0\.0|127\.0\.0\.1|localhost)?:(\d+)`)
 
-// rewrite replaces the ports of addresses by free ones. An address with 0.0.0.0 is a listener; any other loopback
-// address is an upstream and gets its echo.
+// claimListeners gives a port to everything that flexgw itself will serve: addresses with 0.0.0.0, and Echo documents.
+func (g *gateway) claimListeners(text string) {
+	g.t.Helper()
+	for doc := range strings.SplitSeq(text, "\n---") {
+		for _, m := range address.FindAllStringSubmatch(doc, -1) {
+			n, _ := strconv.Atoi(m[3])
+			if _, ok := g.ports[n]; !ok && (m[2] == "0.0.0.0" || strings.Contains(doc, "kind: Echo")) {
+				g.ports[n] = freePort(g.t)
+			}
+		}
+	}
+}
+
+// rewrite replaces the ports of addresses by free ones. What flexgw does not serve itself is an upstream and gets its echo.
 func (g *gateway) rewrite(text string) string {
 	g.t.Helper()
 	for from, to := range g.texts {
 		text = strings.ReplaceAll(text, from, to)
 	}
-	listeners := map[int]bool{}
-	for _, m := range address.FindAllStringSubmatch(text, -1) {
-		if m[2] == "0.0.0.0" {
-			n, _ := strconv.Atoi(m[3])
-			listeners[n] = true
-		}
-	}
+	g.claimListeners(text)
 	return address.ReplaceAllStringFunc(text, func(s string) string {
 		m := address.FindStringSubmatch(s)
 		written, _ := strconv.Atoi(m[3])
-		if m[2] == "0.0.0.0" || listeners[written] {
-			if _, ok := g.ports[written]; !ok {
-				g.ports[written] = freePort(g.t)
-			}
-		} else if _, ok := g.ports[written]; !ok {
+		if _, ok := g.ports[written]; !ok {
 			g.serve(written, &echo{})
 		}
 		host := m[2]
