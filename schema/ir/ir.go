@@ -24,6 +24,7 @@ type Gateway struct {
 	Listeners []*Listener // sorted by address
 	Upstreams []*Upstream // sorted by name; every Service, referenced or not
 	Probes    []*Probe    // sorted by namespace and name
+	Echoes    []*Echo     // sorted by address
 }
 
 // Settings is what Configuration objects and the product's FLEX_* environment variables say about the whole gateway.
@@ -179,4 +180,11 @@ func (s *Secret) UnmarshalText(b []byte) error { s.text = string(b); return nil 
 type Probe struct {
 	Origin Origin
 	API    *API
+}
+
+// Echo is an upstream that the daemon itself serves, to stand in for a service that does not exist yet
+// (`apiVersion: flexgw/v1alpha1`, `kind: Echo`). It answers every request with what it got.
+type Echo struct {
+	Origin  Origin
+	Address string // "host:port" on loopback
 }

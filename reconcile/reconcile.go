@@ -1,0 +1,316 @@
+// Package reconcile keeps Envoy equal to the source.
+//
+// The loop is level-triggered: every signal means only "look again", and whoever looks fetches the whole truth. It knows
+// neither how declarations become resources (Build) nor how resources travel (Target).
+package reconcile
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/flexgw/flexgw/reconcile/deliver"
+	"github.com/flexgw/flexgw/reconcile/status"
+	"github.com/flexgw/flexgw/reconcile/watch"
+	"github.com/flexgw/flexgw/render"
+	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/ir"
+	"github.com/flexgw/flexgw/schema/source"
+)
+
+// Built is what an accepted source set becomes.
+type Built struct {
+	Gateway   *ir.Gateway
+	Resources *render.Resources
+}
+
+// Enforcer runs the policies that decide at request time.
+type Enforcer interface {
+	Load(instances map[string]render.Instance) error // before resources name them
+	Retire(live func(id string) bool)                // when no Envoy can ask any more
+}
+
+// Loop keeps one Target equal to one Source. All fields but the optional ones must be set before Run.
+type Loop struct {
+	Name   string // of the source, for status
+	Source watch.Source
+	Again  <-chan struct{} // something that Build depends on changed (a fetched key set); nil: never
+	Build  func(context.Context, source.Set) (Built, diag.List)
+	Target deliver.Target
+
+	Enforce Enforcer                    // nil: no policy decides at request time
+	Warming func(context.Context) error // an error while acknowledged listeners or clusters are not live yet; nil: an ACK is enough
+	Refused func(source.Set, diag.List) // a revision was refused, by us or by Envoy; nil: nobody is told
+	Ready   func(addresses []string)    // the first revision is programmed; nil: nobody is told
+	Log     *slog.Logger
+
+	Quiet, MaxWait time.Duration // fetch after Quiet without a change, but never later than MaxWait
+	Drain          time.Duration // how long Envoy may still ask for what the last revision named
+
+	mu    sync.Mutex
+	state state
+
+	retire []retirement // oldest first
+	ready  bool
+}
+
+type state struct {
+	fetchErr error
+	tried    source.Set // the newest set that was fetched
+	refused  diag.List  // of tried; nil: it was accepted
+	built    Built      // the last accepted one
+	set      source.Set // of built
+	live     string     // revision that was programmed last
+	pending  string     // why built is not live yet; "": it is
+	reason   string     // of pending, CamelCase
+	place    *diag.Range
+	failed   *status.Failed
+}
+
+type retirement struct {
+	at   time.Time
+	keep map[string]render.Instance
+}
+
+const (
+	pollLive  = 20 * time.Millisecond
+	pollIdle  = time.Second
+	retryBase = time.Second
+	retryMax  = 30 * time.Second
+)
+
+// Run works until ctx is done. It returns nil then, and never for another reason: a source that fails is tried again.
+func (l *Loop) Run(ctx context.Context) error {
+	retry := retryBase
+	again := time.NewTimer(0) // fetches that failed, and the first one
+	defer again.Stop()
+	poll := time.NewTicker(pollIdle)
+	defer poll.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-again.C:
+		case <-l.Source.Changed():
+			l.settle(ctx)
+		case <-l.Again:
+			l.build(ctx, l.snapshot().tried)
+			continue
+		case <-l.Target.Changed():
+			l.observe(ctx, poll)
+			continue
+		case <-poll.C:
+			l.observe(ctx, poll)
+			l.retireOld(time.Now())
+			continue
+		}
+		if l.fetch(ctx) {
+			retry = retryBase
+			continue
+		}
+		again.Reset(retry)
+		retry = min(2*retry, retryMax)
+	}
+}
+
+// settle waits until the source was quiet for Quiet, or MaxWait has passed.
+func (l *Loop) settle(ctx context.Context) {
+	latest := time.NewTimer(l.MaxWait)
+	defer latest.Stop()
+	quiet := time.NewTimer(l.Quiet)
+	defer quiet.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-latest.C:
+			return
+		case <-quiet.C:
+			return
+		case <-l.Source.Changed():
+			quiet.Reset(l.Quiet)
+		}
+	}
+}
+
+func (l *Loop) snapshot() state {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.state
+}
+
+func (l *Loop) update(f func(*state)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f(&l.state)
+}
+
+func (l *Loop) fetch(ctx context.Context) bool {
+	set, err := l.Source.Fetch(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return true
+		}
+		l.Log.Error("source cannot be read; what is served stays", "source", l.Name, "error", err)
+		l.update(func(s *state) { s.fetchErr = err })
+		return false
+	}
+	before := l.snapshot()
+	l.update(func(s *state) { s.fetchErr = nil })
+	if before.tried.Revision == set.Revision && (before.built.Resources != nil || before.refused != nil) {
+		return true
+	}
+	l.Log.Info("fetched", "revision", set.Revision, "files", len(set.Files))
+	l.build(ctx, set)
+	return true
+}
+
+// build brings one set to the target, whole or not at all.
+func (l *Loop) build(ctx context.Context, set source.Set) {
+	if set.Revision == "" {
+		return
+	}
+	built, list := l.Build(ctx, set)
+	if list.HasErrors() {
+		l.refuse(set, "Invalid", list)
+		l.update(func(s *state) { s.tried, s.refused = set, list })
+		l.Log.Error("revision refused; what is served stays", "revision", set.Revision, "errors", list.Count(diag.Error))
+		return
+	}
+	if err := l.publish(ctx, set, built); err != nil {
+		l.Log.Error("revision not delivered; what is served stays", "revision", set.Revision, "error", err)
+		l.refuse(set, "NotDelivered", diag.List{{Severity: diag.Error, Code: "envoy/not-delivered", Summary: err.Error()}})
+		return
+	}
+	l.Log.Info("accepted", "revision", set.Revision, "warnings", list.Count(diag.Warning))
+	l.update(func(s *state) {
+		s.tried, s.refused, s.set, s.built = set, nil, set, built
+		s.pending, s.reason, s.place = "not acknowledged yet", "Pending", nil
+	})
+}
+
+func (l *Loop) publish(ctx context.Context, set source.Set, built Built) error {
+	if l.Enforce != nil {
+		if err := l.Enforce.Load(built.Resources.Instances()); err != nil {
+			return err
+		}
+	}
+	return l.Target.Publish(ctx, deliver.Revision{Source: set, Resources: built.Resources})
+}
+
+func (l *Loop) refuse(set source.Set, reason string, list diag.List) {
+	l.update(func(s *state) {
+		s.failed = &status.Failed{Revision: set.Revision, At: time.Now().UTC(), Reason: reason, Diagnostics: list}
+	})
+	if l.Refused != nil {
+		l.Refused(set, list)
+	}
+}
+
+// observe looks at what Envoy did with the published revision.
+func (l *Loop) observe(ctx context.Context, poll *time.Ticker) {
+	before := l.snapshot()
+	if before.built.Resources == nil {
+		return
+	}
+	pending, reason := l.pending(ctx)
+	var rejected diag.List
+	if reason == "Rejected" && before.reason != "Rejected" {
+		rejected = l.rejections()
+	}
+	l.update(func(s *state) {
+		s.pending, s.reason = pending, reason
+		if reason == "" {
+			s.live, s.place = s.set.Revision, nil
+		}
+		if len(rejected) > 0 {
+			s.place = status.Place(rejected[0].Subject)
+		}
+	})
+	switch {
+	case reason == "" && before.reason != "":
+		poll.Reset(pollIdle)
+		l.live(before.set.Revision, before.built.Resources)
+	case reason == "Warming":
+		poll.Reset(pollLive)
+	case len(rejected) > 0:
+		l.Log.Error("Envoy refused resources; their last good version stays", "revision", before.set.Revision, "refused", len(rejected))
+		l.refuse(before.set, "Rejected", rejected)
+	}
+}
+
+func (l *Loop) pending(ctx context.Context) (message, reason string) {
+	progress := l.Target.Progress()
+	if !slices.ContainsFunc(progress, func(p deliver.Progress) bool { return p.Connected }) {
+		return "no Envoy is connected", "NoEnvoy"
+	}
+	waiting := false
+	for _, p := range progress {
+		if p.Connected && p.Errors > 0 {
+			return "Envoy " + p.Node + " refused resources", "Rejected"
+		}
+		waiting = waiting || p.Connected && !p.Synced()
+	}
+	if waiting {
+		return "not acknowledged yet", "Pending"
+	}
+	if l.Warming != nil {
+		if err := l.Warming(ctx); err != nil {
+			return err.Error(), "Warming"
+		}
+	}
+	return "", ""
+}
+
+// rejections turns Envoy's refusals into diagnostics at the user's lines.
+func (l *Loop) rejections() diag.List {
+	var list diag.List
+	for _, d := range l.Target.Report() {
+		if d.State != deliver.Error {
+			continue
+		}
+		x := diag.Diagnostic{Severity: diag.Error, Code: "envoy/rejected", Summary: "Envoy refused " + d.Name + ": " + d.Message}
+		for i, o := range d.Origins {
+			if i == 0 {
+				x.Object, x.Subject = o.Object, o.Range
+				continue
+			}
+			x.Related = append(x.Related, diag.Related{Subject: o.Range, Summary: "shares the refused resource"})
+		}
+		list = append(list, x)
+	}
+	return list.Sort()
+}
+
+// live is called once for every revision that Envoy serves.
+func (l *Loop) live(revision string, r *render.Resources) {
+	l.Log.Info("programmed", "revision", revision)
+	if l.Enforce != nil {
+		l.retire = append(l.retire, retirement{time.Now().Add(l.Drain), r.Instances()})
+	}
+	if !l.ready && l.Ready != nil {
+		l.ready = true
+		l.Ready(r.Addresses())
+	}
+}
+
+// retireOld closes policy instances that only revisions before the live one named, once requests under way may have ended.
+func (l *Loop) retireOld(now time.Time) {
+	due := 0
+	for due < len(l.retire) && !now.Before(l.retire[due].at) {
+		due++
+	}
+	if due == 0 {
+		return
+	}
+	wanted := []map[string]render.Instance{l.retire[due-1].keep, l.snapshot().built.Resources.Instances()}
+	for _, r := range l.retire[due:] {
+		wanted = append(wanted, r.keep)
+	}
+	l.retire = l.retire[due:]
+	l.Enforce.Retire(func(id string) bool {
+		return slices.ContainsFunc(wanted, func(m map[string]render.Instance) bool { _, ok := m[id]; return ok })
+	})
+}
