@@ -1,0 +1,109 @@
+// Package envoy finds, starts, adopts, asks and drains one Envoy.
+//
+// An Envoy is never the daemon's to lose: it runs in its own session and process group, outlives whoever started it, and holds the
+// lock of its state folder for as long as it lives, so that there is never a second one (two would share every port in
+// silence). The package does not know what Envoy is configured to do, and delivers nothing to it. Linux only.
+//
+// What it keeps in a state folder: envoy.lock (held by Envoy itself), envoy.json (what was started), envoy.log.
+package envoy
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+)
+
+// maxSocketPath is how long, in bytes, a socket's path may be. Linux takes 107 (unix(7)); some tools take fewer.
+const maxSocketPath = 99
+
+// SocketPath is where a socket of this name lives for a folder: in the folder, or, when that path were too long for a
+// socket, below the temporary directory in a folder only this user can enter, which it makes. Equal arguments give equal
+// paths.
+func SocketPath(dir, name string) (string, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	if p := filepath.Join(abs, name); len(p) <= maxSocketPath {
+		return p, nil
+	}
+	sum := sha256.Sum256([]byte(abs))
+	for _, tmp := range []string{os.TempDir(), "/tmp"} {
+		mine := filepath.Join(tmp, "flexgw-"+strconv.Itoa(os.Getuid()))
+		p := filepath.Join(mine, hex.EncodeToString(sum[:8]), name)
+		if len(p) > maxSocketPath {
+			continue
+		}
+		if err := private(mine); err != nil {
+			return "", err
+		}
+		return p, private(filepath.Dir(p))
+	}
+	return "", fmt.Errorf("socket name %s is too long", name)
+}
+
+// private makes a folder, and refuses one that somebody else could have put there.
+func private(dir string) error {
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return err
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !info.IsDir() || !ok || int(st.Uid) != os.Getuid() || info.Mode().Perm()&0o077 != 0 {
+		return fmt.Errorf("%s is not a private folder of user %d: remove it", dir, os.Getuid())
+	}
+	return nil
+}
+
+// BaseID is the --base-id for a state folder: the same for the same folder, and hardly ever the same for two. It tells
+// whose Envoy one is. Envoy multiplies it by ten, so it stays below 2³²/10.
+func BaseID(stateDir string) uint32 {
+	if abs, err := filepath.Abs(stateDir); err == nil {
+		stateDir = abs
+	}
+	sum := sha256.Sum256([]byte(stateDir))
+	return binary.BigEndian.Uint32(sum[:])%400_000_000 + 1
+}
+
+// A Lock is held until Unlock, or until the process ends.
+type Lock struct{ file *os.File }
+
+// ErrLocked is the error of LockFile when another process holds the lock.
+var ErrLocked = errors.New("locked by another process")
+
+// LockFile takes an exclusive lock on a file, which it makes when there is none. It does not wait.
+func LockFile(path string) (*Lock, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	switch err := flock(f, syscall.LOCK_EX|syscall.LOCK_NB); {
+	case errors.Is(err, syscall.EWOULDBLOCK):
+		_ = f.Close()
+		return nil, fmt.Errorf("%s: %w", path, ErrLocked)
+	case err != nil:
+		_ = f.Close()
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	return &Lock{f}, nil
+}
+
+// Unlock gives the lock back. The file stays: removing it would let two hold it.
+func (l *Lock) Unlock() error { return l.file.Close() }
+
+func flock(f *os.File, how int) error {
+	for {
+		if err := syscall.Flock(int(f.Fd()), how); err != syscall.EINTR {
+			return err
+		}
+	}
+}

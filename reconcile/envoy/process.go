@@ -1,0 +1,511 @@
+package envoy
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Options of Start and Adopt.
+type Options struct {
+	StateDir      string        // where the lock, the record and the log are; made when there is none
+	Binary        string        // from Find
+	BootstrapPath string        // its file; the content is hashed, to know an Envoy with another one
+	AdminSocket   string        // as in the bootstrap
+	BaseID        uint32        // 0: BaseID(StateDir)
+	Concurrency   int           // worker threads; 0: one per CPU
+	DrainTime     time.Duration // how long a listener that goes still takes connections; 0: Envoy's own 600 s
+	DrainStrategy string        // gradual (also ""): ask more and more clients to go; immediate: all at once
+	LogPath       string        // "": StateDir/envoy.log. A file and not a pipe: it must outlive the daemon
+	LogLevel      string        // "": info
+	Args          []string      // after all others
+}
+
+// The bounds of what Envoy is waited for.
+const (
+	startLimit  = 20 * time.Second // from exec to an answer of the admin interface
+	adoptLimit  = 5 * time.Second  // for one that holds the lock
+	termLimit   = 5 * time.Second  // from SIGTERM to SIGKILL
+	lockPoll    = 100 * time.Millisecond
+	quietFor    = 500 * time.Millisecond // without a request, connections are only kept alive
+	logLimit    = 16 << 20               // bytes; a longer log is set aside at the next start
+	envoyPrefix = "ENVOY_"
+)
+
+func (o Options) lockPath() string   { return filepath.Join(o.StateDir, "envoy.lock") }
+func (o Options) recordPath() string { return filepath.Join(o.StateDir, "envoy.json") }
+
+func (o Options) logPath() string {
+	if o.LogPath != "" {
+		return o.LogPath
+	}
+	return filepath.Join(o.StateDir, "envoy.log")
+}
+
+func (o Options) baseID() uint32 {
+	if o.BaseID != 0 {
+		return o.BaseID
+	}
+	return BaseID(o.StateDir)
+}
+
+func (o Options) args() []string {
+	level := o.LogLevel
+	if level == "" {
+		level = "info"
+	}
+	args := []string{
+		"--config-path", o.BootstrapPath,
+		// With hot restart Envoy asks for SIGTERM at its parent's death (PR_SET_PDEATHSIG), which for Linux is the death of
+		// the thread that started it, prctl(2). It also keeps no shared memory without it. The base id is then a name.
+		"--disable-hot-restart",
+		"--base-id", strconv.FormatUint(uint64(o.baseID()), 10),
+		"--file-flush-interval-msec", "100",
+		"--log-path", o.logPath(),
+		"--log-level", level,
+	}
+	if o.Concurrency > 0 {
+		args = append(args, "--concurrency", strconv.Itoa(o.Concurrency))
+	}
+	if o.DrainTime > 0 {
+		args = append(args, "--drain-time-s", strconv.Itoa(max(1, int(o.DrainTime.Round(time.Second)/time.Second))))
+	}
+	if o.DrainStrategy != "" {
+		args = append(args, "--drain-strategy", o.DrainStrategy)
+	}
+	return append(args, o.Args...)
+}
+
+// record is what is remembered of a started Envoy.
+type record struct {
+	PID       int       `json:"pid"`
+	Bootstrap string    `json:"bootstrap"` // SHA-256 of the file
+	Binary    string    `json:"binary"`
+	Admin     string    `json:"admin"` // its socket
+	Started   time.Time `json:"started"`
+}
+
+// RunningError says that an Envoy, or something else, holds the lock of the state folder.
+type RunningError struct {
+	StateDir string
+	PID      int // as recorded; 0: unknown
+}
+
+func (e *RunningError) Error() string {
+	if e.PID == 0 {
+		return fmt.Sprintf("an Envoy of %s is running already", e.StateDir)
+	}
+	return fmt.Sprintf("an Envoy of %s is running already (process %d)", e.StateDir, e.PID)
+}
+
+// Process is one running Envoy. It goes on when the daemon ends.
+type Process struct {
+	PID     int
+	Version string
+	Adopted bool // somebody else started it
+	Admin   *Admin
+
+	options Options
+	handle  *os.Process
+	done    chan struct{}
+	err     error
+}
+
+// Done is closed when the process has ended; Err then says how.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Err is nil while the process runs, and when it ended with status 0. Of an adopted process only the end is known.
+func (p *Process) Err() error {
+	select {
+	case <-p.done:
+		return p.err
+	default:
+		return nil
+	}
+}
+
+// Start starts an Envoy and returns when its admin interface answers, which is before it is ready. It returns a
+// *RunningError when the state folder has an Envoy already. When ctx ends first, the new process is killed; afterwards ctx
+// has no hold over it.
+func Start(ctx context.Context, o Options) (*Process, error) {
+	bootstrap, err := os.ReadFile(o.BootstrapPath)
+	if err != nil {
+		return nil, fmt.Errorf("start envoy: %w", err)
+	}
+	if err := os.MkdirAll(o.StateDir, 0o700); err != nil {
+		return nil, fmt.Errorf("start envoy: %w", err)
+	}
+	lock, err := o.lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Unlock() // Envoy has the descriptor too by then, and with it the lock
+	logged, err := openLog(o.logPath())
+	if err != nil {
+		return nil, fmt.Errorf("start envoy: %w", err)
+	}
+	defer logged.Close()
+	before, _ := logged.Seek(0, io.SeekEnd)
+
+	cmd, err := o.exec(lock, logged)
+	if err != nil {
+		return nil, fmt.Errorf("start envoy: %w", err)
+	}
+	p := &Process{PID: cmd.Process.Pid, Admin: NewAdmin(o.AdminSocket), options: o, handle: cmd.Process, done: make(chan struct{})}
+	go func() {
+		p.err = cmd.Wait()
+		close(p.done)
+	}()
+	if err := p.begin(ctx, record{PID: p.PID, Bootstrap: sum(bootstrap), Binary: o.Binary, Admin: o.AdminSocket, Started: time.Now().UTC()}); err != nil {
+		_ = p.handle.Kill()
+		<-p.done
+		p.clean()
+		if said := lastWords(o.logPath(), before); said != "" {
+			err = fmt.Errorf("%w: %s", err, said)
+		}
+		return nil, fmt.Errorf("start envoy: %w", err)
+	}
+	return p, nil
+}
+
+func (o Options) lock(ctx context.Context) (*Lock, error) {
+	for try := 0; ; try++ {
+		lock, err := LockFile(o.lockPath())
+		switch {
+		case err == nil:
+			return lock, nil
+		case !errors.Is(err, ErrLocked):
+			return nil, fmt.Errorf("start envoy: %w", err)
+		case try == 5: // who only looks holds it for a moment
+			r, _ := o.read()
+			return nil, &RunningError{StateDir: o.StateDir, PID: r.PID}
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+func (o Options) exec(lock *Lock, logged *os.File) (*exec.Cmd, error) {
+	for try := 0; ; try++ {
+		cmd := exec.Command(o.Binary, o.args()...)
+		cmd.Env = environment(os.Environ())
+		cmd.Stdout, cmd.Stderr = logged, logged
+		cmd.ExtraFiles = []*os.File{lock.file}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // what happens at the daemon's terminal is not for Envoy
+		err := cmd.Start()
+		if try == 10 || !errors.Is(err, syscall.ETXTBSY) { // see run
+			return cmd, err
+		}
+		time.Sleep(10 * time.Millisecond << min(try, 4))
+	}
+}
+
+// environment leaves out what is the daemon's: declarations may take secrets from it.
+func environment(all []string) []string {
+	keep := map[string]bool{"PATH": true, "HOME": true, "TMPDIR": true, "TZ": true, "LANG": true, "LC_ALL": true, "LD_LIBRARY_PATH": true}
+	var env []string
+	for _, kv := range all {
+		name, _, _ := strings.Cut(kv, "=")
+		if keep[name] || strings.HasPrefix(name, envoyPrefix) {
+			env = append(env, kv)
+		}
+	}
+	return env
+}
+
+func openLog(path string) (*os.File, error) {
+	if info, err := os.Stat(path); err == nil && info.Size() > logLimit {
+		if err := os.Rename(path, path+".1"); err != nil {
+			return nil, err
+		}
+	}
+	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+}
+
+// begin waits for the admin interface, and writes down what was started.
+func (p *Process) begin(ctx context.Context, r record) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, startLimit, fmt.Errorf("no answer on %s within %v", p.Admin.socket, startLimit))
+	defer cancel()
+	for {
+		if pid, err := p.Admin.peer(ctx); err == nil && pid == p.PID {
+			if info, err := p.Admin.ServerInfo(ctx); err == nil {
+				p.Version = info.Version
+				return p.options.write(r)
+			}
+		}
+		select {
+		case <-p.done:
+			if p.err != nil {
+				return fmt.Errorf("it ended at once: %w", p.err)
+			}
+			return errors.New("it ended at once")
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+func (o Options) write(r record) error {
+	b, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	tmp := o.recordPath() + ".new"
+	if err := os.WriteFile(tmp, append(b, '\n'), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(tmp, o.recordPath())
+}
+
+func (o Options) read() (record, error) {
+	var r record
+	b, err := os.ReadFile(o.recordPath())
+	if err != nil {
+		return r, err
+	}
+	return r, json.Unmarshal(b, &r)
+}
+
+func sum(b []byte) string {
+	s := sha256.Sum256(b)
+	return hex.EncodeToString(s[:])
+}
+
+// lastWords is the last line of weight in a log, from an offset on, cut to 500 bytes.
+func lastWords(path string, from int64) (said string) {
+	f, err := os.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	if _, err := f.Seek(from, io.SeekStart); err != nil {
+		return ""
+	}
+	s := bufio.NewScanner(f)
+	s.Buffer(nil, 1<<20)
+	for s.Scan() {
+		line := s.Text()
+		// An unknown flag is told without a level.
+		if strings.Contains(line, "[critical]") || strings.Contains(line, "[error]") || strings.HasPrefix(line, "PARSE ERROR") || strings.HasPrefix(strings.TrimSpace(line), "Couldn't find match") {
+			said = line
+		}
+	}
+	return plain(said)
+}
+
+// plain is what may be shown of Envoy's words: without the configuration that it repeats before a violated constraint and
+// behind a parse error, which may hold keys; cut to 500 bytes.
+func plain(said string) string {
+	if i := strings.Index(said, "Proto constraint validation failed"); i >= 0 {
+		said = said[i:]
+	}
+	if i := strings.Index(said, "): {"); i >= 0 {
+		said = said[:i+1]
+	}
+	return strings.TrimSpace(said[:min(len(said), 500)])
+}
+
+// Adopt finds the Envoy that a former daemon left in the state folder. p is nil when there is none: then nothing holds
+// the lock, whatever sockets and records lie about. same tells whether it was started with the bootstrap that
+// BootstrapPath holds now; if not, it serves all the same, and may lack what a new daemon counts on. An error means that
+// something holds the lock but does not answer as an Envoy on the admin socket.
+func Adopt(ctx context.Context, o Options) (p *Process, same bool, err error) {
+	if free, err := o.free(); err != nil || free {
+		return nil, false, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, adoptLimit)
+	defer cancel()
+	for {
+		p, err = adopt(ctx, o)
+		if r, readErr := o.read(); err != nil && readErr == nil && r.Admin != "" && r.Admin != o.AdminSocket {
+			// Started when runtime folders were elsewhere.
+			moved := o
+			moved.AdminSocket = r.Admin
+			p, err = adopt(ctx, moved)
+		}
+		if err == nil {
+			break
+		}
+		if free, freeErr := o.free(); freeErr != nil || free {
+			return nil, false, freeErr
+		}
+		select {
+		case <-ctx.Done():
+			r, _ := o.read()
+			return nil, false, fmt.Errorf("adopt envoy: %w, but does not answer on %s: %w", &RunningError{o.StateDir, r.PID}, o.AdminSocket, err)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	// A record of another process is a former Envoy's: nothing is known of this one's bootstrap.
+	r, readErr := o.read()
+	bootstrap, bootErr := os.ReadFile(o.BootstrapPath)
+	same = readErr == nil && bootErr == nil && r.PID == p.PID && r.Bootstrap == sum(bootstrap)
+	return p, same, nil
+}
+
+func adopt(ctx context.Context, o Options) (*Process, error) {
+	admin := NewAdmin(o.AdminSocket)
+	pid, err := admin.peer(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if pid <= 0 || pid == os.Getpid() {
+		return nil, fmt.Errorf("process %d is not an Envoy", pid)
+	}
+	handle, err := os.FindProcess(pid) // a pidfd: a signal never reaches a later process of that number
+	if err != nil {
+		return nil, err
+	}
+	info, err := admin.ServerInfo(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if info.BaseID != o.baseID() {
+		return nil, fmt.Errorf("process %d has base id %d, expected %d", pid, info.BaseID, o.baseID())
+	}
+	p := &Process{PID: pid, Version: info.Version, Adopted: true, Admin: admin, options: o, handle: handle, done: make(chan struct{})}
+	go p.watchLock()
+	return p, nil
+}
+
+// watchLock is how the end of a process that is not our child is noticed, a zombie's too: its lock goes.
+func (p *Process) watchLock() {
+	defer close(p.done)
+	for {
+		if free, err := p.options.free(); err == nil && free {
+			return
+		} else if errors.Is(err, os.ErrNotExist) && p.handle.Signal(syscall.Signal(0)) != nil {
+			return // the state folder was deleted under it
+		}
+		time.Sleep(lockPoll)
+	}
+}
+
+// free reports whether nobody holds the lock of the state folder.
+func (o Options) free() (bool, error) {
+	f, err := os.Open(o.lockPath())
+	if errors.Is(err, os.ErrNotExist) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("adopt envoy: %w", err)
+	}
+	defer f.Close()
+	switch err := flock(f, syscall.LOCK_SH|syscall.LOCK_NB); {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, syscall.EWOULDBLOCK):
+		return false, nil
+	default:
+		return false, fmt.Errorf("adopt envoy: lock %s: %w", o.lockPath(), err)
+	}
+}
+
+// Stop drains and ends the process: health fails, listeners drain, and when no request runs any more, or after drain,
+// SIGTERM. Without a connection it ends at once; connections that are only kept alive are given half a second without
+// a request. SIGKILL follows a SIGTERM that does not help within 5 s. When ctx ends, the draining is cut short, not the end.
+// It returns when the process has ended.
+func (p *Process) Stop(ctx context.Context, drain time.Duration) error {
+	if drain > 0 {
+		p.drain(ctx, drain)
+	}
+	if err := p.handle.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("stop envoy: %w", err)
+	}
+	if !p.ended(termLimit) {
+		_ = p.handle.Kill()
+		if !p.ended(termLimit) {
+			return fmt.Errorf("stop envoy: process %d does not end", p.PID)
+		}
+	}
+	p.clean()
+	return nil
+}
+
+func (p *Process) ended(within time.Duration) bool {
+	select {
+	case <-p.done:
+		return true
+	case <-time.After(within):
+		return false
+	}
+}
+
+// clean removes what Envoy leaves behind: its socket, and our record.
+func (p *Process) clean() {
+	_ = os.Remove(p.options.AdminSocket)
+	_ = os.Remove(p.options.recordPath())
+}
+
+// drain returns when there is nothing left to wait for. An Envoy that does not answer has nothing to be waited for
+// either, but for the time given.
+func (p *Process) drain(ctx context.Context, limit time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	if err := p.Admin.Drain(ctx); err != nil {
+		return
+	}
+	var last Traffic
+	quiet := time.Now()
+	for {
+		began := time.Now()
+		now, err := p.Admin.Traffic(ctx)
+		if err != nil {
+			return
+		}
+		if now.Requests > 0 || now.Total != last.Total && last != (Traffic{}) {
+			quiet = time.Now()
+		}
+		if now.Requests == 0 && (now.Connections == 0 || time.Since(quiet) >= quietFor) {
+			return
+		}
+		last = now
+		// Asking costs the main thread; leave it most of its time.
+		pause := max(50*time.Millisecond, 4*time.Since(began))
+		if now.Requests == 0 {
+			pause = min(pause, max(time.Millisecond, quietFor-time.Since(quiet)))
+		}
+		select {
+		case <-p.done:
+			return
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+// Validate has Envoy judge a configuration file (--mode validate). A refusal is a *RefusedError; any other error, a crash
+// included, says nothing about the file. It sends DNS queries for STRICT_DNS clusters.
+func Validate(ctx context.Context, binary, config string) error {
+	out, err := exec.CommandContext(ctx, binary, "--mode", "validate", "--config-path", config, "--log-level", "error", "--disable-hot-restart").CombinedOutput()
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &exit) && exit.ExitCode() == 1:
+		return &RefusedError{plain(string(out))}
+	}
+	return fmt.Errorf("envoy --mode validate: %w: %s", err, plain(string(out)))
+}
+
+// RefusedError is Envoy's word on a configuration file.
+type RefusedError struct{ Message string }
+
+func (e *RefusedError) Error() string { return "envoy refuses the configuration: " + e.Message }

@@ -1,0 +1,183 @@
+package envoy
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// EventKind is what happened to the supervised Envoy.
+type EventKind uint8
+
+// The kinds of Event.
+const (
+	Started EventKind = iota // a new process; its admin interface answers
+	Adopted                  // a running one was found
+	Differs                  // as Adopted, but it was started with another bootstrap: Restart makes it ours
+	Died                     // it ended by itself; Err says how, Wait when the next one is started
+	Failed                   // one could not be started; Err says why, Wait when that is tried again
+)
+
+// String is the word for logs.
+func (k EventKind) String() string {
+	return [...]string{"started", "adopted", "differs", "died", "failed"}[k]
+}
+
+// Event is told once, from the supervisor's goroutine (the first from within Supervise): do not block it.
+type Event struct {
+	Kind    EventKind
+	Process *Process // nil when Failed
+	Err     error
+	Wait    time.Duration
+}
+
+const (
+	firstWait = 100 * time.Millisecond
+	lastWait  = 10 * time.Second
+	stableFor = 30 * time.Second // one that ran for so long is restarted at once when it dies
+)
+
+// Supervisor keeps one Envoy running.
+type Supervisor struct {
+	options Options
+	tell    func(Event)
+
+	mu      sync.Mutex
+	process *Process
+	end     context.CancelFunc
+	done    chan struct{}
+}
+
+// Supervise adopts the Envoy of the state folder, or starts one, and starts another whenever it dies, with growing
+// pauses. An error means that there is none. ctx bounds only this call. tell may be nil.
+func Supervise(ctx context.Context, o Options, tell func(Event)) (*Supervisor, error) {
+	if tell == nil {
+		tell = func(Event) {}
+	}
+	s := &Supervisor{options: o, tell: tell}
+	p, kind, err := s.obtain(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.process = p
+	tell(Event{Kind: kind, Process: p})
+	s.watch()
+	return s, nil
+}
+
+func (s *Supervisor) obtain(ctx context.Context) (*Process, EventKind, error) {
+	p, same, err := Adopt(ctx, s.options)
+	switch {
+	case err != nil:
+		return nil, 0, err
+	case p != nil && same:
+		return p, Adopted, nil
+	case p != nil:
+		return p, Differs, nil
+	}
+	p, err = Start(ctx, s.options)
+	return p, Started, err
+}
+
+// watch starts the goroutine; s.end and s.done belong to whoever holds the Supervisor.
+func (s *Supervisor) watch() {
+	ctx, end := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	s.mu.Lock()
+	s.end, s.done = end, done
+	s.mu.Unlock()
+	go func() {
+		defer close(done)
+		s.run(ctx)
+	}()
+}
+
+func (s *Supervisor) run(ctx context.Context) {
+	wait, since := firstWait, time.Now()
+	for p := s.Process(); ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-p.Done():
+		}
+		if time.Since(since) >= stableFor {
+			wait = firstWait
+		}
+		err := p.Err()
+		if err == nil {
+			err = fmt.Errorf("process %d is gone", p.PID)
+		}
+		event := Event{Kind: Died, Process: p, Err: err, Wait: wait}
+		for {
+			s.tell(event)
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(wait):
+			}
+			wait = min(2*wait, lastWait)
+			next, kind, err := s.obtain(ctx)
+			if ctx.Err() != nil && next == nil {
+				return
+			}
+			if err == nil {
+				p, since = next, time.Now()
+				s.mu.Lock()
+				s.process = p
+				s.mu.Unlock()
+				s.tell(Event{Kind: kind, Process: p})
+				break
+			}
+			event = Event{Kind: Failed, Err: err, Wait: wait}
+		}
+	}
+}
+
+// Process is the Envoy of this moment; it may have ended, and then another follows.
+func (s *Supervisor) Process() *Process {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.process
+}
+
+// Admin asks whatever Envoy runs at the time of asking.
+func (s *Supervisor) Admin() *Admin { return s.Process().Admin }
+
+// Leave ends the supervision and lets Envoy run, for the next daemon to adopt.
+func (s *Supervisor) Leave() {
+	s.mu.Lock()
+	end, done := s.end, s.done
+	s.mu.Unlock()
+	end()
+	<-done
+}
+
+// Stop ends the supervision and then Envoy, as Process.Stop does.
+func (s *Supervisor) Stop(ctx context.Context, drain time.Duration) error {
+	s.Leave()
+	p := s.Process()
+	select {
+	case <-p.Done():
+		return nil
+	default:
+		return p.Stop(ctx, drain)
+	}
+}
+
+// Restart drains and ends the running Envoy and starts another with the options, that is with the bootstrap that is on
+// the disk now. Connections are refused in between. When that fails, it is tried again as after a death.
+func (s *Supervisor) Restart(ctx context.Context, drain time.Duration) error {
+	defer s.watch()
+	if err := s.Stop(ctx, drain); err != nil {
+		return err
+	}
+	p, err := Start(ctx, s.options)
+	if err == nil {
+		s.mu.Lock()
+		s.process = p
+		s.mu.Unlock()
+		s.tell(Event{Kind: Started, Process: p})
+	}
+	return err
+}
