@@ -218,6 +218,27 @@ func TestStartAskAndStop(t *testing.T) {
 	}
 }
 
+func TestLogIsRotated(t *testing.T) {
+	t.Parallel()
+	o, _ := gateway(t)
+	p := start(t, o)
+	log := filepath.Join(o.StateDir, "envoy.log")
+	before, err := os.Stat(log)
+	do(t, err)
+	p.Rotate(1 << 30)
+	if after, err := os.Stat(log); err != nil || !os.SameFile(before, after) {
+		t.Errorf("a short log was set aside: %v", err)
+	}
+	p.Rotate(1)
+	if old, err := os.Stat(log + ".1"); err != nil || !os.SameFile(before, old) {
+		t.Errorf("the old log: %v", err)
+	}
+	do(t, p.Stop(context.Background(), 0)) // says so
+	if b, err := os.ReadFile(log); err != nil || !strings.Contains(string(b), "SIGTERM") {
+		t.Errorf("the new log holds %q, %v", b, err)
+	}
+}
+
 func TestStopLetsRequestsFinish(t *testing.T) {
 	t.Parallel()
 	o, url := gateway(t)

@@ -229,12 +229,25 @@ func environment(all []string) []string {
 }
 
 func openLog(path string) (*os.File, error) {
-	if info, err := os.Stat(path); err == nil && info.Size() > logLimit {
-		if err := os.Rename(path, path+".1"); err != nil {
-			return nil, err
-		}
+	if _, err := setAside(path, logLimit); err != nil {
+		return nil, err
 	}
 	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+}
+
+// setAside renames a log that has grown beyond a limit.
+func setAside(path string, limit int64) (bool, error) {
+	if info, err := os.Stat(path); err != nil || info.Size() <= limit {
+		return false, nil
+	}
+	return true, os.Rename(path, path+".1")
+}
+
+// rotate sets the log of a running Envoy aside when it has grown beyond a limit, and has Envoy open a new one.
+func (p *Process) rotate(ctx context.Context, limit int64) {
+	if done, err := setAside(p.options.logPath(), limit); done && err == nil {
+		_, _ = p.Admin.Post(ctx, "/reopen_logs") // else it writes into the old one, which is no worse
+	}
 }
 
 // begin waits for the admin interface, and writes down what was started.

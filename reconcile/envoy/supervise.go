@@ -35,6 +35,7 @@ type Event struct {
 const (
 	firstWait = 100 * time.Millisecond
 	lastWait  = 10 * time.Second
+	logLook   = time.Minute
 	stableFor = 30 * time.Second // one that ran for so long is restarted at once when it dies
 )
 
@@ -96,10 +97,8 @@ func (s *Supervisor) watch() {
 func (s *Supervisor) run(ctx context.Context) {
 	wait, since := firstWait, time.Now()
 	for p := s.Process(); ; {
-		select {
-		case <-ctx.Done():
+		if !s.attend(ctx, p) {
 			return
-		case <-p.Done():
 		}
 		if time.Since(since) >= stableFor {
 			wait = firstWait
@@ -130,6 +129,22 @@ func (s *Supervisor) run(ctx context.Context) {
 				break
 			}
 			event = Event{Kind: Failed, Err: err, Wait: wait}
+		}
+	}
+}
+
+// attend waits for the end of the process and keeps its log short meanwhile; false: ctx ended first.
+func (s *Supervisor) attend(ctx context.Context, p *Process) bool {
+	look := time.NewTicker(logLook)
+	defer look.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-p.Done():
+			return true
+		case <-look.C:
+			p.rotate(ctx, logLimit) // an Envoy that does not answer is not better off without its log
 		}
 	}
 }

@@ -460,6 +460,33 @@ func TestRescanFindsWhatEventsDidNotTell(t *testing.T) {
 	}
 }
 
+func TestOverflow(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, "one", dir, "sub/a.yaml")
+	d := open(t, dir)
+	fetch(t, d)
+	d.Deafen()
+	write(t, "another", dir, "sub/a.yaml")
+	write(t, "new", dir, "b.yaml")
+	d.Overflow()
+	until(t, d, map[string]string{"b.yaml": "new", "sub/a.yaml": "another"})
+	write(t, "heard again", dir, "sub/a.yaml")
+	until(t, d, map[string]string{"b.yaml": "new", "sub/a.yaml": "heard again"})
+}
+
+func TestWithoutInotify(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, "one", dir, "sub/a.yaml")
+	do(t, os.Symlink("sub/a.yaml", filepath.Join(dir, "l.yaml")))
+	d := watch.Blind(dir, watch.Options{Rescan: 20 * time.Millisecond})
+	t.Cleanup(func() { do(t, d.Close()) })
+	fetch(t, d)
+	write(t, "another", dir, "sub/a.yaml")
+	until(t, d, map[string]string{"sub/a.yaml": "another", "l.yaml": "another"})
+}
+
 func TestDirOfNothing(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

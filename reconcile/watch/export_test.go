@@ -1,4 +1,37 @@
 package watch
 
+import "syscall"
+
 // Rescan has the next Fetch look at everything.
 func (d *Directory) Rescan() { d.watch.again() }
+
+// Deafen takes all watches away, without the events that say so.
+func (d *Directory) Deafen() {
+	w := d.watch
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for wd := range w.dirs {
+		w.remove(wd)
+	}
+}
+
+// Overflow is what the kernel says when it dropped events.
+func (d *Directory) Overflow() {
+	w := d.watch
+	w.mu.Lock()
+	look := w.event(place{wd: -1}, syscall.IN_Q_OVERFLOW)
+	w.mu.Unlock()
+	if look {
+		w.signal()
+	}
+}
+
+// Blind makes a Directory for a host that has no inotify instances left.
+func Blind(path string, o Options) *Directory {
+	w := &watcher{
+		fd: -1, changed: make(chan struct{}, 1), done: make(chan struct{}), dirs: map[int]*watched{},
+		links: map[link][]place{}, dirty: map[place]bool{}, busy: map[place]writing{}, full: true, blind: true,
+	}
+	close(w.done)
+	return &Directory{watch: w, rescan: o.Rescan, tree: newTree(path, "", w)}
+}

@@ -87,9 +87,10 @@ func (r *reader) add(i int, c *content, name string) {
 	r.files = append(r.files, c.file(name))
 }
 
-// isStream reports whether a path is what a shell puts in the place of a file: validate <(command).
+// isStream reports whether a path is what a shell puts in the place of a file: validate <(command). Such a path has no
+// ending to go by, whatever it is open on.
 func isStream(path string, info os.FileInfo) bool {
-	if info.Mode()&(os.ModeNamedPipe|os.ModeCharDevice|os.ModeSocket) == 0 {
+	if info.IsDir() {
 		return false
 	}
 	return path == "/dev/stdin" || strings.HasPrefix(path, "/dev/fd/") || strings.HasPrefix(path, "/proc/self/fd/")
