@@ -301,6 +301,27 @@ func TestAt(t *testing.T) {
 			t.Errorf("%s: %v, want column %d", tc.scalar, diags, tc.column)
 		}
 	}
+	for _, tc := range []struct {
+		text             string
+		start, end, want diag.Pos
+	}{
+		{ // |, indented by two
+			"#['ä' ++\n  attributes.metod]\n", diag.Pos{Line: 6, Column: 4, Offset: 124}, diag.Pos{Line: 8, Column: 22, Offset: 159},
+			diag.Pos{Line: 8, Column: 16, Offset: 153},
+		},
+		{ // >-
+			"#[attributes.metod]", diag.Pos{Line: 4, Column: 4, Offset: 96}, diag.Pos{Line: 5, Column: 22, Offset: 120},
+			diag.Pos{Line: 5, Column: 16, Offset: 114},
+		},
+		{ // in quotes
+			"#['ä' ++ attributes.metod]", diag.Pos{Line: 10, Column: 4, Offset: 192}, diag.Pos{Line: 11, Column: 21, Offset: 223},
+			diag.Pos{Line: 10, Column: 4, Offset: 192},
+		},
+	} {
+		if _, diags := Parse(tc.text, At(tc.text, diag.Range{Start: tc.start, End: tc.end})); len(diags) != 1 || diags[0].Subject.Start != tc.want {
+			t.Errorf("%q: %+v, want %+v", tc.text, diags, tc.want)
+		}
+	}
 	block := diag.Range{File: "f", Start: diag.Pos{Line: 3, Column: 1}, End: diag.Pos{Line: 5, Column: 9}}
 	if _, diags := Parse("#[x]", At("#[x]", block)); len(diags) != 1 || diags[0].Subject != block {
 		t.Errorf("a scalar on several lines is named as a whole, got %v", diags)

@@ -9,10 +9,13 @@ import (
 
 // At maps the offsets of text to places within r, the range of the scalar that holds it. How the scalar is quoted follows from
 // how much longer it is than its text: plain, in single quotes (each of which is doubled inside), or in double quotes with
-// escapes. A scalar on several lines is named as a whole.
+// escapes. A block scalar is recognised by its indentation; any other on several lines is named as a whole.
 func At(text string, r diag.Range) Mapper {
-	if r.Start.IsZero() || r.Start.Line != r.End.Line {
+	if r.Start.IsZero() {
 		return func(int, int) diag.Range { return r }
+	}
+	if r.Start.Line != r.End.Line {
+		return atBlock(text, r)
 	}
 	indent, doubled := quoting(text, r.End.Column-r.Start.Column)
 	pos := func(offset int) diag.Pos {
@@ -43,4 +46,28 @@ func quoting(text string, width int) (indent int, doubled string) {
 		return 1, `"\`
 	}
 	return 1, ""
+}
+
+// atBlock maps the lines of a block scalar, which all begin after the same indentation, one below the other.
+func atBlock(text string, r diag.Range) Mapper {
+	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
+	indent := r.End.Column - 1 - utf8.RuneCountInString(lines[len(lines)-1])
+	header := r.End.Offset - r.Start.Offset - len(strings.TrimRight(text, "\n")) - len(lines)*indent // | or >- and the end of its line
+	if len(lines) != r.End.Line-r.Start.Line || indent < 1 || header < 2 || header > 3 {
+		return func(int, int) diag.Range { return r }
+	}
+	pos := func(offset int) diag.Pos {
+		before := text[:min(max(offset, 0), len(text))]
+		n := strings.Count(before, "\n")
+		if n >= len(lines) {
+			return r.End
+		}
+		line := before[strings.LastIndexByte(before, '\n')+1:]
+		return diag.Pos{
+			Line: r.Start.Line + 1 + n, Column: 1 + indent + utf8.RuneCountInString(line), Offset: r.Start.Offset + header + len(before) + (n+1)*indent,
+		}
+	}
+	return func(start, end int) diag.Range {
+		return diag.Range{File: r.File, Start: pos(start), End: pos(end)}
+	}
 }

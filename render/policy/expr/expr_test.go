@@ -2,6 +2,8 @@ package expr
 
 import (
 	"encoding/json"
+	"io"
+	"net"
 	"net/url"
 	"strings"
 	"testing"
@@ -221,6 +223,31 @@ func TestAddresses(t *testing.T) {
 		}
 		if got := b.get("GET", path, headers); got.up.Get("x-flexgw-ip") != want || got.status != 200 {
 			t.Errorf("%q: %d %q, want %q", sent, got.status, got.up.Get("x-flexgw-ip"), want)
+		}
+	}
+}
+
+func TestRequestHeadersAsSeen(t *testing.T) {
+	t.Parallel()
+	b := &bench{t: t, dir: t.TempDir()}
+	host := SetHeader("x-host", compile(t, "#[attributes.headers.host]", Use{}))
+	dynamic := SetHeader("x-dynamic", compile(t, "#[attributes.headers[lower('HOST')]]", Use{}))
+	twice := SetHeader("x-twice", compile(t, "#[attributes.headers.'X-Many']", Use{}))
+	path := b.add(Program{Request: []Step{host, dynamic, twice}})
+	b.start()
+	c, err := net.Dial("tcp", b.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_, _ = io.WriteString(c, "GET "+path+" HTTP/1.1\r\nHost: api.example\r\nUser-Agent: x\r\nX-Many: a\r\nX-Many: b\r\nConnection: close\r\n\r\n")
+	answer, err := io.ReadAll(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"X-Host":["api.example"]`, `"X-Dynamic":["api.example"]`, `"X-Twice":["a,b"]`} {
+		if !strings.Contains(string(answer), want) {
+			t.Errorf("no %s in %s", want, answer)
 		}
 	}
 }
