@@ -2,6 +2,7 @@ package expr
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -32,6 +34,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"github.com/flexgw/flexgw/reconcile/envoy"
 	"github.com/flexgw/flexgw/render/policy"
 )
 
@@ -82,15 +85,17 @@ func envoyPath(t *testing.T) string {
 	if testing.Short() {
 		t.Skip("a real Envoy is left out with -short")
 	}
-	if path := os.Getenv("FLEXGW_ENVOY"); path != "" {
-		return path
-	}
-	path, err := exec.LookPath("envoy")
+	found, err := findEnvoy()
 	if err != nil {
-		t.Skip("no envoy on PATH and no $FLEXGW_ENVOY; e2e installs its own")
+		t.Fatal(err)
 	}
-	return path
+	return found.Path
 }
+
+// findEnvoy finds it the way that the command does, once.
+var findEnvoy = sync.OnceValues(func() (envoy.Found, error) {
+	return envoy.Find(context.Background(), envoy.FindOptions{Choice: "auto"})
+})
 
 func toAny(t *testing.T, m proto.Message) *anypb.Any {
 	t.Helper()
@@ -116,7 +121,7 @@ func address(t *testing.T, hostport string) *corev3.Address {
 func (b *bench) start() {
 	t := b.t
 	t.Helper()
-	envoy := envoyPath(t)
+	binary := envoyPath(t)
 	upstream := httptest.NewServer(http.HandlerFunc(echo))
 	t.Cleanup(upstream.Close)
 	free, err := net.Listen("tcp", "127.0.0.1:0")
@@ -134,7 +139,7 @@ func (b *bench) start() {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
-	cmd := exec.Command(envoy, "-c", file, "--use-dynamic-base-id", "--concurrency", "1", "-l", "error")
+	cmd := exec.Command(binary, "-c", file, "--use-dynamic-base-id", "--concurrency", "1", "-l", "error")
 	cmd.Stderr = &log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
