@@ -36,7 +36,7 @@ type Delivery struct {
 	Name    string
 	Hash    render.Hash
 	State   State
-	Message string // Envoy's text, secrets cut out; only with Error
+	Message string // with Error: Envoy's text, secrets cut out; with NotSent: why it is held back, "" when it only waits its turn
 	Origins []ir.Origin
 	At      time.Time
 }

@@ -1,0 +1,63 @@
+package deliver
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/flexgw/flexgw/render"
+)
+
+// Files writes the content-addressed files that resources name. A name stands for its content, so a file that this value
+// wrote is not written again. The zero Files is ready. Not safe for concurrent use.
+type Files struct {
+	written map[string]bool
+}
+
+// Write makes every file of the list exist with its content: each is complete before it has its name. Secret ones are
+// readable by our user alone.
+func (f *Files) Write(files []render.File) error {
+	for _, file := range files {
+		if f.written[file.Path] {
+			continue
+		}
+		if err := write(file); err != nil {
+			return err
+		}
+		if f.written == nil {
+			f.written = map[string]bool{}
+		}
+		f.written[file.Path] = true
+	}
+	return nil
+}
+
+func write(file render.File) error {
+	mode, dirMode := os.FileMode(0o644), os.FileMode(0o755)
+	if file.Secret {
+		mode, dirMode = 0o600, 0o700
+	}
+	dir := filepath.Dir(file.Path)
+	if err := os.MkdirAll(dir, dirMode); err != nil {
+		return fmt.Errorf("write %s: %w", file.Path, err)
+	}
+	tmp, err := os.CreateTemp(dir, ".new-*") // 0600
+	if err != nil {
+		return fmt.Errorf("write %s: %w", file.Path, err)
+	}
+	defer os.Remove(tmp.Name()) // gone already when all went well
+	_, err = tmp.Write(file.Data)
+	if err == nil {
+		err = tmp.Chmod(mode)
+	}
+	if e := tmp.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = os.Rename(tmp.Name(), file.Path)
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", file.Path, err)
+	}
+	return nil
+}

@@ -1,0 +1,373 @@
+// Package xds is our delta ADS server: it brings listeners, clusters, scopes and secrets to every Envoy that asks, in
+// an order that never breaks what is served, and knows what each Envoy answered to each of them.
+//
+// It does not render, does not judge content, does not push the last good bytes back after a refusal (an Envoy that
+// refuses a resource keeps its last good version by itself), and does not know whether an acknowledged listener is live.
+//
+// The rules are those of docs "design.md", decisions 8 to 12, found by experiment on Envoy 1.40:
+//
+//   - one scope or secret per response: the good neighbours of a bad one are applied or dropped at random;
+//   - a resource goes out when what it names is there: its clusters acknowledged, its secrets known, and the new secrets
+//     of a scope warmed by a copy of the scope under a key that no request can have;
+//   - listeners follow scopes, and the first answer about listeners waits for all of them;
+//   - removals run the other way: listeners, scopes, clusters, secrets, each when nothing at that Envoy names it;
+//   - bytes that an Envoy holds, or refused, are not sent again.
+package xds
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
+
+	"github.com/flexgw/flexgw/reconcile/deliver"
+	"github.com/flexgw/flexgw/render"
+)
+
+// Config are the parameters of New. The zero Config is usable.
+type Config struct {
+	// Static are the clusters that the bootstrap holds: they may be named and are never sent.
+	Static []string
+	// Batch is the largest number of listeners or clusters in one response; 0: 64.
+	Batch int
+	// Window is the largest number of unanswered scope responses, and of secret responses; 0: 128.
+	Window int
+	// Grace is how long a cluster stays after the last resource that names it is gone; 0: 1 s; negative: none.
+	Grace time.Duration
+	// Drain is how long scopes stay that a changed listener no longer asks for, because connections of the old listener
+	// still do. It must not be shorter than Envoy's --drain-time-s. 0: 30 s; negative: none.
+	Drain time.Duration
+	// SecretWait bounds the wait for an Envoy to ask for a secret that an acknowledged scope names; 0: 5 s.
+	SecretWait time.Duration
+	// AnyPeer lets every peer of the socket in. Otherwise it must be a process of our user or of root on a Unix socket.
+	AnyPeer bool
+	// Log gets one line for each event that an operator acts on; nil: none.
+	Log *slog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	c.Batch = cmp.Or(max(c.Batch, 0), 64)
+	c.Window = cmp.Or(max(c.Window, 0), 128)
+	c.Grace = cmp.Or(c.Grace, time.Second)
+	c.Drain = cmp.Or(c.Drain, 30*time.Second)
+	c.SecretWait = cmp.Or(c.SecretWait, 5*time.Second)
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// Server is a deliver.Target. All methods are safe for concurrent use.
+type Server struct {
+	cfg     Config
+	static  map[string]bool
+	changed chan struct{}
+	files   deliver.Files
+
+	publishing sync.Mutex // one Publish at a time; never held by a stream
+
+	mu      sync.Mutex
+	world   *world               // nil before the first Publish: nothing is answered
+	log     changeLog            // what differs between worlds
+	streams map[*stream]struct{} // connected
+	nodes   map[string]*nodeMemory
+	tick    chan struct{} // closed when something changed and somebody waits
+	lastID  uint64
+}
+
+// New is a server that holds nothing yet: it answers no Envoy before the first Publish, for an empty answer would be a
+// removal.
+func New(c Config) *Server {
+	s := &Server{
+		cfg:     c.withDefaults(),
+		static:  map[string]bool{},
+		changed: make(chan struct{}, 1),
+		streams: map[*stream]struct{}{},
+		nodes:   map[string]*nodeMemory{},
+	}
+	for _, name := range c.Static {
+		s.static[name] = true
+	}
+	return s
+}
+
+var _ deliver.Target = (*Server)(nil)
+
+// Serve answers Envoys on l until ctx ends, then closes their streams and l, and returns nil. It returns early only
+// with the error of l. It may be called for several listeners.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	opts := []grpc.ServerOption{
+		// A reconnecting Envoy names every resource it holds in one message: 100 bytes for each.
+		grpc.MaxRecvMsgSize(64 << 20),
+		grpc.MaxConcurrentStreams(16),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
+	}
+	if !s.cfg.AnyPeer {
+		opts = append(opts, grpc.Creds(peerCredentials{}))
+	}
+	g := grpc.NewServer(opts...)
+	discoveryv3.RegisterAggregatedDiscoveryServiceServer(g, &service{server: s, ctx: ctx})
+	stop := context.AfterFunc(ctx, g.Stop)
+	defer stop()
+	err := g.Serve(l)
+	if ctx.Err() != nil {
+		g.Stop() // waits for the handlers
+		return nil
+	}
+	if err == nil || errors.Is(err, grpc.ErrServerStopped) {
+		return nil
+	}
+	return fmt.Errorf("serve xDS on %s: %w", l.Addr(), err)
+}
+
+// service is the gRPC face of a Server during one Serve.
+type service struct {
+	discoveryv3.UnimplementedAggregatedDiscoveryServiceServer
+	server *Server
+	ctx    context.Context
+}
+
+// DeltaAggregatedResources is the one method that our bootstrap asks for.
+func (v *service) DeltaAggregatedResources(g discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesServer) error {
+	ctx, cancel := context.WithCancel(g.Context())
+	defer cancel()
+	defer context.AfterFunc(v.ctx, cancel)()
+
+	first, err := g.Recv()
+	if err != nil {
+		return err
+	}
+	st := v.server.connect(first.GetNode(), peerPID(g.Context()), g.Send)
+	requests := make(chan *discoveryv3.DeltaDiscoveryRequest, 64)
+	gone := make(chan error, 1)
+	go func() {
+		for {
+			r, err := g.Recv()
+			if err != nil {
+				gone <- err
+				return
+			}
+			select {
+			case requests <- r:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	err = st.run(ctx, first, requests, gone)
+	v.server.disconnect(st, err)
+	if v.ctx.Err() != nil {
+		return status.Error(codes.Unavailable, "the server stops")
+	}
+	return err
+}
+
+// Publish makes r what every Envoy should have. Files that resources name are written first. It does not wait for any
+// Envoy.
+func (s *Server) Publish(ctx context.Context, r deliver.Revision) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if r.Resources == nil {
+		return errors.New("publish: no resources")
+	}
+	s.publishing.Lock()
+	defer s.publishing.Unlock()
+	if err := s.files.Write(r.Resources.Files()); err != nil {
+		return fmt.Errorf("publish %s: %w", r.Resources.Revision(), err)
+	}
+	s.swap(r.Resources.Revision(), rendered{r.Resources})
+	return nil
+}
+
+// publish is Publish without files, for any snapshot.
+func (s *Server) publish(revision string, snap snapshot) {
+	s.publishing.Lock()
+	defer s.publishing.Unlock()
+	s.swap(revision, snap)
+}
+
+// swap replaces the world and wakes the streams. The walk for differences is done once, here, whatever the number of
+// Envoys.
+func (s *Server) swap(revision string, snap snapshot) {
+	old := s.current()
+	next := &world{seq: 1, revision: revision, snap: snap}
+	var prev snapshot
+	if old != nil {
+		next.seq, prev = old.seq+1, old.snap
+	}
+	keys := snap.changed(prev)
+
+	s.mu.Lock()
+	s.world = next
+	s.log.add(next.seq, keys)
+	for st := range s.streams {
+		st.poke()
+	}
+	s.mu.Unlock()
+	s.bump()
+	s.cfg.Log.Info("published", "revision", revision, "changed", len(keys))
+}
+
+func (s *Server) current() *world {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.world
+}
+
+// since is the current world and the keys that changed after seq; whole is true when the log does not reach back so far.
+func (s *Server) since(seq uint64) (w *world, keys []render.Key, whole bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.world == nil || s.world.seq == seq {
+		return s.world, nil, false
+	}
+	keys, ok := s.log.after(seq)
+	return s.world, keys, !ok
+}
+
+// Changed says that Report, Nodes or Programmed may differ. It has one reader.
+func (s *Server) Changed() <-chan struct{} { return s.changed }
+
+// bump tells whoever looks that something changed.
+func (s *Server) bump() {
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
+	s.mu.Lock()
+	if s.tick != nil {
+		close(s.tick)
+		s.tick = nil
+	}
+	s.mu.Unlock()
+}
+
+// Report is the state of every resource at every connected Envoy. While an Envoy is replaced by hot restart, two streams
+// have its node id; the worse of the two states counts.
+func (s *Server) Report() []deliver.Delivery {
+	var all []deliver.Delivery
+	for _, st := range s.connected() {
+		all = st.board.appendTo(all)
+	}
+	slices.SortFunc(all, func(a, b deliver.Delivery) int {
+		return cmp.Or(
+			cmp.Compare(a.Node, b.Node),
+			cmp.Compare(a.TypeURL, b.TypeURL),
+			cmp.Compare(a.Name, b.Name),
+			cmp.Compare(severity(b.State), severity(a.State)),
+			b.At.Compare(a.At),
+		)
+	})
+	return slices.CompactFunc(all, func(a, b deliver.Delivery) bool {
+		return a.Node == b.Node && a.TypeURL == b.TypeURL && a.Name == b.Name
+	})
+}
+
+func severity(s deliver.State) int {
+	return slices.Index([]deliver.State{deliver.Synced, deliver.Stale, deliver.NotSent, deliver.Error}, s)
+}
+
+func (s *Server) connected() []*stream {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]*stream, 0, len(s.streams))
+	for st := range s.streams {
+		all = append(all, st)
+	}
+	slices.SortFunc(all, func(a, b *stream) int { return cmp.Compare(a.id, b.id) })
+	return all
+}
+
+// Progress says how far the published revision is.
+type Progress string
+
+// What Programmed answers.
+const (
+	NoEnvoy    Progress = "NoEnvoy"    // none is connected
+	Pending    Progress = "Pending"    // something is not answered yet
+	Programmed Progress = "Programmed" // everything is acknowledged; removals that wait for a drain may be outstanding
+	Refused    Progress = "Refused"    // everything is answered, and something is refused, or held back because of that
+)
+
+// Node is one Envoy. The zero times and numbers of a node that is gone are those of its end.
+type Node struct {
+	ID        string
+	Version   string // of Envoy, "1.40.0"; "" when it did not say
+	PID       int    // of the process behind the socket; 0: unknown
+	Connected bool
+	At        time.Time // when it connected, or when it went
+	Revision  string    // the last revision that it acknowledged as a whole; "": none yet
+	Progress  Progress  // with the published revision; NoEnvoy when it is gone
+	Pending   int       // resources not answered
+	Refused   int       // resources refused or held back
+}
+
+// Nodes lists every stream's Envoy, and the last state of those that are gone, sorted by id, the connected and newest
+// first.
+func (s *Server) Nodes() []Node {
+	w := s.current()
+	var all []Node
+	seen := map[string]bool{}
+	for _, st := range s.connected() {
+		n := st.board.node(w)
+		seen[n.ID] = true
+		all = append(all, n)
+	}
+	s.mu.Lock()
+	for id, m := range s.nodes {
+		if !seen[id] && m.gone.ID == id && !m.gone.At.IsZero() {
+			all = append(all, m.gone)
+		}
+	}
+	s.mu.Unlock()
+	slices.SortStableFunc(all, func(a, b Node) int {
+		return cmp.Or(cmp.Compare(a.ID, b.ID), b.At.Compare(a.At))
+	})
+	return all
+}
+
+// Programmed says how far the published revision is at all connected Envoys together, and at each.
+func (s *Server) Programmed() (Progress, []Node) {
+	nodes := s.Nodes()
+	p := NoEnvoy
+	rank := []Progress{NoEnvoy, Programmed, Refused, Pending}
+	for _, n := range nodes {
+		if n.Connected && slices.Index(rank, n.Progress) > slices.Index(rank, p) {
+			p = n.Progress
+		}
+	}
+	return p, nodes
+}
+
+// Wait returns as soon as Programmed would answer Programmed or Refused, or with the error of ctx and the last answer.
+func (s *Server) Wait(ctx context.Context) (Progress, error) {
+	for {
+		s.mu.Lock()
+		if s.tick == nil {
+			s.tick = make(chan struct{})
+		}
+		tick := s.tick
+		s.mu.Unlock()
+		p, _ := s.Programmed()
+		if p == Programmed || p == Refused {
+			return p, nil
+		}
+		select {
+		case <-tick:
+		case <-ctx.Done():
+			return p, ctx.Err()
+		}
+	}
+}
