@@ -14,8 +14,7 @@ type board struct {
 	mu         sync.Mutex
 	info       Node // ID, Version, PID, At and Revision are kept; the rest is worked out by node
 	seq        uint64
-	pending    int
-	refused    int
+	tally      tally
 	deliveries map[render.Key]deliver.Delivery
 }
 
@@ -31,12 +30,20 @@ func (b *board) drop(k render.Key) {
 	b.mu.Unlock()
 }
 
+// tally counts resources that are not as they should be.
+type tally struct {
+	pending int // unanswered, removals included
+	stale   int // of them, sent
+	refused int
+	held    int // held back: they can not be offered
+}
+
 // settle records the counts after a step; it reports whether the whole of w is acknowledged for the first time.
-func (b *board) settle(w *world, pending, refused int) (first bool) {
+func (b *board) settle(w *world, t tally) (first bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.seq, b.pending, b.refused = w.seq, pending, refused
-	if pending > 0 || refused > 0 || b.info.Revision == w.revision {
+	b.seq, b.tally = w.seq, t
+	if t.pending+t.refused+t.held > 0 || b.info.Revision == w.revision {
 		return false
 	}
 	b.info.Revision = w.revision
@@ -49,16 +56,29 @@ func (b *board) node(w *world) Node {
 	defer b.mu.Unlock()
 	n := b.info
 	n.Connected = true
-	n.Pending, n.Refused = b.pending, b.refused
+	n.Pending, n.Refused = b.tally.pending, b.tally.refused+b.tally.held
 	switch {
-	case w == nil, b.seq != w.seq, b.pending > 0:
-		n.Progress = Pending
-	case b.refused > 0:
-		n.Progress = Refused
+	case w == nil, b.seq != w.seq, n.Pending > 0:
+		n.Outcome = Pending
+	case n.Refused > 0:
+		n.Outcome = Refused
 	default:
-		n.Progress = Programmed
+		n.Outcome = Programmed
 	}
 	return n
+}
+
+func (b *board) progress(w *world) deliver.Progress {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p := deliver.Progress{Node: b.info.ID, Version: b.info.Version, Connected: true}
+	if w == nil || b.seq != w.seq { // what was refused before may be replaced
+		p.NotSent = 1
+		return p
+	}
+	p.Stale, p.Errors = b.tally.stale, b.tally.refused
+	p.NotSent = b.tally.pending - b.tally.stale + b.tally.held
+	return p
 }
 
 func (b *board) appendTo(all []deliver.Delivery) []deliver.Delivery {

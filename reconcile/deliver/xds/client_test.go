@@ -26,7 +26,6 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 
-	"github.com/flexgw/flexgw/reconcile/deliver"
 	"github.com/flexgw/flexgw/render"
 )
 
@@ -324,7 +323,7 @@ func (c *client) quiet() {
 }
 
 // wait waits for an answer of Programmed.
-func wait(t testing.TB, s *Server, want Progress) {
+func wait(t testing.TB, s *Server, want Outcome) {
 	t.Helper()
 	deadline := time.Now().Add(5 * time.Second)
 	for {
@@ -366,8 +365,6 @@ func waitStates(t testing.TB, s *Server, want ...string) {
 		time.Sleep(time.Millisecond)
 	}
 }
-
-var _ = deliver.Synced
 
 type discoveryRequest = discoveryv3.DeltaDiscoveryRequest
 

@@ -139,7 +139,11 @@ func (st *stream) offer(e *entry) *item {
 	case stuck != "":
 		e.stuck = stuck
 		st.settleUp(e)
-		st.note(e, want, deliver.NotSent, stuck)
+		state := deliver.NotSent // a refusal elsewhere is to blame
+		if _, known := st.w.snap.Get(on); !known {
+			state = deliver.Error
+		}
+		st.note(e, want, state, stuck)
 		st.wait(e, on)
 		st.wakeStuck(e)
 		return nil
@@ -168,7 +172,7 @@ func (st *stream) missing(e *entry, want *render.Resource) (on render.Key, stuck
 			continue
 		}
 		if _, known := st.w.snap.Get(k); !known {
-			return k, fmt.Sprintf("held back: it names the %s %q, which is not part of the revision", singular(kind), k.Name)
+			return k, fmt.Sprintf("not sent: it names the %s %q, which is not part of the revision", singular(kind), k.Name)
 		}
 		d := st.entries[k]
 		switch {

@@ -46,8 +46,7 @@ type stream struct {
 	timers    timers
 	opened    bool      // the first answer about listeners is out, or Envoy had listeners when it came
 	openBy    time.Time // until then the first answer about listeners waits for secrets to be asked for
-	pending   int       // entries that count as not answered
-	bad       int       // entries refused or held back
+	tally     tally     // of entries
 	recheck   bool      // a removal may have become possible
 }
 
@@ -84,7 +83,7 @@ type entry struct {
 	lingering  bool   // its removal waits for a timer, and does not count as pending
 	queuedUp   bool
 	queuedDown bool
-	counted    bool // in stream.bad
+	counted    *int // the number of stream.tally in which it stands; nil: none
 
 	waitsOn render.Key   // zero: nothing
 	after   []render.Key // scopes: listeners that must have changed, and drained, before it is removed
@@ -161,7 +160,7 @@ func (s *Server) disconnect(st *stream, err error) {
 	s.mu.Lock()
 	delete(s.streams, st)
 	gone := st.board.node(s.world)
-	gone.Connected, gone.Progress, gone.At = false, NoEnvoy, time.Now()
+	gone.Connected, gone.Outcome, gone.At = false, NoEnvoy, time.Now()
 	s.nodes[gone.ID] = &nodeMemory{gone: gone, refusals: refusals}
 	s.forgetNodes()
 	s.mu.Unlock()
@@ -245,7 +244,7 @@ func (st *stream) step() error {
 	if err := st.flush(); err != nil {
 		return err
 	}
-	if st.board.settle(st.w, st.pending, st.bad) {
+	if st.board.settle(st.w, st.tally) {
 		st.log.Info("revision acknowledged", "revision", st.w.revision)
 	}
 	st.srv.bump()
@@ -594,7 +593,7 @@ func (st *stream) review(e *entry) {
 func (st *stream) reviewGone(e *entry, had bool) {
 	st.settleUp(e)
 	e.stuck, e.refusal, e.solo = "", refusal{}, false
-	st.bury(e)
+	defer func() { st.bury(e, !had && len(e.sent) > 0) }()
 	if e.kind == scopes {
 		st.releaseWarm(e, nil)
 	}
@@ -616,16 +615,21 @@ func (st *stream) reviewGone(e *entry, had bool) {
 
 // note writes the state of a resource where others can see it.
 func (st *stream) note(e *entry, want *render.Resource, state deliver.State, message string) {
-	bad := state == deliver.Error || e.stuck != ""
 	if isWarm(e.key.Name) {
 		return
 	}
-	if bad != e.counted {
-		e.counted = bad
-		st.bad += map[bool]int{true: 1, false: -1}[bad]
+	counter := (*int)(nil)
+	switch {
+	case state == deliver.Error:
+		counter = &st.tally.refused
+	case state == deliver.Stale:
+		counter = &st.tally.stale
+	case e.stuck != "":
+		counter = &st.tally.held
 	}
+	st.countIn(e, counter)
 	at := time.Now()
-	if state == deliver.Error {
+	if e.refusal.version != "" {
 		at = e.refusal.at
 	}
 	st.board.set(e.key, deliver.Delivery{
@@ -634,12 +638,23 @@ func (st *stream) note(e *entry, want *render.Resource, state deliver.State, mes
 	})
 }
 
-// bury takes a resource that is not wanted out of what others see.
-func (st *stream) bury(e *entry) {
-	if e.counted {
-		e.counted = false
-		st.bad--
+// countIn moves an entry from one number of the tally to another; nil: none.
+func (st *stream) countIn(e *entry, counter *int) {
+	if e.counted != nil {
+		*e.counted--
 	}
+	if e.counted = counter; counter != nil {
+		*counter++
+	}
+}
+
+// bury takes a resource that is not wanted out of what others see.
+func (st *stream) bury(e *entry, sent bool) {
+	counter := (*int)(nil)
+	if sent && e.downSince != 0 {
+		counter = &st.tally.stale
+	}
+	st.countIn(e, counter)
 	if !isWarm(e.key.Name) {
 		st.board.drop(e.key)
 	}
@@ -649,7 +664,7 @@ func (st *stream) awaitUp(e *entry) {
 	if e.upSince == 0 {
 		e.upSince = st.w.seq
 		st.types[e.kind].upSince[e.upSince]++
-		st.pending++
+		st.tally.pending++
 	}
 }
 
@@ -663,7 +678,7 @@ func (st *stream) settleUp(e *entry) {
 		st.recheck = true
 	}
 	e.upSince = 0
-	st.pending--
+	st.tally.pending--
 }
 
 // behind says whether a resource of a kind still waits to be made since seq or before.
@@ -684,7 +699,7 @@ func (st *stream) awaitDown(e *entry) {
 		return
 	}
 	e.downSince = st.w.seq
-	st.pending++
+	st.tally.pending++
 	if e.kind == scopes {
 		e.after = st.changing(e)
 	}
@@ -693,7 +708,7 @@ func (st *stream) awaitDown(e *entry) {
 // settleDown ends it; the result is the new downSince.
 func (st *stream) settleDown(e *entry) uint64 {
 	if e.downSince != 0 {
-		st.pending--
+		st.tally.pending--
 		st.recheck = true
 	}
 	return 0

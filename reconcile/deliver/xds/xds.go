@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"slices"
 	"sync"
@@ -33,11 +34,12 @@ import (
 
 	"github.com/flexgw/flexgw/reconcile/deliver"
 	"github.com/flexgw/flexgw/render"
+	"github.com/flexgw/flexgw/render/policy"
 )
 
 // Config are the parameters of New. The zero Config is usable.
 type Config struct {
-	// Static are the clusters that the bootstrap holds: they may be named and are never sent.
+	// Static are the clusters that the bootstrap holds: they may be named and are never sent. policy.EnforceCluster always is.
 	Static []string
 	// Batch is the largest number of listeners or clusters in one response; 0: 64.
 	Batch int
@@ -91,7 +93,7 @@ type Server struct {
 func New(c Config) *Server {
 	s := &Server{
 		cfg:     c.withDefaults(),
-		static:  map[string]bool{},
+		static:  map[string]bool{policy.EnforceCluster: true},
 		changed: make(chan struct{}, 1),
 		streams: map[*stream]struct{}{},
 		nodes:   map[string]*nodeMemory{},
@@ -237,7 +239,7 @@ func (s *Server) since(seq uint64) (w *world, keys []render.Key, whole bool) {
 	return s.world, keys, !ok
 }
 
-// Changed says that Report, Nodes or Programmed may differ. It has one reader.
+// Changed says that Report, Progress or Nodes may differ. It has one reader.
 func (s *Server) Changed() <-chan struct{} { return s.changed }
 
 // bump tells whoever looks that something changed.
@@ -290,15 +292,36 @@ func (s *Server) connected() []*stream {
 	return all
 }
 
-// Progress says how far the published revision is.
-type Progress string
+// Progress is how far each Envoy is, connected or gone. An Envoy that has not seen the published revision yet has at least
+// one resource that is not sent.
+func (s *Server) Progress() []deliver.Progress {
+	w := s.current()
+	all := map[string]deliver.Progress{}
+	for _, st := range s.connected() {
+		p := st.board.progress(w)
+		sum := all[p.Node]
+		p.NotSent, p.Stale, p.Errors = p.NotSent+sum.NotSent, p.Stale+sum.Stale, p.Errors+sum.Errors
+		all[p.Node] = p
+	}
+	s.mu.Lock()
+	for id, m := range s.nodes {
+		if _, ok := all[id]; !ok && !m.gone.At.IsZero() {
+			all[id] = deliver.Progress{Node: id, Version: m.gone.Version}
+		}
+	}
+	s.mu.Unlock()
+	return slices.SortedFunc(maps.Values(all), func(a, b deliver.Progress) int { return cmp.Compare(a.Node, b.Node) })
+}
+
+// Outcome says how far the published revision is.
+type Outcome string
 
 // What Programmed answers.
 const (
-	NoEnvoy    Progress = "NoEnvoy"    // none is connected
-	Pending    Progress = "Pending"    // something is not answered yet
-	Programmed Progress = "Programmed" // everything is acknowledged; removals that wait for a drain may be outstanding
-	Refused    Progress = "Refused"    // everything is answered, and something is refused, or held back because of that
+	NoEnvoy    Outcome = "NoEnvoy"    // none is connected
+	Pending    Outcome = "Pending"    // something is not answered yet
+	Programmed Outcome = "Programmed" // everything is acknowledged; removals that wait for a drain may be outstanding
+	Refused    Outcome = "Refused"    // everything is answered, and something is refused, or held back because of that
 )
 
 // Node is one Envoy. The zero times and numbers of a node that is gone are those of its end.
@@ -309,7 +332,7 @@ type Node struct {
 	Connected bool
 	At        time.Time // when it connected, or when it went
 	Revision  string    // the last revision that it acknowledged as a whole; "": none yet
-	Progress  Progress  // with the published revision; NoEnvoy when it is gone
+	Outcome   Outcome   // of the published revision; NoEnvoy when it is gone
 	Pending   int       // resources not answered
 	Refused   int       // resources refused or held back
 }
@@ -339,20 +362,20 @@ func (s *Server) Nodes() []Node {
 }
 
 // Programmed says how far the published revision is at all connected Envoys together, and at each.
-func (s *Server) Programmed() (Progress, []Node) {
+func (s *Server) Programmed() (Outcome, []Node) {
 	nodes := s.Nodes()
 	p := NoEnvoy
-	rank := []Progress{NoEnvoy, Programmed, Refused, Pending}
+	rank := []Outcome{NoEnvoy, Programmed, Refused, Pending}
 	for _, n := range nodes {
-		if n.Connected && slices.Index(rank, n.Progress) > slices.Index(rank, p) {
-			p = n.Progress
+		if n.Connected && slices.Index(rank, n.Outcome) > slices.Index(rank, p) {
+			p = n.Outcome
 		}
 	}
 	return p, nodes
 }
 
 // Wait returns as soon as Programmed would answer Programmed or Refused, or with the error of ctx and the last answer.
-func (s *Server) Wait(ctx context.Context) (Progress, error) {
+func (s *Server) Wait(ctx context.Context) (Outcome, error) {
 	for {
 		s.mu.Lock()
 		if s.tick == nil {

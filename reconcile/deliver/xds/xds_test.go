@@ -495,9 +495,9 @@ func TestSecretsAtStartAreNotWarmedButHoldListenersBack(t *testing.T) {
 	c.step(secrets, "+key")
 	c.send(&discoveryRequest{TypeUrl: typeURLs()[secrets], ResourceNamesUnsubscribe: []string{"key"}})
 	waitStates(t, s,
-		"n Secret/unknown: Synced",
 		"n Listener/p8081: Synced",
 		"n ScopedRouteConfiguration/8081/a: Synced",
+		"n Secret/unknown: Synced",
 	)
 	s.publish("r3", makeSet(secret("key", 2), secret("unknown", 1), scope("8081/a", 1, key), listener("p8081", 8081, 1)))
 	c.quiet()
@@ -638,7 +638,7 @@ func TestWait(t *testing.T) {
 	}
 	c := started(t, s, socket)
 	s.publish("r2", world.with(scope("8081/a", 2)))
-	done := make(chan Progress, 1)
+	done := make(chan Outcome, 1)
 	go func() {
 		p, _ := s.Wait(context.Background())
 		done <- p
