@@ -86,35 +86,35 @@ func (g group) allowed() []string {
 
 func check(c *config, at policy.Locator) diag.List {
 	var l diag.List
-	add := func(severity diag.Severity, slug, summary, hint string, path ...string) {
-		l = append(l, diag.Diagnostic{Severity: severity, Code: diag.Code("cors/" + slug), Summary: summary, Hint: hint, Subject: at(path...)})
+	add := func(severity diag.Severity, code diag.Code, summary, hint string, path ...string) {
+		l = append(l, diag.Diagnostic{Severity: severity, Code: code, Summary: summary, Hint: hint, Subject: at(path...)})
 	}
 	if c.Public {
 		if len(c.Groups) > 0 {
-			add(diag.Warning, "groups-ignored", "publicResource is true, so originGroups is ignored and every origin is allowed",
+			add(diag.Warning, "cors/groups-ignored", "publicResource is true, so originGroups is ignored and every origin is allowed",
 				"set publicResource: false to allow only the groups", "originGroups")
 		}
 		if c.Credentials {
-			add(diag.Warning, "public-with-credentials", "a public resource allows every web page to send its user's credentials",
+			add(diag.Warning, "cors/public-with-credentials", "a public resource allows every web page to send its user's credentials",
 				"set publicResource: false and name the origins, or leave supportCredentials out", "supportCredentials")
 		}
 	} else if len(c.Groups) == 0 {
-		add(diag.Warning, "nobody-allowed", "publicResource is false and originGroups is empty, so every origin is refused",
+		add(diag.Warning, "cors/nobody-allowed", "publicResource is false and originGroups is empty, so every origin is refused",
 			"name at least one origin, or set publicResource: true", "originGroups")
 	}
 	seen := map[string]int{}
 	for i, g := range c.Groups {
 		n := strconv.Itoa(i)
 		if len(g.Origins) == 0 && !c.Public {
-			add(diag.Warning, "no-origins", fmt.Sprintf("the group %q names no origin, so it allows nobody", g.label(i)), "list its origins", "originGroups", n, "origins")
+			add(diag.Warning, "cors/no-origins", fmt.Sprintf("the group %q names no origin, so it allows nobody", g.label(i)), "list its origins", "originGroups", n, "origins")
 		}
 		if len(g.allowed()) == 0 {
-			add(diag.Warning, "no-methods", fmt.Sprintf("the group %q allows no method, so all its requests are refused", g.label(i)),
+			add(diag.Warning, "cors/no-methods", fmt.Sprintf("the group %q allows no method, so all its requests are refused", g.label(i)),
 				"set isAllowed: true for at least one method", "originGroups", n, "allowedMethods")
 		}
 		for j, o := range g.Origins {
 			if problem, hint := checkOrigin(o); problem != "" {
-				add(diag.Error, "bad-origin", fmt.Sprintf("%q is not an origin: %s", o, problem), hint, "originGroups", n, "origins", strconv.Itoa(j))
+				add(diag.Error, "cors/bad-origin", fmt.Sprintf("%q is not an origin: %s", o, problem), hint, "originGroups", n, "origins", strconv.Itoa(j))
 				continue
 			}
 			key := strings.ToLower(o)
@@ -123,9 +123,9 @@ func check(c *config, at policy.Locator) diag.List {
 			case !twice:
 				seen[key] = i
 			case first == i:
-				add(diag.Warning, "repeated", fmt.Sprintf("the origin %q stands twice in the group %q", o, g.label(i)), "remove one", "originGroups", n, "origins", strconv.Itoa(j))
+				add(diag.Warning, "cors/repeated", fmt.Sprintf("the origin %q stands twice in the group %q", o, g.label(i)), "remove one", "originGroups", n, "origins", strconv.Itoa(j))
 			default:
-				add(diag.Error, "duplicate-origin", fmt.Sprintf("the origin %q is in the groups %q and %q, expected in one", o, c.Groups[first].label(first), g.label(i)),
+				add(diag.Error, "cors/duplicate-origin", fmt.Sprintf("the origin %q is in the groups %q and %q, expected in one", o, c.Groups[first].label(first), g.label(i)),
 					"remove it from one of them", "originGroups", n, "origins", strconv.Itoa(j))
 			}
 		}

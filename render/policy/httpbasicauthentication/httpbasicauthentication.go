@@ -75,29 +75,28 @@ var replies = []policy.Reply{
 
 func check(c *config, at policy.Locator) diag.List {
 	var l diag.List
-	add := func(severity diag.Severity, slug, field, summary, hint string) {
-		l = append(l, diag.Diagnostic{Severity: severity, Code: diag.Code("httpbasicauthentication/" + slug),
-			Summary: summary, Hint: hint, Subject: at(field)})
+	add := func(severity diag.Severity, code diag.Code, field, summary, hint string) {
+		l = append(l, diag.Diagnostic{Severity: severity, Code: code, Summary: summary, Hint: hint, Subject: at(field)})
 	}
 	name, password := c.Username.text, c.Password.Reveal()
 	switch {
 	case name == "":
-		add(diag.Error, "empty-username", "username", "the user name is empty, expected at least one character", "write the name that clients send")
+		add(diag.Error, "httpbasicauthentication/empty-username", "username", "the user name is empty, expected at least one character", "write the name that clients send")
 	case strings.Contains(name, ":"):
-		add(diag.Error, "colon", "username", fmt.Sprintf("the user name %q holds a colon, which ends the name in an Authorization header", name),
+		add(diag.Error, "httpbasicauthentication/colon", "username", fmt.Sprintf("the user name %q holds a colon, which ends the name in an Authorization header", name),
 			"choose a user name without a colon")
 	case strings.ContainsFunc(name, unicode.IsControl):
-		add(diag.Error, "control-character", "username", fmt.Sprintf("the user name %q holds a control character", name),
+		add(diag.Error, "httpbasicauthentication/control-character", "username", fmt.Sprintf("the user name %q holds a control character", name),
 			"remove it; a trailing line break often comes from the file that a variable was read from")
 	}
 	if password == "" {
-		add(diag.Error, "empty-password", "password", "the password is empty, expected at least one character", "write a password, or set the variable it names")
+		add(diag.Error, "httpbasicauthentication/empty-password", "password", "the password is empty, expected at least one character", "write a password, or set the variable it names")
 	}
 	if c.Username.plain {
-		add(diag.Warning, "not-text", "username", fmt.Sprintf("the user name %s is not written as text; it is taken as written", name), "put it in quotes")
+		add(diag.Warning, "httpbasicauthentication/not-text", "username", fmt.Sprintf("the user name %s is not written as text; it is taken as written", name), "put it in quotes")
 	}
 	if c.Password.Plain {
-		add(diag.Warning, "not-text", "password", "the password is not written as text; it is taken as written", "put it in quotes")
+		add(diag.Warning, "httpbasicauthentication/not-text", "password", "the password is not written as text; it is taken as written", "put it in quotes")
 	}
 	return l
 }
