@@ -36,6 +36,7 @@ local function allowed(group, wanted)
   return true
 end
 
+-- What to answer instead of the service; nothing lets the request pass.
 local function on_request(handle)
   local headers = handle:headers()
   local origin = headers:get("origin")
@@ -51,8 +52,7 @@ local function on_request(handle)
     group, named = find(context, origin)
     local methods = group and group.methods or {}
     if not group or not methods[asked or method] or (asked and not allowed(group, names(requested))) then
-      handle:respond({ [":status"] = "200" }, "")
-      return
+      return { [":status"] = "200" }
     end
   end
 
@@ -72,13 +72,14 @@ local function on_request(handle)
     answer["access-control-allow-headers"] = group.allow_headers
   end
   if group then answer["access-control-max-age"] = group.max_age end
-  handle:respond(answer, "")
+  return answer
 end
 
 function envoy_on_request(handle)
-  local ok, problem = pcall(on_request, handle)
+  local ok, answer = pcall(on_request, handle)
+  if ok and answer then handle:respond(answer, "") end
   if ok then return end
-  handle:logErr("cors-flex: " .. tostring(problem))
+  handle:logErr("cors-flex: " .. tostring(answer))
   handle:respond({ [":status"] = "500", ["content-type"] = "application/json; charset=UTF-8" }, '{"error":"Internal error."}')
 end
 

@@ -15,8 +15,11 @@ import (
 	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	headermutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
+	setmetadatav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/set_metadata/v3"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/flexgw/flexgw/render/policy"
+	"github.com/flexgw/flexgw/render/policy/expr"
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/ir"
 )
@@ -59,53 +62,55 @@ func check(c *config, at policy.Locator) diag.List {
 	}
 	var l diag.List
 	for i, h := range c.Inbound {
-		l = append(l, h.check(at, "inboundHeaders", strconv.Itoa(i))...)
+		l = append(l, h.check(at, "inboundHeaders", strconv.Itoa(i), expr.Use{})...)
 	}
 	for i, h := range c.Outbound {
-		l = append(l, h.check(at, "outboundHeaders", strconv.Itoa(i))...)
+		l = append(l, h.check(at, "outboundHeaders", strconv.Itoa(i), expr.Use{Response: true})...)
 	}
 	return l
 }
 
-func (h header) check(at policy.Locator, path ...string) diag.List {
-	var l diag.List
-	for _, x := range []struct{ field, text string }{{"key", h.Key}, {"value", h.Value}} {
-		if isExpression(x.text) {
-			return diag.List{{Severity: diag.Error, Code: "headerinjection/expression", Subject: at(append(path, x.field)...),
-				Summary: fmt.Sprintf("the expression %s cannot be carried out yet", x.text), Hint: "write a plain text"}}
+// check compiles both fields. What stands in them as text is checked here, what an expression yields when it is evaluated.
+func (h header) check(at policy.Locator, list, index string, use expr.Use) diag.List {
+	key, l := expr.Compile(h.Key, at(list, index, "key"), use)
+	value, more := expr.Compile(h.Value, at(list, index, "value"), use)
+	l = append(l, more...)
+	if name, ok := key.Literal(); ok {
+		if d := checkName(name); d != nil {
+			d.Severity, d.Subject = diag.Error, at(list, index, "key")
+			l = append(l, *d)
 		}
 	}
-	if problem, hint := checkName(h.Key); problem != nil {
-		problem.Hint, problem.Subject, problem.Severity = hint, at(append(path, "key")...), diag.Error
-		l = append(l, *problem)
-	}
-	if problem := checkValue(h.Value); problem != "" {
-		l = append(l, diag.Diagnostic{Severity: diag.Error, Code: "headerinjection/bad-value", Summary: problem,
-			Hint: "write the value on one line, of at most 16384 bytes", Subject: at(append(path, "value")...)})
+	if text, ok := value.Literal(); ok {
+		if problem := checkValue(text); problem != "" {
+			l = append(l, diag.Diagnostic{Severity: diag.Error, Code: "headerinjection/bad-value", Summary: problem,
+				Hint: "write the value on one line, of at most 16384 bytes", Subject: at(list, index, "value")})
+		}
 	}
 	return l
 }
 
-func isExpression(text string) bool { return strings.HasPrefix(strings.TrimSpace(text), "#[") }
-
-// checkName says why a header of this name is not injected.
-func checkName(name string) (problem *diag.Diagnostic, hint string) {
+// checkName says why a header of this name is not injected; nil: it is.
+func checkName(name string) *diag.Diagnostic {
 	lower := strings.ToLower(name)
 	switch {
 	case lower == "content-length" || lower == "transfer-encoding":
-		return &diag.Diagnostic{Code: "headerinjection/framing", Summary: fmt.Sprintf("the header %q says where a message ends; a wrong one lets requests be smuggled", name)},
-			"remove it: the gateway sets it as the body needs"
+		return &diag.Diagnostic{Code: "headerinjection/framing", Summary: fmt.Sprintf("the header %q says where a message ends; a wrong one lets requests be smuggled", name),
+			Hint: "remove it: the gateway sets it as the body needs"}
 	case lower == "host":
-		return &diag.Diagnostic{Code: "headerinjection/host", Summary: `the header "host" is part of the request's address and cannot be injected`},
-			"the host of a request is that of the service's address"
+		return &diag.Diagnostic{Code: "headerinjection/host", Summary: fmt.Sprintf("the header %q is part of the request's address and cannot be injected", name),
+			Hint: "the host of a request is that of the service's address"}
 	case strings.HasPrefix(name, ":"):
-		return &diag.Diagnostic{Code: "headerinjection/pseudo-header", Summary: fmt.Sprintf("%q is a pseudo header of HTTP/2 and cannot be injected", name)},
-			"pseudo headers follow from the request itself"
+		return &diag.Diagnostic{Code: "headerinjection/pseudo-header", Summary: fmt.Sprintf("%q is a pseudo header of HTTP/2 and cannot be injected", name),
+			Hint: "pseudo headers follow from the request itself"}
+	case strings.HasPrefix(lower, expr.InternalPrefix):
+		return &diag.Diagnostic{Code: "headerinjection/reserved", Summary: fmt.Sprintf("the header %q is the gateway's own: names that start with %s are reserved", name, expr.InternalPrefix),
+			Hint: "choose another name"}
 	case !token.MatchString(name):
-		return &diag.Diagnostic{Code: "headerinjection/bad-name", Summary: fmt.Sprintf("%q is not a header name", name)},
-			"use letters, digits and !#$%&'*+-.^_`|~"
+		return &diag.Diagnostic{Code: "headerinjection/bad-name", Summary: fmt.Sprintf("%q is not a header name", name),
+			Hint: "use letters, digits and !#$%&'*+-.^_`|~"}
 	}
-	return nil, ""
+	return nil
 }
 
 func checkValue(value string) string {
@@ -120,27 +125,136 @@ func checkValue(value string) string {
 	return ""
 }
 
-// overwritten are the headers that the product replaces; it appends all others.
-var overwritten = map[string]bool{"access-control-allow-origin": true, "content-type": true}
-
-func effect(c *config, _ policy.Input) (policy.Effect, error) {
-	return policy.Effect{Filters: []policy.Filter{{Config: &headermutationv3.HeaderMutation{Mutations: &headermutationv3.Mutations{
-		RequestMutations: mutations(c.Inbound), ResponseMutations: mutations(c.Outbound),
-	}}}}}, nil
+// effect is a header_mutation filter for each direction whose headers Envoy has ready, and the script of package expr for the
+// others. A direction is done by one of them, because headers of one name are appended in the order of the list.
+func effect(c *config, in policy.Input) (policy.Effect, error) {
+	request, err := compile(c.Inbound, expr.Use{})
+	if err != nil {
+		return policy.Effect{}, err
+	}
+	response, err := compile(c.Outbound, expr.Use{Response: true})
+	if err != nil {
+		return policy.Effect{}, err
+	}
+	var (
+		native  headermutationv3.Mutations
+		program expr.Program
+		mark    *setmetadatav3.Config
+		ok      bool
+	)
+	if native.RequestMutations, ok = requestMutations(request); !ok {
+		program.Request = steps(request)
+	}
+	if native.ResponseMutations, mark, ok = responseMutations(response, in.ID); !ok {
+		program.Response = append([]expr.Step{passed()}, steps(response)...)
+	}
+	var e policy.Effect
+	if mark != nil {
+		e.Filters = append(e.Filters, policy.Filter{Name: "values", Config: mark})
+	}
+	if len(native.GetRequestMutations())+len(native.GetResponseMutations()) > 0 {
+		e.Filters = append(e.Filters, policy.Filter{Config: &headermutationv3.HeaderMutation{Mutations: &native}})
+	}
+	if len(program.Request)+len(program.Response) > 0 {
+		filter, file := program.Filter("expr", in)
+		e.Filters, e.Files = append(e.Filters, filter), append(e.Files, file)
+	}
+	return e, nil
 }
 
-func mutations(list []header) []*mutationv3.HeaderMutation {
+type compiled struct{ key, value expr.Expr }
+
+func compile(list []header, use expr.Use) ([]compiled, error) {
+	out := make([]compiled, len(list))
+	for i, h := range list {
+		var l, more diag.List
+		out[i].key, l = expr.Compile(h.Key, diag.Range{}, use)
+		out[i].value, more = expr.Compile(h.Value, diag.Range{}, use)
+		if err := append(l, more...).Err(); err != nil {
+			return nil, fmt.Errorf("header %q: %w", h.Key, err)
+		}
+	}
+	return out, nil
+}
+
+// requestMutations is the list as Envoy's own mutations; false: one of the headers needs the script.
+func requestMutations(list []compiled) ([]*mutationv3.HeaderMutation, bool) {
 	var ms []*mutationv3.HeaderMutation
 	for _, h := range list {
-		action := corev3.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD
-		if overwritten[strings.ToLower(h.Key)] {
-			action = corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD
+		name, known := h.key.Literal()
+		format, ready := h.value.Format()
+		if !known || !ready {
+			return nil, false
 		}
-		ms = append(ms, &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_Append{Append: &corev3.HeaderValueOption{
-			Header:         &corev3.HeaderValue{Key: strings.ToLower(h.Key), Value: strings.ReplaceAll(h.Value, "%", "%%")},
-			AppendAction:   action,
-			KeepEmptyValue: true,
-		}}})
+		ms = append(ms, mutation(name, format, true))
 	}
-	return ms
+	return ms, true
+}
+
+// responseMutations is the same for responses. Envoy runs the response side of every filter also on a refusal by an earlier
+// one, which the product does not, so the values are left in dynamic metadata by a request that passes here: a response
+// without them gets no header. An empty value could not be told from none; it needs the script.
+func responseMutations(list []compiled, id string) ([]*mutationv3.HeaderMutation, *setmetadatav3.Config, bool) {
+	if len(list) == 0 {
+		return nil, nil, true
+	}
+	var ms []*mutationv3.HeaderMutation
+	namespace, values := "flexgw.headerinjection."+plain(id), map[string]*structpb.Value{}
+	for i, h := range list {
+		name, known := h.key.Literal()
+		value, ready := h.value.Literal()
+		if !known || !ready || value == "" {
+			return nil, nil, false
+		}
+		key := strconv.Itoa(i)
+		values[key] = structpb.NewStringValue(value)
+		ms = append(ms, mutation(name, "%DYNAMIC_METADATA("+namespace+":"+key+")%", false))
+	}
+	return ms, &setmetadatav3.Config{Metadata: []*setmetadatav3.Metadata{{
+		MetadataNamespace: namespace, AllowOverwrite: true, Value: &structpb.Struct{Fields: values},
+	}}}, true
+}
+
+func mutation(name, format string, keepEmpty bool) *mutationv3.HeaderMutation {
+	action := corev3.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD
+	if name = strings.ToLower(name); overwritten(name) {
+		action = corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD
+	}
+	return &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_Append{Append: &corev3.HeaderValueOption{
+		Header: &corev3.HeaderValue{Key: name, Value: format}, AppendAction: action, KeepEmptyValue: keepEmpty,
+	}}}
+}
+
+// plain spells id without the characters that mean something in a substitution format, so that different ids stay different.
+func plain(id string) string {
+	var b strings.Builder
+	for i := range len(id) {
+		switch c := id[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '-', c == '~':
+			b.WriteByte(c)
+		default:
+			fmt.Fprintf(&b, "_%02x", c)
+		}
+	}
+	return b.String()
+}
+
+// overwritten reports whether the product replaces the header; it appends all others. Those that it replaces and we refuse
+// are content-length and transfer-encoding. The steps of package expr hold the same two.
+func overwritten(name string) bool {
+	return name == "access-control-allow-origin" || name == "content-type"
+}
+
+// passed leaves a response alone whose request an earlier policy refused: nothing of the request was kept then.
+func passed() expr.Step {
+	e, _ := expr.Compile("#[attributes.method != null]", diag.Range{}, expr.Use{Response: true})
+	return expr.Require(e, 500, "")
+}
+
+func steps(list []compiled) []expr.Step {
+	out := make([]expr.Step, len(list))
+	for i, h := range list {
+		out[i] = expr.AppendHeaderNamed(h.key, h.value)
+	}
+	return out
 }

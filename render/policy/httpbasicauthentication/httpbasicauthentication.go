@@ -85,6 +85,9 @@ func check(c *config, at policy.Locator) diag.List {
 	case strings.Contains(name, ":"):
 		add(diag.Error, "httpbasicauthentication/colon", "username", fmt.Sprintf("the user name %q holds a colon, which ends the name in an Authorization header", name),
 			"choose a user name without a colon")
+	case strings.HasPrefix(name, "#"):
+		add(diag.Error, "httpbasicauthentication/number-sign", "username", fmt.Sprintf("the user name %q starts with #, which begins a comment in Envoy's list of users", name),
+			"choose a user name that starts with another character")
 	case strings.ContainsFunc(name, unicode.IsControl):
 		add(diag.Error, "httpbasicauthentication/control-character", "username", fmt.Sprintf("the user name %q holds a control character", name),
 			"remove it; a trailing line break often comes from the file that a variable was read from")

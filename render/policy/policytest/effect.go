@@ -256,7 +256,7 @@ func (d *dump) any(m proto.Message) any {
 		}
 	}
 	wrapped := &anypb.Any{}
-	if err := anypb.MarshalFrom(wrapped, policy.Redacted(m), proto.MarshalOptions{Deterministic: true}); err != nil {
+	if err := anypb.MarshalFrom(wrapped, redacted(m), proto.MarshalOptions{Deterministic: true}); err != nil {
 		d.problems = append(d.problems, err.Error())
 		return nil
 	}
