@@ -1,0 +1,617 @@
+package schema
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"github.com/santhosh-tekuri/jsonschema/v6/kind"
+
+	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/syntax"
+)
+
+// checked is what check made of a tree.
+type checked struct {
+	node       *syntax.Node // in the form that the schema describes
+	ok         bool
+	unresolved []string // unset variables
+	ds         diag.List
+}
+
+// check brings n into normal form and judges it. The compiled shape decides; only what it refuses is given to the JSON
+// Schema library, to be explained. path is where n stands in its document.
+func (j *judge) check(n *syntax.Node, path []string, getenv func(string) (string, bool), require bool) checked {
+	z := &normal{getenv: getenv, require: require, path: slices.Clone(path)}
+	out := z.node(j.root.view(), n)
+	c := checked{node: out, unresolved: z.unresolved, ds: z.ds}
+	if c.ok = (verdict{z.wild}).ok(j.root, out); !c.ok {
+		c.ds = append(c.ds, j.explained(z, out, path)...)
+	}
+	return c
+}
+
+// explained says why the library refuses n.
+func (j *judge) explained(z *normal, n *syntax.Node, path []string) diag.List {
+	x := &explainer{judge: j, normal: z, root: n, path: path}
+	schema, err := j.explain()
+	if err == nil {
+		err = schema.Validate(x.value(n))
+	}
+	if ve, ok := err.(*jsonschema.ValidationError); ok {
+		for _, leaf := range x.leaves(ve) {
+			x.leaf(leaf)
+		}
+	}
+	if len(x.ds) == 0 {
+		x.report("shape/invalid", n, nil, fmt.Sprintf("%s does not fit its schema", x.label(nil)), "")
+	}
+	return x.distinct()
+}
+
+type explainer struct {
+	*judge
+	normal *normal
+	root   *syntax.Node
+	path   []string
+	ds     diag.List
+	missed []missed // missing fields, for those that an unknown field explains
+	meant  []missed // fields that an unknown one was meant to be
+}
+
+type missed struct {
+	object *syntax.Node
+	name   string
+	index  int // in ds
+}
+
+// value is Node.Value, with something that fits in the place of each unknown value.
+func (x *explainer) value(n *syntax.Node) any {
+	if v, ok := x.normal.wild[n]; ok {
+		return v
+	}
+	switch n.Kind {
+	case syntax.Mapping:
+		m := make(map[string]any, len(n.Fields))
+		for i := range n.Fields {
+			m[n.Fields[i].Name] = x.value(n.Fields[i].Value)
+		}
+		return m
+	case syntax.Sequence:
+		l := make([]any, len(n.Items))
+		for i := range n.Items {
+			l[i] = x.value(n.Items[i])
+		}
+		return l
+	}
+	return n.Scalar
+}
+
+// leaves are the innermost errors. Of alternatives it follows the one that was meant.
+func (x *explainer) leaves(e *jsonschema.ValidationError) []*jsonschema.ValidationError {
+	switch k := e.ErrorKind.(type) {
+	case *kind.OneOf:
+		if len(k.Subschemas) > 0 {
+			return []*jsonschema.ValidationError{e}
+		}
+		return x.choose(e)
+	case *kind.AnyOf:
+		return x.choose(e)
+	case *kind.Not, *kind.PropertyNames:
+		return []*jsonschema.ValidationError{e}
+	}
+	if len(e.Causes) == 0 {
+		return []*jsonschema.ValidationError{e}
+	}
+	var out []*jsonschema.ValidationError
+	for _, c := range e.Causes {
+		out = append(out, x.leaves(c)...)
+	}
+	return out
+}
+
+func (x *explainer) choose(e *jsonschema.ValidationError) []*jsonschema.ValidationError {
+	var best []*jsonschema.ValidationError
+	onlyMissing := true
+	candidates := 0
+	for _, c := range e.Causes {
+		ls := x.leaves(c)
+		here := func(l *jsonschema.ValidationError) bool { return len(l.InstanceLocation) == len(e.InstanceLocation) }
+		if slices.ContainsFunc(ls, func(l *jsonschema.ValidationError) bool { _, is := l.ErrorKind.(*kind.Type); return is && here(l) }) {
+			continue
+		}
+		candidates++
+		for _, l := range ls {
+			if _, is := l.ErrorKind.(*kind.Required); !is || !here(l) {
+				onlyMissing = false
+			}
+		}
+		if best == nil || len(ls) < len(best) {
+			best = ls
+		}
+	}
+	if candidates == 0 || candidates > 1 && onlyMissing {
+		return []*jsonschema.ValidationError{e}
+	}
+	return best
+}
+
+func (x *explainer) report(code diag.Code, n *syntax.Node, at []string, summary, hint string) {
+	x.ds = append(x.ds, diag.Diagnostic{Severity: diag.Error, Code: code, Subject: n.Locate(), Summary: summary, Hint: hint, Path: pointer(x.full(at))})
+}
+
+func (x *explainer) full(at []string) []string { return append(slices.Clip(x.path), at...) }
+
+func (x *explainer) label(at []string) string {
+	full := x.full(at)
+	if len(full) == 0 {
+		return "the document"
+	}
+	return label(full)
+}
+
+// at follows an instance location: the node, the view of it, and the key to underline for what it lacks.
+func (x *explainer) at(loc []string) (*syntax.Node, view, diag.Range) {
+	n, v := x.root, x.root0()
+	key := diag.Range{}
+	for _, name := range loc {
+		switch n.Kind {
+		case syntax.Mapping:
+			f := n.Field(name)
+			if f == nil {
+				return n, v, key
+			}
+			v, _ = v.field(name)
+			n, key = f.Value, f.Range
+		case syntax.Sequence:
+			i, err := strconv.Atoi(name)
+			if err != nil || i >= len(n.Items) {
+				return n, v, key
+			}
+			v, n, key = v.item(), n.Items[i], diag.Range{}
+		}
+	}
+	if key.IsZero() {
+		key = headOf(n)
+	}
+	return n, v, key
+}
+
+func (x *explainer) root0() view { return x.judge.root.view() }
+
+// headOf is what to underline of an object that has no key: its kind when it is a document, else its first key.
+func headOf(n *syntax.Node) diag.Range {
+	if f := n.Fold("kind"); f != nil && n.Fold("apiVersion") != nil {
+		return f.Range
+	}
+	if n.Kind == syntax.Mapping && len(n.Fields) > 0 {
+		return n.Fields[0].Range
+	}
+	return n.Locate()
+}
+
+func (x *explainer) leaf(e *jsonschema.ValidationError) {
+	loc := e.InstanceLocation
+	n, v, key := x.at(loc)
+	if _, ok := x.normal.wild[n]; ok {
+		return
+	}
+	name := x.label(loc)
+	switch k := e.ErrorKind.(type) {
+	case *kind.AdditionalProperties:
+		for _, p := range slices.Sorted(slices.Values(k.Properties)) {
+			x.unknown(n, v, loc, p)
+		}
+	case *kind.FalseSchema:
+		x.report("shape/unknown-field", n, loc, fmt.Sprintf("%s is not allowed here", name), "remove it")
+		x.ds[len(x.ds)-1].Subject = key
+	case *kind.Required:
+		for _, m := range k.Missing {
+			x.missing(n, v, loc, key, m, fmt.Sprintf("add %q", m))
+		}
+	case *kind.DependentRequired:
+		for _, m := range k.Missing {
+			x.missing(n, v, loc, key, m, fmt.Sprintf("%q needs it", k.Prop))
+		}
+	case *kind.Type:
+		x.wrongType(n, v, loc, typesOf(k.Want))
+	case *kind.Enum:
+		x.notAllowed(n, v, loc, k.Want)
+	case *kind.Const:
+		x.notAllowed(n, v, loc, []any{k.Want})
+	case *kind.Minimum:
+		x.report("shape/out-of-range", n, loc, fmt.Sprintf("%s is %s, expected at least %s", name, x.show(n, v, loc), k.Want.RatString()), "")
+	case *kind.Maximum:
+		x.report("shape/out-of-range", n, loc, fmt.Sprintf("%s is %s, expected at most %s", name, x.show(n, v, loc), k.Want.RatString()), "")
+	case *kind.ExclusiveMinimum:
+		x.report("shape/out-of-range", n, loc, fmt.Sprintf("%s is %s, expected more than %s", name, x.show(n, v, loc), k.Want.RatString()), "")
+	case *kind.ExclusiveMaximum:
+		x.report("shape/out-of-range", n, loc, fmt.Sprintf("%s is %s, expected less than %s", name, x.show(n, v, loc), k.Want.RatString()), "")
+	case *kind.MinLength:
+		if k.Got == 0 {
+			x.report("shape/too-short", n, loc, fmt.Sprintf("%s is empty, expected at least %s", name, count(k.Want, "character")), "")
+			return
+		}
+		x.report("shape/too-short", n, loc, fmt.Sprintf("%s has %s, expected at least %d", name, count(k.Got, "character"), k.Want), "")
+	case *kind.MaxLength:
+		x.report("shape/too-long", n, loc, fmt.Sprintf("%s has %s, expected at most %d", name, count(k.Got, "character"), k.Want), "")
+	case *kind.Pattern:
+		x.report("shape/pattern", n, loc, fmt.Sprintf("%s is %s, expected a text that matches %s", name, x.show(n, v, loc), k.Want), "")
+	case *kind.MinItems:
+		x.few(n, loc, key, k.Got, k.Want, "item")
+	case *kind.MaxItems:
+		x.report("shape/too-many", n, loc, fmt.Sprintf("%s has %s, expected at most %d", name, count(k.Got, "item"), k.Want), "")
+		x.ds[len(x.ds)-1].Subject = key
+	case *kind.MinProperties:
+		x.few(n, loc, key, k.Got, k.Want, "field")
+	case *kind.MaxProperties:
+		x.report("shape/too-many", n, loc, fmt.Sprintf("%s has %s, expected at most %d", name, count(k.Got, "field"), k.Want), "")
+		x.ds[len(x.ds)-1].Subject = key
+	case *kind.UniqueItems:
+		x.twice(n, v, loc)
+	case *kind.OneOf:
+		x.alternatives(n, v, loc, key, e, len(k.Subschemas) > 0)
+	case *kind.AnyOf:
+		x.alternatives(n, v, loc, key, e, false)
+	default:
+		x.report("shape/invalid", n, loc, fmt.Sprintf("%s does not fit its schema", name), "")
+		x.ds[len(x.ds)-1].Subject = key
+	}
+}
+
+func count(n int, word string) string {
+	if n == 1 {
+		return "1 " + word
+	}
+	return strconv.Itoa(n) + " " + word + "s"
+}
+
+func (x *explainer) few(n *syntax.Node, loc []string, key diag.Range, got, want int, word string) {
+	summary := fmt.Sprintf("%s has %s, expected at least %d", x.label(loc), count(got, word), want)
+	if got == 0 {
+		summary = fmt.Sprintf("%s is empty, expected at least %s", x.label(loc), count(want, word))
+	}
+	x.report("shape/too-few", n, loc, summary, "")
+	x.ds[len(x.ds)-1].Subject = key
+}
+
+func typesOf(names []string) types {
+	var t types
+	for _, n := range names {
+		t |= typeNames[n]
+	}
+	return t
+}
+
+// fieldHints say what was meant by names that are no misspellings. An empty to: advice alone.
+var fieldHints = []struct{ name, within, to, advice string }{
+	{"user", "", "username", ""},
+	{"pass", "", "password", ""},
+	{"matchLabels", "selector", "labels", `a selector has "labels"; "matchLabels" is Kubernetes`},
+	{"matchExpressions", "selector", "labels", `a selector compares "labels" for equality only`},
+	{"method", "rules", "methods", ""},
+	{"header", "rules", "headers", ""},
+	{"weight", "services", "", "weights need a PolicyBinding of the policy route-weighted"},
+	{"routes", "spec", "", "routes belong to one of the services: spec.services.<name>.routes"},
+	{"destinationPath", "routes", "", "write it below config"},
+	{"order", "policies", "", "inline policies run in the order of the list; use a PolicyBinding to set an order"},
+	{"targetRef", "policies", "", "an inline policy applies to its own ApiInstance; use a PolicyBinding for other targets"},
+	{"tls", "spec", "", "bind the policies tls and tls-outbound instead"},
+	{"target", "spec", "targetRef", ""},
+	{"policy", "spec", "policyRef", ""},
+	{"url", "", "address", ""},
+	{"uri", "", "address", ""},
+}
+
+func (x *explainer) unknown(n *syntax.Node, v view, loc []string, name string) {
+	f := n.Field(name)
+	if f == nil {
+		return
+	}
+	summary := fmt.Sprintf("unknown field %q in %s", name, x.label(loc))
+	d := diag.Diagnostic{Severity: diag.Error, Code: "shape/unknown-field", Subject: f.Range, Path: pointer(x.full(append(slices.Clip(loc), name)))}
+	fields := v.fields()
+	to, advice := "", ""
+	for _, h := range fieldHints {
+		if !strings.EqualFold(h.name, name) || h.within != "" && !x.within(loc, h.within) {
+			continue
+		}
+		if h.to == "" && h.advice != "" || slices.Contains(fields, h.to) {
+			to, advice = h.to, h.advice
+			break
+		}
+	}
+	if to == "" && advice == "" {
+		if c, ok := v.canonicalKey(name); ok && n.Field(c) != nil {
+			summary, advice = fmt.Sprintf("field %q is declared twice, as %q too", c, name), "keep one of them"
+		} else {
+			to = nearest(name, absent(fields, n))
+		}
+	}
+	switch {
+	case advice != "":
+		d.Hint = advice
+	case to != "":
+		d.Hint = fmt.Sprintf("did you mean %q?", to)
+	case len(fields) > 0 && len(fields) <= 12:
+		d.Hint = "known fields: " + strings.Join(fields, ", ")
+	case len(fields) == 0:
+		d.Hint = "remove it"
+	}
+	if to != "" {
+		d.Fixes = []diag.Fix{{Range: f.Range, Text: rekey(*f, to)}}
+		x.meant = append(x.meant, missed{object: n, name: to})
+	}
+	d.Summary = summary
+	x.ds = append(x.ds, d)
+}
+
+// within reports whether the nearest names of a location hold name.
+func (x *explainer) within(loc []string, name string) bool {
+	full := x.full(loc)
+	seen := 0
+	for _, p := range slices.Backward(full) {
+		if isIndex(p) {
+			continue
+		}
+		if p == name {
+			return true
+		}
+		if seen++; seen == 2 {
+			return false
+		}
+	}
+	return false
+}
+
+// absent leaves out the fields that n has already.
+func absent(fields []string, n *syntax.Node) []string {
+	var out []string
+	for _, f := range fields {
+		if n.Field(f) == nil {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+func (x *explainer) missing(n *syntax.Node, v view, loc []string, key diag.Range, name, hint string) {
+	x.missed = append(x.missed, missed{n, name, len(x.ds)})
+	x.ds = append(x.ds, diag.Diagnostic{Severity: diag.Error, Code: "shape/missing-field", Subject: key, Path: pointer(x.full(loc)),
+		Summary: fmt.Sprintf("%s lacks the field %q", x.label(loc), name), Hint: hint})
+}
+
+func (x *explainer) wrongType(n *syntax.Node, v view, loc []string, want types) {
+	hint := ""
+	if name := lastName(x.full(loc)); n.Kind == syntax.Sequence && want&tString != 0 {
+		var words []string
+		for _, item := range n.Items {
+			if item.Kind == syntax.Scalar && item.Scalar != nil {
+				words = append(words, item.Text)
+			}
+		}
+		if name == "methods" && len(words) > 0 {
+			hint = fmt.Sprintf("write one expression: %q", strings.Join(words, "|"))
+		}
+	} else if name == "headers" && n.Kind == syntax.Sequence && want&tObject != 0 {
+		hint = "write a mapping from header names to patterns, such as x-channel: mobile|kiosk"
+	} else if n.Kind == syntax.Mapping && want&tArray != 0 {
+		hint = `start each item with "- "`
+	}
+	if n.IsNull() {
+		x.report("shape/wrong-type", n, loc, fmt.Sprintf("%s has no value, expected %s", x.label(loc), wantWords(want)), hint)
+	} else {
+		x.report("shape/wrong-type", n, loc, fmt.Sprintf("%s is %s, expected %s", x.label(loc), x.show(n, v, loc), wantWords(want)), hint)
+	}
+	if n.Kind != syntax.Scalar || n.IsNull() {
+		if _, _, key := x.at(loc); !key.IsZero() {
+			x.ds[len(x.ds)-1].Subject = key
+		}
+	}
+}
+
+func lastName(path []string) string {
+	for _, p := range slices.Backward(path) {
+		if !isIndex(p) {
+			return p
+		}
+	}
+	return ""
+}
+
+// show says what n is, without secrets.
+func (x *explainer) show(n *syntax.Node, v view, loc []string) string {
+	switch n.Kind {
+	case syntax.Mapping:
+		return "a mapping"
+	case syntax.Sequence:
+		return "a list"
+	}
+	if name, ok := x.normal.vars[n]; ok {
+		return "the value of $" + name
+	}
+	if v.hidden || secretName(x.full(loc)) {
+		switch n.Scalar.(type) {
+		case nil:
+			return "null"
+		case string:
+			return "a text"
+		case bool:
+			return "a boolean"
+		}
+		return "a number"
+	}
+	if s, ok := n.Scalar.(string); ok {
+		return quoteShort(s)
+	}
+	if n.Scalar == nil {
+		return "null"
+	}
+	return shorten(n.Text)
+}
+
+func quoteShort(s string) string { return strconv.Quote(shorten(s)) }
+
+// shorten keeps a value that is quoted in a message on its line.
+func shorten(s string) string {
+	const most = 60
+	if r := []rune(s); len(r) > most {
+		return string(r[:most]) + "…"
+	}
+	return s
+}
+
+func (x *explainer) notAllowed(n *syntax.Node, v view, loc []string, want []any) {
+	var words, texts []string
+	for _, w := range want {
+		if s, ok := w.(string); ok {
+			words, texts = append(words, strconv.Quote(s)), append(texts, s)
+		} else {
+			words = append(words, fmt.Sprint(w))
+		}
+	}
+	hint := ""
+	if s, ok := n.Scalar.(string); ok && !v.hidden {
+		if _, isVar := x.normal.vars[n]; !isVar {
+			if to := nearest(s, texts); to != "" {
+				hint = fmt.Sprintf("did you mean %q?", to)
+			}
+		}
+	}
+	if len(words) > 12 {
+		words = append(words[:12], "…")
+	}
+	x.report("shape/not-allowed-value", n, loc, fmt.Sprintf("%s is %s, expected %s", x.label(loc), x.show(n, v, loc), alternatives(words)), hint)
+}
+
+func (x *explainer) twice(n *syntax.Node, v view, loc []string) {
+	first, second, _ := twins(n)
+	at := append(slices.Clip(loc), strconv.Itoa(second))
+	what := x.show(n.Items[second], v.item(), at)
+	x.report("shape/duplicate-item", n.Items[second], at, fmt.Sprintf("%s repeats item %d (%s)", x.label(at), first, what), "remove one of them")
+	x.ds[len(x.ds)-1].Related = []diag.Related{{Subject: n.Items[first].Locate(), Summary: "the first one"}}
+}
+
+func (x *explainer) alternatives(n *syntax.Node, v view, loc []string, key diag.Range, e *jsonschema.ValidationError, several bool) {
+	if several {
+		var have []string
+		for _, s := range v.flat {
+			for _, o := range s.oneOf {
+				for _, r := range o.required {
+					if n.Field(r) != nil && !slices.Contains(have, r) {
+						have = append(have, r)
+					}
+				}
+			}
+		}
+		summary := fmt.Sprintf("%s fits more than one of its alternatives", x.label(loc))
+		hint := ""
+		if len(have) > 1 {
+			summary = fmt.Sprintf("%s has %s, which exclude each other", x.label(loc), listed(have))
+			hint = "keep one of them"
+		}
+		x.report("shape/alternatives", n, loc, summary, hint)
+		x.ds[len(x.ds)-1].Subject = key
+		return
+	}
+	var lacking []string
+	for _, c := range e.Causes {
+		for _, l := range x.leaves(c) {
+			if r, ok := l.ErrorKind.(*kind.Required); ok {
+				lacking = append(lacking, quoteAll(r.Missing)...)
+			}
+		}
+	}
+	slices.Sort(lacking)
+	if lacking = slices.Compact(lacking); len(lacking) > 0 {
+		x.ds = append(x.ds, diag.Diagnostic{Severity: diag.Error, Code: "shape/missing-field", Subject: key, Path: pointer(x.full(loc)),
+			Summary: fmt.Sprintf("%s lacks one of the fields %s", x.label(loc), alternatives(lacking)), Hint: "add one of them"})
+		return
+	}
+	x.wrongType(n, v, loc, v.want)
+}
+
+func quoteAll(l []string) []string {
+	out := make([]string, len(l))
+	for i, s := range l {
+		out[i] = strconv.Quote(s)
+	}
+	return out
+}
+
+// listed joins quoted words: "a", "b" and "c".
+func listed(words []string) string {
+	q := quoteAll(words)
+	if len(q) < 2 {
+		return strings.Join(q, "")
+	}
+	return strings.Join(q[:len(q)-1], ", ") + " and " + q[len(q)-1]
+}
+
+// distinct drops the echoes of one mistake: a missing field that an unknown one was meant to be, and repetitions.
+func (x *explainer) distinct() diag.List {
+	drop := map[int]bool{}
+	for _, m := range x.missed {
+		for _, u := range x.meant {
+			if u.object == m.object && u.name == m.name {
+				drop[m.index] = true
+			}
+		}
+	}
+	var out diag.List
+	for i, d := range x.ds {
+		if drop[i] || slices.ContainsFunc(out, func(o diag.Diagnostic) bool { return o.Subject == d.Subject && o.Code == d.Code && o.Summary == d.Summary }) {
+			continue
+		}
+		out = append(out, d)
+	}
+	return out
+}
+
+// nearest is the candidate that name was most likely meant to be, or "".
+func nearest(name string, candidates []string) string {
+	best, least := "", max(1, len([]rune(name))/3)+1
+	for _, c := range candidates {
+		if d := distance(strings.ToLower(name), strings.ToLower(c)); d < least {
+			best, least = c, d
+		}
+	}
+	if best != "" || len(name) < 3 {
+		return best
+	}
+	for _, c := range candidates {
+		if l, s := strings.ToLower(c), strings.ToLower(name); strings.HasPrefix(l, s) || strings.HasPrefix(s, l) && len(l) >= 3 {
+			return c
+		}
+	}
+	return ""
+}
+
+// distance counts the insertions, deletions, substitutions and swaps of neighbours between two texts.
+func distance(a, b string) int {
+	x, y := []rune(a), []rune(b)
+	if len(x)-len(y) > 8 || len(y)-len(x) > 8 || len(x) > 200 {
+		return 1 << 20
+	}
+	before, last, row := make([]int, len(y)+1), make([]int, len(y)+1), make([]int, len(y)+1)
+	for j := range last {
+		last[j] = j
+	}
+	for i := 1; i <= len(x); i++ {
+		row[0] = i
+		for j := 1; j <= len(y); j++ {
+			cost := 1
+			if x[i-1] == y[j-1] {
+				cost = 0
+			}
+			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+cost)
+			if i > 1 && j > 1 && x[i-1] == y[j-2] && x[i-2] == y[j-1] {
+				row[j] = min(row[j], before[j-2]+1)
+			}
+		}
+		before, last, row = last, row, before
+	}
+	return last[len(y)]
+}

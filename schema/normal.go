@@ -1,0 +1,420 @@
+package schema
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/syntax"
+)
+
+// view is what a schema says about one value: all the shapes that speak about it, and the types they allow together.
+type view struct {
+	flat   []*shape
+	want   types // zero: every type
+	hidden bool  // the value must not be shown
+}
+
+func (s *shape) view() view { return view{flat: s.flat, want: s.want, hidden: s.hidden} }
+
+// field is the view of a field, and whether a schema names it (as a property or by a pattern).
+func (v view) field(name string) (child view, known bool) {
+	n := 0
+	var free view
+	add := func(to *view, s *shape) {
+		if to.flat == nil {
+			*to = s.view()
+			to.hidden = to.hidden || v.hidden
+			return
+		}
+		to.flat = append(slices.Clip(to.flat), s.flat...)
+		if to.want == 0 || s.want == 0 {
+			to.want = 0
+		} else {
+			to.want |= s.want
+		}
+		to.hidden = to.hidden || s.hidden
+	}
+	for _, s := range v.flat {
+		if p, ok := s.props[name]; ok {
+			add(&child, p)
+			n++
+			continue
+		}
+		for _, pp := range s.patterns {
+			if pp.name.MatchString(name) {
+				add(&child, pp.shape)
+				n++
+			}
+		}
+		if s.additional != nil {
+			add(&free, s.additional)
+		}
+	}
+	if n > 0 {
+		return child, true
+	}
+	if free.flat == nil {
+		free.hidden = v.hidden
+	}
+	return free, false
+}
+
+// item is the view of every item of a list.
+func (v view) item() view {
+	out := view{hidden: v.hidden}
+	for _, s := range v.flat {
+		if s.items == nil {
+			continue
+		}
+		if out.flat == nil {
+			out.flat, out.want = s.items.flat, s.items.want
+		} else {
+			out.flat = append(slices.Clip(out.flat), s.items.flat...)
+			out.want |= s.items.want
+		}
+		out.hidden = out.hidden || s.items.hidden
+	}
+	return out
+}
+
+// canonicalKey is the property whose name differs from name only in case.
+func (v view) canonicalKey(name string) (string, bool) {
+	lower := strings.ToLower(name)
+	for _, s := range v.flat {
+		if c, ok := s.fold[lower]; ok {
+			return c, true
+		}
+	}
+	return "", false
+}
+
+func (v view) requires(name string) bool {
+	return slices.ContainsFunc(v.flat, func(s *shape) bool { return slices.Contains(s.required, name) })
+}
+
+// fields are the names of the properties that v knows, sorted.
+func (v view) fields() []string {
+	var out []string
+	for _, s := range v.flat {
+		out = append(out, s.names...)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// normal brings a tree into the form that schemas describe: canonical keys, scalars of the wanted type, environment
+// variables replaced (flex-resources.md, 1 and 10.6). It never changes the tree it is given.
+type normal struct {
+	getenv  func(string) (string, bool) // nil: $NAME is a text like any other
+	require bool                        // an unset variable is an error
+
+	ds         diag.List
+	wild       map[*syntax.Node]any    // unset variables, each with a value that fits in its place
+	vars       map[*syntax.Node]string // what came from the environment, and must not be shown
+	unresolved []string
+	path       []string
+}
+
+func (z *normal) report(s diag.Severity, code diag.Code, at diag.Range, summary, hint string, fixes ...diag.Fix) {
+	z.ds = append(z.ds, diag.Diagnostic{Severity: s, Code: code, Subject: at, Summary: summary, Hint: hint, Path: pointer(z.path), Fixes: fixes})
+}
+
+func (z *normal) node(v view, n *syntax.Node) *syntax.Node {
+	switch n.Kind {
+	case syntax.Mapping:
+		return z.mapping(v, n)
+	case syntax.Sequence:
+		return z.sequence(v, n)
+	}
+	return z.scalar(v, n)
+}
+
+func (z *normal) sequence(v view, n *syntax.Node) *syntax.Node {
+	child := v.item()
+	out := n
+	for i, item := range n.Items {
+		z.path = append(z.path, strconv.Itoa(i))
+		got := z.node(child, item)
+		z.path = z.path[:len(z.path)-1]
+		if got == item {
+			continue
+		}
+		if out == n {
+			c := *n
+			c.Items = slices.Clone(n.Items)
+			out = &c
+		}
+		out.Items[i] = got
+	}
+	return out
+}
+
+func (z *normal) mapping(v view, n *syntax.Node) *syntax.Node {
+	out := n
+	own := func() {
+		if out == n {
+			c := *n
+			c.Fields = slices.Clone(n.Fields)
+			out = &c
+		}
+	}
+	var dropped []int
+	for i := range n.Fields {
+		f := n.Fields[i]
+		child, known := v.field(f.Name)
+		if !known {
+			if c, ok := v.canonicalKey(f.Name); ok && out.Field(c) == nil {
+				z.report(diag.Warning, "shape/key-case", f.Range, fmt.Sprintf("field %q is spelt %q", c, f.Name),
+					fmt.Sprintf("write %q: only some readers take another case", c), diag.Fix{Range: f.Range, Text: rekey(f, c)})
+				own()
+				out.Fields[i].Name = c
+				f.Name = c
+				child, _ = v.field(c)
+			}
+		}
+		z.path = append(z.path, f.Name)
+		if f.Value.IsNull() && child.want != 0 && child.want&tNull == 0 && !v.requires(f.Name) && len(child.flat) > 0 && known {
+			z.report(diag.Warning, "shape/empty-value", f.Range, fmt.Sprintf("field %q has no value and counts as absent", f.Name), "give it a value, or remove it")
+			dropped = append(dropped, i)
+			z.path = z.path[:len(z.path)-1]
+			continue
+		}
+		got := z.node(child, f.Value)
+		z.path = z.path[:len(z.path)-1]
+		if got != f.Value {
+			own()
+			out.Fields[i].Value = got
+		}
+	}
+	if len(dropped) > 0 {
+		own()
+		for _, i := range slices.Backward(dropped) {
+			out.Fields = slices.Delete(out.Fields, i, i+1)
+		}
+	}
+	return out
+}
+
+// rekey is name as it is to be written in the place of f's key: quoted when the key was.
+func rekey(f syntax.Field, name string) string {
+	if f.Range.End.Offset-f.Range.Start.Offset == len(f.Name) {
+		return name
+	}
+	return strconv.Quote(name)
+}
+
+var (
+	variable = regexp.MustCompile(`^\$[A-Za-z_][A-Za-z0-9_]*$`)
+	literal  = regexp.MustCompile(`^\$\$[A-Za-z_][A-Za-z0-9_]*$`)
+	decimal  = regexp.MustCompile(`^-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?$`)
+)
+
+func (z *normal) scalar(v view, n *syntax.Node) *syntax.Node {
+	text, isText := n.Scalar.(string)
+	if z.getenv != nil && isText && strings.HasPrefix(text, "$") {
+		if literal.MatchString(text) {
+			return &syntax.Node{Scalar: text[1:], Text: text[1:], Quoted: true, Range: n.Range}
+		}
+		if variable.MatchString(text) {
+			return z.variable(v, n, text[1:])
+		}
+	}
+	t := typeOfScalar(n.Scalar)
+	if v.want == 0 || v.want&t != 0 {
+		if t == tString && !n.Quoted && v.want != 0 && v.want&tBool == 0 && ambiguous(text) {
+			z.warnAmbiguous(v, n)
+		}
+		return n
+	}
+	switch {
+	case t == tNull:
+		return n
+	case v.want&tString != 0:
+		z.warnAmbiguous(v, n)
+		return &syntax.Node{Scalar: n.Text, Text: n.Text, Range: n.Range}
+	case isText:
+		if x, ok := convert(v.want, text, !n.Quoted); ok {
+			z.report(diag.Warning, "shape/quoted-scalar", n.Range, fmt.Sprintf("%s is written as a text, expected %s", z.label(), wantWords(v.want)),
+				fmt.Sprintf("write %v without quotes", x), diag.Fix{Range: n.Range, Text: fmt.Sprint(x)})
+			return &syntax.Node{Scalar: x, Text: fmt.Sprint(x), Range: n.Range}
+		}
+	}
+	return n
+}
+
+// ambiguous reports whether readers of YAML 1.1 and 1.2 disagree about an unquoted text.
+func ambiguous(s string) bool {
+	switch strings.ToLower(s) {
+	case "yes", "no", "on", "off", "y", "n", "true", "false":
+		return true
+	}
+	return false
+}
+
+func (z *normal) warnAmbiguous(v view, n *syntax.Node) {
+	quoted := strconv.Quote(n.Text)
+	summary := fmt.Sprintf("%s is a text, but %s is not quoted", z.label(), n.Text)
+	hint := "write " + quoted + ": readers disagree about the type of the bare word"
+	if v.hidden || secretName(z.path) {
+		summary, hint = fmt.Sprintf("%s is a text, but its value is not quoted", z.label()), "put the value in quotes: readers disagree about the type of the bare word"
+	}
+	z.report(diag.Warning, "shape/ambiguous-scalar", n.Range, summary, hint, diag.Fix{Range: n.Range, Text: quoted})
+}
+
+// convert reads a text as a boolean or a number. bare: it was not quoted, so YAML 1.1 words count.
+func convert(want types, s string, bare bool) (any, bool) {
+	if want&tBool != 0 {
+		switch strings.ToLower(s) {
+		case "true":
+			return true, true
+		case "false":
+			return false, true
+		case "yes", "on", "y":
+			return true, bare
+		case "no", "off", "n":
+			return false, bare
+		}
+	}
+	if want&(tNumber|tInteger) != 0 && decimal.MatchString(s) {
+		return json.Number(s), true
+	}
+	return nil, false
+}
+
+func (z *normal) variable(v view, n *syntax.Node, name string) *syntax.Node {
+	value, set := z.getenv(name)
+	if set {
+		out := &syntax.Node{Scalar: value, Text: value, Quoted: true, Range: n.Range}
+		if v.want != 0 && v.want&tString == 0 {
+			if x, ok := convert(v.want, strings.TrimSpace(value), false); ok {
+				out.Scalar, out.Text, out.Quoted = x, fmt.Sprint(x), false
+			}
+		}
+		if z.vars == nil {
+			z.vars = map[*syntax.Node]string{}
+		}
+		z.vars[out] = name
+		return out
+	}
+	severity, hint := diag.Note, "set it before the gateway runs; its value is taken as right here"
+	if z.require {
+		severity, hint = diag.Error, "set the variable, or write $$"+name+" for the text itself"
+	}
+	z.report(severity, "link/unset-variable", n.Range, fmt.Sprintf("environment variable %s is not set", name), hint)
+	if !slices.Contains(z.unresolved, name) {
+		z.unresolved = append(z.unresolved, name)
+	}
+	out := *n
+	if z.wild == nil {
+		z.wild = map[*syntax.Node]any{}
+	}
+	z.wild[&out] = sample(v)
+	return &out
+}
+
+// sample is a value of a type that v wants: what stands for a variable that is not set when the library explains.
+func sample(v view) any {
+	for _, s := range v.flat {
+		if len(s.enum) > 0 {
+			return s.enum[0]
+		}
+	}
+	switch {
+	case v.want == 0, v.want&tString != 0:
+		return "x"
+	case v.want&tInteger != 0:
+		return json.Number("1")
+	case v.want&tBool != 0:
+		return true
+	case v.want&tArray != 0:
+		return []any{}
+	case v.want&tObject != 0:
+		return map[string]any{}
+	}
+	return nil
+}
+
+// secretName reports whether the last name of a path says that its value is a secret.
+func secretName(path []string) bool {
+	for _, p := range slices.Backward(path) {
+		if _, err := strconv.Atoi(p); err == nil {
+			continue
+		}
+		l := strings.ToLower(p)
+		for _, w := range []string{"password", "passwd", "secret", "passphrase", "token", "apikey", "credential", "signingkey"} {
+			if strings.Contains(l, w) {
+				return true
+			}
+		}
+		return l == "key" || l == "textkey"
+	}
+	return false
+}
+
+func (z *normal) label() string { return label(z.path) }
+
+// label names the value at path for a message: its last name, with the indices behind it.
+func label(path []string) string {
+	i := len(path) - 1
+	for i >= 0 && isIndex(path[i]) {
+		i--
+	}
+	if len(path) == 0 {
+		return "the value"
+	}
+	name := ""
+	if i >= 0 {
+		name = path[i]
+	}
+	for _, index := range path[i+1:] {
+		name += "[" + index + "]"
+	}
+	return strconv.Quote(name)
+}
+
+func isIndex(s string) bool {
+	_, err := strconv.Atoi(s)
+	return err == nil
+}
+
+// pointer is a path as a JSON Pointer.
+func pointer(path []string) string {
+	var b strings.Builder
+	for _, p := range path {
+		b.WriteByte('/')
+		b.WriteString(escapePointer(p))
+	}
+	return b.String()
+}
+
+var typeWords = []struct {
+	bit  types
+	word string
+}{{tString, "a text"}, {tInteger, "a whole number"}, {tNumber, "a number"}, {tBool, "true or false"}, {tArray, "a list"}, {tObject, "a mapping"}, {tNull, "null"}}
+
+// wantWords says what types are wanted: "a text or a list".
+func wantWords(want types) string {
+	if want&tNumber != 0 {
+		want &^= tInteger
+	}
+	var words []string
+	for _, w := range typeWords {
+		if want&w.bit != 0 {
+			words = append(words, w.word)
+		}
+	}
+	return alternatives(words)
+}
+
+// alternatives joins words: "a, b or c".
+func alternatives(words []string) string {
+	if len(words) < 2 {
+		return strings.Join(words, "")
+	}
+	return strings.Join(words[:len(words)-1], ", ") + " or " + words[len(words)-1]
+}
