@@ -22,20 +22,21 @@ type checked struct {
 }
 
 // check brings n into normal form and judges it. The compiled shape decides; only what it refuses is given to the JSON
-// Schema library, to be explained. path is where n stands in its document.
-func (j *judge) check(n *syntax.Node, path []string, getenv func(string) (string, bool), require bool) checked {
+// Schema library, to be explained. path is where n stands in its document, key the key there (zero: none). Variables
+// are replaced when getenv is set.
+func (j *judge) check(n *syntax.Node, path []string, key diag.Range, getenv func(string) (string, bool), require bool) checked {
 	z := &normal{getenv: getenv, require: require, path: slices.Clone(path)}
 	out := z.node(j.root.view(), n)
 	c := checked{node: out, unresolved: z.unresolved, ds: z.ds}
 	if c.ok = (verdict{z.wild}).ok(j.root, out); !c.ok {
-		c.ds = append(c.ds, j.explained(z, out, path)...)
+		c.ds = append(c.ds, j.explained(z, out, path, key)...)
 	}
 	return c
 }
 
 // explained says why the library refuses n.
-func (j *judge) explained(z *normal, n *syntax.Node, path []string) diag.List {
-	x := &explainer{judge: j, normal: z, root: n, path: path}
+func (j *judge) explained(z *normal, n *syntax.Node, path []string, key diag.Range) diag.List {
+	x := &explainer{judge: j, normal: z, root: n, path: path, key: key}
 	schema, err := j.explain()
 	if err == nil {
 		err = schema.Validate(x.value(n))
@@ -56,6 +57,7 @@ type explainer struct {
 	normal *normal
 	root   *syntax.Node
 	path   []string
+	key    diag.Range // of root
 	ds     diag.List
 	missed []missed // missing fields, for those that an unknown field explains
 	meant  []missed // fields that an unknown one was meant to be
@@ -154,8 +156,7 @@ func (x *explainer) label(at []string) string {
 
 // at follows an instance location: the node, the view of it, and the key to underline for what it lacks.
 func (x *explainer) at(loc []string) (*syntax.Node, view, diag.Range) {
-	n, v := x.root, x.root0()
-	key := diag.Range{}
+	n, v, key := x.root, x.judge.root.view(), x.key
 	for _, name := range loc {
 		switch n.Kind {
 		case syntax.Mapping:
@@ -178,8 +179,6 @@ func (x *explainer) at(loc []string) (*syntax.Node, view, diag.Range) {
 	}
 	return n, v, key
 }
-
-func (x *explainer) root0() view { return x.judge.root.view() }
 
 // headOf is what to underline of an object that has no key: its kind when it is a document, else its first key.
 func headOf(n *syntax.Node) diag.Range {
@@ -562,7 +561,9 @@ func (x *explainer) distinct() diag.List {
 	}
 	var out diag.List
 	for i, d := range x.ds {
-		if drop[i] || slices.ContainsFunc(out, func(o diag.Diagnostic) bool { return o.Subject == d.Subject && o.Code == d.Code && o.Summary == d.Summary }) {
+		if drop[i] || slices.ContainsFunc(out, func(o diag.Diagnostic) bool {
+			return o.Subject == d.Subject && o.Code == d.Code && o.Summary == d.Summary
+		}) {
 			continue
 		}
 		out = append(out, d)

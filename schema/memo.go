@@ -1,5 +1,257 @@
 package schema
 
-// Memo keeps what Load made of unchanged files, so that the cost of a call follows the change. It is not safe for
-// concurrent use. The zero Memo is empty.
-type Memo struct{}
+import (
+	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/ir"
+	"github.com/flexgw/flexgw/schema/source"
+	"github.com/flexgw/flexgw/schema/v1alpha1"
+)
+
+// Memo keeps what Load made of unchanged files, so that the cost of a call follows the change. It belongs to one Policies
+// catalogue and one environment: a process has one of each. It is not safe for concurrent use. The zero Memo is empty.
+type Memo struct{ state *state }
+
+// state is what is known after a load. The next load takes away what the removed units declared, adds what the new ones
+// do, and links again whatever those touch.
+type state struct {
+	requireEnv, partial bool
+
+	decoder *decoder
+	load    uint64 // number of this load
+	units   map[string]*keptUnit
+	order   []*keptUnit // of this load, in the order of the set
+
+	objects    map[diag.Object]*entry
+	apis       []*entry // entries with an ApiInstance, sorted by listener, longest base path first
+	services   []*entry // entries with a Service, sorted by the upstream's name
+	dirty      map[*entry]bool
+	orphans    map[*entry]bool // bound to, but not declared
+	twins      map[*entry]bool // declared more than once
+	selectors  []*bindingDecl  // sorted by place
+	unlisted   map[*bindingDecl]*custom
+	configs    []*v1alpha1.Object[v1alpha1.ConfigurationSpec]
+	extensions []*v1alpha1.Object[v1alpha1.ExtensionSpec]
+	contracts  []*v1alpha1.Object[v1alpha1.ContractSpec]
+	probes     []*v1alpha1.Object[v1alpha1.ProbeSpec]
+	types      map[*v1alpha1.Object[v1alpha1.ExtensionSpec]]*customType
+
+	settings  *ir.Settings
+	listeners map[uint16]*port
+	resort    bool // an ApiInstance or its address is new
+	reserv    bool // a Service is new
+	all       bool // everything must be linked again
+	selecting bool // a selector is new
+}
+
+// keptUnit is one unit, by the content it was made of.
+type keptUnit struct {
+	hash   source.Hash
+	result *unitResult
+	load   uint64 // the last load that had it
+}
+
+// entry is one identity: what is declared under it, and what refers to it.
+type entry struct {
+	id       diag.Object
+	decls    []*decl
+	apis     []*apiDecl
+	services []*serviceDecl
+	bindings []*bindingDecl // whose targetRef names it
+	refs     int            // APIs whose routes name it
+
+	changed uint64 // the load in which what others see of it changed
+	used    uint64 // the last load in which a route led to it
+	listed  bool   // is in state.apis or state.services
+	api     *linkedAPI
+	up      *linkedUpstream
+}
+
+// linkedAPI is an ApiInstance as it was linked, and all that it was linked from.
+type linkedAPI struct {
+	inputs  []any
+	deps    []*entry
+	api     *ir.API // nil: it cannot be placed
+	listen  listen
+	auto    []*bindingDecl // selectors that found it
+	tls     []*bindingDecl
+	gaps    bool // something that belongs to it is wrong, so what is absent may have been meant
+	missing []missingRef
+	ds      diag.List
+}
+
+// missingRef is a reference that dangles. What it was meant to be is found out anew in each load.
+type missingRef struct {
+	id diag.Object
+	at diag.Range
+	by diag.Object
+}
+
+// linkedUpstream is a Service as it was linked.
+type linkedUpstream struct {
+	inputs []any
+	up     *ir.Upstream
+	ds     diag.List
+}
+
+func newState(o Options) *state {
+	return &state{requireEnv: o.RequireEnv, partial: o.Partial, decoder: &decoder{o: o, patterns: &patterns{}},
+		units: map[string]*keptUnit{}, objects: map[diag.Object]*entry{}, dirty: map[*entry]bool{}, orphans: map[*entry]bool{},
+		twins: map[*entry]bool{}, unlisted: map[*bindingDecl]*custom{}, types: map[*v1alpha1.Object[v1alpha1.ExtensionSpec]]*customType{},
+		listeners: map[uint16]*port{}, all: true}
+}
+
+// entry is the entry of an identity, made when it is new.
+func (s *state) entry(id diag.Object) *entry {
+	e, ok := s.objects[id]
+	if !ok {
+		e = &entry{id: id}
+		s.objects[id] = e
+	}
+	s.dirty[e] = true
+	return e
+}
+
+func (s *state) declare(d *decl) *entry {
+	e := s.entry(d.id)
+	e.decls = append(e.decls, d)
+	return e
+}
+
+func (s *state) undeclare(d *decl) *entry {
+	e := s.entry(d.id)
+	e.decls = without(e.decls, d)
+	return e
+}
+
+// add takes in what a new unit declares.
+func (s *state) add(r *unitResult) {
+	for _, a := range r.apis {
+		e := s.declare(&a.decl)
+		e.apis = append(e.apis, a)
+		for _, v := range a.services {
+			e := s.declare(&v.decl)
+			e.services = append(e.services, v)
+		}
+		for _, b := range a.policies {
+			s.declare(&b.decl)
+			s.custom(b)
+		}
+		for _, b := range a.routes {
+			s.declare(&b.decl)
+		}
+	}
+	for _, v := range r.services {
+		e := s.declare(&v.decl)
+		e.services = append(e.services, v)
+	}
+	for _, b := range r.bindings {
+		s.declare(&b.decl)
+		s.custom(b)
+		if b.target != (diag.Object{}) {
+			e := s.entry(b.target)
+			e.bindings = append(e.bindings, b)
+		}
+		if b.automated {
+			s.selectors, s.selecting = append(s.selectors, b), true
+		}
+	}
+	s.rest(r, func(d *decl) { s.declare(d) })
+	s.configs = append(s.configs, r.configs...)
+	s.extensions = append(s.extensions, r.extensions...)
+	s.contracts = append(s.contracts, r.contracts...)
+	s.probes = append(s.probes, r.probes...)
+	if len(r.extensions) > 0 {
+		s.all = true
+	}
+}
+
+// remove takes away what a unit declared that is no longer there.
+func (s *state) remove(r *unitResult) {
+	for _, a := range r.apis {
+		e := s.undeclare(&a.decl)
+		e.apis = without(e.apis, a)
+		for _, v := range a.services {
+			e := s.undeclare(&v.decl)
+			e.services = without(e.services, v)
+		}
+		for _, b := range a.policies {
+			s.undeclare(&b.decl)
+			delete(s.unlisted, b)
+		}
+		for _, b := range a.routes {
+			s.undeclare(&b.decl)
+		}
+	}
+	for _, v := range r.services {
+		e := s.undeclare(&v.decl)
+		e.services = without(e.services, v)
+	}
+	for _, b := range r.bindings {
+		s.undeclare(&b.decl)
+		delete(s.unlisted, b)
+		if b.target != (diag.Object{}) {
+			e := s.entry(b.target)
+			e.bindings = without(e.bindings, b)
+		}
+		if b.automated {
+			s.selectors, s.selecting = without(s.selectors, b), true
+		}
+	}
+	for _, x := range r.extensions {
+		s.extensions, s.all = without(s.extensions, x), true
+		delete(s.types, x)
+	}
+	for _, x := range r.configs {
+		s.configs = without(s.configs, x)
+	}
+	for _, x := range r.contracts {
+		s.contracts = without(s.contracts, x)
+	}
+	for _, x := range r.probes {
+		s.probes = without(s.probes, x)
+	}
+	s.rest(r, func(d *decl) {
+		e := s.entry(d.id)
+		for i, x := range e.decls {
+			if x.name == d.name {
+				e.decls = append(e.decls[:i:i], e.decls[i+1:]...)
+				break
+			}
+		}
+	})
+}
+
+// custom remembers a binding whose policy the catalogue does not list.
+func (s *state) custom(b *bindingDecl) {
+	if b.typ == nil && b.route == nil && b.policy.Value != "" {
+		s.unlisted[b] = nil
+	}
+}
+
+// rest calls f for the objects that matter for their identity alone.
+func (s *state) rest(r *unitResult, f func(*decl)) {
+	for _, o := range r.configs {
+		f(&decl{id: o.ID, name: o.Name})
+	}
+	for _, o := range r.extensions {
+		f(&decl{id: o.ID, name: o.Name})
+	}
+	for _, o := range r.contracts {
+		f(&decl{id: o.ID, name: o.Name})
+	}
+	for _, o := range r.secrets {
+		f(&decl{id: o.ID, name: o.Name})
+	}
+	for _, o := range r.probes {
+		f(&decl{id: o.ID, name: o.Name})
+	}
+}
+
+func without[T comparable](l []T, x T) []T {
+	for i := range l {
+		if l[i] == x {
+			return append(l[:i:i], l[i+1:]...)
+		}
+	}
+	return l
+}

@@ -50,5 +50,23 @@ type Options struct {
 // Load is the front half of the pipeline: parse, shape, decode, expand, link. The model is nil if any Error remains that
 // Held could not replace. Diagnostics are sorted by place.
 func Load(set source.Set, o Options) (*ir.Gateway, diag.List) {
-	panic("not built yet")
+	m := o.Memo
+	if m == nil {
+		m = &Memo{}
+	}
+	s := m.state
+	if s == nil || s.requireEnv != o.RequireEnv || s.partial != o.Partial {
+		s = newState(o)
+	}
+	m.state = nil // whatever happens from here on, half a state is never used again
+	s.decoder.o = o
+	ds := s.read(set)
+	g, more := s.link()
+	m.state = s
+	ds = append(ds, more...).Sort()
+	if ds.HasErrors() {
+		return nil, ds
+	}
+	g.Revision = set.Revision
+	return g, ds
 }

@@ -1,0 +1,245 @@
+package schema
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/syntax"
+)
+
+// address is the parts of protocol://host:port[/path], as far as they are right.
+type address struct {
+	scheme string // lower case
+	host   string // without brackets, lower case
+	port   uint16 // 0: not written
+	path   string // "" or "/…"
+}
+
+// problem is what is wrong with an address, and what to do about it.
+type problem struct{ what, hint string }
+
+// splitAddress takes an address apart. It judges what holds for APIs and services alike.
+func splitAddress(s string) (address, *problem) {
+	var a address
+	scheme, rest, ok := strings.Cut(s, "://")
+	if !ok {
+		return a, &problem{"has no protocol", "write protocol://host:port, such as http://" + strings.TrimLeft(s, "/")}
+	}
+	a.scheme = strings.ToLower(scheme)
+	if i := strings.IndexFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }); i >= 0 {
+		return a, &problem{"holds white space", "remove it"}
+	}
+	authority := rest
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		authority, a.path = rest[:i], rest[i:]
+	}
+	switch {
+	case strings.Contains(a.path, "?"):
+		return a, &problem{"has a query", "an address ends with its path"}
+	case strings.Contains(a.path, "#"):
+		return a, &problem{"has a fragment", "an address ends with its path"}
+	case strings.Contains(authority, "@"):
+		return a, &problem{"holds a user name", "remove everything up to the @"}
+	}
+	host, port, bad := splitHostPort(authority)
+	if bad != nil {
+		return a, bad
+	}
+	a.host = strings.ToLower(host)
+	if port != "" {
+		n, err := strconv.ParseUint(port, 10, 16)
+		if err != nil || n == 0 {
+			return a, &problem{fmt.Sprintf("has the port %q, expected a number from 1 to 65535", port), ""}
+		}
+		a.port = uint16(n)
+	}
+	return a, nil
+}
+
+func splitHostPort(authority string) (host, port string, bad *problem) {
+	host = authority
+	if strings.HasPrefix(authority, "[") {
+		inside, after, ok := strings.Cut(authority[1:], "]")
+		if !ok {
+			return "", "", &problem{`lacks the closing "]" of an IPv6 address`, ""}
+		}
+		if ip, err := netip.ParseAddr(inside); err != nil || !ip.Is6() || ip.Zone() != "" {
+			return "", "", &problem{fmt.Sprintf("has the host %q, which is no IPv6 address", inside), ""}
+		}
+		if after != "" && !strings.HasPrefix(after, ":") || after == ":" {
+			return "", "", &problem{"has no port number after the host", "write [host]:port"}
+		}
+		return inside, strings.TrimPrefix(after, ":"), nil
+	}
+	if strings.Count(authority, ":") > 1 {
+		if ip, err := netip.ParseAddr(authority); err == nil && ip.Is6() {
+			return "", "", &problem{"has an IPv6 address without brackets", "write [" + authority + "]:port"}
+		}
+		return "", "", &problem{"has more than one port", "write protocol://host:port"}
+	}
+	if h, p, ok := strings.Cut(authority, ":"); ok {
+		if p == "" {
+			return "", "", &problem{"has no port number after the colon", "write protocol://host:port"}
+		}
+		host, port = h, p
+	}
+	if host == "" {
+		return "", "", &problem{"has no host", "write protocol://host:port"}
+	}
+	return host, port, nil
+}
+
+// listen is where an API listens.
+type listen struct {
+	scheme string // http or https
+	addr   netip.AddrPort
+	base   string // "" or "/a/b"
+	ok     bool   // false: the address is wrong, which has been said
+}
+
+// reserved ports of the product (flex-resources.md, 11.7): the newest releases keep 9998 for themselves, those before
+// 1.7 the others.
+var reserved = map[uint16]diag.Severity{9998: diag.Error, 4000: diag.Warning, 9999: diag.Warning, 15000: diag.Warning, 15100: diag.Warning}
+
+// parseListen judges the address of an ApiInstance (flex-resources.md, 2.2 and 8.1).
+func parseListen(t syntax.Text) (listen, diag.List) {
+	bad := func(p problem) (listen, diag.List) {
+		return listen{}, diag.List{{Severity: diag.Error, Code: "link/bad-address", Subject: t.Range, Path: "/spec/address",
+			Summary: fmt.Sprintf("address %s %s", quoteShort(t.Value), p.what), Hint: p.hint}}
+	}
+	a, wrong := splitAddress(t.Value)
+	if wrong != nil {
+		return bad(*wrong)
+	}
+	if a.scheme != "http" && a.scheme != "https" {
+		return bad(problem{fmt.Sprintf("has the protocol %q, expected http or https", a.scheme), didYouMean(nearest(a.scheme, []string{"http", "https"}))})
+	}
+	if a.port == 0 {
+		return bad(problem{"has no port", "write protocol://host:port, such as " + a.scheme + "://" + bracket(a.host) + ":8081" + a.path})
+	}
+	var ds diag.List
+	ip, err := netip.ParseAddr(a.host)
+	switch {
+	case a.host == "localhost":
+		ip = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	case err != nil:
+		return bad(problem{fmt.Sprintf("has the host %q, expected an IP address to listen on", a.host), "write 0.0.0.0 to listen on every interface"})
+	}
+	if ip.IsLoopback() {
+		ds = append(ds, diag.Diagnostic{Severity: diag.Warning, Code: "link/loopback-address", Subject: t.Range, Path: "/spec/address",
+			Summary: fmt.Sprintf("address %q listens on %s only, out of reach from outside", t.Value, a.host), Hint: "write 0.0.0.0 to listen on every interface"})
+	}
+	if s, ok := reserved[a.port]; ok {
+		what, hint := "is reserved by the product", "choose another port"
+		if s == diag.Warning {
+			what, hint = "was reserved by the product before 1.7", "choose another port if the declarations are to run there"
+		}
+		ds = append(ds, diag.Diagnostic{Severity: s, Code: "link/reserved-port", Subject: t.Range, Path: "/spec/address",
+			Summary: fmt.Sprintf("port %d %s", a.port, what), Hint: hint})
+		if s == diag.Error {
+			return listen{}, ds
+		}
+	}
+	base, wrong := basePath(a.path)
+	if wrong != nil {
+		return bad(*wrong)
+	}
+	return listen{scheme: a.scheme, addr: netip.AddrPortFrom(ip, a.port), base: base, ok: true}, ds
+}
+
+// basePath strips trailing slashes. Segments that no normalised request path can have are refused.
+func basePath(p string) (string, *problem) {
+	p = strings.TrimRight(p, "/")
+	if p == "" {
+		return "", nil
+	}
+	for _, s := range strings.Split(p[1:], "/") {
+		switch s {
+		case "":
+			return "", &problem{"has an empty segment in its base path", "write single slashes"}
+		case ".", "..":
+			return "", &problem{fmt.Sprintf("has the segment %q in its base path", s), "write the path that requests have"}
+		}
+	}
+	return p, nil
+}
+
+func bracket(host string) string {
+	if strings.Contains(host, ":") {
+		return "[" + host + "]"
+	}
+	return host
+}
+
+// endpoint is where a Service is.
+type endpoint struct {
+	scheme string // http, https or h2
+	host   string
+	port   uint16
+	ok     bool // false: the address is wrong, which has been said
+}
+
+// parseEndpoint judges the address of a Service (flex-resources.md, 3). path is a JSON Pointer to it.
+func parseEndpoint(t syntax.Text, path string) (endpoint, diag.List) {
+	bad := func(p problem) (endpoint, diag.List) {
+		return endpoint{}, diag.List{{Severity: diag.Error, Code: "link/bad-address", Subject: t.Range, Path: path,
+			Summary: fmt.Sprintf("address %s %s", quoteShort(t.Value), p.what), Hint: p.hint}}
+	}
+	a, wrong := splitAddress(t.Value)
+	if wrong != nil {
+		return bad(*wrong)
+	}
+	if a.scheme != "http" && a.scheme != "https" && a.scheme != "h2" {
+		hint := didYouMean(nearest(a.scheme, []string{"http", "https", "h2"}))
+		if a.scheme == "grpc" || a.scheme == "h2c" {
+			hint = "write h2:// for HTTP/2 without TLS"
+		}
+		return bad(problem{fmt.Sprintf("has the protocol %q, expected http, https or h2", a.scheme), hint})
+	}
+	if a.path != "" && a.path != "/" {
+		return bad(problem{fmt.Sprintf("has the path %q", a.path), "write the path as destinationPath of a route"})
+	}
+	if !hostName(a.host) {
+		return bad(problem{fmt.Sprintf("has the host %q, which is neither a name nor an IP address", a.host), ""})
+	}
+	var ds diag.List
+	if a.port == 0 {
+		if a.scheme == "h2" {
+			return bad(problem{"has no port, and h2 has no default", "write h2://host:port"})
+		}
+		a.port = map[string]uint16{"http": 80, "https": 443}[a.scheme]
+		ds = append(ds, diag.Diagnostic{Severity: diag.Warning, Code: "link/default-port", Subject: t.Range, Path: path,
+			Summary: fmt.Sprintf("address %q has no port; %d is used", t.Value, a.port), Hint: fmt.Sprintf("write %s://%s:%d", a.scheme, bracket(a.host), a.port)})
+	}
+	if a.host == "localhost" {
+		ds = append(ds, diag.Diagnostic{Severity: diag.Warning, Code: "link/loopback-address", Subject: t.Range, Path: path,
+			Summary: fmt.Sprintf("address %q is on the gateway's own host", t.Value), Hint: "in a container, localhost is the container itself"})
+	}
+	return endpoint{scheme: a.scheme, host: a.host, port: a.port, ok: true}, ds
+}
+
+// hostName reports whether s may be a DNS name or an IP address.
+func hostName(s string) bool {
+	if strings.Contains(s, ":") {
+		return true // splitHostPort has judged IPv6 addresses
+	}
+	for _, l := range strings.Split(strings.TrimSuffix(s, "."), ".") {
+		if l == "" || len(l) > 63 || strings.IndexFunc(l, func(r rune) bool {
+			return !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' || r == '_')
+		}) >= 0 {
+			return false
+		}
+	}
+	return len(s) <= 253
+}
+
+func didYouMean(name string) string {
+	if name == "" {
+		return ""
+	}
+	return fmt.Sprintf("did you mean %q?", name)
+}

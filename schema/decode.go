@@ -1,0 +1,546 @@
+package schema
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/ir"
+	"github.com/flexgw/flexgw/schema/syntax"
+	"github.com/flexgw/flexgw/schema/v1alpha1"
+)
+
+// unitResult is all that is kept of one unit; its trees are dropped.
+type unitResult struct {
+	apis       []*apiDecl
+	services   []*serviceDecl
+	bindings   []*bindingDecl
+	configs    []*v1alpha1.Object[v1alpha1.ConfigurationSpec]
+	extensions []*v1alpha1.Object[v1alpha1.ExtensionSpec]
+	contracts  []*v1alpha1.Object[v1alpha1.ContractSpec]
+	secrets    []*v1alpha1.Object[v1alpha1.SecretSpec]
+	probes     []*v1alpha1.Object[v1alpha1.ProbeSpec]
+	declared   int // documents that are ours, right or wrong
+	ds         diag.List
+}
+
+// decoder makes unitResults. It may be used by several goroutines.
+type decoder struct {
+	o        Options
+	patterns *patterns
+	policies sync.Map // policy name → *judge
+}
+
+// policy is the compiled schema of a listed policy's configuration.
+func (d *decoder) policy(t PolicyType) (*judge, error) {
+	if j, ok := d.policies.Load(t.Name()); ok {
+		return j.(*judge), nil
+	}
+	j, err := newJudge(t.ConfigSchema())
+	if err != nil {
+		return nil, fmt.Errorf("policy %s: %w", t.Name(), err)
+	}
+	d.policies.Store(t.Name(), j)
+	return j, nil
+}
+
+// getenv is the environment of policy configs; never nil, so that $NAME is always a variable.
+func (d *decoder) getenv(name string) (string, bool) {
+	if d.o.Getenv == nil {
+		return "", false
+	}
+	return d.o.Getenv(name)
+}
+
+// unit parses one unit and decodes its documents.
+func (d *decoder) unit(u syntax.Unit) *unitResult {
+	docs, ds := u.Parse()
+	out := &unitResult{ds: ds}
+	for _, doc := range docs {
+		dd := &docDecoder{decoder: d, doc: doc, out: out}
+		from := len(out.ds)
+		dd.decode()
+		for i := from; i < len(out.ds); i++ {
+			if out.ds[i].Object.IsZero() {
+				out.ds[i].Object = dd.id
+			}
+		}
+	}
+	return out
+}
+
+// docDecoder decodes one document.
+type docDecoder struct {
+	*decoder
+	doc    *syntax.Document
+	out    *unitResult
+	id     diag.Object
+	name   syntax.Text
+	labels map[string]syntax.Text
+	broken bool // its shape is wrong: what is absent may have been meant
+}
+
+func (d *docDecoder) report(s diag.Severity, code diag.Code, at diag.Range, summary, hint string) *diag.Diagnostic {
+	d.out.ds = append(d.out.ds, diag.Diagnostic{Severity: s, Code: code, Subject: at, Summary: summary, Hint: hint})
+	return &d.out.ds[len(d.out.ds)-1]
+}
+
+func (d *docDecoder) decode() {
+	kind, group, ok := d.classify()
+	if !ok {
+		return
+	}
+	d.out.declared++
+	d.id = diag.Object{Group: group, Kind: kind}
+	d.identify(d.doc.Root)
+	c := kindJudges()[kind].check(d.doc.Root, nil, diag.Range{}, nil, false)
+	d.broken = !c.ok
+	d.out.ds = append(d.out.ds, c.ds...)
+	root := c.node
+	d.identify(root)
+	d.metadata(root)
+	spec := root.Field("spec")
+	if spec == nil || spec.Value.Kind != syntax.Mapping {
+		d.broken = true
+		spec = &syntax.Field{Name: "spec", Value: &syntax.Node{Kind: syntax.Mapping, Range: d.doc.Range}}
+	}
+	if d.id.Name == "" {
+		return
+	}
+	switch kind {
+	case v1alpha1.ApiInstance:
+		d.apiInstance(spec.Value)
+	case v1alpha1.Service:
+		d.service(spec.Value)
+	case v1alpha1.PolicyBinding:
+		d.policyBinding(spec.Value)
+	case v1alpha1.Configuration:
+		d.configuration(root, spec.Value)
+	case v1alpha1.Extension:
+		d.out.extensions = append(d.out.extensions, decodeSpec[v1alpha1.ExtensionSpec](d, spec.Value))
+	case v1alpha1.Secret:
+		d.out.secrets = append(d.out.secrets, object[v1alpha1.SecretSpec](d))
+		d.notYet(root, "this kind rests on field evidence only and is not honoured")
+	case v1alpha1.Contract:
+		d.out.contracts = append(d.out.contracts, decodeSpec[v1alpha1.ContractSpec](d, spec.Value))
+		d.notYet(root, "Local Mode checks no contracts")
+	case v1alpha1.Probe:
+		d.probe(root, spec.Value)
+	}
+}
+
+func (d *docDecoder) notYet(root *syntax.Node, hint string) {
+	d.report(diag.Warning, "link/not-supported-yet", kindRange(root), d.id.Kind+" is not supported yet and has no effect", hint)
+}
+
+func kindRange(root *syntax.Node) diag.Range {
+	if f := root.Fold("kind"); f != nil {
+		return f.Value.Range
+	}
+	return headOf(root)
+}
+
+// identify reads metadata as far as it can be read, so that diagnostics name the object.
+func (d *docDecoder) identify(root *syntax.Node) {
+	f := root.Fold("metadata")
+	if f == nil {
+		return
+	}
+	if n := f.Value.Fold("name"); n != nil {
+		d.name = text(n.Value)
+		d.id.Name = d.name.Value
+	}
+	d.id.Namespace = "default"
+	if n := f.Value.Fold("namespace"); n != nil {
+		if t := text(n.Value); t.Value != "" {
+			d.id.Namespace = t.Value
+		}
+	}
+}
+
+// metadata refuses what belongs to the gateway itself (flex-resources.md, 1) and keeps the labels.
+func (d *docDecoder) metadata(root *syntax.Node) {
+	meta := root.Get("metadata")
+	if ns := meta.Get("namespace"); ns != nil && d.id.Namespace == "x-flex-internal" {
+		d.report(diag.Error, "decode/reserved-namespace", ns.Range, `namespace "x-flex-internal" belongs to the gateway itself`, "choose another namespace")
+	}
+	labels := meta.Get("labels")
+	if labels == nil || labels.Kind != syntax.Mapping || len(labels.Fields) == 0 {
+		return
+	}
+	d.labels = make(map[string]syntax.Text, len(labels.Fields))
+	for _, f := range labels.Fields {
+		if strings.HasPrefix(f.Name, "flex.mulesoft.com/") {
+			d.report(diag.Error, "decode/reserved-label", f.Range, fmt.Sprintf("label %q belongs to the gateway itself", f.Name), `labels that start with "flex.mulesoft.com/" are reserved`)
+		}
+		d.labels[f.Name] = text(f.Value)
+	}
+}
+
+func object[S any](d *docDecoder) *v1alpha1.Object[S] {
+	return &v1alpha1.Object[S]{ID: d.id, Name: d.name, Labels: d.labels, Unit: d.doc.Unit, Index: d.doc.Index, Range: d.doc.Range}
+}
+
+func decodeSpec[S any](d *docDecoder, spec *syntax.Node) *v1alpha1.Object[S] {
+	o := object[S](d)
+	ds := spec.Decode(&o.Spec)
+	if !d.broken {
+		d.out.ds = append(d.out.ds, ds...)
+	}
+	return o
+}
+
+// text is a scalar as it was written; anything else is absent.
+func text(n *syntax.Node) syntax.Text {
+	if n == nil || n.Kind != syntax.Scalar || n.Scalar == nil {
+		return syntax.Text{}
+	}
+	return syntax.Text{Value: n.Text, Range: n.Range}
+}
+
+func texts(n *syntax.Node) map[string]syntax.Text {
+	if n == nil || len(n.Fields) == 0 {
+		return nil
+	}
+	out := make(map[string]syntax.Text, len(n.Fields))
+	for _, f := range n.Fields {
+		out[f.Name] = text(f.Value)
+	}
+	return out
+}
+
+// classify says whether a document is a declaration of ours (design.md, 4), and reports what is not.
+func (d *docDecoder) classify() (kind, group string, ok bool) {
+	root := d.doc.Root
+	if root.Kind != syntax.Mapping {
+		if root.IsNull() {
+			return "", "", false
+		}
+		what := "a list"
+		if root.Kind == syntax.Scalar {
+			what = "a single value"
+		}
+		d.report(diag.Warning, "decode/not-a-declaration", root.Locate(), "this document is "+what+", not a declaration", "a declaration has apiVersion, kind, metadata and spec")
+		return "", "", false
+	}
+	version, kindField := root.Fold("apiVersion"), root.Fold("kind")
+	name := ""
+	if kindField != nil {
+		name = text(kindField.Value).Value
+	}
+	if version == nil || version.Value.IsNull() {
+		return d.unversioned(name, kindField)
+	}
+	v := text(version.Value).Value
+	group, _, _ = strings.Cut(v, "/")
+	switch {
+	case v == v1alpha1.Version || v == v1alpha1.Beta:
+		return d.known(name, v1alpha1.Group, kindNames)
+	case v == v1alpha1.Ours:
+		return d.known(name, "flexgw", ourKinds)
+	case group == v1alpha1.Group || group == "flexgw":
+		want := quoteAll([]string{v1alpha1.Version, v1alpha1.Beta})
+		if group == "flexgw" {
+			want = quoteAll([]string{v1alpha1.Ours})
+		}
+		d.wrong("decode/unknown-version", version.Value.Range, fmt.Sprintf("unknown apiVersion %q, expected %s", v, alternatives(want)), "write "+want[0],
+			diag.Fix{Range: version.Value.Range, Text: strings.Trim(want[0], `"`)})
+		return "", "", false
+	}
+	if want := nearMiss(v, name); want != "" {
+		d.wrong("decode/near-miss-version", version.Value.Range, fmt.Sprintf("apiVersion is %q, expected %q for a document of kind %s", v, want, name),
+			fmt.Sprintf("write %q: the product skips other versions in silence", want), diag.Fix{Range: version.Value.Range, Text: want})
+		return "", "", false
+	}
+	d.foreign(version.Range, fmt.Sprintf("this document has the apiVersion %q and is skipped", v))
+	return "", "", false
+}
+
+func (d *docDecoder) wrong(code diag.Code, at diag.Range, summary, hint string, fixes ...diag.Fix) {
+	d.out.declared++
+	d.report(diag.Error, code, at, summary, hint).Fixes = fixes
+}
+
+func (d *docDecoder) foreign(at diag.Range, summary string) {
+	d.report(diag.Note, "decode/foreign-document", at, summary, "declarations have the apiVersion "+v1alpha1.Version)
+}
+
+func (d *docDecoder) unversioned(name string, kindField *syntax.Field) (string, string, bool) {
+	root := d.doc.Root
+	if kind, want := ourKind(name); kind != "" {
+		f := root.Fold("apiVersion")
+		at := headOf(root)
+		if f != nil {
+			at = f.Range
+		} else if kindField != nil {
+			at = kindField.Range
+		}
+		d.wrong("decode/missing-version", at, fmt.Sprintf("this %s has no apiVersion", kind), fmt.Sprintf("add apiVersion: %s", want))
+		return "", "", false
+	}
+	at := headOf(root)
+	if kindField != nil {
+		at = kindField.Range
+	}
+	d.foreign(at, "this document has no apiVersion and is skipped")
+	return "", "", false
+}
+
+// ourKind returns the kind of ours that name is, whatever its case, and its apiVersion.
+func ourKind(name string) (kind, version string) {
+	for _, k := range kindNames {
+		if strings.EqualFold(k, name) {
+			return k, v1alpha1.Version
+		}
+	}
+	for _, k := range ourKinds {
+		if strings.EqualFold(k, name) {
+			return k, v1alpha1.Ours
+		}
+	}
+	return "", ""
+}
+
+// nearMiss is the apiVersion that v was meant to be, for one of our kinds, or "".
+func nearMiss(v, name string) string {
+	kind, want := ourKind(name)
+	if kind == "" {
+		return ""
+	}
+	plain := func(s string) string {
+		return strings.NewReplacer(".", "", "/", "", "-", "", "_", "", " ", "", "\\", "").Replace(strings.ToLower(s))
+	}
+	all := []string{v1alpha1.Version, v1alpha1.Beta}
+	if want == v1alpha1.Ours {
+		all = []string{v1alpha1.Ours}
+	}
+	for _, w := range all {
+		_, version, _ := strings.Cut(w, "/")
+		if plain(v) == plain(w) || strings.EqualFold(v, version) || distance(strings.ToLower(v), w) <= 3 {
+			return w
+		}
+	}
+	if strings.Contains(strings.ToLower(v), "mulesoft") {
+		return want
+	}
+	return ""
+}
+
+func (d *docDecoder) known(name, group string, kinds []string) (string, string, bool) {
+	root := d.doc.Root
+	f := root.Fold("kind")
+	if f == nil || f.Value.IsNull() {
+		at := root.Fold("apiVersion").Range
+		if f != nil {
+			at = f.Range
+		}
+		d.wrong("decode/missing-kind", at, "this document has no kind", "add kind: "+alternatives(kinds))
+		return "", "", false
+	}
+	if slices.Contains(kinds, name) {
+		return name, group, true
+	}
+	kind, version := ourKind(name)
+	hint := ""
+	switch {
+	case kind != "" && slices.Contains(kinds, kind):
+		hint = didYouMean(kind)
+	case kind != "":
+		hint = fmt.Sprintf("%s belongs to the apiVersion %s", kind, version)
+	case name == "Policy":
+		hint = "Policy objects are seen in dumps only; write a PolicyBinding"
+	default:
+		hint = didYouMean(nearest(name, kinds))
+	}
+	if hint == "" {
+		hint = "known kinds: " + strings.Join(kinds, ", ")
+	}
+	d.wrong("decode/unknown-kind", f.Value.Range, fmt.Sprintf("unknown kind %q", name), hint)
+	return "", "", false
+}
+
+func (d *docDecoder) service(spec *syntax.Node) {
+	s := v1alpha1.ServiceSpec{Address: text(spec.Get("address"))}
+	out := &serviceDecl{decl: decl{id: d.id, name: d.name, broken: d.broken}, address: s.Address}
+	d.endpoint(out, "/spec/address")
+	d.out.services = append(d.out.services, out)
+}
+
+func (d *docDecoder) endpoint(s *serviceDecl, path string) {
+	if s.address.Value == "" {
+		return
+	}
+	e, ds := parseEndpoint(s.address, path)
+	s.endpoint = e
+	d.out.ds = append(d.out.ds, ds...)
+}
+
+func (d *docDecoder) configuration(root, spec *syntax.Node) {
+	o := decodeSpec[v1alpha1.ConfigurationSpec](d, spec)
+	for _, f := range spec.Fields {
+		if f.Name == "platformConnection" {
+			o.Spec.PlatformConnection = &v1alpha1.PlatformConnection{Range: f.Range}
+			d.report(diag.Note, "decode/registration", f.Range, "this is a registration; the gateway needs none and does not read it", "")
+			continue
+		}
+		o.Spec.Keys = append(o.Spec.Keys, syntax.Text{Value: f.Name, Range: f.Range})
+	}
+	if len(o.Spec.Keys) == 0 && o.Spec.PlatformConnection != nil {
+		return // not an object of the model: the registration and its split certificate may share a name
+	}
+	if text(root.Get("apiVersion")).Value == v1alpha1.Version {
+		for _, k := range o.Spec.Keys {
+			if k.Value == "tracing" || k.Value == "circuitBreaker" {
+				d.report(diag.Error, "decode/needs-beta", k.Range, fmt.Sprintf("%q needs the apiVersion %s", k.Value, v1alpha1.Beta), "change the apiVersion of this document")
+			}
+		}
+	}
+	d.configurationRules(&o.Spec)
+	d.out.configs = append(d.out.configs, o)
+}
+
+func (d *docDecoder) probe(root, spec *syntax.Node) {
+	o := object[v1alpha1.ProbeSpec](d)
+	o.Spec = v1alpha1.ProbeSpec{TargetRef: targetRef(spec), Raw: spec}
+	d.out.probes = append(d.out.probes, o)
+	d.notYet(root, "a revision counts as programmed without it")
+}
+
+func targetRef(spec *syntax.Node) v1alpha1.TargetRef {
+	f := spec.Field("targetRef")
+	if f == nil {
+		return v1alpha1.TargetRef{}
+	}
+	n := f.Value
+	t := v1alpha1.TargetRef{Kind: text(n.Get("kind")), Name: text(n.Get("name")), Namespace: text(n.Get("namespace")), Range: f.Range}
+	if s := n.Field("selector"); s != nil && s.Value.Kind == syntax.Mapping {
+		t.Selector = &v1alpha1.Selector{Kind: text(s.Value.Get("kind")), Labels: texts(s.Value.Get("labels")), Range: s.Range}
+	}
+	return t
+}
+
+func policyRef(n *syntax.Node) v1alpha1.PolicyRef {
+	r := n.Get("policyRef")
+	return v1alpha1.PolicyRef{Name: text(r.Get("name")), Namespace: text(r.Get("namespace"))}
+}
+
+func rules(n *syntax.Node) ([]v1alpha1.Rule, diag.Range) {
+	f := n.Field("rules")
+	if f == nil {
+		return nil, diag.Range{}
+	}
+	out := make([]v1alpha1.Rule, 0, len(f.Value.Items))
+	for _, item := range f.Value.Items {
+		r := v1alpha1.Rule{Path: text(item.Get("path")), Host: text(item.Get("host")), Methods: text(item.Get("methods")), Range: item.Locate()}
+		if h := item.Get("headers"); h != nil {
+			for _, f := range h.Fields {
+				r.Headers = append(r.Headers, v1alpha1.HeaderRule{Name: syntax.Text{Value: f.Name, Range: f.Range}, Value: text(f.Value)})
+			}
+		}
+		out = append(out, r)
+	}
+	return out, f.Range
+}
+
+func apiInstanceSpec(spec *syntax.Node) v1alpha1.ApiInstanceSpec {
+	s := v1alpha1.ApiInstanceSpec{Address: text(spec.Get("address"))}
+	if services := spec.Get("services"); services != nil {
+		for _, f := range services.Fields {
+			in := v1alpha1.InlineService{Key: syntax.Text{Value: f.Name, Range: f.Range}, Address: text(f.Value.Get("address"))}
+			if routes := f.Value.Get("routes"); routes != nil {
+				for _, r := range routes.Items {
+					route := v1alpha1.InlineRoute{DestinationPath: text(r.Get("config").Get("destinationPath")), Range: headOf(r)}
+					route.Rules, route.RulesAt = rules(r)
+					in.Routes = append(in.Routes, route)
+				}
+			}
+			s.Services = append(s.Services, in)
+		}
+	}
+	if policies := spec.Get("policies"); policies != nil {
+		for _, p := range policies.Items {
+			in := v1alpha1.InlinePolicy{PolicyRef: policyRef(p), Config: p.Get("config"), Range: headOf(p)}
+			in.Rules, in.RulesAt = rules(p)
+			s.Policies = append(s.Policies, in)
+		}
+	}
+	return s
+}
+
+// match turns rules into alternatives and judges their patterns. A route's path may have capture groups.
+func (d *docDecoder) match(list []v1alpha1.Rule, route bool) []ir.Match {
+	if len(list) == 0 {
+		return nil
+	}
+	out := make([]ir.Match, 0, len(list))
+	for _, r := range list {
+		m := ir.Match{Path: d.pattern("path", r.Path, true, route), Host: d.pattern("host", r.Host, false, route), Method: d.pattern("methods", r.Methods, false, route)}
+		if w := r.Methods.Value; w != "" && lowerMethods(w) {
+			d.report(diag.Warning, "link/lower-case-method", r.Methods.Range, fmt.Sprintf("methods pattern %q matches no method: methods are upper case", w), fmt.Sprintf("write %q", strings.ToUpper(w)))
+		}
+		seen := map[string]bool{}
+		for _, h := range r.Headers {
+			name := strings.ToLower(h.Name.Value)
+			if seen[name] {
+				d.report(diag.Error, "link/duplicate-header", h.Name.Range, fmt.Sprintf("header %q is declared twice; the case of header names does not matter", h.Name.Value), "keep one of them")
+				continue
+			}
+			seen[name] = true
+			p := d.pattern("header "+h.Name.Value, h.Value, false, route)
+			if p.IsZero() {
+				p = ir.Pattern{Text: ".*", Range: h.Value.Range}
+			}
+			m.Headers = append(m.Headers, ir.HeaderPattern{Name: name, Pattern: p})
+		}
+		if len(m.Headers) > maxHeaders {
+			d.report(diag.Warning, "link/over-limit", r.Range, fmt.Sprintf("this rule has %d headers; the product takes %d", len(m.Headers), maxHeaders), "")
+		}
+		slices.SortFunc(m.Headers, func(a, b ir.HeaderPattern) int { return strings.Compare(a.Name, b.Name) })
+		out = append(out, m)
+	}
+	return out
+}
+
+// lowerMethods reports whether an expression is nothing but words in lower case.
+func lowerMethods(s string) bool {
+	return strings.IndexFunc(s, func(r rune) bool { return !(r >= 'a' && r <= 'z' || r == '|' || r == '(' || r == ')') }) < 0
+}
+
+// The numbers that traffic management promises (flex-resources.md, 8.8).
+const (
+	maxUpstreams = 50
+	maxRoutes    = 50
+	maxSplits    = 10
+	maxHeaders   = 10
+)
+
+// maxGroups is what a regex rewrite of Envoy can name: \1 to \9.
+const maxGroups = 9
+
+func (d *docDecoder) pattern(what string, t syntax.Text, path, route bool) ir.Pattern {
+	if t.IsZero() {
+		return ir.Pattern{}
+	}
+	if t.Value == "" {
+		d.report(diag.Warning, "link/empty-pattern", t.Range, fmt.Sprintf("the %s pattern is empty and counts as absent", what), `remove it, or write ".*"`)
+		return ir.Pattern{}
+	}
+	p := d.patterns.parse(t.Value)
+	switch {
+	case p.wrong != "":
+		d.report(diag.Error, "link/bad-regex", t.Range, fmt.Sprintf("%s pattern %s is not RE2: %s", what, quoteShort(t.Value), p.wrong), p.hint)
+	case !path:
+	case route && p.groups > maxGroups:
+		d.report(diag.Error, "link/too-many-groups", t.Range, fmt.Sprintf("path pattern %s has %d groups, expected at most %d", quoteShort(t.Value), p.groups, maxGroups), "write (?:…) for groups that are not to be forwarded")
+	case route && p.nested:
+		d.report(diag.Warning, "link/nested-groups", t.Range, fmt.Sprintf("path pattern %s has a group in a group, whose text is forwarded twice", quoteShort(t.Value)), "write (?:…) for groups that are not to be forwarded")
+	case !route && p.groups > 0:
+		d.report(diag.Warning, "link/useless-group", t.Range, fmt.Sprintf("path pattern %s has a group, which rewrites nothing in a policy's rule", quoteShort(t.Value)), "write (?:…), or no group")
+	}
+	return ir.Pattern{Text: t.Value, Range: t.Range}
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,262 @@
+package schema
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/ir"
+	"github.com/flexgw/flexgw/schema/syntax"
+	"github.com/flexgw/flexgw/schema/v1alpha1"
+)
+
+// linkSettings makes the settings of the gateway: the product's defaults, then its environment variables, then the
+// Configuration objects, which are the layer that can be adjusted (flex-resources.md, 6.7).
+func (s *state) linkSettings() diag.List {
+	slices.SortFunc(s.configs, func(a, b *v1alpha1.Object[v1alpha1.ConfigurationSpec]) int { return a.Range.Compare(b.Range) })
+	out := &ir.Settings{StreamIdle: 300 * time.Second, UpstreamIdle: 60 * time.Second, UpstreamResponse: 15 * time.Second,
+		ConnectionIdle: 60 * time.Second, RewriteHost: true, ForwardClientCert: "SANITIZE"}
+	ds := fromEnvironment(out, s.decoder.getenv)
+	owner := map[string]*v1alpha1.Object[v1alpha1.ConfigurationSpec]{}
+	where := map[string]diag.Range{}
+	for _, o := range s.configs {
+		out.Origins = append(out.Origins, ir.Origin{Object: o.ID, Range: o.Name.Range})
+		for _, k := range o.Spec.Keys {
+			if first, ok := owner[k.Value]; ok {
+				ds = append(ds, diag.Diagnostic{Severity: diag.Error, Code: "link/duplicate-setting", Subject: k.Range, Object: o.ID,
+					Summary: fmt.Sprintf("%q is set by %s too", k.Value, first.ID), Hint: "set it in one Configuration",
+					Related: []diag.Related{{Subject: where[k.Value], Summary: "set here first"}}})
+				continue
+			}
+			owner[k.Value], where[k.Value] = o, k.Range
+		}
+		apply(out, &o.Spec)
+	}
+	if s.settings == nil || !reflect.DeepEqual(s.settings, out) {
+		s.settings, s.all = out, true
+	}
+	return ds
+}
+
+func apply(out *ir.Settings, c *v1alpha1.ConfigurationSpec) {
+	if t := c.Timeouts; t != nil {
+		seconds(&out.StreamIdle, t.StreamIdleSeconds.Value)
+		seconds(&out.UpstreamIdle, t.UpstreamConnectionIdleSeconds.Value)
+		seconds(&out.UpstreamResponse, t.UpstreamResponseSeconds.Value)
+	}
+	if c.ProxyProtocol != nil {
+		out.ProxyProtocol = c.ProxyProtocol.Enabled
+	}
+	for b := c.CircuitBreaker; b != nil; b = b.Thresholds {
+		for _, x := range []struct {
+			to   *uint32
+			from syntax.Text
+		}{{&out.MaxConnections, b.MaxConnections}, {&out.MaxPendingRequests, b.MaxPendingRequests}, {&out.MaxRequests, b.MaxRequests},
+			{&out.MaxRetries, b.MaxRetries}, {&out.MaxConnectionPools, b.MaxConnectionPools}} {
+			if n, err := strconv.ParseUint(x.from.Value, 10, 32); err == nil {
+				*x.to = uint32(n)
+			}
+		}
+	}
+}
+
+// seconds sets a duration from a number of seconds as written.
+func seconds(to *time.Duration, text string) bool {
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil || f < 0 || f > 1<<32 {
+		return false
+	}
+	*to = time.Duration(f * float64(time.Second))
+	return true
+}
+
+var clientCertModes = []string{"SANITIZE", "FORWARD_ONLY", "APPEND_FORWARD", "SANITIZE_SET", "ALWAYS_FORWARD_ONLY"}
+
+// fromEnvironment reads the product's FLEX_* variables (flex-resources.md, 11.6). A value that cannot be read is
+// reported, and the default stays.
+func fromEnvironment(out *ir.Settings, getenv func(string) (string, bool)) diag.List {
+	var ds diag.List
+	bad := func(name, value, want string) {
+		ds = append(ds, diag.Diagnostic{Severity: diag.Warning, Code: "link/bad-environment",
+			Summary: fmt.Sprintf("environment variable %s is %s, expected %s", name, quoteShort(value), want), Hint: "the default is used"})
+	}
+	for _, v := range []struct {
+		name string
+		to   *time.Duration
+	}{{"FLEX_STREAM_IDLE_TIMEOUT_SECONDS", &out.StreamIdle}, {"FLEX_UPSTREAM_CONNECTION_IDLE_TIMEOUT_SECONDS", &out.UpstreamIdle},
+		{"FLEX_UPSTREAM_RESPONSE_TIMEOUT_SECONDS", &out.UpstreamResponse}, {"FLEX_CONNECTION_IDLE_TIMEOUT_SECONDS", &out.ConnectionIdle}} {
+		if text, ok := getenv(v.name); ok && text != "" && !seconds(v.to, strings.TrimSpace(text)) {
+			bad(v.name, text, "a number of seconds")
+		}
+	}
+	for _, v := range []struct {
+		name string
+		to   *bool
+	}{{"FLEX_REWRITE_HOST_HEADER", &out.RewriteHost}, {"FLEX_ENVOY_HEADERS_ENABLED", &out.EnvoyHeaders}, {"FLEX_REMOVE_SERVER_HEADER", &out.RemoveServerHeader}} {
+		text, ok := getenv(v.name)
+		if !ok || text == "" {
+			continue
+		}
+		b, err := strconv.ParseBool(strings.ToLower(strings.TrimSpace(text)))
+		if err != nil {
+			bad(v.name, text, "true or false")
+			continue
+		}
+		*v.to = b
+	}
+	if text, ok := getenv("FLEX_FORWARD_CLIENT_CERT_DETAILS"); ok && text != "" {
+		mode := strings.ToUpper(strings.TrimSpace(text))
+		if !slices.Contains(clientCertModes, mode) {
+			bad("FLEX_FORWARD_CLIENT_CERT_DETAILS", text, alternatives(clientCertModes))
+		} else {
+			out.ForwardClientCert = mode
+		}
+	}
+	return ds
+}
+
+// honoured are the settings that have their effect; the others are accepted, and named.
+var honoured = map[string]bool{"timeouts": true, "proxyProtocol": true, "circuitBreaker": true}
+
+// configurationRules judges one Configuration (flex-resources.md, 6).
+func (d *docDecoder) configurationRules(c *v1alpha1.ConfigurationSpec) {
+	if len(c.Keys) > 1 {
+		d.report(diag.Warning, "link/several-settings", c.Keys[1].Range, fmt.Sprintf("this Configuration sets %q and %q; the product promises nothing for several settings in one", c.Keys[0].Value, c.Keys[1].Value), "write one Configuration for each")
+	}
+	for _, k := range c.Keys {
+		switch {
+		case honoured[k.Value]:
+		case k.Value == "sharedStorage":
+			if c.SharedStorage != nil && c.SharedStorage.Redis != nil {
+				d.report(diag.Warning, "link/not-supported-yet", k.Range, `"sharedStorage.redis" is not supported yet and has no effect`, "state is kept in memory")
+			}
+		case k.Value == "tls" || k.Value == "sampling" || k.Value == "labels":
+			if k.Value != "tls" {
+				d.report(diag.Warning, "link/misplaced-setting", k.Range, fmt.Sprintf("%q belongs below \"tracing\"", k.Value), "move it there")
+			}
+		default:
+			d.report(diag.Warning, "link/not-supported-yet", k.Range, fmt.Sprintf("%q is not supported yet and has no effect", k.Value), "")
+		}
+	}
+	if d.broken {
+		return
+	}
+	d.logging(c.Logging)
+	d.sharedStorage(c)
+	if p := c.ForwardProxy; p != nil && p.HTTPS != nil {
+		d.proxy(p.HTTPS.Address)
+	}
+	if b := c.CircuitBreaker; b != nil && b.Thresholds != nil {
+		for _, t := range []syntax.Text{b.MaxConnections, b.MaxPendingRequests, b.MaxRequests, b.MaxRetries, b.MaxConnectionPools} {
+			if !t.IsZero() {
+				d.report(diag.Warning, "link/misplaced-setting", t.Range, `circuitBreaker has thresholds of its own and below "thresholds"; the latter win`, "write them in one place")
+				break
+			}
+		}
+	}
+}
+
+// logTypes are the outputs of Fluent Bit 3.0 (flex-resources.md, Appendix A).
+var logTypes = []string{"azure", "azure_blob", "azure_kusto", "azure_logs_ingestion", "bigquery", "chronicle", "cloudwatch_logs", "counter", "datadog", "es", "file",
+	"flowcounter", "forward", "gelf", "http", "influxdb", "kafka", "kafka-rest", "kinesis_firehose", "kinesis_streams", "logdna", "loki", "nats", "nrlogs", "null",
+	"opensearch", "opentelemetry", "oracle_log_analytics", "pgsql", "prometheus_exporter", "prometheus_remote_write", "s3", "skywalking", "slack", "splunk",
+	"stackdriver", "stdout", "syslog", "tcp", "td", "vivo_exporter", "websocket"}
+
+func (d *docDecoder) logging(l *v1alpha1.Logging) {
+	if l == nil {
+		return
+	}
+	var names []string
+	seen := map[string]diag.Range{}
+	for _, o := range l.Outputs {
+		if at, ok := seen[o.Name.Value]; ok {
+			d.report(diag.Error, "link/duplicate-log-output", o.Name.Range, fmt.Sprintf("log output %q is declared twice", o.Name.Value), "rename one of them").Related = []diag.Related{{Subject: at, Summary: "the first one"}}
+			continue
+		}
+		seen[o.Name.Value] = o.Name.Range
+		names = append(names, o.Name.Value)
+		if t := strings.ToLower(o.Type.Value); !slices.Contains(logTypes, t) {
+			d.report(diag.Error, "link/unknown-log-type", o.Type.Range, fmt.Sprintf("unknown type %q of a log output", o.Type.Value), cmp.Or(didYouMean(nearest(t, logTypes)), "write the name of a Fluent Bit output plugin, such as file or http"))
+		}
+	}
+	check := func(n *syntax.Node) {
+		if n == nil || n.Kind != syntax.Sequence {
+			return
+		}
+		for _, item := range n.Items {
+			if t := text(item); !slices.Contains(names, t.Value) {
+				d.report(diag.Error, "link/unknown-log-output", t.Range, fmt.Sprintf("no log output is named %q", t.Value), cmp.Or(didYouMean(nearest(t.Value, names)), "declare it in logging.outputs"))
+			}
+		}
+	}
+	if l.RuntimeLogs != nil {
+		check(l.RuntimeLogs.Outputs)
+	}
+	if l.AccessLogs != nil {
+		check(l.AccessLogs.Outputs)
+	}
+}
+
+func (d *docDecoder) sharedStorage(c *v1alpha1.ConfigurationSpec) {
+	st := c.SharedStorage
+	if st == nil {
+		return
+	}
+	key := diag.Range{}
+	for _, k := range c.Keys {
+		if k.Value == "sharedStorage" {
+			key = k.Range
+		}
+	}
+	switch {
+	case st.Redis == nil && st.Local == nil:
+		d.report(diag.Error, "shape/missing-field", key, `"sharedStorage" lacks one of the fields "local" or "redis"`, "add one of them")
+	case st.Redis != nil && st.Local != nil && st.Local.Enabled:
+		d.report(diag.Warning, "link/two-storages", key, `"sharedStorage" has both "redis" and "local"`, "keep one of them")
+	}
+	r := st.Redis
+	if r == nil {
+		return
+	}
+	switch {
+	case r.Address.IsZero() && r.Sentinel == nil:
+		d.report(diag.Error, "shape/missing-field", key, `"redis" lacks one of the fields "address" or "sentinel"`, "add one of them")
+	case !r.Address.IsZero() && r.Sentinel != nil:
+		d.report(diag.Warning, "link/two-storages", r.Address.Range, `"redis" has both "address" and "sentinel"; the sentinels know the address`, `remove "address"`)
+	}
+	addresses := []syntax.Text{r.Address}
+	if r.Sentinel != nil {
+		addresses = append(addresses, r.Sentinel.Addresses...)
+	}
+	for _, a := range addresses {
+		if !a.IsZero() && !isHostPort(a.Value) {
+			d.report(diag.Error, "link/bad-address", a.Range, fmt.Sprintf("address %s is not host:port", quoteShort(a.Value)), "write host:port, without a protocol")
+		}
+	}
+}
+
+func isHostPort(s string) bool {
+	host, port, bad := splitHostPort(s)
+	if bad != nil || strings.ContainsAny(s, "/@ ") {
+		return false
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	_, ipErr := netip.ParseAddr(host)
+	return err == nil && n > 0 && (ipErr == nil || hostName(strings.ToLower(host)))
+}
+
+func (d *docDecoder) proxy(t syntax.Text) {
+	a, bad := splitAddress(t.Value)
+	switch {
+	case bad != nil:
+		d.report(diag.Error, "link/bad-address", t.Range, "the address of the proxy "+bad.what, bad.hint)
+	case a.scheme != "http" && a.scheme != "https":
+		d.report(diag.Error, "link/bad-address", t.Range, fmt.Sprintf("the address of the proxy has the protocol %q, expected http or https", a.scheme), "")
+	}
+}

@@ -1,0 +1,414 @@
+package schema
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"math"
+	"strconv"
+
+	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/ir"
+	"github.com/flexgw/flexgw/schema/syntax"
+	"github.com/flexgw/flexgw/schema/v1alpha1"
+)
+
+// decl is what every declared object has, written as a document or inline. Decls never change once their unit is
+// decoded: link compares their pointers to see what is new.
+type decl struct {
+	id     diag.Object
+	name   syntax.Text // where the name was written: metadata.name, or what stands for it inline
+	broken bool        // its shape is wrong, so what is absent may have been meant
+}
+
+func (d *decl) origin() ir.Origin { return ir.Origin{Object: d.id, Range: d.name.Range} }
+
+// apiDecl is one ApiInstance with what it holds inline, expanded as the product does (flex-resources.md, 2.1).
+type apiDecl struct {
+	decl
+	labels   map[string]syntax.Text
+	address  syntax.Text
+	listen   listen
+	services []*serviceDecl
+	routes   []*routeDecl   // of inline services, in the order of the file
+	policies []*bindingDecl // inline, in list order; route policies are in routes
+}
+
+// serviceDecl is one Service.
+type serviceDecl struct {
+	decl
+	address  syntax.Text
+	endpoint endpoint
+	inline   bool
+}
+
+// routeDecl is one inline route, or what a route or route-weighted binding says.
+type routeDecl struct {
+	decl
+	policy   string
+	at       diag.Range // what to underline: the rules, or the name
+	order    int
+	explicit diag.Range // of the order; zero: the default
+	rules    []ir.Match
+	to       []splitDecl
+	inline   bool
+}
+
+// splitDecl is one alternative of a route.
+type splitDecl struct {
+	service diag.Object
+	ref     syntax.Text // the name as written
+	weight  uint32
+	prefix  string
+}
+
+// bindingDecl is one policy bound to something, inline or as a PolicyBinding.
+type bindingDecl struct {
+	decl
+	target    diag.Object // ApiInstance or Service; zero for a selector, and when it is not known
+	targetAt  diag.Range
+	kindless  bool // targetRef has no kind
+	automated bool
+	selecting bool                   // automated, and the selector is right
+	labels    map[string]syntax.Text // of the selector; none: every ApiInstance
+	policy    syntax.Text
+	typ       PolicyType // nil: route policies, and names that the catalogue does not list
+	place     ir.Place
+	order     int
+	explicit  diag.Range // of the order; zero: the default
+	index     int        // 1-based in the list of inline policies; 0: a PolicyBinding
+	route     *routeDecl // of a route policy
+	ir        *ir.Binding
+	content   string // of a policy that is Outside: equal for equal configurations, wherever they stand
+
+	// Only for policies that the catalogue does not list: an Extension of the set may define them.
+	config    *syntax.Node
+	configAt  diag.Range
+	policyNS  string
+	hasRules  diag.Range
+	forTarget ir.Target
+}
+
+const (
+	defaultOrder = 50
+	inlineOrder  = 0
+)
+
+func (d *docDecoder) apiInstance(spec *syntax.Node) {
+	s := apiInstanceSpec(spec)
+	api := &apiDecl{decl: decl{id: d.id, name: d.name, broken: d.broken}, labels: d.labels, address: s.Address}
+	if s.Address.Value != "" {
+		var ds diag.List
+		api.listen, ds = parseListen(s.Address)
+		d.out.ds = append(d.out.ds, ds...)
+	}
+	for _, in := range s.Services {
+		d.inlineService(api, in)
+	}
+	for i, in := range s.Policies {
+		d.inlinePolicy(api, in, i)
+	}
+	d.repeatsBase(api)
+	d.out.apis = append(d.out.apis, api)
+}
+
+func (d *docDecoder) inlineService(api *apiDecl, in v1alpha1.InlineService) {
+	id := d.id
+	id.Kind, id.Name = v1alpha1.Service, d.id.Name+"-"+in.Key.Value
+	s := &serviceDecl{decl: decl{id: id, name: in.Key, broken: d.broken}, address: in.Address, inline: true}
+	d.endpoint(s, "/spec/services/"+escapePointer(in.Key.Value)+"/address")
+	api.services = append(api.services, s)
+	routes := in.Routes
+	if len(routes) == 0 {
+		routes = []v1alpha1.InlineRoute{{Range: in.Key.Range}}
+	}
+	for i, r := range routes {
+		rid := id
+		rid.Kind, rid.Name = v1alpha1.PolicyBinding, id.Name+"-route-"+strconv.Itoa(i+1)
+		at := r.Range
+		if !r.RulesAt.IsZero() {
+			at = r.RulesAt
+		}
+		api.routes = append(api.routes, &routeDecl{decl: decl{id: rid, name: syntax.Text{Value: rid.Name, Range: r.Range}, broken: d.broken}, policy: routePolicy,
+			at: at, order: defaultOrder, rules: d.match(r.Rules, true), inline: true,
+			to: []splitDecl{{service: id, ref: in.Key, weight: 1, prefix: r.DestinationPath.Value}}})
+	}
+}
+
+func (d *docDecoder) inlinePolicy(api *apiDecl, in v1alpha1.InlinePolicy, i int) {
+	name := in.PolicyRef.Name
+	if name.Value == "" {
+		return
+	}
+	id := d.id
+	id.Kind, id.Name = v1alpha1.PolicyBinding, d.id.Name+"-"+name.Value+"-"+strconv.Itoa(i+1)
+	b := &bindingDecl{decl: decl{id: id, name: syntax.Text{Value: id.Name, Range: name.Range}, broken: d.broken}, target: d.id, targetAt: d.name.Range,
+		policy: name, order: inlineOrder, index: i + 1, hasRules: in.RulesAt}
+	b.policyNS = d.id.Namespace
+	if in.PolicyRef.Namespace.Value != "" {
+		b.policyNS = in.PolicyRef.Namespace.Value
+	}
+	d.bind(b, in.PolicyRef, in.Config, in.Rules, []string{"spec", "policies", strconv.Itoa(i), "config"}, in.Range)
+	if b.route != nil {
+		b.route.order, b.route.inline = inlineOrder, true
+		api.routes = append(api.routes, b.route)
+		return
+	}
+	api.policies = append(api.policies, b)
+}
+
+func (d *docDecoder) policyBinding(spec *syntax.Node) {
+	s := v1alpha1.PolicyBindingSpec{TargetRef: targetRef(spec), PolicyRef: policyRef(spec), Config: spec.Get("config")}
+	s.Rules, s.RulesAt = rules(spec)
+	b := &bindingDecl{decl: decl{id: d.id, name: d.name, broken: d.broken}, policy: s.PolicyRef.Name, order: defaultOrder, hasRules: s.RulesAt}
+	if o := spec.Get("order"); o != nil && !o.IsNull() && o.Kind == syntax.Scalar {
+		var n int64
+		if ds := o.Decode(&n); !ds.HasErrors() && n >= math.MinInt32 && n < math.MaxInt32 {
+			b.order, b.explicit = int(n), o.Range
+		}
+	}
+	b.policyNS = d.id.Namespace
+	if ns := s.PolicyRef.Namespace.Value; ns != "" {
+		b.policyNS = ns
+	}
+	d.target(b, s.TargetRef, spec)
+	d.out.bindings = append(d.out.bindings, b)
+	if b.policy.Value == "" {
+		return
+	}
+	key := b.policy.Range
+	if f := spec.Field("config"); f != nil {
+		key = f.Range
+	}
+	d.bind(b, s.PolicyRef, s.Config, s.Rules, []string{"spec", "config"}, key)
+	if b.route != nil {
+		b.route.order, b.route.explicit = b.order, b.explicit
+	}
+}
+
+// target reads targetRef (flex-resources.md, 4.1 to 4.3).
+func (d *docDecoder) target(b *bindingDecl, t v1alpha1.TargetRef, spec *syntax.Node) {
+	ns := d.id.Namespace
+	if t.Namespace.Value != "" {
+		ns = t.Namespace.Value
+	}
+	b.kindless = t.Kind.IsZero()
+	kind := t.Kind.Value
+	if kind == "" {
+		kind = v1alpha1.ApiInstance
+	}
+	bad := func(at diag.Range, summary, hint string) {
+		b.broken = true
+		d.report(diag.Error, "link/bad-selector", at, summary, hint)
+	}
+	b.targetAt = t.Name.Range
+	if kind != "Selector" {
+		switch {
+		case t.Selector != nil && b.kindless:
+			bad(t.Selector.Range, "targetRef has a selector but no kind", "add kind: Selector")
+		case t.Selector != nil:
+			bad(t.Selector.Range, fmt.Sprintf("targetRef has a selector, but its kind is %q", kind), "write kind: Selector, or remove the selector")
+		case t.Name.Value == "" && !d.broken:
+			b.broken = true
+			d.report(diag.Error, "shape/missing-field", t.Range, `"targetRef" lacks the field "name"`, `add "name", or kind: Selector with a selector`)
+		case t.Name.Value != "":
+			b.target = diag.Object{Group: v1alpha1.Group, Kind: kind, Namespace: ns, Name: t.Name.Value}
+		}
+		return
+	}
+	b.automated, b.targetAt = true, t.Range
+	switch {
+	case t.Name.Value != "":
+		bad(t.Name.Range, fmt.Sprintf("targetRef is a Selector, so it has no name, found %q", t.Name.Value), "select by labels, or write kind: ApiInstance")
+	case t.Selector == nil && !d.broken:
+		bad(t.Range, `"targetRef" is a Selector but lacks the field "selector"`, "add selector with kind: ApiInstance and labels")
+	case t.Selector == nil:
+	case t.Selector.Kind.Value == "" && !d.broken:
+		bad(t.Selector.Range, `"selector" lacks the field "kind"`, "add kind: ApiInstance")
+	default:
+		b.selecting, b.labels, b.targetAt = true, t.Selector.Labels, t.Selector.Range
+	}
+	if t.Namespace.Value != "" {
+		d.report(diag.Warning, "link/ignored-field", t.Namespace.Range, "a Selector looks in every namespace; its namespace is ignored", "remove it, or select by a label")
+	}
+}
+
+// bind judges what policy a binding is of and what it says, as far as one document shows. key is what to underline
+// when the configuration lacks something.
+func (d *docDecoder) bind(b *bindingDecl, ref v1alpha1.PolicyRef, config *syntax.Node, rules []v1alpha1.Rule, path []string, key diag.Range) {
+	b.forTarget = ir.TargetAPI
+	if b.target.Kind == v1alpha1.Service {
+		b.forTarget = ir.TargetUpstream
+	}
+	if config == nil {
+		config = &syntax.Node{Kind: syntax.Mapping, Range: b.policy.Range}
+		if f := b.policy.Range; key.IsZero() {
+			key = f
+		}
+	}
+	switch name := b.policy.Value; name {
+	case routePolicy, weightedPolicy:
+		d.bindRoute(b, config, rules, path, key)
+		return
+	}
+	b.ir = &ir.Binding{Origin: b.origin(), Policy: b.policy.Value, PolicyAt: b.policy.Range, Order: b.order, Automated: b.automated, RulesAt: b.hasRules}
+	typ, listed := d.lookup(b.policy.Value)
+	if !listed {
+		b.config, b.configAt = config, key
+		b.ir.Rules = d.match(rules, false)
+		return
+	}
+	b.typ, b.place = typ, typ.Place()
+	if ns := ref.Namespace; ns.Value != "" && ns.Value != "default" {
+		d.report(diag.Note, "link/policy-namespace", ns.Range, fmt.Sprintf("policy %q is in namespace \"default\", not in %q", b.policy.Value, ns.Value), "write namespace: default")
+	}
+	d.direction(b)
+	d.outOfPlace(b)
+	if b.place == ir.Ordered {
+		b.ir.Rules = d.match(rules, false)
+	}
+	d.configure(b, typ, config, path, key)
+}
+
+func (d *docDecoder) lookup(name string) (PolicyType, bool) {
+	if d.o.Policies == nil {
+		return nil, false
+	}
+	return d.o.Policies.Lookup(name)
+}
+
+// direction refuses a policy on a target that it does not apply to, and forgets the target: one mistake, said once.
+func (d *docDecoder) direction(b *bindingDecl) {
+	if b.typ.Targets()&b.forTarget != 0 || b.target == (diag.Object{}) && !b.automated {
+		return
+	}
+	hint := ""
+	switch {
+	case b.forTarget == ir.TargetUpstream && b.policy.Value == "tls":
+		hint = `bind it to the ApiInstance, or bind "tls-outbound" to the Service`
+	case b.forTarget == ir.TargetUpstream:
+		hint = "bind it to an ApiInstance"
+	case b.kindless && b.index == 0 && !b.automated:
+		hint = "add kind: Service to targetRef"
+	case b.index > 0:
+		hint = "write a PolicyBinding with targetRef kind: Service"
+	default:
+		hint = "bind it to a Service"
+	}
+	want, found := "an ApiInstance", "a Service"
+	if b.forTarget == ir.TargetAPI {
+		want, found = "a Service", "an ApiInstance"
+	}
+	if b.automated {
+		found = "a Selector of ApiInstances"
+	}
+	d.report(diag.Error, "link/wrong-target", b.policy.Range, fmt.Sprintf("policy %q applies to %s, found %s", b.policy.Value, want, found), hint)
+	b.broken, b.target, b.automated, b.selecting = true, diag.Object{}, false, false
+}
+
+// outOfPlace warns of what has no effect on policies that are in no chain, or always first (flex-resources.md, 4.3).
+func (d *docDecoder) outOfPlace(b *bindingDecl) {
+	if b.place == ir.Ordered {
+		return
+	}
+	why := "always runs first"
+	if b.place == ir.Outside {
+		why = "acts below HTTP"
+	}
+	if !b.explicit.IsZero() {
+		d.report(diag.Warning, "link/order-ignored", b.explicit, fmt.Sprintf("order %d has no effect: policy %q %s", b.order, b.policy.Value, why), "remove it")
+	}
+	if !b.hasRules.IsZero() {
+		what := "they are ignored"
+		if b.place == ir.First {
+			what = "it applies to every request"
+		}
+		d.report(diag.Warning, "link/rules-ignored", b.hasRules, fmt.Sprintf("rules have no effect on policy %q: %s", b.policy.Value, what), "remove them")
+	}
+}
+
+// configure checks and decodes the configuration of a binding.
+func (d *docDecoder) configure(b *bindingDecl, typ PolicyType, config *syntax.Node, path []string, key diag.Range) {
+	j, err := d.policy(typ)
+	if err != nil {
+		d.report(diag.Error, "shape/internal", b.policy.Range, fmt.Sprintf("the schema of policy %q cannot be used: %v", b.policy.Value, err), "this is a mistake in the gateway, not in the declaration")
+		b.broken = true
+		return
+	}
+	if config.Kind != syntax.Mapping {
+		b.broken = true // the kind's own schema has said so
+		return
+	}
+	c := j.check(config, path, key, d.getenv, d.o.RequireEnv)
+	d.out.ds = append(d.out.ds, c.ds...)
+	if !c.ok {
+		b.broken = true
+		return
+	}
+	if len(c.unresolved) > 0 {
+		b.ir.Unresolved = c.unresolved
+		return
+	}
+	cfg, ds := typ.Decode(c.node)
+	d.out.ds = append(d.out.ds, ds...)
+	if ds.HasErrors() {
+		b.broken = true
+		return
+	}
+	b.ir.Config = cfg
+	if b.place == ir.Outside {
+		h := sha256.Sum256([]byte(canonical(c.node)))
+		b.content = string(h[:])
+	}
+}
+
+func (d *docDecoder) bindRoute(b *bindingDecl, config *syntax.Node, rules []v1alpha1.Rule, path []string, key diag.Range) {
+	r := &routeDecl{decl: b.decl, policy: b.policy.Value, at: b.name.Range, order: b.order, explicit: b.explicit, rules: d.match(rules, true)}
+	b.route = r
+	if b.forTarget == ir.TargetUpstream {
+		d.report(diag.Error, "link/wrong-target", b.policy.Range, fmt.Sprintf("policy %q applies to an ApiInstance, found a Service", b.policy.Value), "name the Service in config.destinationRef, and the ApiInstance in targetRef")
+		b.broken, b.target = true, diag.Object{}
+	}
+	if !b.hasRules.IsZero() {
+		r.at = b.hasRules
+	}
+	if config.Kind != syntax.Mapping {
+		b.broken, r.broken = true, true
+		return
+	}
+	c := kindJudges()[b.policy.Value].check(config, path, key, d.getenv, d.o.RequireEnv)
+	d.out.ds = append(d.out.ds, c.ds...)
+	if !c.ok || len(c.unresolved) > 0 {
+		r.broken = true
+	}
+	if b.policy.Value == routePolicy {
+		d.split(b, c.node, 1)
+		return
+	}
+	if routes := c.node.Get("routes"); routes != nil {
+		for _, item := range routes.Items {
+			var weight uint32
+			if w := item.Get("weight"); w != nil {
+				w.Decode(&weight)
+			}
+			d.split(b, item, weight)
+		}
+		if len(routes.Items) > maxSplits {
+			d.report(diag.Warning, "link/over-limit", routes.Range, fmt.Sprintf("this route has %d upstreams; the product takes %d", len(routes.Items), maxSplits), "")
+		}
+	}
+}
+
+func (d *docDecoder) split(b *bindingDecl, n *syntax.Node, weight uint32) {
+	ref := n.Get("destinationRef")
+	name := text(ref.Get("name"))
+	if name.Value == "" || variable.MatchString(name.Value) {
+		b.route.broken = true
+		return
+	}
+	ns := b.id.Namespace
+	if t := text(ref.Get("namespace")); t.Value != "" {
+		ns = t.Value
+	}
+	b.route.to = append(b.route.to, splitDecl{service: diag.Object{Group: v1alpha1.Group, Kind: v1alpha1.Service, Namespace: ns, Name: name.Value},
+		ref: name, weight: weight, prefix: text(n.Get("destinationPath")).Value})
+}

@@ -1,0 +1,728 @@
+package schema
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/ir"
+	"github.com/flexgw/flexgw/schema/syntax"
+	"github.com/flexgw/flexgw/schema/v1alpha1"
+)
+
+// link brings the model up to what is declared. Only what the last changes touch is linked again; over everything else
+// it walks pointers.
+func (s *state) link() (*ir.Gateway, diag.List) {
+	ds := s.linkSettings()
+	ds = append(ds, s.linkExtensions()...)
+	s.settle()
+	ds = append(ds, s.linkUpstreams()...)
+	ds = append(ds, s.linkAPIs()...)
+	ds = append(ds, s.duplicates()...)
+	ds = append(ds, s.dangling()...)
+	ds = append(ds, s.idle()...)
+	g := &ir.Gateway{Settings: s.settings}
+	var more diag.List
+	g.Listeners, more = s.linkListeners()
+	ds = append(ds, more...)
+	for _, e := range s.services {
+		if e.up != nil && e.up.up != nil {
+			g.Upstreams = append(g.Upstreams, e.up.up)
+		}
+	}
+	var odd diag.List
+	g.Probes, odd = s.linkProbes()
+	ds = append(ds, odd...)
+	clear(s.dirty)
+	s.all, s.selecting = false, false
+	return g, ds
+}
+
+// absent is the severity of something that may be declared outside a partial set.
+func (s *state) absent() diag.Severity {
+	if s.partial {
+		return diag.Note
+	}
+	return diag.Error
+}
+
+// atMost is sev, or a note when the set is partial.
+func (s *state) atMost(sev diag.Severity) diag.Severity {
+	if s.partial {
+		return diag.Note
+	}
+	return sev
+}
+
+// settle puts the dirty entries into the lists they belong to.
+func (s *state) settle() {
+	for e := range s.dirty {
+		isAPI := e.id.Kind == v1alpha1.ApiInstance && len(e.apis) > 0
+		isService := e.id.Kind == v1alpha1.Service && len(e.services) > 0
+		set(s.twins, e, len(e.decls) > 1)
+		set(s.orphans, e, len(e.bindings) > 0 && len(e.decls) == 0)
+		switch {
+		case isAPI && !e.listed:
+			s.apis, e.listed, s.resort = append(s.apis, e), true, true
+		case isService && !e.listed:
+			s.services, e.listed, s.reserv = append(s.services, e), true, true
+			e.changed = s.load
+		case e.listed && !isAPI && e.id.Kind == v1alpha1.ApiInstance:
+			s.apis, e.listed = without(s.apis, e), false
+			s.forget(e)
+		case e.listed && !isService && e.id.Kind == v1alpha1.Service:
+			s.services, e.listed, e.changed = without(s.services, e), false, s.load
+			e.up = nil
+		}
+		s.sweep(e)
+	}
+	if s.reserv {
+		slices.SortFunc(s.services, func(a, b *entry) int { return strings.Compare(upstreamName(a.id), upstreamName(b.id)) })
+		s.reserv = false
+	}
+	if s.selecting {
+		slices.SortFunc(s.selectors, func(a, b *bindingDecl) int { return a.name.Range.Compare(b.name.Range) })
+	}
+}
+
+func set(m map[*entry]bool, e *entry, in bool) {
+	if in {
+		m[e] = true
+	} else {
+		delete(m, e)
+	}
+}
+
+// forget takes back what an API that is no longer there referred to.
+func (s *state) forget(e *entry) {
+	if e.api == nil {
+		return
+	}
+	for _, d := range e.api.deps {
+		d.refs--
+		s.sweep(d)
+	}
+	e.api = nil
+	s.resort = true
+}
+
+// sweep drops an identity that nothing declares or names any more.
+func (s *state) sweep(e *entry) {
+	if len(e.decls) == 0 && len(e.bindings) == 0 && e.refs == 0 && s.objects[e.id] == e {
+		delete(s.objects, e.id)
+	}
+}
+
+func upstreamName(id diag.Object) string { return id.Name + "." + id.Namespace + ".svc" }
+
+// first is the declaration that stands for an identity: the first by place.
+func first[D interface{ at() diag.Range }](l []D) D {
+	best := l[0]
+	for _, d := range l[1:] {
+		if d.at().Compare(best.at()) < 0 {
+			best = d
+		}
+	}
+	return best
+}
+
+func (d *decl) at() diag.Range { return d.name.Range }
+
+func (s *state) duplicates() diag.List {
+	var ds diag.List
+	for e := range s.twins {
+		l := slices.Clone(e.decls)
+		slices.SortFunc(l, func(a, b *decl) int { return a.at().Compare(b.at()) })
+		for _, d := range l[1:] {
+			ds = append(ds, diag.Diagnostic{Severity: diag.Error, Code: "link/duplicate-object", Subject: d.at(), Object: d.id,
+				Summary: fmt.Sprintf("%s is declared twice", d.id), Hint: "rename or remove one of them",
+				Related: []diag.Related{{Subject: l[0].at(), Summary: "declared here first"}}})
+		}
+	}
+	return ds
+}
+
+// dangling reports bindings whose target is not declared.
+func (s *state) dangling() diag.List {
+	var ds diag.List
+	for e := range s.orphans {
+		for _, b := range e.bindings {
+			d := s.noSuch(e.id, b.targetAt)
+			d.Object = b.id
+			other := e.id
+			other.Kind = v1alpha1.Service
+			if o := s.objects[other]; b.kindless && o != nil && len(o.services) > 0 {
+				d.Hint = fmt.Sprintf("there is a Service %q: add kind: Service to targetRef", e.id.Name)
+			}
+			ds = append(ds, d)
+		}
+	}
+	return ds
+}
+
+// unknownCodes name the reference that dangles, by kind.
+var unknownCodes = map[string]diag.Code{v1alpha1.ApiInstance: "link/unknown-api", v1alpha1.Service: "link/unknown-service", v1alpha1.Extension: "link/unknown-extension"}
+
+// noSuch says that a reference names nothing.
+func (s *state) noSuch(id diag.Object, at diag.Range) diag.Diagnostic {
+	d := diag.Diagnostic{Severity: s.absent(), Code: unknownCodes[id.Kind], Subject: at,
+		Summary: fmt.Sprintf("no %s named %q in namespace %q", id.Kind, id.Name, id.Namespace)}
+	var names, elsewhere []string
+	for o, e := range s.objects {
+		if o.Kind != id.Kind || len(e.decls) == 0 {
+			continue
+		}
+		if o.Namespace == id.Namespace {
+			names = append(names, o.Name)
+		} else if o.Name == id.Name {
+			elsewhere = append(elsewhere, o.Namespace)
+		}
+	}
+	slices.Sort(names)
+	slices.Sort(elsewhere)
+	if len(elsewhere) > 0 {
+		d.Hint = fmt.Sprintf("there is one in namespace %q: write namespace: %s", elsewhere[0], elsewhere[0])
+		return d
+	}
+	if to := nearest(id.Name, names); to != "" {
+		id.Name = to
+		d.Hint = fmt.Sprintf("did you mean %q (%s)?", to, first(s.objects[id].decls).at())
+	} else if s.partial {
+		d.Hint = "it may be declared outside these files"
+	}
+	return d
+}
+
+// linkUpstreams links the Services that changes touch.
+func (s *state) linkUpstreams() diag.List {
+	var ds diag.List
+	for _, e := range s.services {
+		if s.all || s.dirty[e] {
+			old := e.up
+			e.up = s.linkUpstream(e)
+			if old == nil || old.up != e.up.up {
+				e.changed = s.load
+			}
+		}
+		ds = append(ds, e.up.ds...)
+	}
+	return ds
+}
+
+func (s *state) linkUpstream(e *entry) *linkedUpstream {
+	d := first(e.services)
+	bound := s.bound(e.bindings, nil, nil)
+	out := &linkedUpstream{inputs: []any{d, s.settings}}
+	for _, b := range bound {
+		out.inputs = append(out.inputs, b.decl, b.ir)
+	}
+	if e.up != nil && slices.Equal(e.up.inputs, out.inputs) {
+		return e.up
+	}
+	var outbound *bindingDecl
+	var list []*ir.Binding
+	for _, b := range bound {
+		if b.decl.broken || b.ir == nil {
+			continue
+		}
+		list = append(list, b.ir)
+		if b.place != ir.Outside {
+			continue
+		}
+		if outbound != nil {
+			out.ds = append(out.ds, diag.Diagnostic{Severity: diag.Error, Code: "link/tls-twice", Subject: b.decl.at(), Object: b.decl.id,
+				Summary: fmt.Sprintf("Service %q has a second binding of policy %q", e.id.Name, b.ir.Policy), Hint: "keep one of them",
+				Related: []diag.Related{{Subject: outbound.at(), Summary: "the first one"}}})
+			continue
+		}
+		outbound = b.decl
+		if d.endpoint.ok && d.endpoint.scheme != "https" {
+			out.ds = append(out.ds, diag.Diagnostic{Severity: diag.Warning, Code: "link/tls-without-https", Subject: b.decl.at(), Object: b.decl.id,
+				Summary: fmt.Sprintf("policy %q has no effect: the address of Service %q is %s", b.ir.Policy, e.id.Name, d.endpoint.scheme+"://…"), Hint: "write https:// in its address",
+				Related: []diag.Related{{Subject: d.address.Range, Summary: "the address"}}})
+		}
+	}
+	out.ds = append(out.ds, s.equalOrders(bound)...)
+	if d.endpoint.ok {
+		out.up = &ir.Upstream{Origin: d.origin(), Name: upstreamName(e.id), Scheme: d.endpoint.scheme, Host: d.endpoint.host, Port: d.endpoint.port,
+			Address: d.address.Range, Settings: s.settings, Bindings: list}
+	}
+	return out
+}
+
+// bound is one binding on one target, with what stands in the model for it.
+type bound struct {
+	decl  *bindingDecl
+	ir    *ir.Binding // nil: nothing can be made of it
+	place ir.Place
+}
+
+// bound puts the bindings of one target into the order in which they run (flex-resources.md, 10.1): First before all
+// others, then by order, automated ones before the target's own, inline ones in list order, then by namespace and name.
+func (s *state) bound(named, inline, auto []*bindingDecl) []bound {
+	out := make([]bound, 0, len(named)+len(inline)+len(auto))
+	for _, l := range [][]*bindingDecl{inline, auto, named} {
+		for _, b := range l {
+			if b.route != nil {
+				continue
+			}
+			x := bound{b, b.ir, b.place}
+			if b.typ == nil {
+				x.ir = nil
+				if c := s.unlisted[b]; c != nil {
+					x.ir, x.place = c.ir, c.place
+				}
+			}
+			out = append(out, x)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b bound) int {
+		return cmp.Or(later(a.place != ir.First, b.place != ir.First), cmp.Compare(a.decl.order, b.decl.order), later(!a.decl.automated, !b.decl.automated),
+			later(a.decl.index == 0, b.decl.index == 0), cmp.Compare(a.decl.index, b.decl.index),
+			strings.Compare(a.decl.id.Namespace, b.decl.id.Namespace), strings.Compare(a.decl.id.Name, b.decl.id.Name))
+	})
+	return out
+}
+
+// later compares by whether something comes later.
+func later(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
+}
+
+// equalOrders warns of two policies that were given one order (flex-resources.md, 4.3).
+func (s *state) equalOrders(l []bound) diag.List {
+	var ds diag.List
+	by := map[int]*bindingDecl{}
+	for _, b := range l {
+		d := b.decl
+		if b.place != ir.Ordered || d.explicit.IsZero() {
+			continue
+		}
+		if e, ok := by[d.order]; ok {
+			ds = append(ds, equalOrder(d.order, d.explicit, d.id, e.explicit, e.id))
+			continue
+		}
+		by[d.order] = d
+	}
+	return ds
+}
+
+func equalOrder(order int, at diag.Range, id diag.Object, earlierAt diag.Range, earlier diag.Object) diag.Diagnostic {
+	if at.Compare(earlierAt) < 0 {
+		at, earlierAt, id, earlier = earlierAt, at, earlier, id
+	}
+	return diag.Diagnostic{Severity: diag.Warning, Code: "link/equal-order", Subject: at, Object: id,
+		Summary: fmt.Sprintf("order %d is also that of %q on the same target; their names decide", order, earlier.Name), Hint: "give each its own order",
+		Related: []diag.Related{{Subject: earlierAt, Summary: "the other order"}}}
+}
+
+// linkAPIs links the ApiInstances that changes touch.
+func (s *state) linkAPIs() diag.List {
+	var ds diag.List
+	for _, e := range s.apis {
+		if s.all || s.selecting || e.api == nil || s.dirty[e] || e.touched(s.load) {
+			s.linkAPI(e)
+		}
+		for _, d := range e.api.deps {
+			d.used = s.load
+		}
+		ds = append(ds, e.api.ds...)
+		for _, m := range e.api.missing {
+			d := s.noSuch(m.id, m.at)
+			d.Object = m.by
+			ds = append(ds, d)
+		}
+	}
+	return append(ds, s.idleSelectors()...)
+}
+
+func (e *entry) touched(load uint64) bool {
+	for _, d := range e.api.deps {
+		if d.changed == load {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *state) linkAPI(e *entry) {
+	d := first(e.apis)
+	l := &apiLinker{state: s, entry: e, decl: d, out: &linkedAPI{listen: d.listen, gaps: d.broken}}
+	l.collect()
+	if e.api != nil && slices.Equal(e.api.inputs, l.out.inputs) {
+		return
+	}
+	for _, dep := range l.out.deps {
+		dep.refs++
+	}
+	if e.api != nil {
+		if e.api.listen != d.listen {
+			s.resort = true
+		}
+		for _, dep := range e.api.deps {
+			dep.refs--
+			s.sweep(dep)
+		}
+	}
+	l.link()
+	e.api = l.out
+}
+
+type apiLinker struct {
+	*state
+	entry  *entry
+	decl   *apiDecl
+	out    *linkedAPI
+	bound  []bound
+	routes []*routeDecl
+	deps   map[diag.Object]*entry
+}
+
+// collect gathers everything that the API is linked from.
+func (l *apiLinker) collect() {
+	d := l.decl
+	l.out.inputs = []any{d, l.settings}
+	for _, b := range l.selectors {
+		if b.selects(d) {
+			l.out.auto = append(l.out.auto, b)
+		}
+	}
+	l.bound = l.state.bound(l.entry.bindings, d.policies, l.out.auto)
+	for _, b := range l.bound {
+		l.out.inputs = append(l.out.inputs, b.decl, b.ir)
+	}
+	l.routes = slices.Clone(d.routes)
+	for _, b := range append(slices.Clip(slices.Clone(l.entry.bindings)), l.out.auto...) {
+		if b.route != nil {
+			l.routes = append(l.routes, b.route)
+			l.out.inputs = append(l.out.inputs, b)
+			l.out.gaps = l.out.gaps || b.broken
+		}
+		l.out.gaps = l.out.gaps || b.broken
+	}
+	// Ties: inline routes first, in the order of the file, then bindings by namespace and name (flex-resources.md, 8.6).
+	slices.SortStableFunc(l.routes, func(a, b *routeDecl) int {
+		if c := cmp.Or(cmp.Compare(a.order, b.order), later(!a.inline, !b.inline)); c != 0 || a.inline {
+			return c
+		}
+		return cmp.Or(strings.Compare(a.id.Namespace, b.id.Namespace), strings.Compare(a.id.Name, b.id.Name))
+	})
+	l.deps = map[diag.Object]*entry{}
+	for _, r := range l.routes {
+		for _, t := range r.to {
+			if l.deps[t.service] != nil {
+				continue
+			}
+			dep, ok := l.objects[t.service]
+			if !ok {
+				dep = &entry{id: t.service}
+				l.objects[t.service] = dep
+			}
+			l.deps[t.service] = dep
+			l.out.deps = append(l.out.deps, dep)
+			var up *ir.Upstream
+			if dep.up != nil {
+				up = dep.up.up
+			}
+			l.out.inputs = append(l.out.inputs, dep, up, len(dep.services) > 0)
+		}
+	}
+}
+
+func (b *bindingDecl) selects(d *apiDecl) bool {
+	if !b.selecting {
+		return false
+	}
+	for name, want := range b.labels {
+		if have, ok := d.labels[name]; !ok || have.Value != want.Value {
+			return false
+		}
+	}
+	return true
+}
+
+func (l *apiLinker) report(s diag.Severity, code diag.Code, at diag.Range, id diag.Object, summary, hint string, related ...diag.Related) {
+	l.out.ds = append(l.out.ds, diag.Diagnostic{Severity: s, Code: code, Subject: at, Object: id, Summary: summary, Hint: hint, Related: related})
+}
+
+func (l *apiLinker) link() {
+	d := l.decl
+	api := &ir.API{Origin: d.origin(), Address: d.address.Range, BasePath: d.listen.base, Settings: l.settings}
+	for _, b := range l.bound {
+		switch {
+		case b.place == ir.Outside:
+			l.out.tls = append(l.out.tls, b.decl)
+		case b.ir != nil && !b.decl.broken:
+			api.Bindings = append(api.Bindings, b.ir)
+		}
+	}
+	for _, r := range l.routes {
+		if route := l.route(r); route != nil {
+			api.Routes = append(api.Routes, route)
+		}
+	}
+	l.out.ds = append(l.out.ds, l.equalOrders(l.bound)...)
+	l.repeated()
+	l.routing()
+	if d.listen.ok {
+		l.out.api = api
+	}
+}
+
+func (l *apiLinker) route(r *routeDecl) *ir.Route {
+	out := &ir.Route{Origin: r.origin(), Name: r.id.Name, Order: r.order, Rules: r.rules}
+	for _, t := range r.to {
+		dep := l.deps[t.service]
+		if len(dep.services) == 0 {
+			l.out.missing = append(l.out.missing, missingRef{t.service, t.ref.Range, r.id})
+			continue
+		}
+		if dep.up == nil || dep.up.up == nil {
+			continue
+		}
+		out.To = append(out.To, ir.Split{Origin: ir.Origin{Object: r.id, Range: t.ref.Range}, Weight: t.weight, Upstream: dep.up.up, Prefix: t.prefix})
+	}
+	if len(out.To) < len(r.to) || r.broken {
+		return nil
+	}
+	return out
+}
+
+// repeated warns of a policy that an API has twice where that is rarely meant (flex-resources.md, 10.4 and 10.5).
+func (l *apiLinker) repeated() {
+	for i, b := range l.bound {
+		for _, a := range l.bound[:i] {
+			if a.decl.policy.Value != b.decl.policy.Value || a.place != b.place {
+				continue
+			}
+			switch {
+			case b.place == ir.First:
+				l.report(diag.Warning, "link/policy-twice", b.decl.at(), b.decl.id, fmt.Sprintf("ApiInstance %q has policy %q twice", l.entry.id.Name, b.decl.policy.Value), "keep one of them",
+					diag.Related{Subject: a.decl.at(), Summary: "the other one"})
+			case b.place == ir.Ordered && a.decl.automated != b.decl.automated:
+				own, auto := b, a
+				if own.decl.automated {
+					own, auto = a, b
+				}
+				l.report(diag.Warning, "link/policy-twice", own.decl.at(), own.decl.id, fmt.Sprintf("ApiInstance %q has policy %q of its own and from a Selector; both run", l.entry.id.Name, b.decl.policy.Value), "keep one of them if one was meant",
+					diag.Related{Subject: auto.decl.at(), Summary: "the automated one"})
+			default:
+				continue
+			}
+			break
+		}
+	}
+}
+
+// routing warns of routes that can never be taken, and of what the product does not promise.
+func (l *apiLinker) routing() {
+	d := l.decl
+	if len(l.routes) == 0 && !l.out.gaps {
+		l.report(l.atMost(diag.Warning), "link/no-routes", d.at(), d.id, fmt.Sprintf("ApiInstance %q has no routes: every request ends with 404", d.id.Name), "add spec.services, or bind the policy route")
+	}
+	var all *routeDecl
+	for _, r := range l.routes {
+		if all != nil {
+			l.report(diag.Warning, "link/unreachable-route", r.at, r.id, fmt.Sprintf("this route is never taken: %q comes first and takes every request", all.id.Name), "give it a lower order, or give the other one rules",
+				diag.Related{Subject: all.at, Summary: "the route that takes every request"})
+			continue
+		}
+		if !r.broken && takesAll(r.rules) {
+			all = r
+		}
+	}
+	by := map[int]*routeDecl{}
+	for _, r := range l.routes {
+		if r.explicit.IsZero() {
+			continue
+		}
+		if e, ok := by[r.order]; ok {
+			l.out.ds = append(l.out.ds, equalOrder(r.order, r.explicit, r.id, e.explicit, e.id))
+			continue
+		}
+		by[r.order] = r
+	}
+	for _, r := range l.routes {
+		if r.inline {
+			continue
+		}
+		if len(d.services) > 0 {
+			l.report(diag.Warning, "link/mixed-models", r.name.Range, r.id, fmt.Sprintf("ApiInstance %q has services of its own, and this route binding too", d.id.Name), "write all routes one way",
+				diag.Related{Subject: d.services[0].at(), Summary: "a service of its own"})
+		}
+		if d.listen.ok {
+			for _, m := range r.rules {
+				if repeats(d.listen.base, m.Path.Text) {
+					l.out.ds = append(l.out.ds, repeatsBase(d.listen.base, m.Path, r.id))
+				}
+			}
+		}
+	}
+	if n := len(l.routes); n > maxRoutes {
+		l.report(diag.Warning, "link/over-limit", d.at(), d.id, fmt.Sprintf("ApiInstance %q has %d routes; the product takes %d", d.id.Name, n, maxRoutes), "")
+	}
+	if n := len(l.out.deps); n > maxUpstreams {
+		l.report(diag.Warning, "link/over-limit", d.at(), d.id, fmt.Sprintf("ApiInstance %q has %d upstreams; the product takes %d", d.id.Name, n, maxUpstreams), "")
+	}
+}
+
+// everything are the patterns that any value matches.
+var everything = []string{"", ".*", "(.*)", "^.*$", ".*$", "^.*", "/.*", "(/.*)", "/(.*)", "^/.*", "^/.*$", "(/.*)?", "(?:.*)"}
+
+func takesAll(rules []ir.Match) bool {
+	if len(rules) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(rules, func(m ir.Match) bool {
+		return slices.Contains(everything, m.Path.Text) && slices.Contains(everything[:6], m.Host.Text) && slices.Contains(everything[:6], m.Method.Text) && len(m.Headers) == 0
+	})
+}
+
+// repeats reports whether a path pattern starts with the base path, which is taken off before it is matched.
+func repeats(base, pattern string) bool {
+	if base == "" {
+		return false
+	}
+	p := strings.TrimPrefix(pattern, "^")
+	p = strings.TrimPrefix(strings.TrimPrefix(p, "("), "?:")
+	rest, ok := strings.CutPrefix(p, base)
+	return ok && (rest == "" || strings.ContainsAny(rest[:1], "/(.$[)?"))
+}
+
+func repeatsBase(base string, p ir.Pattern, id diag.Object) diag.Diagnostic {
+	return diag.Diagnostic{Severity: diag.Warning, Code: "link/repeats-base-path", Subject: p.Range, Object: id,
+		Summary: fmt.Sprintf("path pattern %s repeats the base path %q, which is taken off before", quoteShort(p.Text), base), Hint: "leave the base path out of the pattern"}
+}
+
+// repeatsBase judges what stands inline in one ApiInstance.
+func (d *docDecoder) repeatsBase(api *apiDecl) {
+	if !api.listen.ok {
+		return
+	}
+	for _, r := range api.routes {
+		for _, m := range r.rules {
+			if repeats(api.listen.base, m.Path.Text) {
+				d.out.ds = append(d.out.ds, repeatsBase(api.listen.base, m.Path, d.id))
+			}
+		}
+	}
+	for _, b := range api.policies {
+		for _, m := range b.ir.Rules {
+			if repeats(api.listen.base, m.Path.Text) {
+				d.out.ds = append(d.out.ds, repeatsBase(api.listen.base, m.Path, d.id))
+			}
+		}
+	}
+}
+
+// idle notes Services that no route leads to.
+func (s *state) idle() diag.List {
+	if s.partial {
+		return nil
+	}
+	var ds diag.List
+	for _, e := range s.services {
+		if e.used == s.load || len(e.bindings) > 0 {
+			continue
+		}
+		if d := first(e.services); !d.inline {
+			ds = append(ds, diag.Diagnostic{Severity: diag.Note, Code: "link/unused-service", Subject: d.at(), Object: d.id,
+				Summary: fmt.Sprintf("no route leads to Service %q", d.id.Name)})
+		}
+	}
+	return ds
+}
+
+// idleSelectors warns of automated policies that find no API.
+func (s *state) idleSelectors() diag.List {
+	if len(s.selectors) == 0 {
+		return nil
+	}
+	found := map[*bindingDecl]bool{}
+	for _, e := range s.apis {
+		for _, b := range e.api.auto {
+			found[b] = true
+		}
+	}
+	var ds diag.List
+	for _, b := range s.selectors {
+		if found[b] || b.broken {
+			continue
+		}
+		ds = append(ds, diag.Diagnostic{Severity: s.atMost(diag.Warning), Code: "link/selector-matches-nothing", Subject: b.targetAt, Object: b.id,
+			Summary: "this selector finds no ApiInstance" + withLabels(b.labels), Hint: s.labelHint(b)})
+	}
+	return ds
+}
+
+func withLabels(labels map[string]syntax.Text) string {
+	var l []string
+	for _, k := range sortedKeys(labels) {
+		l = append(l, k+": "+labels[k].Value)
+	}
+	if len(l) == 0 {
+		return ""
+	}
+	return " with the labels " + shorten(strings.Join(l, ", "))
+}
+
+// labelHint says which value of a label exists when only the value is another.
+func (s *state) labelHint(b *bindingDecl) string {
+	values := map[string]bool{}
+	for _, k := range sortedKeys(b.labels) {
+		for _, e := range s.apis {
+			if t, ok := first(e.apis).labels[k]; ok && t.Value != b.labels[k].Value {
+				values[k+": "+t.Value] = true
+			}
+		}
+	}
+	if keys := sortedKeys(values); len(keys) > 0 && len(keys) <= 5 {
+		return "there are APIs with " + strings.Join(keys, ", ")
+	}
+	return ""
+}
+
+func (s *state) linkProbes() ([]*ir.Probe, diag.List) {
+	var out []*ir.Probe
+	var ds diag.List
+	for _, o := range s.contracts {
+		if o.Spec.APIID.Value == "" {
+			continue
+		}
+		id := diag.Object{Group: v1alpha1.Group, Kind: v1alpha1.ApiInstance, Namespace: o.ID.Namespace, Name: o.Spec.APIID.Value}
+		if e := s.objects[id]; e == nil || len(e.apis) == 0 {
+			d := s.noSuch(id, o.Spec.APIID.Range)
+			d.Object = o.ID
+			ds = append(ds, d)
+		}
+	}
+	for _, o := range s.probes {
+		t := o.Spec.TargetRef
+		if t.Name.Value == "" {
+			continue
+		}
+		id := diag.Object{Group: v1alpha1.Group, Kind: v1alpha1.ApiInstance, Namespace: cmp.Or(t.Namespace.Value, o.ID.Namespace), Name: t.Name.Value}
+		e := s.objects[id]
+		if e == nil || len(e.apis) == 0 {
+			d := s.noSuch(id, t.Name.Range)
+			d.Object = o.ID
+			ds = append(ds, d)
+			continue
+		}
+		if e.api != nil && e.api.api != nil {
+			out = append(out, &ir.Probe{Origin: ir.Origin{Object: o.ID, Range: o.Name.Range}, API: e.api.api})
+		}
+	}
+	slices.SortFunc(out, func(a, b *ir.Probe) int {
+		return cmp.Or(strings.Compare(a.Origin.Object.Namespace, b.Origin.Object.Namespace), strings.Compare(a.Origin.Object.Name, b.Origin.Object.Name))
+	})
+	return out, ds
+}

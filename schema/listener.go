@@ -1,0 +1,241 @@
+package schema
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/ir"
+)
+
+// port is what is kept of one port between loads.
+type port struct {
+	apis     []*entry // longest base path first, then by namespace and name
+	segments []*entry // by base path, so that a prefix stands right before what it is a prefix of
+	listener *ir.Listener
+}
+
+// linkListeners puts the APIs onto their ports (flex-resources.md, 8.2).
+func (s *state) linkListeners() ([]*ir.Listener, diag.List) {
+	if s.resort {
+		s.sortPorts()
+		s.resort = false
+	}
+	var out []*ir.Listener
+	var ds diag.List
+	for _, number := range sortedPorts(s.listeners) {
+		p := s.listeners[number]
+		ds = append(ds, s.clashes(p)...)
+		l, more := s.linkListener(p)
+		ds = append(ds, more...)
+		out = append(out, l)
+	}
+	slices.SortFunc(out, func(a, b *ir.Listener) int { return a.Addr.Compare(b.Addr) })
+	return out, ds
+}
+
+func sortedPorts(m map[uint16]*port) []uint16 {
+	out := make([]uint16, 0, len(m))
+	for n := range m {
+		out = append(out, n)
+	}
+	slices.Sort(out)
+	return out
+}
+
+func (s *state) sortPorts() {
+	old := s.listeners
+	s.listeners = map[uint16]*port{}
+	slices.SortFunc(s.apis, func(a, b *entry) int {
+		x, y := a.api.listen, b.api.listen
+		return cmp.Or(cmp.Compare(x.addr.Port(), y.addr.Port()), cmp.Compare(len(y.base), len(x.base)),
+			strings.Compare(a.id.Namespace, b.id.Namespace), strings.Compare(a.id.Name, b.id.Name))
+	})
+	for _, e := range s.apis {
+		if !e.api.listen.ok {
+			continue
+		}
+		n := e.api.listen.addr.Port()
+		p := s.listeners[n]
+		if p == nil {
+			p = &port{}
+			if o := old[n]; o != nil {
+				p.listener = o.listener
+			}
+			s.listeners[n] = p
+		}
+		p.apis = append(p.apis, e)
+	}
+	for _, p := range s.listeners {
+		p.segments = slices.Clone(p.apis)
+		slices.SortFunc(p.segments, func(a, b *entry) int {
+			return cmp.Or(compareSegments(a.api.listen.base, b.api.listen.base), first(a.apis).at().Compare(first(b.apis).at()))
+		})
+	}
+}
+
+// compareSegments orders paths so that all paths below one follow it: "/" sorts before every other byte.
+func compareSegments(a, b string) int {
+	for i := 0; i < len(a) && i < len(b); i++ {
+		x, y := a[i], b[i]
+		if x == y {
+			continue
+		}
+		if x == '/' {
+			return -1
+		}
+		if y == '/' {
+			return 1
+		}
+		return cmp.Compare(x, y)
+	}
+	return cmp.Compare(len(a), len(b))
+}
+
+// covers reports whether base is path, or a prefix of it by whole segments.
+func covers(base, path string) bool {
+	return strings.HasPrefix(path, base) && (len(path) == len(base) || path[len(base)] == '/')
+}
+
+// clashes finds base paths that overlap. Each API is told once, at the later of two.
+func (s *state) clashes(p *port) diag.List {
+	type clash struct{ later, earlier *entry }
+	var found []clash
+	var above []*entry
+	for _, e := range p.segments {
+		base := e.api.listen.base
+		for len(above) > 0 && !covers(above[len(above)-1].api.listen.base, base) {
+			above = above[:len(above)-1]
+		}
+		if len(above) > 0 {
+			a, b := above[len(above)-1], e
+			if first(a.apis).at().Compare(first(b.apis).at()) > 0 {
+				a, b = b, a
+			}
+			found = append(found, clash{later: b, earlier: a})
+		}
+		above = append(above, e)
+	}
+	slices.SortStableFunc(found, func(a, b clash) int { return first(a.earlier.apis).at().Compare(first(b.earlier.apis).at()) })
+	var ds diag.List
+	told := map[*entry]int{}
+	for _, c := range found {
+		earlier := first(c.earlier.apis)
+		related := diag.Related{Subject: earlier.address.Range, Summary: fmt.Sprintf("ApiInstance %q has %s", earlier.id.Name, baseWords(earlier.listen.base))}
+		if i, ok := told[c.later]; ok {
+			if len(ds[i].Related) < 5 {
+				ds[i].Related = append(ds[i].Related, related)
+			}
+			continue
+		}
+		d := first(c.later.apis)
+		told[c.later] = len(ds)
+		how := "is the same as"
+		if d.listen.base != earlier.listen.base {
+			how = "overlaps with"
+		}
+		ds = append(ds, diag.Diagnostic{Severity: diag.Error, Code: "link/base-path-clash", Subject: d.address.Range, Object: d.id, Path: "/spec/address",
+			Summary: fmt.Sprintf("%s on port %d %s %s of ApiInstance %q", baseWords(d.listen.base), d.listen.addr.Port(), how, baseWords(earlier.listen.base), earlier.id.Name),
+			Hint:    "base paths on one port must differ in a whole segment; choose another path or port", Related: []diag.Related{related}})
+	}
+	return ds
+}
+
+func baseWords(base string) string {
+	if base == "" {
+		return "the empty base path"
+	}
+	return fmt.Sprintf("base path %q", base)
+}
+
+// linkListener makes the listener of a port, the same as before when nothing of it changed.
+func (s *state) linkListener(p *port) (*ir.Listener, diag.List) {
+	lead := first(p.apis[0].apis)
+	for _, e := range p.apis[1:] {
+		if d := first(e.apis); d.at().Compare(lead.at()) < 0 {
+			lead = d
+		}
+	}
+	var ds diag.List
+	for _, e := range p.apis {
+		ds = append(ds, sharesPort(lead, first(e.apis))...)
+	}
+	tls, more := s.portTLS(p, lead)
+	ds = append(ds, more...)
+	out := &ir.Listener{Addr: netip.AddrPortFrom(lead.listen.addr.Addr(), lead.listen.addr.Port()), APIs: make([]*ir.API, 0, len(p.apis)), TLS: tls}
+	for _, e := range p.apis {
+		out.APIs = append(out.APIs, e.api.api)
+	}
+	if o := p.listener; o != nil && o.Addr == out.Addr && o.TLS == out.TLS && slices.Equal(o.APIs, out.APIs) {
+		return o, ds
+	}
+	p.listener = out
+	return out, ds
+}
+
+func sharesPort(lead, d *apiDecl) diag.List {
+	if d == lead {
+		return nil
+	}
+	var ds diag.List
+	clash := func(code diag.Code, summary, hint string) {
+		ds = append(ds, diag.Diagnostic{Severity: diag.Error, Code: code, Subject: d.address.Range, Object: d.id, Path: "/spec/address", Summary: summary, Hint: hint,
+			Related: []diag.Related{{Subject: lead.address.Range, Summary: fmt.Sprintf("the address of ApiInstance %q", lead.id.Name)}}})
+	}
+	if a, b := lead.listen.addr.Addr(), d.listen.addr.Addr(); a != b {
+		clash("link/bind-host-differs", fmt.Sprintf("port %d is bound to %s here and to %s by ApiInstance %q", d.listen.addr.Port(), b, a, lead.id.Name), "APIs on one port have one host; choose one host, or another port")
+	} else if lead.listen.scheme != d.listen.scheme {
+		clash("link/scheme-differs", fmt.Sprintf("port %d is %s here and %s for ApiInstance %q", d.listen.addr.Port(), d.listen.scheme, lead.listen.scheme, lead.id.Name), "TLS belongs to the port; choose one protocol, or another port")
+	}
+	return ds
+}
+
+// portTLS finds the one tls binding of a port. Several with equal content are one.
+func (s *state) portTLS(p *port, lead *apiDecl) (*ir.Binding, diag.List) {
+	var all []*bindingDecl
+	gaps := false
+	for _, e := range p.apis {
+		gaps = gaps || e.api.gaps
+		for _, b := range e.api.tls {
+			if !slices.Contains(all, b) {
+				all = append(all, b)
+			}
+		}
+	}
+	number := lead.listen.addr.Port()
+	if len(all) == 0 {
+		if lead.listen.scheme != "https" || gaps {
+			return nil, nil
+		}
+		return nil, diag.List{{Severity: s.absent(), Code: "link/https-without-tls", Subject: lead.address.Range, Object: lead.id, Path: "/spec/address",
+			Summary: fmt.Sprintf("address %s is https, but no policy \"tls\" is bound to an API on port %d", quoteShort(lead.address.Value), number), Hint: `bind the policy "tls" with a certificate, or write http`}}
+	}
+	slices.SortFunc(all, func(a, b *bindingDecl) int {
+		return cmp.Or(later(!a.automated, !b.automated), strings.Compare(a.id.Namespace, b.id.Namespace), strings.Compare(a.id.Name, b.id.Name))
+	})
+	var ds diag.List
+	one := all[0]
+	for _, b := range all[1:] {
+		if b.broken || one.broken || len(b.ir.Unresolved) > 0 || len(one.ir.Unresolved) > 0 || b.content == one.content {
+			continue
+		}
+		x, y := one, b
+		if y.at().Compare(x.at()) < 0 {
+			x, y = y, x
+		}
+		ds = append(ds, diag.Diagnostic{Severity: diag.Error, Code: "link/tls-twice", Subject: y.at(), Object: y.id,
+			Summary: fmt.Sprintf("port %d has two different policies \"tls\"; TLS belongs to the port", number), Hint: "give both the same configuration, or the APIs different ports",
+			Related: []diag.Related{{Subject: x.at(), Summary: "the other one"}}})
+	}
+	if lead.listen.scheme == "http" {
+		ds = append(ds, diag.Diagnostic{Severity: diag.Note, Code: "link/tls-on-http", Subject: lead.address.Range, Object: lead.id, Path: "/spec/address",
+			Summary: fmt.Sprintf("port %d speaks TLS: a policy \"tls\" is bound to an API on it", number), Hint: "write https:// to say so"})
+	}
+	if one.broken {
+		return nil, ds
+	}
+	return one.ir, ds
+}

@@ -1,0 +1,117 @@
+package schema
+
+import (
+	"path"
+	"runtime"
+	"strings"
+	"sync"
+
+	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/source"
+	"github.com/flexgw/flexgw/schema/syntax"
+)
+
+// read brings the state up to the set: files whose name and hash are known are neither read nor hashed nor parsed.
+func (s *state) read(set source.Set) diag.List {
+	s.load++
+	s.order = s.order[:0]
+	changed := source.Set{Revision: set.Revision}
+	for i := range set.Files {
+		f := &set.Files[i]
+		if k, ok := s.units[f.Name]; ok && k.hash == f.Hash {
+			k.load = s.load
+			s.order = append(s.order, k)
+			continue
+		}
+		changed.Files = append(changed.Files, *f)
+	}
+	ds := s.decode(changed)
+	if len(s.units) != len(s.order) {
+		for name, k := range s.units {
+			if k.load != s.load {
+				s.remove(k.result)
+				delete(s.units, name)
+			}
+		}
+	}
+	declared := 0
+	for _, k := range s.order {
+		declared += k.result.declared
+		ds = append(ds, k.result.ds...)
+	}
+	if declared == 0 && !ds.HasErrors() {
+		ds = append(ds, diag.Diagnostic{Severity: diag.Error, Code: "source/no-declarations", Summary: "no declaration was found",
+			Hint: "a declaration is a YAML, JSON or CUE document with the apiVersion gateway.mulesoft.com/v1alpha1"})
+	}
+	return ds
+}
+
+// decode decodes the units of files that are new or were changed, in parallel. A CUE package is always among them, for
+// its files are judged together; its unit's hash says whether it is new.
+func (s *state) decode(changed source.Set) diag.List {
+	units, ds := syntax.Units(changed)
+	results := make([]*unitResult, len(units))
+	var todo []int
+	for i, u := range units {
+		if k, ok := s.units[unitKey(u)]; ok && k.hash == unitHash(u) {
+			k.load = s.load
+			s.order = append(s.order, k)
+			continue
+		}
+		todo = append(todo, i)
+	}
+	inParallel(len(todo), func(i int) { results[todo[i]] = s.decoder.unit(units[todo[i]]) })
+	for _, i := range todo {
+		key := unitKey(units[i])
+		if old, ok := s.units[key]; ok {
+			s.remove(old.result)
+		}
+		k := &keptUnit{hash: unitHash(units[i]), result: results[i], load: s.load}
+		s.units[key] = k
+		s.order = append(s.order, k)
+		s.add(k.result)
+	}
+	return ds
+}
+
+func isCUE(u syntax.Unit) bool { return strings.EqualFold(path.Ext(u.Files[0].Name), ".cue") }
+
+// unitKey is the file's name, or for a CUE package a text that no file has for a name.
+func unitKey(u syntax.Unit) string {
+	if isCUE(u) {
+		return "cue\x00" + u.Name
+	}
+	return u.Files[0].Name
+}
+
+func unitHash(u syntax.Unit) source.Hash {
+	if isCUE(u) {
+		return u.Hash
+	}
+	return u.Files[0].Hash
+}
+
+// inParallel calls f for 0 … n-1 and returns when all calls have.
+func inParallel(n int, f func(int)) {
+	workers := min(runtime.GOMAXPROCS(0), n)
+	if workers < 2 {
+		for i := range n {
+			f(i)
+		}
+		return
+	}
+	next := make(chan int, n)
+	for i := range n {
+		next <- i
+	}
+	close(next)
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			for i := range next {
+				f(i)
+			}
+		})
+	}
+	wg.Wait()
+}

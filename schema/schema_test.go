@@ -1,0 +1,237 @@
+package schema_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/flexgw/flexgw/schema"
+	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/ir"
+	"github.com/flexgw/flexgw/schema/source"
+	"github.com/flexgw/flexgw/schema/syntax"
+	"github.com/flexgw/flexgw/schema/testkit"
+	"github.com/flexgw/flexgw/schema/v1alpha1"
+)
+
+// stub is a small policy. The real ones have tests of their own.
+type stub struct {
+	name    string
+	schema  string
+	targets ir.Target
+	place   ir.Place
+	decode  func(*syntax.Node) (any, diag.List)
+}
+
+func (s *stub) Name() string         { return s.name }
+func (s *stub) ConfigSchema() []byte { return []byte(s.schema) }
+func (s *stub) Targets() ir.Target   { return s.targets }
+func (s *stub) Place() ir.Place      { return s.place }
+func (s *stub) Decode(n *syntax.Node) (any, diag.List) {
+	if s.decode != nil {
+		return s.decode(n)
+	}
+	return n.Value(), nil
+}
+
+type credentials struct {
+	Username string    `json:"username"`
+	Password ir.Secret `json:"password"`
+}
+
+func decodeCredentials(n *syntax.Node) (any, diag.List) {
+	return credentials{n.Get("username").Text, ir.NewSecret(n.Get("password").Text)}, nil
+}
+
+type catalog struct {
+	types map[string]schema.PolicyType
+	names []string
+}
+
+func (c catalog) Lookup(name string) (schema.PolicyType, bool) { t, ok := c.types[name]; return t, ok }
+func (c catalog) Names() []string                              { return c.names }
+func (c catalog) Known(name string) (string, bool) {
+	if name == "client-id-enforcement-flex" {
+		return "it needs contracts from the platform", true
+	}
+	return "", false
+}
+
+func (c catalog) Custom(x *v1alpha1.Object[v1alpha1.ExtensionSpec]) (schema.PolicyType, diag.List) {
+	if x.ID.Name == "broken-impl" {
+		return nil, nil
+	}
+	return &stub{name: x.ID.Name, schema: `{"type": "object", "properties": {"mode": {"enum": ["report", "block"]}}, "required": ["mode"], "additionalProperties": false}`, targets: ir.TargetAPI}, nil
+}
+
+const tlsSchema = `{"type": "object", "properties": {
+	"certificate": {"type": "object", "properties": {"key": {"type": "string", "writeOnly": true}, "crt": {"type": "string"}}, "required": ["key", "crt"], "additionalProperties": false},
+	"minversion": {"type": ["string", "number"]}, "alpn": {"type": "array", "items": {"type": "string"}, "uniqueItems": true}}, "additionalProperties": false}`
+
+func newCatalog() catalog {
+	c := catalog{types: map[string]schema.PolicyType{}}
+	for _, s := range []*stub{
+		{name: "cors-flex", targets: ir.TargetAPI, place: ir.First, schema: `{"type": "object", "properties": {"publicResource": {"type": "boolean"}}, "additionalProperties": false}`},
+		{name: "header-injection-flex", targets: ir.TargetAPI, schema: `{"type": "object", "properties": {"inboundHeaders": {"type": "array", "items": {"$ref": "#/$defs/header"}}, "outboundHeaders": {"type": "array", "items": {"$ref": "#/$defs/header"}}}, "additionalProperties": false,
+			"$defs": {"header": {"type": "object", "properties": {"key": {"type": "string", "minLength": 1}, "value": {"type": "string"}}, "required": ["key", "value"], "additionalProperties": false}}}`},
+		{name: "http-basic-authentication-flex", targets: ir.TargetAPI, decode: decodeCredentials, schema: `{"type": "object", "properties": {"username": {"type": "string"}, "password": {"type": "string", "writeOnly": true}}, "required": ["username", "password"], "additionalProperties": false}`},
+		{name: "idle-timeout-flex", targets: ir.TargetUpstream, schema: `{"type": "object", "properties": {"timeout": {"type": "number", "exclusiveMinimum": 0}}, "required": ["timeout"], "additionalProperties": false}`},
+		{name: "ip-allowlist-flex", targets: ir.TargetAPI, schema: `{"type": "object", "properties": {"ips": {"type": "array", "minItems": 1, "items": {"type": "string", "pattern": "^[0-9./]+$"}}}, "required": ["ips"], "additionalProperties": false}`},
+		{name: "message-logging-flex", targets: ir.TargetAPI | ir.TargetUpstream, schema: `{"type": "object", "properties": {"level": {"enum": ["DEBUG", "INFO", "WARN", "ERROR"]}, "source": {"oneOf": [
+			{"type": "object", "properties": {"file": {"type": "string"}}, "required": ["file"]}, {"type": "object", "properties": {"url": {"type": "string", "maxLength": 20}}, "required": ["url"]}, {"type": "string"}]}}, "additionalProperties": false}`},
+		{name: "rate-limiting-flex", targets: ir.TargetAPI, schema: `{"type": "object", "properties": {"exposeHeaders": {"type": "boolean"}, "rateLimits": {"type": "array", "minItems": 1, "items": {"type": "object",
+			"properties": {"maximumRequests": {"type": "integer", "minimum": 1}, "timePeriodInMilliseconds": {"type": "integer", "minimum": 1}}, "required": ["maximumRequests", "timePeriodInMilliseconds"], "additionalProperties": false}}}, "required": ["rateLimits"], "additionalProperties": false}`},
+		{name: "tls", targets: ir.TargetAPI, place: ir.Outside, schema: tlsSchema},
+		{name: "tls-outbound", targets: ir.TargetUpstream, place: ir.Outside, schema: tlsSchema},
+	} {
+		c.types[s.name] = s
+		c.names = append(c.names, s.name)
+	}
+	slices.Sort(c.names)
+	return c
+}
+
+func setOf(c *testkit.Case) source.Set {
+	var files []source.File
+	for _, f := range c.Files {
+		files = append(files, source.NewFile(f.Name, f.Data))
+	}
+	return source.NewSet(files)
+}
+
+// TestCases loads every case twice, with a fresh memo and with one that has seen it, and compares diagnostics and model.
+// Lines "env: A=b", "partial: true" and "require-env: true" of a case's comment set options.
+func TestCases(t *testing.T) {
+	t.Parallel()
+	testkit.Run(t, "testdata/*.txtar", func(t *testing.T, c *testkit.Case) {
+		env := map[string]string{}
+		if v, ok := c.Flag("env"); ok {
+			for _, pair := range strings.Fields(v) {
+				k, v, _ := strings.Cut(pair, "=")
+				env[k] = v
+			}
+		}
+		_, partial := c.Flag("partial")
+		_, require := c.Flag("require-env")
+		o := schema.Options{Policies: newCatalog(), Partial: partial, RequireEnv: require, Memo: &schema.Memo{},
+			Getenv: func(name string) (string, bool) { v, ok := env[name]; return v, ok }}
+		g, ds := schema.Load(setOf(c), o)
+		again, ds2 := schema.Load(setOf(c), o)
+		if lines(ds) != lines(ds2) || dump(g) != dump(again) {
+			t.Errorf("the second load differs:\n%s\n%s", lines(ds2), dump(again))
+		}
+		if g != nil {
+			for i := range g.Listeners {
+				if g.Listeners[i] != again.Listeners[i] {
+					t.Error("nothing changed, yet a listener is another pointer")
+				}
+			}
+		}
+		c.Want(t, "want/diagnostics", []byte(lines(ds)))
+		if _, quiet := c.Flag("model"); !quiet {
+			c.Want(t, "want/ir.yaml", []byte(dump(g)))
+		}
+	})
+}
+
+func lines(ds diag.List) string {
+	var b strings.Builder
+	for _, d := range ds {
+		fmt.Fprintln(&b, d)
+		if d.Hint != "" {
+			fmt.Fprintln(&b, "  hint:", d.Hint)
+		}
+		for _, r := range d.Related {
+			fmt.Fprintf(&b, "  %s: %s\n", r.Subject, r.Summary)
+		}
+	}
+	return b.String()
+}
+
+// dump is the model in a stable form, without what is at its default. Secrets print as [redacted].
+func dump(g *ir.Gateway) string {
+	if g == nil {
+		return ""
+	}
+	d := &dumper{}
+	d.settings(g.Settings)
+	for _, l := range g.Listeners {
+		d.line(0, "listener %s", l.Addr)
+		if l.TLS != nil {
+			d.binding(1, "tls", l.TLS)
+		}
+		for _, a := range l.APIs {
+			d.line(1, "api %s/%s base %q at %s", a.Origin.Object.Namespace, a.Origin.Object.Name, a.BasePath, a.Address)
+			for _, r := range a.Routes {
+				d.line(2, "route %s order %d", r.Name, r.Order)
+				d.rules(3, r.Rules)
+				for _, s := range r.To {
+					d.line(3, "to %s weight %d prefix %q", s.Upstream.Name, s.Weight, s.Prefix)
+				}
+			}
+			for _, b := range a.Bindings {
+				d.binding(2, "policy", b)
+			}
+		}
+	}
+	for _, u := range g.Upstreams {
+		d.line(0, "upstream %s %s://%s:%d", u.Name, u.Scheme, u.Host, u.Port)
+		for _, b := range u.Bindings {
+			d.binding(1, "policy", b)
+		}
+	}
+	for _, p := range g.Probes {
+		d.line(0, "probe %s of %s", p.Origin.Object, p.API.Origin.Object)
+	}
+	return d.String()
+}
+
+type dumper struct{ strings.Builder }
+
+func (d *dumper) line(indent int, format string, args ...any) {
+	d.WriteString(strings.Repeat("  ", indent))
+	fmt.Fprintf(d, format+"\n", args...)
+}
+
+func (d *dumper) settings(s *ir.Settings) {
+	std := ir.Settings{StreamIdle: 300e9, UpstreamIdle: 60e9, UpstreamResponse: 15e9, ConnectionIdle: 60e9, RewriteHost: true, ForwardClientCert: "SANITIZE"}
+	own := *s
+	own.Origins = nil
+	if got, def := fmt.Sprintf("%+v", own), fmt.Sprintf("%+v", std); got != def {
+		d.line(0, "settings %s", got)
+	}
+}
+
+func (d *dumper) binding(indent int, what string, b *ir.Binding) {
+	d.line(indent, "%s %s %s/%s order %d%s", what, b.Policy, b.Origin.Object.Namespace, b.Origin.Object.Name, b.Order, map[bool]string{true: " automated"}[b.Automated])
+	if len(b.Unresolved) > 0 {
+		d.line(indent+1, "unresolved %s", strings.Join(b.Unresolved, ", "))
+	} else {
+		text, err := json.Marshal(b.Config)
+		if err != nil {
+			text = []byte(err.Error())
+		}
+		d.line(indent+1, "config %s", text)
+	}
+	d.rules(indent+1, b.Rules)
+}
+
+func (d *dumper) rules(indent int, rules []ir.Match) {
+	for _, m := range rules {
+		var parts []string
+		for _, p := range []struct {
+			name string
+			p    ir.Pattern
+		}{{"path", m.Path}, {"host", m.Host}, {"method", m.Method}} {
+			if !p.p.IsZero() {
+				parts = append(parts, p.name+" "+p.p.Text)
+			}
+		}
+		for _, h := range m.Headers {
+			parts = append(parts, "header "+h.Name+" "+h.Text)
+		}
+		d.line(indent, "when %s", strings.Join(parts, ", "))
+	}
+}
