@@ -29,10 +29,11 @@ type scopeJob struct {
 	name string
 	key  []string
 	apis []*ir.API
+	kept *memoScope // what became of it
 }
 
 // scope renders one scope. A scope of its own carries its API's chain once; several APIs carry theirs on their routes.
-func (r *renderer) scope(j scopeJob) (*bundle, diag.List) {
+func (r *renderer) scope(j *scopeJob) (*bundle, diag.List) {
 	var l diag.List
 	out := &bundle{}
 	w := newWire(r.walker)

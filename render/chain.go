@@ -237,10 +237,11 @@ func bodyLimit(w *wire, n uint32) *anypb.Any {
 	return w.any(&bodysizev3.BodySizeLimit{MaxRequestBytes: wrapperspb.UInt64(uint64(n))})
 }
 
-// constants are the parts of chains that never differ.
+// constants are the parts that never differ.
 type constants struct {
 	marker   *anypb.Any // the last filter of every chain
 	markOnly *anypb.Any // a chain of nothing else, for routes that answer without policies
+	dns      *anypb.Any // how names are resolved
 	off      *anypb.Any // switches a slot off that a less specific level switched on
 }
 
@@ -250,7 +251,8 @@ func newConstants(w *walker) constants {
 		stateValue(chainState, "ok"), stateValue(pathState, "%REQ(:PATH)%")}})}
 	c.markOnly = chainEntry(x, []*corev3.TypedExtensionConfig{{Name: markName, TypedConfig: c.marker}})
 	c.off = x.any(&routev3.FilterConfig{Disabled: true})
-	for _, a := range []*anypb.Any{c.marker, c.markOnly, c.off} {
+	c.dns = x.any(byName())
+	for _, a := range []*anypb.Any{c.marker, c.markOnly, c.off, c.dns} {
 		w.shared[a] = true
 	}
 	return c

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -147,7 +148,7 @@ func checkCondition(w *wire, where, slot string, a *anypb.Any) {
 
 // checkFiles notes files of ours that are named but not written.
 func (r *renderer) checkFiles(w *wire, out *bundle) {
-	for name := range w.files {
+	for _, name := range w.files {
 		if !strings.HasPrefix(name, r.opts.Files+"/") {
 			continue
 		}
@@ -161,11 +162,16 @@ func (r *renderer) checkFiles(w *wire, out *bundle) {
 	}
 }
 
-// checkClosure reports names that nothing bears: every cluster and secret that is named must be offered.
-func checkClosure(r *Resources) diag.List {
+// checkClosure reports names that nothing bears: every cluster and secret that is named must be offered. What was in
+// last, which held, is not looked at again unless names went away.
+func checkClosure(r, last *Resources) diag.List {
 	var l diag.List
+	held := last != nil && sameNames(r, last, ClusterType) && sameNames(r, last, SecretType)
 	for _, t := range resourceTypes {
-		for _, x := range r.byType[t] {
+		for i, x := range r.list(t) {
+			if held && i < len(last.list(t)) && last.list(t)[i] == x {
+				continue
+			}
 			for _, ref := range x.Refs {
 				if _, ok := r.Get(ref); ok || ref == (Key{ClusterType, policy.EnforceCluster}) {
 					continue
@@ -179,4 +185,8 @@ func checkClosure(r *Resources) diag.List {
 		}
 	}
 	return l
+}
+
+func sameNames(a, b *Resources, t string) bool {
+	return slices.EqualFunc(a.list(t), b.list(t), func(x, y *Resource) bool { return x == y || x.Name == y.Name })
 }

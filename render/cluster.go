@@ -59,7 +59,7 @@ func (r *renderer) cluster(name string, ups []*ir.Upstream) (*bundle, diag.List)
 		CircuitBreakers:               breakers(u.Settings, o.thresholds),
 		TypedExtensionProtocolOptions: map[string]*anypb.Any{},
 	}
-	discover(w, c, u)
+	discover(r.dns, c, u)
 	var t *tlsv3.UpstreamTlsContext
 	if u.Scheme == "https" || o.tls != nil {
 		t = upstreamTLS(u, o.tls, o.unverified)
@@ -151,22 +151,27 @@ func (o *outbound) add(w *wire, a *asked, x *policy.Upstream) diag.List {
 	return l
 }
 
-// discover says where the addresses of a Service come from: an IP literal is one; a name is resolved, IPv4 first, and
-// all of its addresses are used (envoy-mapping.md, 2.7).
-func discover(w *wire, c *clusterv3.Cluster, u *ir.Upstream) {
+// discover says where the addresses of a Service come from: an IP literal is one, a name is resolved
+// (envoy-mapping.md, 2.7).
+func discover(dns *anypb.Any, c *clusterv3.Cluster, u *ir.Upstream) {
 	if isIP(u.Host) {
 		c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC}
 		return
 	}
 	c.ClusterDiscoveryType = &clusterv3.Cluster_ClusterType{ClusterType: &clusterv3.Cluster_CustomClusterType{
-		Name: "envoy.clusters.dns",
-		TypedConfig: w.any(&dnsv3.DnsCluster{
-			DnsRefreshRate:        seconds(5),
-			DnsMinRefreshRate:     seconds(1),
-			RespectDnsTtl:         true,
-			DnsLookupFamily:       dnscommonv3.DnsLookupFamily_V4_PREFERRED,
-			DnsFailureRefreshRate: &dnsv3.DnsCluster_RefreshRate{BaseInterval: seconds(2), MaxInterval: seconds(10)},
-		})}}
+		Name:        "envoy.clusters.dns",
+		TypedConfig: dns}}
+}
+
+// byName resolves a name, IPv4 first, and uses all of its addresses.
+func byName() *dnsv3.DnsCluster {
+	return &dnsv3.DnsCluster{
+		DnsRefreshRate:        seconds(5),
+		DnsMinRefreshRate:     seconds(1),
+		RespectDnsTtl:         true,
+		DnsLookupFamily:       dnscommonv3.DnsLookupFamily_V4_PREFERRED,
+		DnsFailureRefreshRate: &dnsv3.DnsCluster_RefreshRate{BaseInterval: seconds(2), MaxInterval: seconds(10)},
+	}
 }
 
 func assignment(cluster string, u *ir.Upstream) *endpointv3.ClusterLoadAssignment {

@@ -90,10 +90,7 @@ func (o *bundle) brought(w *walker, a *asked, files func(policy.File) string) di
 		o.files = append(o.files, File{Path: files(f), Data: f.Data, Secret: f.Secret})
 	}
 	if a.instance != "" {
-		if o.instances == nil {
-			o.instances = map[string]Instance{}
-		}
-		o.instances[a.instance] = Instance{Policy: a.typ.Name(), ID: a.id, Config: a.effect.Enforce}
+		o.instances = append(o.instances, namedInstance{a.instance, Instance{Policy: a.typ.Name(), ID: a.id, Config: a.effect.Enforce}})
 	}
 	return l
 }

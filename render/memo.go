@@ -19,6 +19,9 @@ type Memo struct {
 	scopes    map[string]*memoScope
 	groups    map[string]*memoCluster
 	listeners map[uint16]*memoPort
+	last      *Resources
+	ups       []*ir.Upstream       // of the last run
+	clustered []*bundle            // what became of ups; nil when there is something to look at again
 	fetched   map[policy.Need]Hash // of this run
 }
 
@@ -27,14 +30,15 @@ type memoScope struct {
 	apis   []*ir.API
 	needs  []policy.Need
 	got    []Hash
+	warned bool // something was reported, which must be reported again
 	bundle *bundle
 }
 
 type memoCluster struct {
-	run    uint64
 	ups    []*ir.Upstream
 	needs  []policy.Need
 	got    []Hash
+	warned bool
 	bundle *bundle
 }
 
@@ -48,6 +52,7 @@ type memoPort struct {
 	slots    int
 	got      []Hash
 	bundle   *bundle
+	shown    []*ir.API // whose origins the bundle's resource has
 }
 
 // begin starts a run. Other options make another rendering of everything.
@@ -58,6 +63,7 @@ func (m *Memo) begin(o Options) {
 	}
 	if m.scopes == nil || m.opts.Files != o.Files || m.opts.SystemCA != o.SystemCA || m.opts.UsageLog != o.UsageLog {
 		m.scopes, m.groups, m.listeners = map[string]*memoScope{}, map[string]*memoCluster{}, map[uint16]*memoPort{}
+		m.ups, m.clustered, m.last = nil, nil, nil
 	}
 	m.opts = o
 	m.run++
@@ -69,11 +75,6 @@ func (m *Memo) end() {
 	for k, x := range m.scopes {
 		if x.run != m.run {
 			delete(m.scopes, k)
-		}
-	}
-	for k, x := range m.groups {
-		if x.run != m.run {
-			delete(m.groups, k)
 		}
 	}
 	for k, x := range m.listeners {
@@ -101,17 +102,21 @@ func (m *Memo) got(needs []policy.Need) []Hash {
 	return hs
 }
 
-func (m *Memo) scope(j scopeJob, _ *renderer) *bundle {
-	x := m.scopes[j.name]
-	if x == nil || !slices.Equal(x.apis, j.apis) || !slices.Equal(x.got, m.got(x.needs)) {
+// scope finds what became of the same APIs under the same name.
+func (m *Memo) scope(j *scopeJob) *memoScope {
+	x := j.kept
+	if x == nil {
+		x = m.scopes[j.name]
+	}
+	if x == nil || x.warned || !slices.Equal(x.apis, j.apis) || len(x.needs) > 0 && !slices.Equal(x.got, m.got(x.needs)) {
 		return nil
 	}
 	x.run = m.run
-	return x.bundle
+	return x
 }
 
-func (m *Memo) keepScope(j scopeJob, b *bundle, r *renderer) {
-	x := &memoScope{run: m.run, apis: j.apis, bundle: b}
+func (m *Memo) keepScope(j *scopeJob, b *bundle, r *renderer, warned bool) *memoScope {
+	x := &memoScope{run: m.run, apis: j.apis, bundle: b, warned: warned}
 	for _, a := range j.apis {
 		for _, c := range a.Bindings {
 			x.needs = append(x.needs, r.needs(c)...)
@@ -119,24 +124,61 @@ func (m *Memo) keepScope(j scopeJob, b *bundle, r *renderer) {
 	}
 	x.got = m.got(x.needs)
 	m.scopes[j.name] = x
+	return x
 }
 
-func (m *Memo) cluster(name string, ups []*ir.Upstream, r *renderer) (*bundle, diag.List) {
-	if x := m.groups[name]; x != nil && slices.Equal(x.ups, ups) && slices.Equal(x.got, m.got(x.needs)) {
-		x.run = m.run
-		return x.bundle, nil
+// clusters are the bundles of all Services, sorted by name.
+func (m *Memo) clusters(r *renderer) ([]*bundle, diag.List) {
+	ups := r.gateway.Upstreams
+	if m.clustered != nil && slices.Equal(m.ups, ups) {
+		return m.clustered, nil
+	}
+	groups := make(map[string][]*ir.Upstream, len(ups))
+	names := make([]string, 0, len(ups))
+	for _, u := range ups {
+		n := clusterName(u)
+		if groups[n] == nil {
+			names = append(names, n)
+		}
+		groups[n] = append(groups[n], u)
+	}
+	slices.Sort(names)
+	was := m.groups
+	m.groups = make(map[string]*memoCluster, len(names))
+	m.ups, m.clustered = ups, nil
+	var l diag.List
+	bundles := make([]*bundle, 0, len(names))
+	lasting := true
+	for _, n := range names {
+		x, problems := m.cluster(was[n], n, groups[n], r)
+		l = append(l, problems...)
+		if x == nil {
+			continue
+		}
+		m.groups[n] = x
+		lasting = lasting && len(x.needs) == 0
+		bundles = append(bundles, x.bundle)
+	}
+	if lasting && len(l) == 0 {
+		m.clustered = bundles
+	}
+	return bundles, l
+}
+
+func (m *Memo) cluster(x *memoCluster, name string, ups []*ir.Upstream, r *renderer) (*memoCluster, diag.List) {
+	if x != nil && !x.warned && slices.Equal(x.ups, ups) && slices.Equal(x.got, m.got(x.needs)) {
+		return x, nil
 	}
 	b, l := r.cluster(name, ups)
-	if b == nil || len(l) > 0 {
-		return b, l
+	if b == nil {
+		return nil, l
 	}
-	x := &memoCluster{run: m.run, ups: ups, bundle: b}
+	x = &memoCluster{ups: ups, bundle: b, warned: len(l) > 0}
 	for _, c := range ups[0].Bindings {
 		x.needs = append(x.needs, r.needs(c)...)
 	}
 	x.got = m.got(x.needs)
-	m.groups[name] = x
-	return b, nil
+	return x, l
 }
 
 // port splits the APIs of a listener into scopes. Only base paths decide, so an edited API keeps the split list.
@@ -174,13 +216,13 @@ func (p *port) with(was, now []*ir.API) *port {
 		if !slices.ContainsFunc(j.apis, func(a *ir.API) bool { return by[a] != nil }) {
 			continue
 		}
-		apis := slices.Clone(j.apis)
-		for k, a := range apis {
+		c := &scopeJob{name: j.name, key: j.key, apis: slices.Clone(j.apis)}
+		for k, a := range c.apis {
 			if b := by[a]; b != nil {
-				apis[k] = b
+				c.apis[k] = b
 			}
 		}
-		q.jobs[i].apis = apis
+		q.jobs[i] = c
 	}
 	return &q
 }
@@ -198,11 +240,13 @@ func (m *Memo) listener(p *port, r *renderer) (*bundle, diag.List) {
 			return b, problems
 		}
 		x.bundle, x.tls, x.settings, x.addr, x.slots, x.got = b, l.TLS, r.gateway.Settings, l.Addr.String(), slots, got
-		x.bundle.splits = p.splits
+		x.bundle.splits, x.shown = p.splits, nil
 	}
-	b := *x.bundle
-	res := *b.resource
-	res.Origins = listenerOrigins(l)
-	b.resource = &res
-	return &b, nil
+	if !slices.Equal(x.shown, l.APIs) {
+		b, res := *x.bundle, *x.bundle.resource
+		res.Origins = listenerOrigins(l)
+		b.resource = &res
+		x.bundle, x.shown = &b, l.APIs
+	}
+	return x.bundle, nil
 }

@@ -4,6 +4,7 @@ package render
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	xdscorev3 "github.com/cncf/xds/go/xds/core/v3"
@@ -25,13 +26,14 @@ var scopeHeaders = []string{"x-flexgw-scope", "x-flexgw-scope2", "x-flexgw-scope
 
 type splits struct{ port uint16 }
 
-func split(l *ir.Listener) *port {
+func split(l *ir.Listener) *port { // 2nd segment when there are two
 	p := &port{listener: l, splits: &splits{l.Addr.Port()}}
 	n := fmt.Sprint(l.Addr.Port())
 	for _, a := range l.APIs {
-		key := []string{n, strings.Split(a.BasePath+"/", "/")[1], "", "", ""}
-		p.jobs = append(p.jobs, scopeJob{name: n + "/" + key[1], key: key, apis: []*ir.API{a}})
+		key := []string{n, strings.ReplaceAll(strings.TrimPrefix(a.BasePath, "/"), "/", "+"), "", "", ""}
+		p.jobs = append(p.jobs, &scopeJob{name: n + "/" + key[1], key: key, apis: []*ir.API{a}})
 	}
+	slices.SortFunc(p.jobs, func(a, b *scopeJob) int { return strings.Compare(a.name, b.name) })
 	return p
 }
 

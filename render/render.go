@@ -6,10 +6,8 @@ package render
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/flexgw/flexgw/render/policy"
@@ -72,7 +70,7 @@ func Render(g *ir.Gateway, t Types, o Options, m *Memo) (*Resources, diag.List) 
 	}
 	m.begin(o)
 	r := &renderer{gateway: g, types: t, opts: o, walker: m.walker, constants: m.constants}
-	s := &sum{revision: g.Revision, byKey: map[Key]*Resource{}, files: map[string]File{}, instances: map[string]Instance{}}
+	s := newSum(m.last)
 
 	var l diag.List
 	l = append(l, r.clusters(m, s)...)
@@ -82,34 +80,25 @@ func Render(g *ir.Gateway, t Types, o Options, m *Memo) (*Resources, diag.List) 
 		return nil, l.Sort()
 	}
 	res := s.resources(g)
-	l = append(l, checkClosure(res)...)
+	l = append(l, checkClosure(res, m.last)...)
 	if l.HasErrors() {
 		return nil, l.Sort()
 	}
+	m.last = res
 	return res, l.Sort()
 }
 
 // clusters renders every Service; those that share a cluster together.
 func (r *renderer) clusters(m *Memo, s *sum) diag.List {
 	var l diag.List
-	groups := map[string][]*ir.Upstream{}
-	var names []string
-	for _, u := range r.gateway.Upstreams {
-		n := clusterName(u)
-		if groups[n] == nil {
-			names = append(names, n)
-		}
-		groups[n] = append(groups[n], u)
+	bundles, problems := m.clusters(r)
+	l = append(l, problems...)
+	ca := false
+	for _, b := range bundles {
+		l = append(l, s.add(b)...)
+		ca = ca || slices.Contains(b.resource.Refs, Key{SecretType, systemCA})
 	}
-	slices.Sort(names)
-	for _, n := range names {
-		b, problems := m.cluster(n, groups[n], r)
-		l = append(l, problems...)
-		if b != nil {
-			l = append(l, s.add(b)...)
-		}
-	}
-	if s.names[Key{SecretType, systemCA}] {
+	if ca {
 		w := newWire(r.walker)
 		l = append(l, s.add(&bundle{resource: newResource(w, systemCA, systemCASecret(r.opts.SystemCA), nil)})...)
 		l = append(l, faults(w, ir.Origin{})...)
@@ -121,7 +110,7 @@ func (r *renderer) clusters(m *Memo, s *sum) diag.List {
 type port struct {
 	listener *ir.Listener
 	splits   *splits
-	jobs     []scopeJob
+	jobs     []*scopeJob
 	slots    int
 }
 
@@ -151,48 +140,37 @@ func (r *renderer) ports(m *Memo, s *sum) diag.List {
 
 // scopes renders what the memo does not hold, on all cores.
 func (r *renderer) scopes(m *Memo, ps []*port, s *sum) diag.List {
-	type result struct {
-		bundle   *bundle
-		problems diag.List
-	}
-	var jobs []scopeJob
-	var results []result
-	var todo []int
+	var todo []*scopeJob
 	for _, p := range ps {
 		for _, j := range p.jobs {
-			b := m.scope(j, r)
-			if b == nil {
-				todo = append(todo, len(jobs))
+			if j.kept = m.scope(j); j.kept == nil {
+				todo = append(todo, j)
 			}
-			jobs, results = append(jobs, j), append(results, result{bundle: b})
 		}
 	}
-	parallel(len(todo), func(i int) {
-		at := todo[i]
-		b, problems := r.scope(jobs[at])
-		results[at] = result{b, problems}
-	})
+	made := make([]*bundle, len(todo))
+	problems := make([]diag.List, len(todo))
+	parallel(len(todo), func(i int) { made[i], problems[i] = r.scope(todo[i]) })
 	var l diag.List
-	for _, at := range todo {
-		l = append(l, results[at].problems...)
-		if results[at].bundle != nil && len(results[at].problems) == 0 {
-			m.keepScope(jobs[at], results[at].bundle, r)
+	for i, j := range todo {
+		l = append(l, problems[i]...)
+		if made[i] != nil {
+			j.kept = m.keepScope(j, made[i], r, len(problems[i]) > 0)
 		}
 	}
-	i := 0
 	for _, p := range ps {
-		busiest := 0
-		for range p.jobs {
-			if b := results[i].bundle; b != nil {
-				l = append(l, s.add(b)...)
-				if b.slots > p.slots {
-					p.slots, busiest = b.slots, i
-				}
+		var busiest *scopeJob
+		for _, j := range p.jobs {
+			if j.kept == nil {
+				continue
 			}
-			i++
+			l = append(l, s.add(j.kept.bundle)...)
+			if n := j.kept.bundle.slots; n > p.slots {
+				p.slots, busiest = n, j
+			}
 		}
 		if n := slotsFor(p.slots); n > slotStep {
-			l = append(l, moreSlots(p, jobs[busiest].apis[0], n))
+			l = append(l, moreSlots(p, busiest.apis[0], n))
 		}
 	}
 	return l
@@ -238,20 +216,28 @@ func parallel(n int, f func(int)) {
 
 // sum gathers bundles into Resources.
 type sum struct {
-	revision  string
-	byType    map[string][]*Resource
-	byKey     map[Key]*Resource // of what policies brought, which may come more than once
-	names     map[Key]bool      // what clusters refer to
-	files     map[string]File
-	instances map[string]Instance
+	byType  [len(resourceTypes)][]*Resource
+	byKey   map[Key]*Resource // of what policies brought, which may come more than once
+	bundles []*bundle
+}
+
+// newSum makes room for as much as last time.
+func newSum(last *Resources) *sum {
+	s := &sum{byKey: map[Key]*Resource{}}
+	if last == nil {
+		return s
+	}
+	for i, l := range last.byType {
+		s.byType[i] = make([]*Resource, 0, len(l)+1)
+	}
+	s.bundles = make([]*bundle, 0, len(last.bundles)+1)
+	return s
 }
 
 func (s *sum) add(b *bundle) diag.List {
 	var l diag.List
-	if s.byType == nil {
-		s.byType, s.names = map[string][]*Resource{}, map[Key]bool{}
-	}
 	s.put(b.resource)
+	s.bundles = append(s.bundles, b)
 	for _, x := range b.resources {
 		old := s.byKey[x.Key]
 		if old == nil {
@@ -263,31 +249,21 @@ func (s *sum) add(b *bundle) diag.List {
 			l = append(l, conflict(shortType(x.TypeURL)+" "+quote(x.Name), old.Origins[0], x.Origins[0]))
 		}
 	}
-	for _, f := range b.files {
-		if old, ok := s.files[f.Path]; ok {
-			f.Secret = f.Secret || old.Secret
-		}
-		s.files[f.Path] = f
-	}
-	maps.Copy(s.instances, b.instances)
 	return l
 }
 
 func (s *sum) put(x *Resource) {
-	s.byType[x.TypeURL] = append(s.byType[x.TypeURL], x)
-	if x.TypeURL != ClusterType {
-		return
-	}
-	for _, ref := range x.Refs {
-		s.names[ref] = true
-	}
+	i := slices.Index(resourceTypes[:], x.TypeURL)
+	s.byType[i] = append(s.byType[i], x)
 }
 
 func (s *sum) resources(g *ir.Gateway) *Resources {
 	for _, l := range s.byType {
 		sortResources(l)
 	}
-	r := &Resources{revision: s.revision, byType: s.byType, instances: s.instances, files: sortedFiles(s.files)}
+	r := &Resources{revision: g.Revision, byType: s.byType, bundles: s.bundles}
+	r.instances = sync.OnceValue(func() map[string]Instance { return gatherInstances(r.bundles) })
+	r.files = sync.OnceValue(func() []File { return gatherFiles(r.bundles) })
 	ls := slices.Clone(g.Listeners)
 	slices.SortFunc(ls, func(a, b *ir.Listener) int {
 		return cmp.Or(cmp.Compare(a.Addr.Port(), b.Addr.Port()), a.Addr.Addr().Compare(b.Addr.Addr()))
@@ -296,9 +272,4 @@ func (s *sum) resources(g *ir.Gateway) *Resources {
 		r.addresses = append(r.addresses, x.Addr.String())
 	}
 	return r
-}
-
-// sortedKeys is used where a map is printed.
-func sortedKeys[V any](m map[string]V) []string {
-	return slices.SortedFunc(maps.Keys(m), strings.Compare)
 }

@@ -32,6 +32,14 @@ func (k Key) Compare(o Key) int {
 	return cmp.Or(strings.Compare(k.TypeURL, o.TypeURL), strings.Compare(k.Name, o.Name))
 }
 
+// list is what there is of a type.
+func (r *Resources) list(typeURL string) []*Resource {
+	if i := slices.Index(resourceTypes[:], typeURL); i >= 0 {
+		return r.byType[i]
+	}
+	return nil
+}
+
 // Resource is one Envoy resource as it is offered. It is immutable.
 type Resource struct {
 	Key
@@ -47,22 +55,23 @@ func (r *Resource) Message() (proto.Message, error) { return unpack(r.Any) }
 // Resources is the whole ordered, validated, hashed set. It is immutable.
 type Resources struct {
 	revision  string
-	byType    map[string][]*Resource // sorted by name
-	instances map[string]Instance
-	files     []File
+	byType    [len(resourceTypes)][]*Resource // sorted by name
+	bundles   []*bundle
+	instances func() map[string]Instance
+	files     func() []File
 	addresses []string
 }
 
 // Each calls f for every resource of a type, sorted by name.
 func (r *Resources) Each(typeURL string, f func(*Resource)) {
-	for _, x := range r.byType[typeURL] {
+	for _, x := range r.list(typeURL) {
 		f(x)
 	}
 }
 
 // Get finds one resource.
 func (r *Resources) Get(k Key) (*Resource, bool) {
-	l := r.byType[k.TypeURL]
+	l := r.list(k.TypeURL)
 	i, ok := slices.BinarySearchFunc(l, k.Name, func(x *Resource, name string) int { return strings.Compare(x.Name, name) })
 	if !ok {
 		return nil, false
@@ -73,12 +82,12 @@ func (r *Resources) Get(k Key) (*Resource, bool) {
 // Changed lists what differs from since (nil: everything), removed names included, sorted.
 func (r *Resources) Changed(since *Resources) []Key {
 	var ks []Key
-	for _, t := range resourceTypes {
+	for i := range resourceTypes {
 		var old []*Resource
 		if since != nil {
-			old = since.byType[t]
+			old = since.byType[i]
 		}
-		ks = appendChanged(ks, r.byType[t], old)
+		ks = appendChanged(ks, r.byType[i], old)
 	}
 	slices.SortFunc(ks, Key.Compare)
 	return ks
@@ -116,10 +125,10 @@ func compareFirst(a, b []*Resource) int {
 
 // Instances maps "<uid>@<hash>" to the policy and configuration that the request-time server starts. The caller must
 // not change it.
-func (r *Resources) Instances() map[string]Instance { return r.instances }
+func (r *Resources) Instances() map[string]Instance { return r.instances() }
 
 // Files are the content-addressed files that resources name: full path, content, mode. Sorted by path.
-func (r *Resources) Files() []File { return r.files }
+func (r *Resources) Files() []File { return r.files() }
 
 // Revision is that of the source.
 func (r *Resources) Revision() string { return r.revision }
@@ -132,9 +141,40 @@ type bundle struct {
 	resource  *Resource
 	resources []*Resource // the clusters and secrets that its policies brought
 	files     []File
-	instances map[string]Instance
+	instances []namedInstance
 	slots     int     // the highest slot that its chains use
 	splits    *splits // of a listener
+}
+
+type namedInstance struct {
+	name string
+	Instance
+}
+
+// gatherInstances and gatherFiles are asked for once per revision at most, and never to see what has changed.
+func gatherInstances(bs []*bundle) map[string]Instance {
+	m := map[string]Instance{}
+	for _, b := range bs {
+		for _, x := range b.instances {
+			m[x.name] = x.Instance
+		}
+	}
+	return m
+}
+
+func gatherFiles(bs []*bundle) []File {
+	m := map[string]File{}
+	for _, b := range bs {
+		for _, f := range b.files {
+			f.Secret = f.Secret || m[f.Path].Secret
+			m[f.Path] = f
+		}
+	}
+	fs := make([]File, 0, len(m))
+	for _, p := range slices.Sorted(maps.Keys(m)) {
+		fs = append(fs, m[p])
+	}
+	return fs
 }
 
 // newResource validates and marshals one resource.
@@ -149,12 +189,4 @@ func newResource(w *wire, name string, m proto.Message, origins []ir.Origin) *Re
 // sortResources orders by name. What is sorted already, as most of it is, costs one look at each.
 func sortResources(l []*Resource) {
 	slices.SortFunc(l, func(a, b *Resource) int { return strings.Compare(a.Name, b.Name) })
-}
-
-func sortedFiles(m map[string]File) []File {
-	fs := make([]File, 0, len(m))
-	for _, p := range slices.Sorted(maps.Keys(m)) {
-		fs = append(fs, m[p])
-	}
-	return fs
 }

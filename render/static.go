@@ -23,12 +23,12 @@ func Static(r *Resources, o BootstrapOptions, inline bool) (*bootstrapv3.Bootstr
 	x := &statics{scopes: map[string][]*routev3.ScopedRouteConfiguration{}}
 	if inline {
 		x.files = map[string][]byte{}
-		for _, f := range r.files {
+		for _, f := range r.Files() {
 			x.files[f.Path] = f.Data
 		}
 	}
 	for _, t := range resourceTypes {
-		for _, res := range r.byType[t] {
+		for _, res := range r.list(t) {
 			if err := x.add(b.StaticResources, res); err != nil {
 				return nil, fmt.Errorf("static form of %s %s: %w", shortType(t), res.Name, err)
 			}

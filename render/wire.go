@@ -2,7 +2,6 @@ package render
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -40,16 +39,14 @@ func validate(m proto.Message) error {
 // what is wrong with them.
 type wire struct {
 	*walker
-	fresh    map[*anypb.Any]bool // made here, so already looked into
-	clusters map[string]bool
-	secrets  map[string]bool
-	files    map[string]bool
+	fresh    []*anypb.Any // made here, so already looked into
+	clusters []string     // names, some more than once
+	secrets  []string
+	files    []string
 	faults   []string // bugs of ours
 }
 
-func newWire(w *walker) *wire {
-	return &wire{walker: w, fresh: map[*anypb.Any]bool{}, clusters: map[string]bool{}, secrets: map[string]bool{}, files: map[string]bool{}}
-}
+func newWire(w *walker) *wire { return &wire{walker: w, fresh: make([]*anypb.Any, 0, 16)} }
 
 func (w *wire) fault(format string, args ...any) {
 	w.faults = append(w.faults, fmt.Sprintf(format, args...))
@@ -74,7 +71,7 @@ func (w *wire) any(m proto.Message) *anypb.Any {
 		w.fault("%s: %v", name, err)
 	}
 	a := &anypb.Any{TypeUrl: typePrefix + string(name), Value: b}
-	w.fresh[a] = true
+	w.fresh = append(w.fresh, a)
 	return a
 }
 
@@ -105,15 +102,15 @@ func (w *wire) walk(m protoreflect.Message) (odd bool) {
 func (w *wire) step(m protoreflect.Message, s step, v protoreflect.Value) bool {
 	switch s.kind {
 	case refCluster:
-		w.clusters[v.String()] = true
+		w.clusters = append(w.clusters, v.String())
 	case refSecret:
 		// A generic credential that names a secret without saying where it comes from segfaults a running Envoy.
 		if !m.Has(m.Descriptor().Fields().ByName("sds_config")) {
 			w.fault("secret %q has no sds_config", v.String())
 		}
-		w.secrets[v.String()] = true
+		w.secrets = append(w.secrets, v.String())
 	case refFile:
-		w.files[v.String()] = true
+		w.files = append(w.files, v.String())
 	case refAny:
 		return w.open(v.Message())
 	default:
@@ -125,7 +122,7 @@ func (w *wire) step(m protoreflect.Message, s step, v protoreflect.Value) bool {
 // open looks into an Any that a policy made itself.
 func (w *wire) open(m protoreflect.Message) (odd bool) {
 	a, ok := m.Interface().(*anypb.Any)
-	if !ok || w.fresh[a] || w.shared[a] {
+	if !ok || w.shared[a] || slices.Contains(w.fresh, a) {
 		return false
 	}
 	in, err := unpack(a)
@@ -207,14 +204,15 @@ func eachMessage(m protoreflect.Message, f func(protoreflect.Message) bool) {
 
 // refs are the clusters and secrets that were named, sorted.
 func (w *wire) refs() []Key {
-	var ks []Key
-	for _, n := range slices.Sorted(maps.Keys(w.clusters)) {
+	ks := make([]Key, 0, len(w.clusters)+len(w.secrets))
+	for _, n := range w.clusters {
 		ks = append(ks, Key{ClusterType, n})
 	}
-	for _, n := range slices.Sorted(maps.Keys(w.secrets)) {
+	for _, n := range w.secrets {
 		ks = append(ks, Key{SecretType, n})
 	}
-	return ks
+	slices.SortFunc(ks, Key.Compare)
+	return slices.Compact(ks)
 }
 
 // refKind says what a field holds.
