@@ -95,16 +95,30 @@ func appendOrigins(origins []ir.Origin, bs []*ir.Binding) []ir.Origin {
 	return origins
 }
 
-// withChain completes the routes of one API: guards first, then its routes with what its policies set on them.
+// withChain completes the routes of one API: guards, its own routes with what its policies set on them, and the requests
+// that its chain answers where no route matches.
 func (r *renderer) withChain(api *ir.API, c *chain, routes []*routev3.Route, own bool) []*routev3.Route {
-	all := make([]*routev3.Route, 0, len(c.guards)+len(routes))
+	all := make([]*routev3.Route, 0, len(c.guards)+len(routes)+len(c.answers))
 	if len(c.guards) > 0 {
 		bare := r.bareEntries(c, own)
 		for i, g := range c.guards {
-			all = append(all, guardRoute(api, g, i, bare))
+			x := &routev3.Route{}
+			overlay(x.ProtoReflect(), g.ProtoReflect(), "", ignoreField)
+			x.Name = apiName(api) + "/guard-" + strconv.Itoa(i+1)
+			x.Match = belowBase(api, g.GetMatch())
+			x.TypedPerFilterConfig = withEntries(x.TypedPerFilterConfig, bare)
+			all = append(all, x)
 		}
 	}
-	for _, x := range routes {
+	all = append(all, routes...)
+	for i, m := range c.answers {
+		all = append(all, &routev3.Route{
+			Name:   apiName(api) + "/answer-" + strconv.Itoa(i+1),
+			Match:  belowBase(api, m),
+			Action: &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{Status: 404}},
+		})
+	}
+	for _, x := range all[len(c.guards):] {
 		if !own {
 			x.TypedPerFilterConfig = withEntries(x.TypedPerFilterConfig, c.entries)
 		}
@@ -113,8 +127,9 @@ func (r *renderer) withChain(api *ir.API, c *chain, routes []*routev3.Route, own
 			x.RequestBodyBufferLimit = wrapperspb.UInt64(c.buffer)
 			refuseUpgrades(x)
 		}
+	}
+	for _, x := range all {
 		setAPI(x, api)
-		all = append(all, x)
 	}
 	return all
 }
@@ -134,20 +149,14 @@ func (r *renderer) bareEntries(c *chain, own bool) map[string]*anypb.Any {
 	return bare
 }
 
-// guardRoute answers before the API's policies run: it matches what its policy said, below the API's base path.
-func guardRoute(api *ir.API, g *routev3.Route, i int, bare map[string]*anypb.Any) *routev3.Route {
-	x := &routev3.Route{}
-	overlay(x.ProtoReflect(), g.ProtoReflect(), "", ignoreField)
-	x.Name = apiName(api) + "/guard-" + strconv.Itoa(i+1)
-	match := &routev3.RouteMatch{}
-	overlay(match.ProtoReflect(), g.GetMatch().ProtoReflect(), "", ignoreField)
-	match.PathSpecifier = &routev3.RouteMatch_Prefix{Prefix: "/"}
+// belowBase is a match of a policy, narrowed to the API's base path.
+func belowBase(api *ir.API, m *routev3.RouteMatch) *routev3.RouteMatch {
+	x := &routev3.RouteMatch{}
+	overlay(x.ProtoReflect(), m.ProtoReflect(), "", ignoreField)
+	x.PathSpecifier = &routev3.RouteMatch_Prefix{Prefix: "/"}
 	if api.BasePath != "" {
-		match.PathSpecifier = &routev3.RouteMatch_PathSeparatedPrefix{PathSeparatedPrefix: api.BasePath}
+		x.PathSpecifier = &routev3.RouteMatch_PathSeparatedPrefix{PathSeparatedPrefix: api.BasePath}
 	}
-	x.Match = match
-	x.TypedPerFilterConfig = withEntries(x.TypedPerFilterConfig, bare)
-	setAPI(x, api)
 	return x
 }
 

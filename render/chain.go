@@ -35,6 +35,7 @@ const headroom = 64 << 10
 type chain struct {
 	entries   map[string]*anypb.Any // typed_per_filter_config: the slots, and entries under inner names
 	guards    []*routev3.Route      // without name, path and chain
+	answers   []*routev3.RouteMatch // without path
 	last      int                   // number of the last pair of slots that is used
 	patch     patch
 	buffer    uint64 // request_body_buffer_limit; 0: none
@@ -116,6 +117,7 @@ func (r *renderer) askAll(api *ir.API, c *chain, out *bundle) ([]*asked, diag.Li
 		l = append(l, c.patch.add(b, a.effect.Route)...)
 		l = append(l, out.brought(r.walker, a, func(f policy.File) string { return r.path(f.Data, f.Ext) })...)
 		c.guards = append(c.guards, a.effect.Guards...)
+		c.answers = append(c.answers, a.effect.Answers...)
 		c.published = c.published.Merge(a.effect.Publishes)
 		asks = append(asks, a)
 	}
@@ -173,7 +175,7 @@ func (r *renderer) rulesFit(a *asked) diag.List {
 		return diag.List{notConditional(b, "it works on connections, not on requests")}
 	case a.typ.OwnRules():
 		return nil
-	case a.effect.Route != nil || len(a.effect.Guards) > 0:
+	case a.effect.Route != nil || len(a.effect.Guards) > 0 || len(a.effect.Answers) > 0:
 		return diag.List{notConditional(b, "what it sets belongs to all requests of the API")}
 	}
 	for _, f := range a.effect.Filters {

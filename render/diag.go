@@ -54,7 +54,7 @@ func notConditional(b *ir.Binding, why string) diag.Diagnostic {
 func quote(s string) string { return strconv.Quote(s) }
 
 func compareNeeds(a, b policy.Need) int {
-	return cmp.Or(strings.Compare(a.Purpose, b.Purpose), strings.Compare(a.URL, b.URL), cmp.Compare(a.TTL, b.TTL), cmp.Compare(a.Timeout, b.Timeout))
+	return cmp.Or(strings.Compare(a.Policy, b.Policy), strings.Compare(a.Purpose, b.Purpose), strings.Compare(a.URL, b.URL), cmp.Compare(a.TTL, b.TTL), cmp.Compare(a.Timeout, b.Timeout))
 }
 
 func sortedNeeds(seen map[policy.Need]bool) []policy.Need {

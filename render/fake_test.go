@@ -49,6 +49,14 @@ type pair struct{ Key, Value string }
 
 func fakes() fakeTypes {
 	return fakeTypes{
+		policy.Define(policy.Spec[pair]{Name: "answer", Targets: ir.TargetAPI, Place: ir.First,
+			Effect: func(c *pair, _ policy.Input) (policy.Effect, error) {
+				return policy.Effect{
+					Filters: []policy.Filter{{Config: &luav3.Lua{DefaultSourceCode: inlineText(
+						"function envoy_on_request(h) if h:headers():get('x-ask') == 'yes' then h:respond({[':status'] = '204'}, '') end end")}}},
+					Answers: []*routev3.RouteMatch{{Headers: []*routev3.HeaderMatcher{
+						{Name: "x-ask", HeaderMatchSpecifier: &routev3.HeaderMatcher_PresentMatch{PresentMatch: true}}}}}}, nil
+			}}),
 		policy.Define(policy.Spec[pair]{Name: "auth", Targets: ir.TargetAPI,
 			Replies: []policy.Reply{{Details: "no_credential_for_basic_auth", Body: `{"error":"100% 'no'"}`, Headers: map[string]string{"x-why": "50%"}},
 				{Details: "rbac_*", Status: 401}, {Details: "rbac_access_*", Status: 403}},
@@ -96,7 +104,7 @@ func fakes() fakeTypes {
 		policy.Define(policy.Spec[pair]{Name: "script", Targets: ir.TargetAPI,
 			Needs: func(c *pair) []policy.Need { return []policy.Need{{Purpose: "script", URL: c.Key}} },
 			Effect: func(c *pair, in policy.Input) (policy.Effect, error) {
-				text, _ := in.Got(policy.Need{Purpose: "script", URL: c.Key})
+				text, _ := in.Got(policy.Need{Policy: "script", Purpose: "script", URL: c.Key})
 				f := policy.File{Ext: ".lua", Data: []byte("function envoy_on_request(h) end -- " + c.Value + string(text) + "\n")}
 				return policy.Effect{Files: []policy.File{f}, Filters: []policy.Filter{{Config: &luav3.Lua{
 					DefaultSourceCode: &corev3.DataSource{Specifier: &corev3.DataSource_Filename{Filename: in.Path(f.Data, f.Ext)}}}}}}, nil

@@ -131,8 +131,10 @@ func TestChassisOnEnvoy(t *testing.T) {
 		api(s, "cond", "/cond", u, bind("inject", "i1", pair{"x-a", "1"}), bind("auth", "auth", pair{"alice", aliceHash}, method("POST")), bind("inject", "i2", pair{"x-b", "2"})),
 		api(s, "cors", "/cors", u, bind("auth", "auth", pair{"alice", aliceHash}, method("POST")), bind("auth", "auth2", pair{"alice", aliceHash}), bind("cors", "c", pair{"", "https://a.example"})),
 		api(s, "body", "/body", u, bind("body", "b", pair{})),
+		api(s, "answer", "/answer", u, bind("answer", "an", pair{})),
 		api(s, "script", "/script", u, bind("script", "lua", pair{"", ""})),
 	))
+	g.Listeners[0].APIs[5].Routes = nil // every request is one that no route matches
 	usage := filepath.Join(dir, "usage.log")
 	res, l := Render(g, fakes(), Options{Files: dir, UsageLog: usage}, nil)
 	if len(l) > 0 {
@@ -165,6 +167,8 @@ func TestChassisOnEnvoy(t *testing.T) {
 		{name: "small body", method: "POST", path: "/body", body: strings.Repeat("x", 400_000), status: 200},
 		{name: "large body", method: "POST", path: "/body", body: strings.Repeat("x", 1<<20+1), status: 413},
 		{name: "upgrade of a body reader", method: "GET", path: "/body", headers: []string{"Connection: upgrade", "Upgrade: websocket"}, status: 403},
+		{name: "answer where no route matches", method: "GET", path: "/answer/no", headers: []string{"X-Ask: yes"}, status: 204},
+		{name: "no answer where no route matches", method: "GET", path: "/answer/no", headers: []string{"X-Ask: no"}, status: 404},
 		{name: "script", method: "GET", path: "/script", status: 200},
 	} {
 		a := request(t, c.method, "http://"+addr+c.path, c.body, c.headers...)
