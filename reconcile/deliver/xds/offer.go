@@ -276,21 +276,15 @@ func (st *stream) changeListeners() error {
 		return nil
 	}
 	var ups, downs []*item
-	waiting := false
 	for _, e := range take(&t.up) {
 		e.queuedUp = false
 		if st.behind(scopes, e.upSince) {
 			st.queueUp(e)
-			waiting = true
-			continue
-		}
-		it := st.offer(e)
-		if it != nil {
+		} else if it := st.offer(e); it != nil {
 			ups = append(ups, it)
-		} else if e.upSince != 0 {
-			waiting = true
 		}
 	}
+	waiting := st.unsentListeners() > len(ups)
 	for _, e := range take(&t.down) {
 		e.queuedDown = false
 		_, had := e.latest()
@@ -304,6 +298,17 @@ func (st *stream) changeListeners() error {
 	}
 	st.opened = true
 	return st.batches(listeners, ups, downs)
+}
+
+// unsentListeners counts the listeners that are to be offered, and can be or will.
+func (st *stream) unsentListeners() int {
+	n := 0
+	for _, l := range st.listeners {
+		if l.upSince != 0 && len(l.sent) == 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // mayOpen says whether Envoy may have listeners: not before it answered every scope, and holds the secrets in them.
@@ -382,6 +387,10 @@ func (st *stream) mayRemoveScope(e *entry) bool {
 			st.wait(e, k)
 			return false
 		}
+		if on, cold := st.coldSecret(l); cold {
+			st.wait(e, on) // it warms, and the version before it still serves
+			return false
+		}
 		if t, ok := st.drained[k]; ok && t.Add(st.srv.cfg.Drain).After(due) {
 			due = t.Add(st.srv.cfg.Drain)
 		}
@@ -394,6 +403,22 @@ func (st *stream) mayRemoveScope(e *entry) bool {
 		st.timers.add(due, e)
 	}
 	return false
+}
+
+// coldSecret is a secret that an acknowledged listener names and Envoy does not hold.
+func (st *stream) coldSecret(l *entry) (render.Key, bool) {
+	if l == nil || l.res == nil {
+		return render.Key{}, false
+	}
+	for _, k := range l.res.Refs {
+		if k.TypeURL != st.urls[secrets] {
+			continue
+		}
+		if d := st.entries[k]; d == nil || !st.ready(d) {
+			return k, true
+		}
+	}
+	return render.Key{}, false
 }
 
 // changing lists the listeners of a scope's port that are about to change or refuse to.

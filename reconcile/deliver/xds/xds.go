@@ -48,12 +48,10 @@ type Config struct {
 	// Grace is how long a cluster stays after the last resource that names it is gone; 0: 1 s; negative: none.
 	Grace time.Duration
 	// Drain is how long scopes stay that a changed listener no longer asks for, because connections of the old listener
-	// still do. It must not be shorter than Envoy's --drain-time-s. 0: 30 s; negative: none.
+	// still do. It should be a second longer than Envoy's --drain-time-s. 0: 30 s; negative: none.
 	Drain time.Duration
 	// SecretWait bounds the wait for an Envoy to ask for a secret that an acknowledged scope names; 0: 5 s.
 	SecretWait time.Duration
-	// AnyPeer lets every peer of the socket in. Otherwise it must be a process of our user or of root on a Unix socket.
-	AnyPeer bool
 	// Log gets one line for each event that an operator acts on; nil: none.
 	Log *slog.Logger
 }
@@ -106,17 +104,15 @@ func New(c Config) *Server {
 
 var _ deliver.Target = (*Server)(nil)
 
-// Serve answers Envoys on l until ctx ends, then closes their streams and l, and returns nil. It returns early only
+// Serve answers Envoys on l, a Unix socket, whose peers must pass CheckPeer, until ctx ends, then closes their streams and l, and returns nil. It returns early only
 // with the error of l. It may be called for several listeners.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	opts := []grpc.ServerOption{
 		// A reconnecting Envoy names every resource it holds in one message: 100 bytes for each.
 		grpc.MaxRecvMsgSize(64 << 20),
 		grpc.MaxConcurrentStreams(16),
+		grpc.Creds(peerCredentials{}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
-	}
-	if !s.cfg.AnyPeer {
-		opts = append(opts, grpc.Creds(peerCredentials{}))
 	}
 	g := grpc.NewServer(opts...)
 	discoveryv3.RegisterAggregatedDiscoveryServiceServer(g, &service{server: s, ctx: ctx})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strings"
 	"testing"
@@ -13,6 +14,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/flexgw/flexgw/reconcile/deliver"
+	"github.com/flexgw/flexgw/render"
+	"github.com/flexgw/flexgw/render/policy"
+	"github.com/flexgw/flexgw/schema/ir"
 )
 
 // small is a world with two APIs.
@@ -752,5 +756,164 @@ func TestPeers(t *testing.T) {
 		if err := allowed(c.uid, c.ours); (err == nil) != c.ok {
 			t.Errorf("allowed(%d, %d) = %v", c.uid, c.ours, err)
 		}
+	}
+}
+
+func TestAListenerStaysUntilItsReplacementIsReady(t *testing.T) {
+	t.Parallel()
+	world := small()
+	s, socket := start(t, Config{}, world)
+	c := started(t, s, socket)
+	d := cluster("d", 1)
+	s.publish("r2", world.without(listener("p8081", 8081, 1)).with(d, listener("all-8081", 8081, 1, d)))
+	cds := c.next(clusters, "+d")
+	s.publish("r3", world.without(listener("p8081", 8081, 1)).with(d, listener("all-8081", 8081, 1, d), scope("8081/a", 2)))
+	c.step(scopes, "+8081/a") // an unanswered cluster does not hold up what does not name it
+	c.quiet()
+	c.ack(cds)
+	c.step(listeners, "+all-8081", "-p8081")
+	wait(t, s, Programmed)
+}
+
+func TestOldScopesStayWhileTheNewListenerWarms(t *testing.T) {
+	t.Parallel()
+	cert := secret("cert", 1)
+	world := makeSet(scope("8081/api", 1), listener("p8081", 8081, 1))
+	s, socket := start(t, Config{Drain: -1}, world)
+	c := dial(t, socket, "n")
+	c.ask(clusters)
+	c.step(clusters)
+	c.ask(scopes)
+	c.step(scopes, "+8081/api")
+	c.ask(listeners)
+	c.step(listeners, "+p8081")
+	wait(t, s, Programmed)
+	s.publish("r2", makeSet(cert, scope("8081/api/a", 1), listener("p8081", 8081, 2, cert)))
+	c.step(scopes, "+8081/api/a")
+	c.step(listeners, "+p8081")
+	c.quiet()
+	c.subscribe("cert")
+	sds := c.next(secrets, "+cert")
+	c.quiet()
+	c.ack(sds)
+	c.step(scopes, "-8081/api")
+	wait(t, s, Programmed)
+}
+
+func TestSecretThatIsGone(t *testing.T) {
+	t.Parallel()
+	key := secret("key", 1)
+	c1 := cluster("c", 1, key)
+	world := makeSet(key, c1)
+	s, socket := start(t, Config{Grace: -1}, world)
+	c := dial(t, socket, "n")
+	c.ask(clusters)
+	cds := c.next(clusters, "+c")
+	c.subscribe("key", "nobody")
+	c.step(secrets, "+key")
+	c.ack(cds)
+	c.ask(scopes)
+	c.step(scopes)
+	c.ask(listeners)
+	c.step(listeners)
+	wait(t, s, Programmed)
+	s.publish("r2", makeSet(cluster("c", 2)))
+	c.step(clusters, "+c") // the secret goes last, when nothing names it
+	c.step(secrets, "-key")
+	c.quiet()
+}
+
+func TestProgress(t *testing.T) {
+	t.Parallel()
+	world := small()
+	s, socket := start(t, Config{}, world)
+	c := started(t, s, socket)
+	check := func(want ...deliver.Progress) {
+		t.Helper()
+		deadline := time.Now().Add(5 * time.Second)
+		for {
+			diff := cmp.Diff(want, s.Progress())
+			if diff == "" {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("progress (-want +got):\n%s", diff)
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+	p := deliver.Progress{Node: "n", Version: "1.40.0", Connected: true}
+	check(p)
+	d := cluster("d", 1)
+	s.publish("r2", world.with(d, scope("8081/a", 2, d)).without(scope("8081/b", 1)))
+	p.Stale, p.NotSent = 1, 2
+	check(p)
+	c.nack(c.next(clusters, "+d"), "no")
+	c.next(scopes, "-8081/b")
+	p.Stale, p.NotSent, p.Errors = 1, 1, 1
+	check(p)
+	s.publish("r3", world.without(scope("8081/b", 1)))
+	p.NotSent, p.Errors = 0, 0
+	check(p)
+	c.hangUp()
+	check(deliver.Progress{Node: "n", Version: "1.40.0"})
+}
+
+func TestCheckPeer(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("unix", socketPath(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		if c, err := net.Dial("unix", l.Addr().String()); err == nil {
+			defer c.Close()
+		}
+	}()
+	c, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if pid, err := CheckPeer(c); err != nil || pid != os.Getpid() {
+		t.Errorf("own process: %d, %v", pid, err)
+	}
+	a, b := net.Pipe()
+	defer a.Close()
+	defer b.Close()
+	if _, err := CheckPeer(a); err == nil {
+		t.Error("a peer that is not on a Unix socket was let in")
+	}
+}
+
+// noTypes is a catalogue without policies.
+type noTypes struct{}
+
+func (noTypes) Type(string) (policy.Type, bool) { return policy.Type{}, false }
+func (noTypes) All() []policy.Type              { return nil }
+
+func TestPublishOfTheRenderer(t *testing.T) {
+	t.Parallel()
+	s, socket := start(t, Config{}, nil)
+	res, list := render.Render(&ir.Gateway{Revision: "one", Settings: &ir.Settings{}}, noTypes{}, render.Options{}, nil)
+	if len(list) > 0 {
+		t.Fatal(list)
+	}
+	for range 2 {
+		if err := s.Publish(context.Background(), deliver.Revision{Resources: res}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := dial(t, socket, "n")
+	c.ask(clusters)
+	c.step(clusters)
+	c.ask(scopes)
+	c.step(scopes)
+	c.ask(listeners)
+	c.step(listeners)
+	wait(t, s, Programmed)
+	if got := s.Nodes()[0].Revision; got != "one" {
+		t.Errorf("revision %q", got)
 	}
 }
