@@ -132,7 +132,8 @@ func (r *rig) start(envoy string) (kill func()) {
 	return kill
 }
 
-func (r *rig) listener() *render.Resource {
+// listener asks for scopes by the first segment of a path, and in the prefixes of split by the second one too.
+func (r *rig) listener(split ...string) *render.Resource {
 	h := proto.Clone(r.anchor).(*hcmv3.HttpConnectionManager)
 	h.StatPrefix = "test"
 	set := func(name, format string) *mutationv3.HeaderMutation {
@@ -141,10 +142,14 @@ func (r *rig) listener() *render.Resource {
 			AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
 		}}}
 	}
+	second := "/////"
+	if len(split) > 0 {
+		second = fmt.Sprintf("%%CEL(request.headers['x-flexgw-scope'].startsWith('%d/%s/') ? request.headers['x-flexgw-scope'] : '/////')%%", r.port, split[0])
+	}
 	h.EarlyHeaderMutationExtensions = []*corev3.TypedExtensionConfig{{Name: "scope", TypedConfig: toAny(&earlyv3.HeaderMutation{
 		Mutations: []*mutationv3.HeaderMutation{
 			set("x-flexgw-scope", fmt.Sprintf("%d%%PATH(NQ)%%/////", r.port)),
-			set("x-flexgw-scope2", "/////"), set("x-flexgw-scope3", "/////"), set("x-flexgw-scope4", "/////"),
+			set("x-flexgw-scope2", second), set("x-flexgw-scope3", "/////"), set("x-flexgw-scope4", "/////"),
 		},
 	})}}
 	h.HttpFilters = append([]*hcmv3.HttpFilter{{Name: "flex.chain.0", Disabled: true,
@@ -176,7 +181,7 @@ func (r *rig) cluster(name string) *render.Resource {
 	})
 }
 
-// scope is one API; edit may change its routes.
+// scope is one API, for one segment or two; edit may change its routes.
 func (r *rig) scope(segment string, edit func(*routev3.RouteConfiguration), refs ...*render.Resource) *render.Resource {
 	name := fmt.Sprintf("%d/%s", r.port, segment)
 	rc := &routev3.RouteConfiguration{Name: name, VirtualHosts: []*routev3.VirtualHost{{Name: "v", Domains: []string{"*"}, Routes: []*routev3.Route{{
@@ -184,7 +189,7 @@ func (r *rig) scope(segment string, edit func(*routev3.RouteConfiguration), refs
 	}}}}}
 	edit(rc)
 	key := &routev3.ScopedRouteConfiguration_Key{}
-	for _, p := range []string{fmt.Sprint(r.port), segment, "", "", ""} {
+	for _, p := range append(strings.Split(name, "/"), "", "", "")[:5] {
 		key.Fragments = append(key.Fragments, &routev3.ScopedRouteConfiguration_Key_Fragment{
 			Type: &routev3.ScopedRouteConfiguration_Key_Fragment_StringKey{StringKey: p},
 		})
@@ -410,4 +415,27 @@ func TestRealEnvoy(t *testing.T) {
 	r.opens("s199")
 	outcome(t, s, Programmed)
 	r.expect("keyed", 200, "upstream")
+}
+
+// Crossing the threshold of the split list changes the listener and the keys of its scopes: connections made before use
+// the old keys until they are drained.
+func TestRealEnvoySplit(t *testing.T) {
+	t.Parallel()
+	envoy := realEnvoy(t)
+	r := newRig(t)
+	s := New(Config{Drain: 2 * time.Second})
+	s.publish("r1", makeSet(r.listener(), r.scope("api", says("group"))))
+	serve(t, s, r.socket)
+	r.start(envoy)
+	r.opens("api/x")
+	outcome(t, s, Programmed)
+	done := r.load("api/x")
+	s.publish("r2", makeSet(r.listener("api"), r.scope("api/x", says("own"))))
+	outcome(t, s, Programmed)
+	time.Sleep(2500 * time.Millisecond) // the old scope goes while requests run
+	r.expect("api/x", 200, "own")
+	r.expect("api/y", 404, "")
+	if ok, failed := done(); failed != 0 || ok < 100 {
+		t.Errorf("%d requests failed, %d did not", failed, ok)
+	}
 }
