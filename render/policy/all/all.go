@@ -61,7 +61,8 @@ func (Catalog) Names() []string {
 	return names
 }
 
-// Known says why a name that the product knows is not in the list.
+// Known says why a name that the product knows is not in the list. The bare name of a definition ("cors") is not known: it is
+// a slip, and package schema says what was meant.
 func (c Catalog) Known(name string) (reason string, ok bool) {
 	if _, listed := c.Type(name); listed {
 		return "", false
@@ -72,20 +73,7 @@ func (c Catalog) Known(name string) (reason string, ok bool) {
 	if r, ok := elsewhere[strings.TrimSuffix(name, "-flex")]; ok && strings.HasSuffix(name, "-flex") {
 		return r, true
 	}
-	if target, ok := c.implementation(name); ok {
-		return fmt.Sprintf("this is the name of its definition; the policy that can be bound is %q", target), true
-	}
 	return "", false
-}
-
-// implementation is the bindable name for a name that lacks the suffix, listed or not.
-func (c Catalog) implementation(name string) (string, bool) {
-	target := name + "-flex"
-	if _, listed := c.Type(target); listed {
-		return target, true
-	}
-	_, ok := elsewhere[target]
-	return target, ok
 }
 
 // Custom says that policies which an Extension defines are not carried out yet: there is no type.
@@ -93,6 +81,6 @@ func (Catalog) Custom(ext *v1alpha1.Object[v1alpha1.ExtensionSpec]) (schema.Poli
 	return nil, diag.List{{
 		Severity: diag.Warning, Code: "link/not-supported-yet", Object: ext.ID, Subject: ext.Name.Range,
 		Summary: fmt.Sprintf("the custom policy %q is read but not enforced by flexgw yet", ext.Name.Value),
-		Hint:    "a binding that names it is an error until then; flexgw policy list shows what can be bound",
+		Hint:    "flexgw policy list shows what can be bound",
 	}}
 }

@@ -108,9 +108,6 @@ func TestKnown(t *testing.T) {
 		"mcp-support-flex":           "MCP server instances",
 		"mcp-support":                "MCP server instances",
 		"client-id-enforcement-flex": "contracts",
-		"client-id-enforcement":      `"client-id-enforcement-flex"`,
-		"cors":                       `"cors-flex"`,
-		"http-basic-authentication":  `"http-basic-authentication-flex"`,
 		"message-logging-flex":       "not enforced by flexgw yet",
 		"soap-validation-flex":       "not enforced by flexgw yet",
 		"native-external-authz-flex": "native-ext-authz-flex",
@@ -121,7 +118,7 @@ func TestKnown(t *testing.T) {
 			t.Errorf("Known(%q): got %q, %v, want one with %q", name, got, ok, want)
 		}
 	}
-	for _, name := range []string{"cors-flex", "corz-flex", "", "-flex", "route"} {
+	for _, name := range []string{"cors-flex", "corz-flex", "", "-flex", "route", "cors", "client-id-enforcement"} {
 		if got, ok := (all.Catalog{}).Known(name); ok {
 			t.Errorf("Known(%q): got %q, want nothing", name, got)
 		}

@@ -9,7 +9,6 @@ import (
 	"crypto/sha1" //nolint:gosec // the only hash that Envoy's basic_auth filter reads
 	_ "embed"
 	"encoding/base64"
-	"fmt"
 	"strings"
 	"unicode"
 
@@ -19,7 +18,6 @@ import (
 	"github.com/flexgw/flexgw/render/policy"
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/ir"
-	"github.com/flexgw/flexgw/schema/syntax"
 )
 
 //go:embed httpbasicauthentication.schema.json
@@ -40,21 +38,8 @@ var Type = policy.Define(policy.Spec[config]{
 })
 
 type config struct {
-	Username username      `flex:"username"`
+	Username string        `flex:"username"`
 	Password policy.Secret `flex:"password"`
-}
-
-type username struct {
-	text  string
-	plain bool
-}
-
-// DecodeNode takes any scalar as it was written.
-func (u *username) DecodeNode(n *syntax.Node) diag.List {
-	var t syntax.Text
-	l := n.Decode(&t)
-	u.text, u.plain = t.Value, policy.IsPlain(n)
-	return l
 }
 
 // The product answers requests without Basic credentials with this text of 123 bytes; the one for wrong credentials is
@@ -73,40 +58,31 @@ var replies = []policy.Reply{
 	{Details: "invalid_credential_for_basic_auth", Body: wrong},
 }
 
+// check says why Envoy could not find the user name again. It does not show it: it may come from the environment.
 func check(c *config, at policy.Locator) diag.List {
-	var l diag.List
-	add := func(severity diag.Severity, code diag.Code, field, summary, hint string) {
-		l = append(l, diag.Diagnostic{Severity: severity, Code: code, Summary: summary, Hint: hint, Subject: at(field)})
-	}
-	name, password := c.Username.text, c.Password.Reveal()
-	switch {
-	case name == "":
-		add(diag.Error, "httpbasicauthentication/empty-username", "username", "the user name is empty, expected at least one character", "write the name that clients send")
+	d := diag.Diagnostic{Severity: diag.Error, Subject: at("username")}
+	switch name := c.Username; {
 	case strings.Contains(name, ":"):
-		add(diag.Error, "httpbasicauthentication/colon", "username", fmt.Sprintf("the user name %q holds a colon, which ends the name in an Authorization header", name),
-			"choose a user name without a colon")
+		d.Code = "httpbasicauthentication/colon"
+		d.Summary = "the user name holds a colon, which ends the name in an Authorization header"
+		d.Hint = "choose a user name without a colon"
 	case strings.HasPrefix(name, "#"):
-		add(diag.Error, "httpbasicauthentication/number-sign", "username", fmt.Sprintf("the user name %q starts with #, which begins a comment in Envoy's list of users", name),
-			"choose a user name that starts with another character")
+		d.Code = "httpbasicauthentication/number-sign"
+		d.Summary = "the user name starts with #, which begins a comment in Envoy's list of users"
+		d.Hint = "choose a user name that starts with another character"
 	case strings.ContainsFunc(name, unicode.IsControl):
-		add(diag.Error, "httpbasicauthentication/control-character", "username", fmt.Sprintf("the user name %q holds a control character", name),
-			"remove it; a trailing line break often comes from the file that a variable was read from")
+		d.Code = "httpbasicauthentication/control-character"
+		d.Summary = "the user name holds a control character"
+		d.Hint = "remove it; a trailing line break often comes from the file that a variable was read from"
+	default:
+		return nil
 	}
-	if password == "" {
-		add(diag.Error, "httpbasicauthentication/empty-password", "password", "the password is empty, expected at least one character", "write a password, or set the variable it names")
-	}
-	if c.Username.plain {
-		add(diag.Warning, "httpbasicauthentication/not-text", "username", fmt.Sprintf("the user name %s is not written as text; it is taken as written", name), "put it in quotes")
-	}
-	if c.Password.Plain {
-		add(diag.Warning, "httpbasicauthentication/not-text", "password", "the password is not written as text; it is taken as written", "put it in quotes")
-	}
-	return l
+	return diag.List{d}
 }
 
 func effect(c *config, in policy.Input) (policy.Effect, error) {
 	sum := sha1.Sum([]byte(c.Password.Reveal())) //nolint:gosec // see the import
-	users := c.Username.text + ":{SHA}" + base64.StdEncoding.EncodeToString(sum[:])
+	users := c.Username + ":{SHA}" + base64.StdEncoding.EncodeToString(sum[:])
 	return policy.Effect{
 		Filters: []policy.Filter{{Config: &basicauthv3.BasicAuth{
 			Users: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: users}},
