@@ -412,14 +412,17 @@ func (r *cueRun) errors(err error) {
 	}
 }
 
-// diagnostic chooses the place of an error: the first value in a file of the package that took part, else in any file
-// that we know, else the key that the error's path names.
+// diagnostic chooses the place of an error: the first value in a file of the package that took part, outside its
+// definitions if there is one, else in any file that we know, else the key that the error's path names.
 func (r *cueRun) diagnostic(e errors.Error, code diag.Code) diag.Diagnostic {
 	d := diag.Diagnostic{Severity: diag.Error, Code: code, Summary: oneLine(e.Error())}
 	positions := slices.DeleteFunc(append(slices.Clone(e.InputPositions()), e.Position()), func(p token.Pos) bool {
 		return !p.IsValid() || r.cursors[p.Filename()] == nil
 	})
-	at := slices.IndexFunc(positions, func(p token.Pos) bool { return r.own[p.Filename()] })
+	at := slices.IndexFunc(positions, r.users)
+	if at < 0 {
+		at = slices.IndexFunc(positions, func(p token.Pos) bool { return r.own[p.Filename()] })
+	}
 	switch {
 	case at >= 0:
 		d.Subject = r.at(positions[at])

@@ -1,14 +1,17 @@
 package syntax
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"cuelang.org/go/cue"
 	"cuelang.org/go/cue/ast"
+	"cuelang.org/go/cue/literal"
 	"cuelang.org/go/cue/token"
 
 	"github.com/flexgw/flexgw/schema/diag"
@@ -17,18 +20,21 @@ import (
 // cueText knows the syntax of the files that an evaluation read, to say where a value was written: the evaluator
 // itself remembers one of several places, and for a field only its key.
 type cueText struct {
-	own      map[string]bool // names of the package's own files
-	cursors  map[string]*cursor
-	ends     map[string]map[int]int // by file and offset: where the expression that begins there ends
-	byPos    map[string]map[int]ast.Node
-	files    []ast.Node // the package's own files
-	imported map[*ast.ImportSpec]string
-	parsed   map[string][]ast.Node // files by folder, for imports
+	own     map[string]bool // names of the package's own files
+	cursors map[string]*cursor
+	ends    map[string]map[int]int // by file and offset: where the expression that begins there ends
+	byPos   map[string]map[int]ast.Node
+	files   []ast.Node // the package's own files
+
+	definitions map[string][][2]int // by file: from where to where #definitions go
+	imported    map[*ast.ImportSpec]string
+	parsed      map[string][]ast.Node // files by folder, for imports
 }
 
 func newCUEText() cueText {
 	return cueText{own: map[string]bool{}, cursors: map[string]*cursor{}, ends: map[string]map[int]int{},
-		byPos: map[string]map[int]ast.Node{}, imported: map[*ast.ImportSpec]string{}, parsed: map[string][]ast.Node{}}
+		byPos: map[string]map[int]ast.Node{}, imported: map[*ast.ImportSpec]string{}, parsed: map[string][]ast.Node{},
+		definitions: map[string][][2]int{}}
 }
 
 // add indexes the expressions of a file.
@@ -45,6 +51,9 @@ func (t *cueText) add(file *ast.File) {
 		}
 		if f, ok := n.(*ast.Field); ok {
 			nodes[pos.Offset()] = f
+			if name, _, err := ast.LabelName(f.Label); err == nil && isDefinition(name) {
+				t.definitions[file.Filename] = append(t.definitions[file.Filename], [2]int{pos.Offset(), end.Offset()})
+			}
 			return true // its label says where it ends
 		}
 		if _, ok := ends[pos.Offset()]; !ok {
@@ -56,6 +65,13 @@ func (t *cueText) add(file *ast.File) {
 		return true
 	}, nil)
 	t.ends[file.Filename], t.byPos[file.Filename] = ends, nodes
+}
+
+// users reports whether p is in the package's own files, outside definitions: where values are given, not described.
+func (t *cueText) users(p token.Pos) bool {
+	return t.own[p.Filename()] && !slices.ContainsFunc(t.definitions[p.Filename()], func(d [2]int) bool {
+		return d[0] <= p.Offset() && p.Offset() < d[1]
+	})
 }
 
 // at is the range of the expression, or at least the word, at p.
@@ -177,13 +193,28 @@ func (t *cueText) fields(nodes []ast.Node, name string) (diag.Range, []ast.Node)
 func constraint(e ast.Expr) bool {
 	switch x := e.(type) {
 	case *ast.Ident:
-		return true
+		return typeNames[x.Name] || isDefinition(x.Name)
+	case *ast.SelectorExpr:
+		name, _, err := ast.LabelName(x.Sel)
+		return err == nil && isDefinition(name)
 	case *ast.UnaryExpr:
 		return x.Op != token.SUB && x.Op != token.ADD && x.Op != token.MUL
 	case *ast.BinaryExpr:
 		return constraint(x.X) && constraint(x.Y)
 	}
 	return false
+}
+
+// typeNames are the predeclared identifiers that stand for more than one value,
+// https://cuelang.org/docs/reference/spec/#predeclared-identifiers.
+var typeNames = map[string]bool{
+	"_": true, "bool": true, "bytes": true, "string": true, "number": true, "int": true, "float": true, "uint": true,
+	"uint8": true, "int8": true, "uint16": true, "int16": true, "uint32": true, "int32": true, "uint64": true,
+	"int64": true, "uint128": true, "int128": true, "float32": true, "float64": true, "rune": true, "error": true,
+}
+
+func isDefinition(name string) bool {
+	return strings.HasPrefix(name, "#") || strings.HasPrefix(name, "_#")
 }
 
 // items are the expressions of the i-th element of any of the lists. Behind a comprehension nobody knows.
@@ -323,23 +354,43 @@ func (t *cueText) named(id *ast.Ident) []ast.Node {
 	}
 }
 
-// literal is the first of the expressions that writes a value out, else the first that is more than a constraint.
-func literal(nodes []ast.Node) ast.Node {
-	var second ast.Node
-	for _, n := range nodes {
-		switch x := n.(type) {
+// written is the first of the expressions that writes this very value out, else the first that is more than a
+// constraint.
+func written(nodes []ast.Node, n *Node) ast.Node {
+	var second, third ast.Node
+	for _, x := range nodes {
+		switch x := x.(type) {
 		case *ast.BasicLit:
-			return x
+			if writes(x, n) {
+				return x
+			}
+			third = cmp.Or(third, ast.Node(x))
 		case ast.Expr:
-			if second == nil && !constraint(x) {
-				second = x
+			if !constraint(x) {
+				second = cmp.Or(second, ast.Node(x))
 			}
 		}
 	}
-	if second == nil && len(nodes) > 0 {
-		return nodes[0]
+	if second != nil || third != nil || len(nodes) == 0 {
+		return cmp.Or(second, third)
 	}
-	return second
+	return nodes[0]
+}
+
+// writes reports whether a literal is the scalar that became n.
+func writes(x *ast.BasicLit, n *Node) bool {
+	switch x.Kind {
+	case token.STRING:
+		s, err := literal.Unquote(x.Value)
+		return err == nil && (s == n.Text || base64.StdEncoding.EncodeToString([]byte(s)) == n.Text)
+	case token.INT, token.FLOAT:
+		var num literal.NumInfo
+		if err := literal.ParseNum(x.Value, &num); err != nil {
+			return false
+		}
+		return x.Value == n.Text || num.String() == n.Text
+	}
+	return x.Value == n.Text // true, false, null
 }
 
 // cueHolder is the object that a value belongs to: the range that was written for it, and the nearest key around it
@@ -413,10 +464,11 @@ func (r *cueRun) node(v cue.Value, nodes []ast.Node, holder cueHolder, key diag.
 	case cue.BottomKind:
 		r.incomplete(v, holder, key, name)
 	default:
-		if l := literal(nodes); l != nil {
-			n.Range = r.nodeRange(l)
+		err := n.setCUE(v, kind)
+		if x := written(nodes, n); x != nil {
+			n.Range = r.nodeRange(x)
 		}
-		if err := n.setCUE(v, kind); err != nil {
+		if err != nil {
 			r.ds = append(r.ds, diag.Diagnostic{Severity: diag.Error, Code: "cue/incomplete", Subject: n.Range, Summary: oneLine(err.Error())})
 		}
 	}

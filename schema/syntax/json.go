@@ -46,7 +46,11 @@ func (p *jsonParser) report(code diag.Code, r diag.Range, summary, hint string) 
 // fail reports a syntax error at the current place, and is false.
 func (p *jsonParser) fail(expected, hint string) bool {
 	found := "the end of the file"
-	if p.at < len(p.src) {
+	if p.at == len(p.src) { // what is missing is missing after the last text
+		for p.at > p.start && (isBlank(p.src[p.at-1]) || p.src[p.at-1] == '\n') {
+			p.at--
+		}
+	} else {
 		r, _ := utf8.DecodeRune(p.src[p.at:])
 		found = fmt.Sprintf("%q", string(r))
 	}

@@ -451,13 +451,18 @@ func (c *yamlConv) mapping(n *yaml.Node, out *Node, from, depth int) int {
 func (c *yamlConv) key(k *yaml.Node, indent, depth int) (key *Node, from, end int, ok bool) {
 	at := c.offset(k.Line, k.Column)
 	from, _ = c.properties(at)
+	said := len(c.ds)
 	key, end = c.node(k, indent, depth+1)
+	if c.stop {
+		return key, from, end, false
+	}
 	if key.Kind == Scalar {
 		if key.Text == "" && !key.Quoted && key.Scalar == nil {
 			key = &Node{Text: "null", Range: key.Range}
 		}
 		return key, from, end, true
 	}
+	c.ds = c.ds[:said] // what is wrong inside such a key does not matter
 	c.report(diag.Diagnostic{Severity: diag.Error, Code: "yaml/key-not-scalar", Subject: c.span(from, from+1),
 		Summary: "a key must be a plain name, not a mapping or a list", Hint: "if this is a template placeholder like {{ name }}, quote it"})
 	return key, from, end, false

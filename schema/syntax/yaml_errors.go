@@ -139,6 +139,9 @@ func (c *yamlConv) explain(d *diag.Diagnostic, e *yaml.LoadError, at, context in
 		d.Summary, d.Hint = "expected a value, found "+found(token), "quote a value that begins with a special character"
 	case strings.Contains(m, "<document start>"):
 		d.Summary, d.Hint = fmt.Sprintf("expected the end of the document, found %s", found(token)), "separate documents with ---"
+	case strings.HasPrefix(m, "did not find expected "), strings.HasPrefix(m, "did not find the expected "):
+		_, what, _ := strings.Cut(m, "expected ")
+		d.Summary = fmt.Sprintf("expected %s, found %s", what, found(token))
 	case strings.Contains(m, "exceeded max depth"):
 		d.Code, d.Summary, d.Hint = "yaml/too-deep", fmt.Sprintf("values nest more than %d deep here", MaxDepth), "flatten the document"
 	}
