@@ -130,7 +130,9 @@ func modulePath(f source.File) string {
 	if err != nil {
 		return ""
 	}
-	for _, field := range lookupCUE(file, "module") {
+	fields := map[string][]*ast.Field{}
+	collect(file, fields)
+	for _, field := range fields["module"] {
 		if lit, ok := field.Value.(*ast.BasicLit); ok {
 			if name, _, err := ast.LabelName(lit); err == nil {
 				return ast.ParseImportPath(name).Path
@@ -202,6 +204,7 @@ func (w *cueWorld) imported(files []source.File) []source.File {
 // recursive, should be asked to follow; -1 when they do not. Quotes are not told from brackets: nobody has so many.
 func tooDeepCUE(src []byte) int {
 	depth, colons, signs := 0, 0, 0
+	last := byte(0) // before the current blanks
 	for i, b := range src {
 		switch b {
 		case '{', '[', '(':
@@ -211,15 +214,36 @@ func tooDeepCUE(src []byte) int {
 		case ':':
 			colons++
 		case '\n', ',':
-			colons, signs = 0, 0
+			if last != ':' {
+				colons, signs = 0, 0
+			}
 		case '-', '+', '!', '*', '<', '>', '=', '~', '&', '|', '/', '.':
 			signs++
+		}
+		if !isBlank(b) && b != '\n' {
+			last = b
 		}
 		if depth > MaxDepth || colons > MaxDepth || signs > 10*MaxDepth {
 			return i
 		}
 	}
 	return -1
+}
+
+// maxExpression is how deep the syntax of a CUE file may nest; a value is two to four levels of it.
+const maxExpression = 5 * MaxDepth
+
+// deepest is the first node below maxExpression levels, or nil.
+func deepest(file *ast.File) (found ast.Node) {
+	depth := 0
+	ast.Walk(file, func(n ast.Node) bool {
+		depth++
+		if depth > maxExpression && found == nil {
+			found = n
+		}
+		return found == nil
+	}, func(ast.Node) { depth-- })
+	return found
 }
 
 // cueRun is the evaluation of one package.
@@ -243,6 +267,7 @@ func parseCUE(u Unit) (roots []*Node, ds diag.List) {
 				Summary: "this package makes the CUE evaluator fail", Hint: "simplify it, and tell us about it"}}
 		}
 	}()
+	r.first = u.Files[0].Name
 	for _, f := range u.Files {
 		r.own[f.Name] = true
 	}
@@ -250,18 +275,16 @@ func parseCUE(u Unit) (roots []*Node, ds diag.List) {
 	if r.ds != nil {
 		return nil, r.ds
 	}
+	for _, f := range inst.Files {
+		r.files = append(r.files, f)
+	}
 	root := cuecontext.New().BuildInstance(inst)
 	if err := root.Validate(); err != nil {
 		r.errors(err)
 	} else if err := root.Err(); err != nil {
 		r.errors(err)
 	}
-	var files []ast.Node
-	for _, f := range inst.Files {
-		files = append(files, f)
-	}
-	r.files = files
-	r.declarations(root, files, r.wholeFile(u.Files[0].Name), diag.Range{}, 0, func(v cue.Value, nodes []ast.Node, where, key diag.Range) {
+	r.declarations(root, r.files, r.wholeFile(u.Files[0].Name), diag.Range{}, 0, func(v cue.Value, nodes []ast.Node, where, key diag.Range) {
 		if v.Validate() != nil {
 			return // said above
 		}
@@ -343,6 +366,11 @@ func (r *cueRun) parse(f source.File) *ast.File {
 				r.ds = append(r.ds, d)
 			}
 		}
+		return nil
+	}
+	if n := deepest(file); n != nil {
+		r.ds = append(r.ds, diag.Diagnostic{Severity: diag.Error, Code: "cue/too-deep", Subject: r.at(n.Pos()),
+			Summary: fmt.Sprintf("expressions nest more than %d deep here", maxExpression), Hint: "flatten the package"})
 		return nil
 	}
 	r.add(file)

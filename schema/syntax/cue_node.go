@@ -21,12 +21,15 @@ import (
 // itself remembers one of several places, and for a field only its key.
 type cueText struct {
 	own     map[string]bool // names of the package's own files
+	first   string          // the first of them
 	cursors map[string]*cursor
 	ends    map[string]map[int]int // by file and offset: where the expression that begins there ends
 	byPos   map[string]map[int]ast.Node
 	files   []ast.Node // the package's own files
 
 	definitions map[string][][2]int // by file: from where to where #definitions go
+	byName      map[ast.Node]map[string][]*ast.Field
+	known       map[*ast.ListLit]int // how many elements come before the first comprehension
 	imported    map[*ast.ImportSpec]string
 	parsed      map[string][]ast.Node // files by folder, for imports
 }
@@ -34,7 +37,7 @@ type cueText struct {
 func newCUEText() cueText {
 	return cueText{own: map[string]bool{}, cursors: map[string]*cursor{}, ends: map[string]map[int]int{},
 		byPos: map[string]map[int]ast.Node{}, imported: map[*ast.ImportSpec]string{}, parsed: map[string][]ast.Node{},
-		definitions: map[string][][2]int{}}
+		definitions: map[string][][2]int{}, byName: map[ast.Node]map[string][]*ast.Field{}, known: map[*ast.ListLit]int{}}
 }
 
 // add indexes the expressions of a file.
@@ -139,14 +142,14 @@ func (t *cueText) locate(path []string) diag.Range {
 		}
 		nodes, where = next, key
 	}
-	if where.IsZero() && len(t.files) > 0 {
-		return diag.Range{File: t.files[0].(*ast.File).Filename}
+	if where.IsZero() {
+		return diag.Range{File: t.first}
 	}
 	return where
 }
 
-// lookupCUE are the fields of a name in a struct or a file, in embedded structs and comprehensions too.
-func lookupCUE(n ast.Node, name string) []*ast.Field {
+// collect adds the fields of a struct or a file by name, those in comprehensions too.
+func collect(n ast.Node, byName map[string][]*ast.Field) {
 	var decls []ast.Decl
 	switch x := n.(type) {
 	case *ast.File:
@@ -154,22 +157,36 @@ func lookupCUE(n ast.Node, name string) []*ast.Field {
 	case *ast.StructLit:
 		decls = x.Elts
 	}
-	var out []*ast.Field
 	for _, d := range decls {
 		switch x := d.(type) {
 		case *ast.Field:
-			if label, _, err := ast.LabelName(x.Label); err == nil && label == name {
-				out = append(out, x)
+			if label, _, err := ast.LabelName(x.Label); err == nil {
+				byName[label] = append(byName[label], x)
 			}
 		case *ast.Comprehension:
-			out = append(out, lookupCUE(x.Value, name)...)
+			collect(x.Value, byName)
 		case *ast.EmbedDecl:
 			if c, ok := x.Expr.(*ast.Comprehension); ok {
-				out = append(out, lookupCUE(c.Value, name)...)
+				collect(c.Value, byName)
 			}
 		}
 	}
-	return out
+}
+
+// named are the fields of a name in a struct or a file.
+func (t *cueText) named(n ast.Node, name string) []*ast.Field {
+	switch n.(type) {
+	case *ast.File, *ast.StructLit:
+	default:
+		return nil
+	}
+	byName, ok := t.byName[n]
+	if !ok {
+		byName = map[string][]*ast.Field{}
+		collect(n, byName)
+		t.byName[n] = byName
+	}
+	return byName[name]
 }
 
 // fields is the range of the key called name in any of the structs, and the expressions of its value.
@@ -178,7 +195,7 @@ func (t *cueText) fields(nodes []ast.Node, name string) (diag.Range, []ast.Node)
 	var values []ast.Node
 	var best bool
 	for _, n := range nodes {
-		for _, f := range lookupCUE(n, name) {
+		for _, f := range t.named(n, name) {
 			values = append(values, f.Value)
 			if r := t.nodeRange(f.Label); key.IsZero() || !best && !constraint(f.Value) {
 				key = r
@@ -225,14 +242,21 @@ func (t *cueText) items(nodes []ast.Node, i int) []ast.Node {
 		if !ok || i >= len(l.Elts) {
 			continue
 		}
-		known := !slices.ContainsFunc(l.Elts[:i+1], func(e ast.Expr) bool {
-			switch e.(type) {
-			case *ast.Comprehension, *ast.Ellipsis:
-				return true
+		known, ok := t.known[l]
+		if !ok {
+			known = slices.IndexFunc(l.Elts, func(e ast.Expr) bool {
+				switch e.(type) {
+				case *ast.Comprehension, *ast.Ellipsis:
+					return true
+				}
+				return false
+			})
+			if known < 0 {
+				known = len(l.Elts)
 			}
-			return false
-		})
-		if known {
+			t.known[l] = known
+		}
+		if i < known {
 			out = append(out, l.Elts[i])
 		}
 	}
@@ -308,11 +332,11 @@ func (t *cueText) takeApart(nodes []ast.Node) []ast.Node {
 				}
 			}
 		case *ast.Ident:
-			later = append(later, t.named(x)...)
+			later = append(later, t.meaning(x)...)
 		case *ast.SelectorExpr:
 			if name, _, err := ast.LabelName(x.Sel); err == nil {
 				if id, ok := x.X.(*ast.Ident); ok {
-					_, values := t.fields(t.takeApartOnce(t.named(id)), name)
+					_, values := t.fields(t.takeApartOnce(t.meaning(id)), name)
 					later = append(later, values...)
 				}
 			}
@@ -338,8 +362,8 @@ func (t *cueText) takeApartOnce(nodes []ast.Node) []ast.Node {
 	return out
 }
 
-// named is what an identifier stands for, as far as the syntax shows it.
-func (t *cueText) named(id *ast.Ident) []ast.Node {
+// meaning is what an identifier stands for, as far as the syntax shows it.
+func (t *cueText) meaning(id *ast.Ident) []ast.Node {
 	switch n := id.Node.(type) {
 	case nil:
 		_, values := t.fields(t.files, id.Name) // of another file of the package

@@ -82,16 +82,10 @@ func parse(t *testing.T, files map[string][]byte) (trees, diagnostics string) {
 	for _, d := range docs {
 		fmt.Fprintf(&b, "%s #%d", d.Unit.Name, d.Index)
 		dump(&b, files, d.Root, "  ")
-		check(t, files, d.Root)
 	}
 	trees = b.String()
 	b.Reset()
-	for _, d := range ds {
-		checkRange(t, files, d.Subject)
-		for _, r := range d.Related {
-			checkRange(t, files, r.Subject)
-		}
-	}
+	checkAll(t, files, docs, ds)
 	p := diag.Printer{Notes: true, Sources: func(f string) ([]byte, error) { return files[f], nil }}
 	if err := p.Print(&b, ds); err != nil {
 		t.Fatal(err)
@@ -134,9 +128,27 @@ func shown(files map[string][]byte, r diag.Range) string {
 	return fmt.Sprintf("%d:%d-%d:%d %q", r.Start.Line, r.Start.Column, r.End.Line, r.End.Column, text)
 }
 
-// check fails unless every range of the tree is a stretch of its file.
-func check(t *testing.T, files map[string][]byte, n *syntax.Node) {
+// checkAll fails unless every range is a stretch of its file and names are unique.
+func checkAll(t *testing.T, files map[string][]byte, docs []*syntax.Document, ds diag.List) {
 	t.Helper()
+	seen := map[*syntax.Node]bool{}
+	for _, d := range docs {
+		check(t, files, d.Root, seen)
+	}
+	for _, d := range ds {
+		checkRange(t, files, d.Subject)
+		for _, r := range d.Related {
+			checkRange(t, files, r.Subject)
+		}
+	}
+}
+
+func check(t *testing.T, files map[string][]byte, n *syntax.Node, seen map[*syntax.Node]bool) {
+	t.Helper()
+	if seen[n] {
+		return // an alias
+	}
+	seen[n] = true
 	checkRange(t, files, n.Range)
 	if n.Range.Start.IsZero() {
 		t.Fatalf("a value has no place: %+v", n)
@@ -149,10 +161,10 @@ func check(t *testing.T, files map[string][]byte, n *syntax.Node) {
 		if n.Field(f.Name) != &n.Fields[i] {
 			t.Fatalf("key %q twice", f.Name)
 		}
-		check(t, files, f.Value)
+		check(t, files, f.Value, seen)
 	}
 	for _, item := range n.Items {
-		check(t, files, item)
+		check(t, files, item, seen)
 	}
 }
 
