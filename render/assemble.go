@@ -73,8 +73,8 @@ func (r *renderer) scope(j *scopeJob) (*bundle, diag.List) {
 	out.slots = checkScope(w, sc)
 	out.resource = newResource(w, j.name, sc, origins)
 	r.checkFiles(w, out)
-	if len(w.faults) > 0 {
-		return nil, append(l, faults(w, j.apis[0].Origin)...)
+	if bugs := faults(w, j.apis[0].Origin); len(bugs) > 0 {
+		return nil, append(l, bugs...)
 	}
 	return out, l
 }

@@ -93,6 +93,7 @@ func (r *renderer) buildChain(w *wire, api *ir.API, out *bundle) (*chain, diag.L
 	}
 	for _, a := range asks {
 		l = append(l, r.lay(b, api, a, limit)...)
+		l = append(l, faults(w, a.binding.Origin)...)
 	}
 	b.plain(markName, r.marker)
 	b.flush()
@@ -214,7 +215,7 @@ func (r *renderer) lay(b *chainBuilder, api *ir.API, a *asked, limit uint32) dia
 func (r *renderer) inner(w *wire, a *asked, f policy.Filter) *anypb.Any {
 	if f.Config == nil {
 		w.fault("policy %s: filter %q has no configuration", a.binding.Policy, f.Name)
-		return nil
+		return r.marker
 	}
 	return w.any(f.Config)
 }

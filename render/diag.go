@@ -23,12 +23,13 @@ func internal(at ir.Origin, format string, args ...any) diag.Diagnostic {
 		Hint:    "this is a bug of flexgw, not of the declaration; please report it"}
 }
 
-// faults are the bugs that a wire noted.
+// faults takes the bugs that a wire noted.
 func faults(w *wire, at ir.Origin) diag.List {
 	var l diag.List
 	for _, f := range w.faults {
 		l = append(l, internal(at, "%s", f))
 	}
+	w.faults = nil
 	return l
 }
 

@@ -33,7 +33,11 @@ func (r *renderer) typeOf(b *ir.Binding) (policy.Type, bool) {
 func (r *renderer) ask(b *ir.Binding, in policy.Input) (*asked, diag.List) {
 	t, ok := r.typeOf(b)
 	if !ok {
-		return nil, diag.List{{Severity: diag.Error, Code: "render/unknown-policy", Object: b.Origin.Object, Subject: b.PolicyAt,
+		at := b.PolicyAt
+		if at.IsZero() {
+			at = b.Origin.Range
+		}
+		return nil, diag.List{{Severity: diag.Error, Code: "render/unknown-policy", Object: b.Origin.Object, Subject: at,
 			Summary: "no policy type is named " + quote(b.Policy)}}
 	}
 	in.Binding, in.Got, in.Path = b, r.got, r.path
@@ -97,8 +101,8 @@ func (o *bundle) brought(w *walker, a *asked, files func(policy.File) string) di
 
 func (o *bundle) add(w *wire, name string, m protoMessage, origins []ir.Origin) diag.List {
 	x := newResource(w, name, m, origins)
-	if len(w.faults) > 0 {
-		return faults(w, origins[0])
+	if l := faults(w, origins[0]); len(l) > 0 {
+		return l
 	}
 	o.resources = append(o.resources, x)
 	return nil
