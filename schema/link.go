@@ -281,9 +281,10 @@ func (s *state) bound(named, inline, auto []*bindingDecl) []bound {
 	slices.SortStableFunc(out, func(a, b bound) int {
 		return cmp.Or(later(a.place != ir.First, b.place != ir.First), cmp.Compare(a.decl.order, b.decl.order), later(!a.decl.automated, !b.decl.automated),
 			later(a.decl.index == 0, b.decl.index == 0), cmp.Compare(a.decl.index, b.decl.index),
-			strings.Compare(a.decl.id.Namespace, b.decl.id.Namespace), strings.Compare(a.decl.id.Name, b.decl.id.Name))
+			strings.Compare(a.decl.id.Namespace, b.decl.id.Namespace), strings.Compare(a.decl.id.Name, b.decl.id.Name), a.decl.at().Compare(b.decl.at()))
 	})
-	return out
+	// A second object of one name is reported as such, and is not linked.
+	return slices.CompactFunc(out, func(a, b bound) bool { return a.decl.id == b.decl.id })
 }
 
 // later compares by whether something comes later.
@@ -358,6 +359,7 @@ func (s *state) linkAPI(e *entry) {
 	l := &apiLinker{state: s, entry: e, decl: d, out: &linkedAPI{listen: d.listen, gaps: d.broken}}
 	l.collect()
 	if e.api != nil && slices.Equal(e.api.inputs, l.out.inputs) {
+		e.api.auto, e.api.gaps = l.out.auto, l.out.gaps
 		return
 	}
 	for _, dep := range l.out.deps {
@@ -413,8 +415,9 @@ func (l *apiLinker) collect() {
 		if c := cmp.Or(cmp.Compare(a.order, b.order), later(!a.inline, !b.inline)); c != 0 || a.inline {
 			return c
 		}
-		return cmp.Or(strings.Compare(a.id.Namespace, b.id.Namespace), strings.Compare(a.id.Name, b.id.Name))
+		return cmp.Or(strings.Compare(a.id.Namespace, b.id.Namespace), strings.Compare(a.id.Name, b.id.Name), a.at.Compare(b.at))
 	})
+	l.routes = slices.CompactFunc(l.routes, func(a, b *routeDecl) bool { return a.id == b.id })
 	l.deps = map[diag.Object]*entry{}
 	for _, r := range l.routes {
 		for _, t := range r.to {
