@@ -28,7 +28,9 @@ func generatedAPI(i, limit int) string {
 		{"header-injection-flex", "inboundHeaders:\n  - key: x-api\n    value: api\noutboundHeaders: []\n"},
 		{"rate-limiting-flex", fmt.Sprintf("rateLimits:\n  - maximumRequests: %d\n    timePeriodInMilliseconds: 60000\n", limit)},
 	}
-	indent := func(s, by string) string { return by + strings.ReplaceAll(strings.TrimSuffix(s, "\n"), "\n", "\n"+by) + "\n" }
+	indent := func(s, by string) string {
+		return by + strings.ReplaceAll(strings.TrimSuffix(s, "\n"), "\n", "\n"+by) + "\n"
+	}
 	if i%2 == 0 {
 		b.WriteString("  policies:\n")
 		for _, c := range configs {
