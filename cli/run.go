@@ -151,7 +151,7 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	if err != nil {
 		return world(err)
 	}
-	src, err := watch.Dir(d.source, watch.Options{Log: d.log})
+	src, err := watch.Dir(d.source, watch.Options{})
 	if err != nil {
 		return world(err)
 	}
@@ -289,7 +289,7 @@ func (d *daemon) startEnvoy(ctx context.Context, loop *reconcile.Loop) (*envoy.S
 			return err
 		}
 		if !w.Done() {
-			return errors.New(w.String())
+			return warming(w)
 		}
 		return nil
 	}
@@ -388,4 +388,15 @@ func (e enforcer) Load(instances map[string]render.Instance) error {
 		m[id] = enforce.Instance{Policy: in.Policy, ID: in.ID, Config: in.Config}
 	}
 	return e.Server.Load(m)
+}
+
+// warming says who is not live yet.
+func warming(w envoy.Warming) error {
+	names := append([]string(nil), w.Clusters...)
+	for _, l := range w.Listeners {
+		if !l.IsWarm {
+			names = append(names, l.Name)
+		}
+	}
+	return fmt.Errorf("acknowledged, but not live yet: %s", strings.Join(names, ", "))
 }

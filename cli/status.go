@@ -140,4 +140,3 @@ func orDash(s string) string {
 	}
 	return s
 }
-
