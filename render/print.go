@@ -33,7 +33,7 @@ func (r *Resources) Print(show bool) (Text, error) {
 		to      *[]json.RawMessage
 	}{{ListenerType, &out.Listeners}, {ClusterType, &out.Clusters}, {ScopeType, &out.Scopes}, {SecretType, &out.Secrets}} {
 		*x.to = []json.RawMessage{}
-		for _, res := range r.byType[x.typeURL] {
+		for _, res := range r.list(x.typeURL) {
 			m, err := res.Message()
 			if err != nil {
 				return nil, fmt.Errorf("print %s: %w", res.Name, err)
@@ -48,7 +48,7 @@ func (r *Resources) Print(show bool) (Text, error) {
 			*x.to = append(*x.to, raw)
 		}
 	}
-	for _, f := range r.files {
+	for _, f := range r.Files() {
 		x := file{Path: f.Path, Content: string(f.Data)}
 		if f.Secret && !show {
 			x.Content = "[redacted]"

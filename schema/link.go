@@ -35,6 +35,8 @@ func (s *state) link() (*ir.Gateway, diag.List) {
 	var odd diag.List
 	g.Probes, odd = s.linkProbes()
 	ds = append(ds, odd...)
+	g.Echoes, odd = s.linkEchoes()
+	ds = append(ds, odd...)
 	clear(s.dirty)
 	s.all, s.selecting = false, false
 	return g, ds
