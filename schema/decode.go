@@ -402,7 +402,7 @@ func (d *docDecoder) configuration(root, spec *syntax.Node) {
 			}
 		}
 	}
-	d.configurationRules(&o.Spec)
+	d.configurationRules(&o.Spec, spec)
 	d.out.configs = append(d.out.configs, o)
 }
 

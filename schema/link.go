@@ -22,7 +22,6 @@ func (s *state) link() (*ir.Gateway, diag.List) {
 	ds = append(ds, s.linkAPIs()...)
 	ds = append(ds, s.duplicates()...)
 	ds = append(ds, s.dangling()...)
-	ds = append(ds, s.idle()...)
 	g := &ir.Gateway{Settings: s.settings}
 	var more diag.List
 	g.Listeners, more = s.linkListeners()
@@ -37,9 +36,17 @@ func (s *state) link() (*ir.Gateway, diag.List) {
 	ds = append(ds, odd...)
 	g.Echoes, odd = s.linkEchoes()
 	ds = append(ds, odd...)
+	if !ds.HasErrors() && !s.failed() {
+		ds = append(ds, s.idle()...)
+	}
 	clear(s.dirty)
 	s.all, s.selecting = false, false
 	return g, ds
+}
+
+// failed reports whether a unit holds an error: what is absent then may have been meant.
+func (s *state) failed() bool {
+	return slices.ContainsFunc(s.order, func(k *keptUnit) bool { return k.result.ds.HasErrors() })
 }
 
 // absent is the severity of something that may be declared outside a partial set.
@@ -242,7 +249,7 @@ func (s *state) linkUpstream(e *entry) *linkedUpstream {
 		outbound = b.decl
 		if d.endpoint.ok && d.endpoint.scheme != "https" {
 			out.ds = append(out.ds, diag.Diagnostic{Severity: diag.Warning, Code: "link/tls-without-https", Subject: b.decl.at(), Object: b.decl.id,
-				Summary: fmt.Sprintf("policy %q has no effect: the address of Service %q is %s", b.ir.Policy, e.id.Name, d.endpoint.scheme+"://…"), Hint: "write https:// in its address",
+				Summary: fmt.Sprintf("policy %q has no effect: the address of Service %q is %s, not https", b.ir.Policy, e.id.Name, d.endpoint.scheme), Hint: "write https:// in its address",
 				Related: []diag.Related{{Subject: d.address.Range, Summary: "the address"}}})
 		}
 	}
