@@ -3,7 +3,6 @@ package schema
 import (
 	"path"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 
@@ -68,9 +67,6 @@ func (s *state) decode(changed source.Set) diag.List {
 			s.remove(old.result)
 		}
 		k := &keptUnit{hash: unitHash(units[i]), result: results[i], load: s.load}
-		if slices.ContainsFunc(k.result.ds, func(d diag.Diagnostic) bool { return d.Code == "source/unreadable" }) {
-			k.hash = source.Hash{} // another time it may be readable
-		}
 		s.units[key] = k
 		s.order = append(s.order, k)
 		s.add(k.result)

@@ -12,6 +12,9 @@ import (
 	"github.com/flexgw/flexgw/render/policy/headerinjection"
 	"github.com/flexgw/flexgw/render/policy/headerremoval"
 	"github.com/flexgw/flexgw/render/policy/httpbasicauthentication"
+	"github.com/flexgw/flexgw/render/policy/ratelimiting"
+	"github.com/flexgw/flexgw/render/policy/tls"
+	"github.com/flexgw/flexgw/render/policy/tlsoutbound"
 	"github.com/flexgw/flexgw/schema"
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/v1alpha1"
@@ -23,6 +26,9 @@ var list = []policy.Type{
 	headerinjection.Type,
 	headerremoval.Type,
 	httpbasicauthentication.Type,
+	ratelimiting.Type,
+	tls.Type,
+	tlsoutbound.Type,
 }
 
 // Catalog is the list as packages schema and render want it. The zero Catalog is ready.
