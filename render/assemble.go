@@ -95,10 +95,10 @@ func appendOrigins(origins []ir.Origin, bs []*ir.Binding) []ir.Origin {
 	return origins
 }
 
-// withChain completes the routes of one API: guards, its own routes with what its policies set on them, and the requests
-// that its chain answers where no route matches.
+// withChain completes the routes of one API: guards, then its own routes with what its policies set on them. The last of
+// these answers 404 with the API's chain in front of it, so what an effect answers (Effect.Answers) needs no route.
 func (r *renderer) withChain(api *ir.API, c *chain, routes []*routev3.Route, own bool) []*routev3.Route {
-	all := make([]*routev3.Route, 0, len(c.guards)+len(routes)+len(c.answers))
+	all := make([]*routev3.Route, 0, len(c.guards)+len(routes))
 	if len(c.guards) > 0 {
 		bare := r.bareEntries(c, own)
 		for i, g := range c.guards {
@@ -111,13 +111,6 @@ func (r *renderer) withChain(api *ir.API, c *chain, routes []*routev3.Route, own
 		}
 	}
 	all = append(all, routes...)
-	for i, m := range c.answers {
-		all = append(all, &routev3.Route{
-			Name:   apiName(api) + "/answer-" + strconv.Itoa(i+1),
-			Match:  belowBase(api, m),
-			Action: &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{Status: 404}},
-		})
-	}
 	for _, x := range all[len(c.guards):] {
 		if !own {
 			x.TypedPerFilterConfig = withEntries(x.TypedPerFilterConfig, c.entries)

@@ -35,7 +35,6 @@ const headroom = 64 << 10
 type chain struct {
 	entries   map[string]*anypb.Any // typed_per_filter_config: the slots, and entries under inner names
 	guards    []*routev3.Route      // without name, path and chain
-	answers   []*routev3.RouteMatch // without path
 	last      int                   // number of the last pair of slots that is used
 	patch     patch
 	buffer    uint64 // request_body_buffer_limit; 0: none
@@ -118,7 +117,6 @@ func (r *renderer) askAll(api *ir.API, c *chain, out *bundle) ([]*asked, diag.Li
 		l = append(l, c.patch.add(b, a.effect.Route)...)
 		l = append(l, out.brought(r.walker, a, func(f policy.File) string { return r.path(f.Data, f.Ext) })...)
 		c.guards = append(c.guards, a.effect.Guards...)
-		c.answers = append(c.answers, a.effect.Answers...)
 		c.published = c.published.Merge(a.effect.Publishes)
 		asks = append(asks, a)
 	}

@@ -3,8 +3,15 @@ package render
 import (
 	"bufio"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -18,6 +25,7 @@ import (
 	"time"
 
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
+	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/flexgw/flexgw/schema/ir"
 )
@@ -202,4 +210,194 @@ func TestChassisOnEnvoy(t *testing.T) {
 			t.Errorf("usage of %q: %d lines, want %d", name, counted[name], n)
 		}
 	}
+}
+
+// TestSharedScopeOnEnvoy: APIs that share a scope keep their own chains and guards.
+func TestSharedScopeOnEnvoy(t *testing.T) {
+	t.Parallel()
+	envoyPath(t)
+	up, addr, dir := echo(t), freeAddr(t), t.TempDir()
+	s := settings()
+	s.RemoveServerHeader = true
+	u := service(s, "echo", "http", up.Addr().String(), up.Port())
+	g := gateway(s, []*ir.Upstream{u}, listen(addr,
+		api(s, "cors", "/api/cors", u, bind("cors", "c", pair{"", "https://a.example"}), bind("auth", "auth", pair{"alice", aliceHash}),
+			bind("inject", "i", pair{"x-a", "cors"}, method("GET"))),
+		api(s, "open", "/api/open", u, bind("inject", "i", pair{"x-a", "open"})),
+		api(s, "none", "/api/none", u)))
+	res, l := Render(g, fakes(), Options{Files: dir}, nil)
+	if len(l) > 0 {
+		t.Fatal(l)
+	}
+	n := 0
+	res.Each(ScopeType, func(*Resource) { n++ })
+	if n != 1 {
+		t.Fatalf("%d scopes, want a shared one", n)
+	}
+	m, err := Static(res, BootstrapOptions{NodeID: "n", EnforceSocket: dir + "/e", AdminSocket: dir + "/a"}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serve(t, m, addr)
+	for _, c := range []struct {
+		path, origin, auth string
+		status             int
+		has, hasNot        string
+	}{
+		{path: "/api/cors/x", status: 401},
+		{path: "/api/cors/x", origin: "https://evil.example", status: 200, hasNot: "GET"},
+		{path: "/api/cors/x", origin: "https://a.example", auth: "Basic YWxpY2U6cGFzc3dvcmQ=", status: 200, has: "X-A: cors"},
+		{path: "/api/open/x", origin: "https://evil.example", status: 200, has: "X-A: open"},
+		{path: "/api/none/x", status: 200, hasNot: "X-A"},
+		{path: "/api/other", status: 404},
+		{path: "/api", status: 404},
+	} {
+		var headers []string
+		if c.origin != "" {
+			headers = append(headers, "Origin: "+c.origin)
+		}
+		if c.auth != "" {
+			headers = append(headers, "Authorization: "+c.auth)
+		}
+		a := request(t, "GET", "http://"+addr+c.path, "", headers...)
+		if a.status != c.status || !strings.Contains(a.body, c.has) || c.hasNot != "" && strings.Contains(a.body, c.hasNot) {
+			t.Errorf("%+v: %d %v\n%s", c, a.status, a.header, a.body)
+		}
+		if got := a.header.Get("Server"); got != "" {
+			t.Errorf("%+v: server %q", c, got)
+		}
+	}
+}
+
+// TestLostChainOnEnvoy: Envoy takes a misspelt slot without a word, and the guard turns the missing chain into a 403.
+func TestLostChainOnEnvoy(t *testing.T) {
+	t.Parallel()
+	envoyPath(t)
+	up, addr, dir := echo(t), freeAddr(t), t.TempDir()
+	s := settings()
+	u := service(s, "echo", "http", up.Addr().String(), up.Port())
+	g := gateway(s, []*ir.Upstream{u}, listen(addr, api(s, "lost", "/lost", u), api(s, "kept", "/kept", u)))
+	res, l := Render(g, fakes(), Options{Files: dir}, nil)
+	if len(l) > 0 {
+		t.Fatal(l)
+	}
+	m, err := Static(res, BootstrapOptions{NodeID: "n", EnforceSocket: dir + "/e", AdminSocket: dir + "/a"}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := JSON(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := `"name": "` + addr[strings.LastIndexByte(addr, ':')+1:] + `/lost"`
+	before, after, ok := strings.Cut(string(b), name)
+	if !ok {
+		t.Fatalf("no scope lost in\n%s", b)
+	}
+	broken := &bootstrapv3.Bootstrap{}
+	text := before + name + strings.Replace(after, "flex.chain.0", "flex.chian.0", 1)
+	if err := protojson.Unmarshal([]byte(text), broken); err != nil {
+		t.Fatal(err)
+	}
+	serve(t, broken, addr)
+	for path, status := range map[string]int{"/lost": 403, "/kept": 200, "/none": 404} {
+		if a := request(t, "GET", "http://"+addr+path, ""); a.status != status {
+			t.Errorf("%s: %d, want %d\n%s", path, a.status, status, a.body)
+		}
+	}
+}
+
+// TestConnectionsOnEnvoy: TLS in, h2 out, PROXY headers, websockets.
+func TestConnectionsOnEnvoy(t *testing.T) {
+	t.Parallel()
+	envoyPath(t)
+	addr, dir := freeAddr(t), t.TempDir()
+	s := settings()
+	s.ProxyProtocol = true
+	h2 := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "%s %s", r.Proto, r.Header.Get("X-Forwarded-For"))
+	}))
+	h2.Config.Protocols = &http.Protocols{}
+	h2.Config.Protocols.SetUnencryptedHTTP2(true)
+	h2.Start()
+	t.Cleanup(h2.Close)
+	secure := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, "%s %s", r.Proto, r.TLS.ServerName) }))
+	t.Cleanup(secure.Close)
+	ws := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		c, rw, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		fmt.Fprint(rw, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+		rw.Flush()
+		_, _ = io.CopyN(c, rw, 4)
+	}))
+	t.Cleanup(ws.Close)
+	to := func(name, scheme string, srv *httptest.Server, bs ...*ir.Binding) *ir.Upstream {
+		a := netip.MustParseAddrPort(srv.Listener.Addr().String())
+		return service(s, name, scheme, a.Addr().String(), a.Port(), bs...)
+	}
+	up := []*ir.Upstream{to("h2", "h2", h2), to("skip", "https", secure, bind("tls-out", "skip", pair{"skip", ""})), to("untrusted", "https", secure), to("ws", "http", ws)}
+	l := listen(addr, api(s, "h2", "/h2", up[0]), api(s, "skip", "/skip", up[1]), api(s, "untrusted", "/untrusted", up[2]), api(s, "ws", "/ws", up[3]))
+	cert, key := selfSigned(t)
+	l.TLS = bind("tls", "port", pair{cert, key})
+	res, ds := Render(gateway(s, up, l), fakes(), Options{Files: dir}, nil)
+	if len(ds) > 0 {
+		t.Fatal(ds)
+	}
+	m, err := Static(res, BootstrapOptions{NodeID: "n", EnforceSocket: dir + "/e", AdminSocket: dir + "/a"}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serve(t, m, addr)
+	get := func(path, extra string) *bufio.Reader {
+		t.Helper()
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+		fmt.Fprint(c, "PROXY TCP4 203.0.113.7 127.0.0.1 4321 443\r\n")
+		tc := tls.Client(c, &tls.Config{InsecureSkipVerify: true})
+		fmt.Fprintf(tc, "GET %s HTTP/1.1\r\nHost: x\r\n%s\r\n", path, extra)
+		return bufio.NewReader(tc)
+	}
+	for path, want := range map[string]string{"/h2": "200 HTTP/2.0 203.0.113.7", "/skip": "200 HTTP/1.1 ", "/untrusted": "503 "} {
+		a, err := http.ReadResponse(get(path, "Connection: close\r\n"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, _ := io.ReadAll(a.Body)
+		if got := fmt.Sprint(a.StatusCode, " ", string(b)); !strings.HasPrefix(got, want) {
+			t.Errorf("%s: %s, want %s", path, got, want)
+		}
+	}
+	r := get("/ws", "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: x\r\n\r\nping")
+	if a, err := http.ReadResponse(r, nil); err != nil || a.StatusCode != 101 {
+		t.Fatalf("%v %v", a, err)
+	}
+	if b, err := r.Peek(4); err != nil || string(b) != "\r\npi" && string(b) != "ping" {
+		t.Errorf("%q %v", b, err)
+	}
+}
+
+// selfSigned makes a certificate and its key, as PEM.
+func selfSigned(t *testing.T) (cert, key string) {
+	t.Helper()
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"x"}}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, k.Public(), k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kd, err := x509.MarshalPKCS8PrivateKey(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: kd}))
 }
