@@ -146,10 +146,7 @@ func (r *renderer) bareEntries(c *chain, own bool) map[string]*anypb.Any {
 func belowBase(api *ir.API, m *routev3.RouteMatch) *routev3.RouteMatch {
 	x := &routev3.RouteMatch{}
 	overlay(x.ProtoReflect(), m.ProtoReflect(), "", ignoreField)
-	x.PathSpecifier = &routev3.RouteMatch_Prefix{Prefix: "/"}
-	if api.BasePath != "" {
-		x.PathSpecifier = &routev3.RouteMatch_PathSeparatedPrefix{PathSeparatedPrefix: api.BasePath}
-	}
+	x.PathSpecifier = baseMatch(api.BasePath).PathSpecifier
 	return x
 }
 

@@ -199,6 +199,9 @@ func (r *renderer) lay(b *chainBuilder, api *ir.API, a *asked, limit uint32) dia
 	}
 	when, l := r.when(api, a.binding.Rules)
 	if when == nil {
+		if !l.HasErrors() {
+			b.w.fault("policy %s: its condition is missing", a.binding.Policy)
+		}
 		return l
 	}
 	if n := a.effect.Body.Request; n > 0 && (limit == 0 || n < limit) {

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 
+	"github.com/flexgw/flexgw/render/match"
 	"github.com/flexgw/flexgw/render/policy"
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/ir"
@@ -19,7 +20,7 @@ type asked struct {
 }
 
 // conditional reports whether the binding needs a slot of its own for its rules.
-func (a *asked) conditional() bool { return len(a.binding.Rules) > 0 && !a.typ.OwnRules() }
+func (a *asked) conditional() bool { return !match.Always(a.binding.Rules) && !a.typ.OwnRules() }
 
 // typeOf finds the policy type of a binding.
 func (r *renderer) typeOf(b *ir.Binding) (policy.Type, bool) {

@@ -27,7 +27,7 @@ func splitAddress(s string) (address, *problem) {
 	var a address
 	scheme, rest, ok := strings.Cut(s, "://")
 	if !ok {
-		return a, &problem{"has no protocol", "write protocol://host:port, such as http://" + strings.TrimLeft(s, "/")}
+		return a, &problem{"has no protocol", "write protocol://host:port"}
 	}
 	a.scheme = strings.ToLower(scheme)
 	if i := strings.IndexFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }); i >= 0 {
@@ -58,6 +58,18 @@ func splitAddress(s string) (address, *problem) {
 		a.port = uint16(n)
 	}
 	return a, nil
+}
+
+// showAddress quotes an address without the credentials that it may hold.
+func showAddress(s string) string {
+	if i := strings.LastIndexByte(s, '@'); i >= 0 {
+		scheme, _, ok := strings.Cut(s[:i], "://")
+		if !ok {
+			scheme = ""
+		}
+		return strconv.Quote(scheme + map[bool]string{true: "://"}[ok] + "…" + shorten(s[i:]))
+	}
+	return quoteShort(s)
 }
 
 func splitHostPort(authority string) (host, port string, bad *problem) {
@@ -109,7 +121,7 @@ var reserved = map[uint16]diag.Severity{9998: diag.Error, 4000: diag.Warning, 99
 func parseListen(t syntax.Text) (listen, diag.List) {
 	bad := func(p problem) (listen, diag.List) {
 		return listen{}, diag.List{{Severity: diag.Error, Code: "link/bad-address", Subject: t.Range, Path: "/spec/address",
-			Summary: fmt.Sprintf("address %s %s", quoteShort(t.Value), p.what), Hint: p.hint}}
+			Summary: fmt.Sprintf("address %s %s", showAddress(t.Value), p.what), Hint: p.hint}}
 	}
 	a, wrong := splitAddress(t.Value)
 	if wrong != nil {
@@ -187,7 +199,7 @@ type endpoint struct {
 func parseEndpoint(t syntax.Text, path string) (endpoint, diag.List) {
 	bad := func(p problem) (endpoint, diag.List) {
 		return endpoint{}, diag.List{{Severity: diag.Error, Code: "link/bad-address", Subject: t.Range, Path: path,
-			Summary: fmt.Sprintf("address %s %s", quoteShort(t.Value), p.what), Hint: p.hint}}
+			Summary: fmt.Sprintf("address %s %s", showAddress(t.Value), p.what), Hint: p.hint}}
 	}
 	a, wrong := splitAddress(t.Value)
 	if wrong != nil {

@@ -65,7 +65,8 @@ type explainer struct {
 
 type missed struct {
 	object *syntax.Node
-	name   string
+	names  []string
+	label  string
 	index  int // in ds
 }
 
@@ -116,6 +117,7 @@ func (x *explainer) leaves(e *jsonschema.ValidationError) []*jsonschema.Validati
 
 func (x *explainer) choose(e *jsonschema.ValidationError) []*jsonschema.ValidationError {
 	var best []*jsonschema.ValidationError
+	least := 0
 	onlyMissing := true
 	candidates := 0
 	for _, c := range e.Causes {
@@ -125,13 +127,17 @@ func (x *explainer) choose(e *jsonschema.ValidationError) []*jsonschema.Validati
 			continue
 		}
 		candidates++
+		cost := len(ls)
 		for _, l := range ls {
-			if _, is := l.ErrorKind.(*kind.Required); !is || !here(l) {
+			switch _, lacks := l.ErrorKind.(*kind.Required); {
+			case lacks && here(l):
+				cost += 100 // what lacks its own fields was rarely meant
+			default:
 				onlyMissing = false
 			}
 		}
-		if best == nil || len(ls) < len(best) {
-			best = ls
+		if best == nil || cost < least {
+			best, least = ls, cost
 		}
 	}
 	if candidates == 0 || candidates > 1 && onlyMissing {
@@ -207,13 +213,9 @@ func (x *explainer) leaf(e *jsonschema.ValidationError) {
 		x.report("shape/unknown-field", n, loc, fmt.Sprintf("%s is not allowed here", name), "remove it")
 		x.ds[len(x.ds)-1].Subject = key
 	case *kind.Required:
-		for _, m := range k.Missing {
-			x.missing(n, v, loc, key, m, fmt.Sprintf("add %q", m))
-		}
+		x.missing(n, loc, key, k.Missing, "")
 	case *kind.DependentRequired:
-		for _, m := range k.Missing {
-			x.missing(n, v, loc, key, m, fmt.Sprintf("%q needs it", k.Prop))
-		}
+		x.missing(n, loc, key, k.Missing, fmt.Sprintf("%q needs it", k.Prop))
 	case *kind.Type:
 		x.wrongType(n, v, loc, typesOf(k.Want))
 	case *kind.Enum:
@@ -341,7 +343,7 @@ func (x *explainer) unknown(n *syntax.Node, v view, loc []string, name string) {
 	}
 	if to != "" {
 		d.Fixes = []diag.Fix{{Range: f.Range, Text: rekey(*f, to)}}
-		x.meant = append(x.meant, missed{object: n, name: to})
+		x.meant = append(x.meant, missed{object: n, names: []string{to}})
 	}
 	d.Summary = summary
 	x.ds = append(x.ds, d)
@@ -376,10 +378,9 @@ func absent(fields []string, n *syntax.Node) []string {
 	return out
 }
 
-func (x *explainer) missing(n *syntax.Node, v view, loc []string, key diag.Range, name, hint string) {
-	x.missed = append(x.missed, missed{n, name, len(x.ds)})
-	x.ds = append(x.ds, diag.Diagnostic{Severity: diag.Error, Code: "shape/missing-field", Subject: key, Path: pointer(x.full(loc)),
-		Summary: fmt.Sprintf("%s lacks the field %q", x.label(loc), name), Hint: hint})
+func (x *explainer) missing(n *syntax.Node, loc []string, key diag.Range, names []string, hint string) {
+	x.missed = append(x.missed, missed{n, names, x.label(loc), len(x.ds)})
+	x.ds = append(x.ds, diag.Diagnostic{Severity: diag.Error, Code: "shape/missing-field", Subject: key, Path: pointer(x.full(loc)), Hint: hint})
 }
 
 func (x *explainer) wrongType(n *syntax.Node, v view, loc []string, want types) {
@@ -553,10 +554,20 @@ func listed(words []string) string {
 func (x *explainer) distinct() diag.List {
 	drop := map[int]bool{}
 	for _, m := range x.missed {
-		for _, u := range x.meant {
-			if u.object == m.object && u.name == m.name {
-				drop[m.index] = true
+		var names []string
+		for _, name := range m.names {
+			if !slices.ContainsFunc(x.meant, func(u missed) bool { return u.object == m.object && u.names[0] == name }) {
+				names = append(names, name)
 			}
+		}
+		d, fields := &x.ds[m.index], "the field "
+		if len(names) > 1 {
+			fields = "the fields "
+		}
+		drop[m.index] = len(names) == 0
+		d.Summary = m.label + " lacks " + fields + listed(names)
+		if d.Hint == "" {
+			d.Hint = "add " + listed(names)
 		}
 	}
 	var out diag.List

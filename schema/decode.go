@@ -23,6 +23,8 @@ type unitResult struct {
 	contracts  []*v1alpha1.Object[v1alpha1.ContractSpec]
 	secrets    []*v1alpha1.Object[v1alpha1.SecretSpec]
 	probes     []*v1alpha1.Object[v1alpha1.ProbeSpec]
+	echoes     []*echoDecl
+	documents  int // all of them, also those that are not ours
 	declared   int // documents that are ours, right or wrong
 	ds         diag.List
 }
@@ -58,7 +60,7 @@ func (d *decoder) getenv(name string) (string, bool) {
 // unit parses one unit and decodes its documents.
 func (d *decoder) unit(u syntax.Unit) *unitResult {
 	docs, ds := u.Parse()
-	out := &unitResult{ds: ds}
+	out := &unitResult{ds: ds, documents: len(docs)}
 	for _, doc := range docs {
 		dd := &docDecoder{decoder: d, doc: doc, out: out}
 		from := len(out.ds)
@@ -127,6 +129,8 @@ func (d *docDecoder) decode() {
 	case v1alpha1.Contract:
 		d.out.contracts = append(d.out.contracts, decodeSpec[v1alpha1.ContractSpec](d, spec.Value))
 		d.notYet(root, "Local Mode checks no contracts")
+	case v1alpha1.Echo:
+		d.echo(spec.Value)
 	case v1alpha1.Probe:
 		d.probe(root, spec.Value)
 	}
@@ -398,7 +402,7 @@ func (d *docDecoder) configuration(root, spec *syntax.Node) {
 			}
 		}
 	}
-	d.configurationRules(&o.Spec)
+	d.configurationRules(&o.Spec, spec)
 	d.out.configs = append(d.out.configs, o)
 }
 

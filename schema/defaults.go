@@ -125,7 +125,7 @@ func fromEnvironment(out *ir.Settings, getenv func(string) (string, bool)) diag.
 var honoured = map[string]bool{"timeouts": true, "proxyProtocol": true, "circuitBreaker": true}
 
 // configurationRules judges one Configuration (flex-resources.md, 6).
-func (d *docDecoder) configurationRules(c *v1alpha1.ConfigurationSpec) {
+func (d *docDecoder) configurationRules(c *v1alpha1.ConfigurationSpec, spec *syntax.Node) {
 	if len(c.Keys) > 1 {
 		d.report(diag.Warning, "link/several-settings", c.Keys[1].Range, fmt.Sprintf("this Configuration sets %q and %q; the product promises nothing for several settings in one", c.Keys[0].Value, c.Keys[1].Value), "write one Configuration for each")
 	}
@@ -148,7 +148,7 @@ func (d *docDecoder) configurationRules(c *v1alpha1.ConfigurationSpec) {
 		return
 	}
 	d.logging(c.Logging)
-	d.sharedStorage(c)
+	d.sharedStorage(c, spec)
 	if p := c.ForwardProxy; p != nil && p.HTTPS != nil {
 		d.proxy(p.HTTPS.Address)
 	}
@@ -203,17 +203,12 @@ func (d *docDecoder) logging(l *v1alpha1.Logging) {
 	}
 }
 
-func (d *docDecoder) sharedStorage(c *v1alpha1.ConfigurationSpec) {
+func (d *docDecoder) sharedStorage(c *v1alpha1.ConfigurationSpec, spec *syntax.Node) {
 	st := c.SharedStorage
 	if st == nil {
 		return
 	}
-	key := diag.Range{}
-	for _, k := range c.Keys {
-		if k.Value == "sharedStorage" {
-			key = k.Range
-		}
-	}
+	key := spec.KeyRange("sharedStorage")
 	switch {
 	case st.Redis == nil && st.Local == nil:
 		d.report(diag.Error, "shape/missing-field", key, `"sharedStorage" lacks one of the fields "local" or "redis"`, "add one of them")
@@ -226,7 +221,7 @@ func (d *docDecoder) sharedStorage(c *v1alpha1.ConfigurationSpec) {
 	}
 	switch {
 	case r.Address.IsZero() && r.Sentinel == nil:
-		d.report(diag.Error, "shape/missing-field", key, `"redis" lacks one of the fields "address" or "sentinel"`, "add one of them")
+		d.report(diag.Error, "shape/missing-field", spec.KeyRange("sharedStorage", "redis"), `"redis" lacks one of the fields "address" or "sentinel"`, "add one of them")
 	case !r.Address.IsZero() && r.Sentinel != nil:
 		d.report(diag.Warning, "link/two-storages", r.Address.Range, `"redis" has both "address" and "sentinel"; the sentinels know the address`, `remove "address"`)
 	}

@@ -185,6 +185,7 @@ func (s *state) judgeExtension(x *extension) diag.List {
 			report(s.absent(), "link/unknown-extension", e.Name.Range, fmt.Sprintf("no Extension named %q in namespace %q", e.Name.Value, namespaces[0]), didYouMean(nearest(e.Name.Value, names)))
 		case parent == x:
 			report(diag.Error, "link/extends-cycle", e.Name.Range, fmt.Sprintf("Extension %q extends itself", name), "a definition and its implementation have two names")
+		case parent.Range.Compare(x.Range) > 0: // a circle is told once, where it goes back
 		case s.extends(parent, x, nil):
 			report(diag.Error, "link/extends-cycle", e.Name.Range, fmt.Sprintf("Extension %q extends %q, which extends it in turn", name, e.Name.Value), "remove one of them")
 		}

@@ -210,7 +210,7 @@ func (d *docDecoder) target(b *bindingDecl, t v1alpha1.TargetRef, spec *syntax.N
 		case t.Name.Value == "" && !d.broken:
 			b.broken = true
 			d.report(diag.Error, "shape/missing-field", t.Range, `"targetRef" lacks the field "name"`, `add "name", or kind: Selector with a selector`)
-		case t.Name.Value != "":
+		case t.Name.Value != "" && (kind == v1alpha1.ApiInstance || kind == v1alpha1.Service):
 			b.target = diag.Object{Group: v1alpha1.Group, Kind: kind, Namespace: ns, Name: t.Name.Value}
 		}
 		return

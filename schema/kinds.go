@@ -3,6 +3,7 @@ package schema
 import (
 	"embed"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -15,7 +16,7 @@ var kindFiles embed.FS
 // kindNames are the kinds of the product's group, and ours.
 var (
 	kindNames = []string{v1alpha1.ApiInstance, v1alpha1.Configuration, v1alpha1.Contract, v1alpha1.Extension, v1alpha1.PolicyBinding, v1alpha1.Secret, v1alpha1.Service}
-	ourKinds  = []string{v1alpha1.Probe}
+	ourKinds  = []string{v1alpha1.Echo, v1alpha1.Probe}
 )
 
 // The policies that are no effects on a chain but the routing itself; this list is closed (house.md).
@@ -28,6 +29,13 @@ const (
 func KindSchema(name string) ([]byte, bool) {
 	b, err := kindFiles.ReadFile("kinds/" + strings.ToLower(name) + ".schema.json")
 	return b, err == nil
+}
+
+// Kinds are the names of all kinds, sorted.
+func Kinds() []string {
+	names := append(slices.Clone(kindNames), ourKinds...)
+	slices.Sort(names)
+	return names
 }
 
 // kindJudges are the compiled schemas of kinds and route policies. They are constants, compiled when first needed.

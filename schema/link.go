@@ -22,7 +22,6 @@ func (s *state) link() (*ir.Gateway, diag.List) {
 	ds = append(ds, s.linkAPIs()...)
 	ds = append(ds, s.duplicates()...)
 	ds = append(ds, s.dangling()...)
-	ds = append(ds, s.idle()...)
 	g := &ir.Gateway{Settings: s.settings}
 	var more diag.List
 	g.Listeners, more = s.linkListeners()
@@ -35,9 +34,19 @@ func (s *state) link() (*ir.Gateway, diag.List) {
 	var odd diag.List
 	g.Probes, odd = s.linkProbes()
 	ds = append(ds, odd...)
+	g.Echoes, odd = s.linkEchoes()
+	ds = append(ds, odd...)
+	if !ds.HasErrors() && !s.failed() {
+		ds = append(ds, s.idle()...)
+	}
 	clear(s.dirty)
 	s.all, s.selecting = false, false
 	return g, ds
+}
+
+// failed reports whether a unit holds an error: what is absent then may have been meant.
+func (s *state) failed() bool {
+	return slices.ContainsFunc(s.order, func(k *keptUnit) bool { return k.result.ds.HasErrors() })
 }
 
 // absent is the severity of something that may be declared outside a partial set.
@@ -240,7 +249,7 @@ func (s *state) linkUpstream(e *entry) *linkedUpstream {
 		outbound = b.decl
 		if d.endpoint.ok && d.endpoint.scheme != "https" {
 			out.ds = append(out.ds, diag.Diagnostic{Severity: diag.Warning, Code: "link/tls-without-https", Subject: b.decl.at(), Object: b.decl.id,
-				Summary: fmt.Sprintf("policy %q has no effect: the address of Service %q is %s", b.ir.Policy, e.id.Name, d.endpoint.scheme+"://…"), Hint: "write https:// in its address",
+				Summary: fmt.Sprintf("policy %q has no effect: the address of Service %q is %s, not https", b.ir.Policy, e.id.Name, d.endpoint.scheme), Hint: "write https:// in its address",
 				Related: []diag.Related{{Subject: d.address.Range, Summary: "the address"}}})
 		}
 	}
@@ -281,9 +290,10 @@ func (s *state) bound(named, inline, auto []*bindingDecl) []bound {
 	slices.SortStableFunc(out, func(a, b bound) int {
 		return cmp.Or(later(a.place != ir.First, b.place != ir.First), cmp.Compare(a.decl.order, b.decl.order), later(!a.decl.automated, !b.decl.automated),
 			later(a.decl.index == 0, b.decl.index == 0), cmp.Compare(a.decl.index, b.decl.index),
-			strings.Compare(a.decl.id.Namespace, b.decl.id.Namespace), strings.Compare(a.decl.id.Name, b.decl.id.Name))
+			strings.Compare(a.decl.id.Namespace, b.decl.id.Namespace), strings.Compare(a.decl.id.Name, b.decl.id.Name), a.decl.at().Compare(b.decl.at()))
 	})
-	return out
+	// A second object of one name is reported as such, and is not linked.
+	return slices.CompactFunc(out, func(a, b bound) bool { return a.decl.id == b.decl.id })
 }
 
 // later compares by whether something comes later.
@@ -358,6 +368,7 @@ func (s *state) linkAPI(e *entry) {
 	l := &apiLinker{state: s, entry: e, decl: d, out: &linkedAPI{listen: d.listen, gaps: d.broken}}
 	l.collect()
 	if e.api != nil && slices.Equal(e.api.inputs, l.out.inputs) {
+		e.api.auto, e.api.gaps = l.out.auto, l.out.gaps
 		return
 	}
 	for _, dep := range l.out.deps {
@@ -413,8 +424,9 @@ func (l *apiLinker) collect() {
 		if c := cmp.Or(cmp.Compare(a.order, b.order), later(!a.inline, !b.inline)); c != 0 || a.inline {
 			return c
 		}
-		return cmp.Or(strings.Compare(a.id.Namespace, b.id.Namespace), strings.Compare(a.id.Name, b.id.Name))
+		return cmp.Or(strings.Compare(a.id.Namespace, b.id.Namespace), strings.Compare(a.id.Name, b.id.Name), a.at.Compare(b.at))
 	})
+	l.routes = slices.CompactFunc(l.routes, func(a, b *routeDecl) bool { return a.id == b.id })
 	l.deps = map[diag.Object]*entry{}
 	for _, r := range l.routes {
 		for _, t := range r.to {

@@ -214,8 +214,9 @@ func (s *state) portTLS(p *port, lead *apiDecl) (*ir.Binding, diag.List) {
 			Summary: fmt.Sprintf("address %s is https, but no policy \"tls\" is bound to an API on port %d", quoteShort(lead.address.Value), number), Hint: `bind the policy "tls" with a certificate, or write http`}}
 	}
 	slices.SortFunc(all, func(a, b *bindingDecl) int {
-		return cmp.Or(later(!a.automated, !b.automated), strings.Compare(a.id.Namespace, b.id.Namespace), strings.Compare(a.id.Name, b.id.Name))
+		return cmp.Or(later(!a.automated, !b.automated), strings.Compare(a.id.Namespace, b.id.Namespace), strings.Compare(a.id.Name, b.id.Name), a.at().Compare(b.at()))
 	})
+	all = slices.CompactFunc(all, func(a, b *bindingDecl) bool { return a.id == b.id })
 	var ds diag.List
 	one := all[0]
 	for _, b := range all[1:] {

@@ -11,6 +11,17 @@ import (
 // catalogue and one environment: a process has one of each. It is not safe for concurrent use. The zero Memo is empty.
 type Memo struct{ state *state }
 
+// Documents is how many documents the last Load read, also those that are not ours.
+func (m *Memo) Documents() int {
+	n := 0
+	if m.state != nil {
+		for _, k := range m.state.order {
+			n += k.result.documents
+		}
+	}
+	return n
+}
+
 // state is what is known after a load. The next load takes away what the removed units declared, adds what the new ones
 // do, and links again whatever those touch.
 type state struct {
@@ -33,6 +44,7 @@ type state struct {
 	extensions []*v1alpha1.Object[v1alpha1.ExtensionSpec]
 	contracts  []*v1alpha1.Object[v1alpha1.ContractSpec]
 	probes     []*v1alpha1.Object[v1alpha1.ProbeSpec]
+	echoes     []*echoDecl
 	types      map[*v1alpha1.Object[v1alpha1.ExtensionSpec]]*customType
 
 	settings  *ir.Settings
@@ -160,6 +172,7 @@ func (s *state) add(r *unitResult) {
 	s.extensions = append(s.extensions, r.extensions...)
 	s.contracts = append(s.contracts, r.contracts...)
 	s.probes = append(s.probes, r.probes...)
+	s.echoes = append(s.echoes, r.echoes...)
 	if len(r.extensions) > 0 {
 		s.all = true
 	}
@@ -210,6 +223,9 @@ func (s *state) remove(r *unitResult) {
 	for _, x := range r.probes {
 		s.probes = without(s.probes, x)
 	}
+	for _, x := range r.echoes {
+		s.echoes = without(s.echoes, x)
+	}
 	s.rest(r, func(d *decl) {
 		e := s.entry(d.id)
 		for i, x := range e.decls {
@@ -243,6 +259,9 @@ func (s *state) rest(r *unitResult, f func(*decl)) {
 		f(&decl{id: o.ID, name: o.Name})
 	}
 	for _, o := range r.probes {
+		f(&decl{id: o.ID, name: o.Name})
+	}
+	for _, o := range r.echoes {
 		f(&decl{id: o.ID, name: o.Name})
 	}
 }

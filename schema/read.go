@@ -3,6 +3,7 @@ package schema
 import (
 	"path"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 
@@ -67,6 +68,9 @@ func (s *state) decode(changed source.Set) diag.List {
 			s.remove(old.result)
 		}
 		k := &keptUnit{hash: unitHash(units[i]), result: results[i], load: s.load}
+		if slices.ContainsFunc(k.result.ds, func(d diag.Diagnostic) bool { return d.Code == "source/unreadable" }) {
+			k.hash = source.Hash{} // another time it may be readable
+		}
 		s.units[key] = k
 		s.order = append(s.order, k)
 		s.add(k.result)

@@ -143,6 +143,9 @@ func lines(ds diag.List) string {
 		if d.Hint != "" {
 			fmt.Fprintln(&b, "  hint:", d.Hint)
 		}
+		for _, f := range d.Fixes {
+			fmt.Fprintf(&b, "  fix: %s to %s: %s\n", f.Range, strings.TrimPrefix(diag.Range{Start: f.Range.End}.String(), ":"), f.Text)
+		}
 		for _, r := range d.Related {
 			fmt.Fprintf(&b, "  %s: %s\n", r.Subject, r.Summary)
 		}

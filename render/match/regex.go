@@ -11,13 +11,6 @@ import (
 	"github.com/flexgw/flexgw/schema/ir"
 )
 
-// Regex is a pattern as Envoy understands it: every rune of the tree is a byte, and no anchors are left because Envoy
-// matches whole values. The zero Regex is no pattern.
-type Regex struct {
-	tree    *syntax.Regexp
-	pattern ir.Pattern
-}
-
 // kind says what a pattern is matched against.
 type kind uint8
 
@@ -27,22 +20,23 @@ const (
 	pathOnly             // the same, within a value that has the query behind it: no byte of a match is "?"
 )
 
-// parse reads a pattern. A Regex without a tree comes with a diagnostic.
-func parse(p ir.Pattern, k kind) (Regex, diag.List) {
+// parse reads a pattern into a tree of which every rune is a byte and which has no anchors, because Envoy matches whole
+// values. A nil tree comes with a diagnostic.
+func parse(p ir.Pattern, k kind) (*syntax.Regexp, diag.List) {
 	re, err := syntax.Parse(p.Text, syntax.Perl)
 	if err != nil {
-		return Regex{}, diag.List{{Severity: diag.Error, Code: "render/pattern", Subject: p.Range,
+		return nil, diag.List{{Severity: diag.Error, Code: "render/pattern", Subject: p.Range,
 			Summary: fmt.Sprintf("pattern %q is not a regular expression that Envoy accepts: %v", p.Text, err),
 			Hint:    "patterns are RE2: no look-around, no back-references, repetitions up to 1000"}}
 	}
 	t := translator{kind: k}
 	tree := t.node(re, true, true, true)
 	if t.anchor != "" {
-		return Regex{}, diag.List{{Severity: diag.Error, Code: "render/anchor", Subject: p.Range,
+		return nil, diag.List{{Severity: diag.Error, Code: "render/anchor", Subject: p.Range,
 			Summary: fmt.Sprintf("pattern %q has %s where text may stand on both sides of it", p.Text, t.anchor),
 			Hint:    "patterns match the whole value: anchors are not needed, and only those at its ends are understood"}}
 	}
-	return Regex{tree: tree, pattern: p}, nil
+	return tree, nil
 }
 
 // translator turns a tree over runes into one over bytes.

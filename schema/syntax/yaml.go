@@ -424,9 +424,9 @@ func (c *yamlConv) mapping(n *yaml.Node, out *Node, from, depth int) int {
 			continue
 		}
 		r := c.span(keyFrom, keyEnd)
-		if j := seen.index(out.Fields, merges, key.Text, isMerge(k)); j.found {
+		if j := seen.index(out.Fields, merges, key, isMerge(k)); j.found {
 			c.report(diag.Diagnostic{Severity: diag.Error, Code: "yaml/duplicate-key", Subject: r,
-				Summary: fmt.Sprintf("key %q is already in this mapping", key.Text),
+				Summary: fmt.Sprintf("key %q is already in this mapping", key),
 				Hint:    "remove one of the two",
 				Related: []diag.Related{{Subject: j.where, Summary: "the first one"}}})
 			continue
@@ -435,8 +435,8 @@ func (c *yamlConv) mapping(n *yaml.Node, out *Node, from, depth int) int {
 			merges = append(merges, merge{len(out.Fields), value, v, r})
 			continue
 		}
-		seen.add(key.Text, len(out.Fields))
-		out.Fields = append(out.Fields, Field{Name: key.Text, Range: r, Value: value})
+		seen.add(key, len(out.Fields))
+		out.Fields = append(out.Fields, Field{Name: key, Range: r, Value: value})
 	}
 	if merges != nil && !c.stop {
 		c.merge(out, merges, seen)
@@ -447,25 +447,37 @@ func (c *yamlConv) mapping(n *yaml.Node, out *Node, from, depth int) int {
 	return c.close(n, from, end, '}')
 }
 
-// key converts a key, which must be a scalar.
-func (c *yamlConv) key(k *yaml.Node, indent, depth int) (key *Node, from, end int, ok bool) {
+// key returns the text of a key, which must be a scalar, and where it is.
+func (c *yamlConv) key(k *yaml.Node, indent, depth int) (text string, from, end int, ok bool) {
 	at := c.offset(k.Line, k.Column)
-	from, _ = c.properties(at)
+	from, tag := c.properties(at)
+	if k.Kind == yaml.ScalarNode && k.Anchor == "" && tag == "" { // nearly always: no Node is needed
+		end = c.scalarEnd(k, from, indent)
+		if !c.ascii && k.Style&quotedStyles == 0 {
+			c.invisible(k.Value, from, end)
+		}
+		return keyText(k.Value, k.Style&quotedStyles != 0), from, end, true
+	}
 	said := len(c.ds)
-	key, end = c.node(k, indent, depth+1)
+	key, end := c.node(k, indent, depth+1)
 	if c.stop {
-		return key, from, end, false
+		return "", from, end, false
 	}
 	if key.Kind == Scalar {
-		if key.Text == "" && !key.Quoted && key.Scalar == nil {
-			key = &Node{Text: "null", Range: key.Range}
-		}
-		return key, from, end, true
+		return keyText(key.Text, key.Quoted), from, end, true
 	}
 	c.ds = c.ds[:said] // what is wrong inside such a key does not matter
 	c.report(diag.Diagnostic{Severity: diag.Error, Code: "yaml/key-not-scalar", Subject: c.span(from, from+1),
 		Summary: "a key must be a plain name, not a mapping or a list", Hint: "if this is a template placeholder like {{ name }}, quote it"})
-	return key, from, end, false
+	return "", from, end, false
+}
+
+// keyText is the name of a field; an empty key that nobody quoted is null.
+func keyText(text string, quoted bool) string {
+	if text == "" && !quoted {
+		return "null"
+	}
+	return text
 }
 
 type merge struct {

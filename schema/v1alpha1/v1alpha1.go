@@ -16,7 +16,7 @@ const (
 	Ours    = "flexgw/v1alpha1"
 )
 
-// The kinds. Probe is ours; Secret and Contract rest on field evidence only.
+// The kinds. Probe and Echo are ours; Secret and Contract rest on field evidence only.
 const (
 	ApiInstance   = "ApiInstance"
 	Service       = "Service"
@@ -26,6 +26,7 @@ const (
 	Secret        = "Secret"
 	Contract      = "Contract"
 	Probe         = "Probe"
+	Echo          = "Echo"
 )
 
 // Object is one declared document of a kind.
@@ -317,6 +318,11 @@ type SecretSpec struct{}
 // ContractSpec is the spec of a Contract. Its client is not decoded while nothing uses it.
 type ContractSpec struct {
 	APIID syntax.Text `flex:"apiId"`
+}
+
+// EchoSpec is the spec of an Echo.
+type EchoSpec struct {
+	Address syntax.Text `flex:"address"`
 }
 
 // ProbeSpec is the spec of a Probe. Raw holds all of it.

@@ -57,7 +57,7 @@ func TestFolderIsTheNameWithoutSuffixAndHyphens(t *testing.T) {
 	t.Parallel()
 	for _, name := range (all.Catalog{}).Names() {
 		folder := strings.ReplaceAll(strings.TrimSuffix(name, "-flex"), "-", "")
-		for _, file := range []string{folder + ".go", folder + ".md", folder + ".schema.json"} {
+		for _, file := range []string{folder + ".go", folder + ".md", folder + ".schema.json", folder + "_test.go"} {
 			if _, err := os.Stat(filepath.Join("..", folder, file)); err != nil {
 				t.Errorf("policy %s: %v", name, err)
 			}

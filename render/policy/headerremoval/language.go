@@ -51,7 +51,7 @@ func parseEntry(text string) (entry, error) {
 		}
 		return entry{regex: "(?i:" + text + ")"}, nil
 	}
-	e := entry{hit: ":path"}
+	e := entry{hit: pseudoName(lang)}
 	if len(hits) > 0 {
 		e.hit = hits[0]
 	}
@@ -73,6 +73,19 @@ func parseEntry(text string) (entry, error) {
 	return e, nil
 }
 
+// pseudoName is a name with a colon that lang holds, one of HTTP's own where it can be.
+func pseudoName(lang *node) string {
+	for _, name := range []string{":path", ":method", ":authority", ":scheme", ":status", ":protocol"} {
+		if accepts(lang, name) {
+			return name
+		}
+	}
+	if name, ok := single(lang); ok {
+		return name
+	}
+	return ":"
+}
+
 // boundaryEntry is for expressions with \b or \B, whose language depends on neighbours. lang is a superset of it (the
 // assertions taken as true), so where that holds no protected name the expression can be passed on as it is.
 func boundaryEntry(text string, lang *node) (entry, error) {
@@ -86,7 +99,7 @@ func boundaryEntry(text string, lang *node) (entry, error) {
 		}
 	}
 	if derive(lang, ':').op != opNone {
-		return entry{hit: ":path", unsupported: `a word boundary (\b or \B)`}, nil
+		return entry{hit: pseudoName(lang), unsupported: `a word boundary (\b or \B)`}, nil
 	}
 	return entry{regex: "(?i:" + text + ")"}, nil
 }

@@ -79,7 +79,7 @@ func TestRandomExpressions(t *testing.T) {
 			return make(depth-1) + make(depth-1)
 		}
 	}
-	for range 400 {
+	for range 150 {
 		text := make(4)
 		e, err := parseEntry(text)
 		if err != nil || e.unsupported != "" {

@@ -14,6 +14,8 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	basicauthv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/basic_auth/v3"
+	setmetadatav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/set_metadata/v3"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/flexgw/flexgw/render/policy"
 	"github.com/flexgw/flexgw/schema/diag"
@@ -83,14 +85,25 @@ func check(c *config, at policy.Locator) diag.List {
 func effect(c *config, in policy.Input) (policy.Effect, error) {
 	sum := sha1.Sum([]byte(c.Password.Reveal())) //nolint:gosec // see the import
 	users := c.Username + ":{SHA}" + base64.StdEncoding.EncodeToString(sum[:])
-	return policy.Effect{
+	e := policy.Effect{
 		Filters: []policy.Filter{{Config: &basicauthv3.BasicAuth{
 			Users: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: users}},
 			// Without a realm Envoy shows the whole address of the request in www-authenticate.
 			Realm:               "mule-realm",
 			EmitDynamicMetadata: true,
 		}}},
-		// The filter writes under its own name in the chain.
-		Publishes: policy.Published{Principal: policy.Ref{Namespace: in.ID, Keys: []string{"username"}}},
-	}, nil
+		Publishes: policy.Published{Principal: policy.Ref{Namespace: in.ID, Keys: []string{principalKey}}},
+	}
+	// The filter writes under its own name in a chain, but under the slot's where rules put it into a composite one. There
+	// is only one user, so what it found out is known: a second filter, which runs when the first one let pass, says it.
+	if in.Binding != nil && len(in.Binding.Rules) > 0 {
+		e.Filters = append(e.Filters, policy.Filter{Name: "principal", Config: &setmetadatav3.Config{Metadata: []*setmetadatav3.Metadata{{
+			MetadataNamespace: in.ID, AllowOverwrite: true,
+			Value: &structpb.Struct{Fields: map[string]*structpb.Value{principalKey: structpb.NewStringValue(c.Username)}},
+		}}}})
+	}
+	return e, nil
 }
+
+// principalKey is where the filter leaves the user name.
+const principalKey = "username"

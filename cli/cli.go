@@ -1,0 +1,204 @@
+// Package cli is the command line, and the only place that puts the parts of flexgw together.
+//
+// Commands read flags, call into the house and print; what they compute, they do not know.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+)
+
+// The exit codes of every command in every format (design.md, decision 16).
+const (
+	ExitClean       = 0
+	ExitDiagnostics = 1 // a diagnostic of error severity
+	ExitUsage       = 2
+	ExitWorld       = 3 // disk, network, a process
+	ExitRejected    = 4 // refused by Envoy and rolled back
+	ExitStale       = 5 // a plan that no longer fits
+)
+
+// Env is the world of one run of the command line.
+type Env struct {
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+	Getenv         func(string) (string, bool)
+}
+
+// System is the process's own world.
+func System() Env {
+	return Env{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.LookupEnv}
+}
+
+// exit is an error that carries the process's exit code; the text may be empty when all is said already.
+type exit struct {
+	code int
+	err  error
+}
+
+func (e *exit) Error() string {
+	if e.err == nil {
+		return ""
+	}
+	return e.err.Error()
+}
+
+func (e *exit) Unwrap() error { return e.err }
+
+// usage is a mistake in how the command was called.
+func usage(format string, args ...any) error { return &exit{ExitUsage, fmt.Errorf(format, args...)} }
+
+// world is a failure of disk, network or a process.
+func world(err error) error { return &exit{ExitWorld, err} }
+
+// Main runs one command and returns the exit code. args[0] is the program's name.
+func Main(args []string, env Env) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	app := newApp(env)
+	sorted, err := sortArgs(app, args)
+	if err == nil {
+		err = app.RunContext(ctx, sorted)
+	}
+	if err == nil {
+		return ExitClean
+	}
+	var e *exit
+	if !errors.As(err, &e) {
+		e = &exit{ExitUsage, err} // what the library itself complains of
+	}
+	if text := e.Error(); text != "" {
+		fmt.Fprintln(env.Stderr, "flexgw: "+text)
+	}
+	return e.code
+}
+
+func newApp(env Env) *cli.App {
+	return &cli.App{
+		Name:                   "flexgw",
+		Usage:                  "run Anypoint Flex Gateway Local Mode declarations on a stock Envoy",
+		Description:            "Validate declarations, see what Envoy gets from them, and keep an Envoy equal to them.",
+		Version:                version(),
+		HideVersion:            true,
+		Reader:                 env.Stdin,
+		Writer:                 env.Stdout,
+		ErrWriter:              env.Stderr,
+		HideHelpCommand:        true,
+		UseShortOptionHandling: false,
+		ExitErrHandler:         func(*cli.Context, error) {}, // nothing calls os.Exit behind us
+		OnUsageError:           func(_ *cli.Context, err error, _ bool) error { return usage("%s", plain(err)) },
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return usage("no command %q; flexgw --help lists the commands%s", c.Args().First(), suggest(c.App, c.Args().First()))
+			}
+			return cli.ShowAppHelp(c)
+		},
+		Commands: []*cli.Command{
+			validateCommand(env), renderCommand(env), runCommand(env), statusCommand(env), listCommand(env),
+			policyCommand(env), explainCommand(env), egressCommand(env), versionCommand(env),
+		},
+	}
+}
+
+// plain takes the library's own words out of its messages.
+func plain(err error) string {
+	return strings.Replace(err.Error(), "flag provided but not defined: -", "no flag -", 1)
+}
+
+func suggest(app *cli.App, name string) string {
+	best, distance := "", 3
+	for _, c := range app.Commands {
+		if d := editDistance(name, c.Name); d < distance {
+			best, distance = c.Name, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return fmt.Sprintf("; did you mean %q", best)
+}
+
+// editDistance is the number of letters to insert, drop or replace between two short words.
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		last := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := last
+			if a[i] != b[j] {
+				cost++
+			}
+			last = row[j+1]
+			row[j+1] = min(cost, row[j]+1, last+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// sortArgs moves the flags of a command before its arguments: urfave/cli v2 reads no flag after the first argument
+// (its issues 976 and 1177), and people write `flexgw validate dir --output json`. What follows `--` is left alone.
+func sortArgs(app *cli.App, args []string) ([]string, error) {
+	if len(args) == 0 {
+		return []string{app.Name}, nil
+	}
+	out := []string{args[0]}
+	rest := args[1:]
+	commands, flags := app.Commands, app.Flags
+	for len(rest) > 0 && !strings.HasPrefix(rest[0], "-") { // down to the command that takes the arguments
+		i := slices.IndexFunc(commands, func(c *cli.Command) bool { return c.HasName(rest[0]) })
+		if i < 0 {
+			break
+		}
+		out, rest = append(out, rest[0]), rest[1:]
+		commands, flags = commands[i].Subcommands, commands[i].Flags
+	}
+	var front, back []string
+	for len(rest) > 0 {
+		arg := rest[0]
+		rest = rest[1:]
+		if arg == "--" {
+			back = append(back, rest...)
+			break
+		}
+		if arg == "-" || !strings.HasPrefix(arg, "-") {
+			back = append(back, arg)
+			continue
+		}
+		front = append(front, arg)
+		name, _, hasValue := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+		if !hasValue && takesValue(flags, name) {
+			if len(rest) == 0 {
+				return nil, usage("flag --%s needs a value", name)
+			}
+			front, rest = append(front, rest[0]), rest[1:]
+		}
+	}
+	out = append(out, front...)
+	if len(back) > 0 {
+		out = append(append(out, "--"), back...)
+	}
+	return out, nil
+}
+
+func takesValue(flags []cli.Flag, name string) bool {
+	for _, f := range flags {
+		if slices.Contains(f.Names(), name) {
+			_, isBool := f.(*cli.BoolFlag)
+			return !isBool
+		}
+	}
+	return false
+}

@@ -1,0 +1,64 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/flexgw/flexgw/reconcile/egress"
+	"github.com/flexgw/flexgw/render"
+	"github.com/flexgw/flexgw/render/policy/all"
+)
+
+func egressCommand(env Env) *cli.Command {
+	return &cli.Command{
+		Name:  "egress",
+		Usage: "show which hosts would be called, and what for",
+		Subcommands: []*cli.Command{{
+			Name:        "show",
+			Usage:       "list the hosts that the daemon itself would call for these declarations",
+			ArgsUsage:   "PATH…",
+			Description: "Envoy's own upstreams are those of `flexgw list`.",
+			Flags:       []cli.Flag{outputFlag("text", "json")},
+			Action: func(c *cli.Context) error {
+				outs, err := parseOutputs(c.StringSlice("output"), "text", "json")
+				if err != nil {
+					return err
+				}
+				set, err := readPaths(c.Args().Slice(), env)
+				if err != nil {
+					return err
+				}
+				p := newPipeline(env)
+				g, list := p.model(set)
+				if g == nil || list.HasErrors() {
+					return verdict(list, writeText(env.Stderr, env, set, count(len(set.Files), p.documents(), list), list, false))
+				}
+				e := egress.New(egress.Options{})
+				e.Set(egress.JWKS, destinations(render.Needs(g, all.Catalog{})))
+				rows := e.List()
+				return each(outs, env.Stdout, func(format string, w io.Writer) error {
+					if format == "json" {
+						return indented(w, struct {
+							Destinations []egress.Destination `json:"destinations"`
+						}{rows})
+					}
+					t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+					fmt.Fprintln(t, "PURPOSE\tHOST\tWHY")
+					for _, d := range rows {
+						fmt.Fprintf(t, "%s\t%s\t%s\n", d.Purpose, d.Host, d.Why)
+					}
+					return t.Flush()
+				})
+			},
+		}},
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return usage("no command %q: egress show PATH…", "egress "+c.Args().First())
+			}
+			return cli.ShowSubcommandHelp(c)
+		},
+	}
+}

@@ -1,0 +1,228 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/flexgw/flexgw/docs"
+	"github.com/flexgw/flexgw/render/policy/all"
+	"github.com/flexgw/flexgw/schema"
+)
+
+func explainCommand(env Env) *cli.Command {
+	return &cli.Command{
+		Name:      "explain",
+		Usage:     "say what a diagnostic's code or a declared field means",
+		ArgsUsage: "[CODE|FIELD]",
+		Description: "A CODE is what stands in brackets behind a diagnostic: link/unknown-service. A FIELD is a path from a kind or a\n" +
+			"policy: ApiInstance.spec.address, rate-limiting-flex.rateLimits. Without either: all codes, kinds and policies.",
+		Action: func(c *cli.Context) error {
+			switch what := c.Args().First(); {
+			case c.NArg() > 1:
+				return usage("explain takes one CODE or FIELD, got %d", c.NArg())
+			case what == "":
+				return explainAll(env.Stdout)
+			case strings.Contains(what, "/"):
+				text, ok := docs.Diagnostic(what)
+				if !ok {
+					return usage("no diagnostic has the code %q; flexgw explain lists them", what)
+				}
+				_, err := fmt.Fprintf(env.Stdout, "%s\n\n%s\n", what, text)
+				return err
+			default:
+				return explainField(env.Stdout, what)
+			}
+		},
+	}
+}
+
+func explainAll(w io.Writer) error {
+	fmt.Fprintln(w, "CODES")
+	for _, c := range docs.Codes() {
+		fmt.Fprintln(w, "  "+c)
+	}
+	fmt.Fprintln(w, "KINDS AND POLICIES")
+	for _, name := range roots() {
+		if _, err := fmt.Fprintln(w, "  "+name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// roots are the names that a FIELD can start with.
+func roots() []string {
+	names := schema.Kinds()
+	for _, t := range (all.Catalog{}).All() {
+		names = append(names, t.Name())
+	}
+	return names
+}
+
+// field is the part of a JSON Schema that explain shows.
+type field struct {
+	Ref         string            `json:"$ref"`
+	Title       string            `json:"title"`
+	Description string            `json:"description"`
+	Type        any               `json:"type"`
+	Enum        []any             `json:"enum"`
+	Default     any               `json:"default"`
+	Required    []string          `json:"required"`
+	Properties  map[string]*field `json:"properties"`
+	Items       *field            `json:"items"`
+	Additional  json.RawMessage   `json:"additionalProperties"`
+	OneOf       []*field          `json:"oneOf"`
+	AnyOf       []*field          `json:"anyOf"`
+	Defs        map[string]*field `json:"$defs"`
+}
+
+func explainField(w io.Writer, path string) error {
+	root, rest, _ := strings.Cut(path, ".")
+	raw, ok := schema.KindSchema(root)
+	if !ok {
+		t, found := all.Catalog{}.Type(root)
+		if !found {
+			return usage("no kind or policy %q; known are %s", root, strings.Join(roots(), ", "))
+		}
+		raw = t.ConfigSchema()
+	}
+	top := &field{}
+	if err := json.Unmarshal(raw, top); err != nil {
+		return world(err)
+	}
+	at, shown := top, root
+	for name := range strings.SplitSeq(rest, ".") {
+		if name == "" {
+			continue
+		}
+		next := at.child(name, top.Defs)
+		if next == nil {
+			return usage("%s has no field %q; it has %s", shown, name, strings.Join(at.names(top.Defs), ", "))
+		}
+		at, shown = next, shown+"."+name
+	}
+	return at.write(w, shown, top.Defs)
+}
+
+// follow resolves a local $ref and looks into a list's items.
+func (f *field) follow(defs map[string]*field) *field {
+	for f != nil {
+		switch {
+		case f.Ref != "":
+			next := defs[strings.TrimPrefix(f.Ref, "#/$defs/")]
+			if next == nil {
+				return f
+			}
+			f = next
+		case f.Items != nil && f.Properties == nil:
+			f = f.Items
+		default:
+			return f
+		}
+	}
+	return nil
+}
+
+// shapes are the alternatives that may hold properties.
+func (f *field) shapes(defs map[string]*field) []*field {
+	f = f.follow(defs)
+	if f == nil {
+		return nil
+	}
+	out := []*field{f}
+	for _, alt := range append(slices.Clone(f.OneOf), f.AnyOf...) {
+		out = append(out, alt.shapes(defs)...)
+	}
+	return out
+}
+
+func (f *field) child(name string, defs map[string]*field) *field {
+	for _, s := range f.shapes(defs) {
+		for k, v := range s.Properties {
+			if strings.EqualFold(k, name) {
+				return v
+			}
+		}
+		var values field
+		if len(s.Additional) > 0 && json.Unmarshal(s.Additional, &values) == nil && s.Additional[0] == '{' {
+			return &values
+		}
+	}
+	return nil
+}
+
+func (f *field) names(defs map[string]*field) []string {
+	set := map[string]bool{}
+	for _, s := range f.shapes(defs) {
+		for k := range s.Properties {
+			set[k] = true
+		}
+	}
+	if len(set) == 0 {
+		return []string{"none"}
+	}
+	return slices.Sorted(maps.Keys(set))
+}
+
+func (f *field) write(w io.Writer, path string, defs map[string]*field) error {
+	fmt.Fprintln(w, path)
+	text := f.Description
+	target := f.follow(defs)
+	if text == "" && target != nil {
+		text = target.Description
+	}
+	if text != "" {
+		fmt.Fprintf(w, "\n%s\n", text)
+	}
+	fmt.Fprintln(w)
+	if t := f.kind(defs); t != "" {
+		fmt.Fprintf(w, "  type: %s\n", t)
+	}
+	if f.Default != nil {
+		fmt.Fprintf(w, "  default: %v\n", f.Default)
+	}
+	if target != nil && len(target.Enum) > 0 {
+		fmt.Fprintf(w, "  values: %s\n", strings.Trim(fmt.Sprint(target.Enum), "[]"))
+	}
+	for _, s := range f.shapes(defs) {
+		for _, name := range slices.Sorted(maps.Keys(s.Properties)) {
+			p := s.Properties[name]
+			mark := ""
+			if slices.Contains(s.Required, name) {
+				mark = " (required)"
+			}
+			about := p.Description
+			if t := p.follow(defs); about == "" && t != nil {
+				about = t.Description
+			}
+			fmt.Fprintf(w, "  %s%s: %s\n", name, mark, about)
+		}
+	}
+	return nil
+}
+
+func (f *field) kind(defs map[string]*field) string {
+	t := f.Type
+	if f.Ref != "" {
+		if d := defs[strings.TrimPrefix(f.Ref, "#/$defs/")]; d != nil && t == nil {
+			t = d.Type
+		}
+	}
+	switch t := t.(type) {
+	case string:
+		return t
+	case []any:
+		words := make([]string, len(t))
+		for i, x := range t {
+			words[i] = fmt.Sprint(x)
+		}
+		return strings.Join(words, " or ")
+	}
+	return ""
+}

@@ -1,0 +1,121 @@
+package cli_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/flexgw/flexgw/"
+
+// ban says what packages below a prefix must not import directly, and why. Prefixes of our own packages are relative.
+type ban struct {
+	who    string   // "" is every package
+	except []string // prefixes that may
+	what   []string // import path prefixes; our own without the module
+	why    string
+}
+
+var bans = []ban{
+	{"schema", nil, []string{"render", "reconcile", "cli", "github.com/envoyproxy/"}, "schema never learns that Envoy exists"},
+	{"render", nil, []string{"reconcile", "cli"}, "render is pure and knows nothing of delivery"},
+	{"render", []string{"render/policy/enforce", "/enforce"}, []string{"net/http", "os", "log/slog"}, "render touches nothing; a policy's enforce gets the world from its Env"},
+	{"render/policy", []string{"render/policy/all", "render/policy/policytest"}, []string{"render$", "render/policy/*"}, "policies know neither each other nor the renderer"},
+	{"reconcile", nil, []string{"cli", "schema$", "schema/v1alpha1"}, "reconcile moves what others decided"},
+	{"reconcile/envoy", nil, []string{"schema", "render"}, "one Envoy process, whatever it serves"},
+	{"reconcile/enforce", nil, []string{"schema", "render$", "render/policy$", "reconcile/deliver"}, "the request path shares nothing with the reconciler"},
+	{"", []string{"cli", "render/policy/all"}, []string{"render/policy/all"}, "only cli knows every policy"},
+	{"", []string{"schema/syntax"}, []string{"go.yaml.in/", "cuelang.org/"}, "only syntax knows a YAML or CUE library"},
+	{"", []string{"schema$"}, []string{"github.com/santhosh-tekuri/"}, "only schema knows the JSON Schema library"},
+	{"", []string{"reconcile/watch"}, []string{"github.com/go-git/"}, "only watch knows Git"},
+	{"", []string{"cli"}, []string{"github.com/urfave/"}, "only cli knows the command line library"},
+}
+
+func TestLayers(t *testing.T) {
+	t.Parallel()
+	for pkg, imports := range packages(t) {
+		for _, b := range bans {
+			if !under(pkg, b.who) || slices.ContainsFunc(b.except, func(p string) bool { return under(pkg, p) || strings.HasPrefix(p, "/") && strings.HasSuffix(pkg, p) }) {
+				continue
+			}
+			for _, imp := range imports {
+				if slices.ContainsFunc(b.what, func(w string) bool { return banned(pkg, imp, w) }) {
+					t.Errorf("%s imports %s: %s", pkg, imp, b.why)
+				}
+			}
+		}
+	}
+}
+
+// under reports whether a package is at or below a prefix; with a trailing $ only at it.
+func under(pkg, prefix string) bool {
+	if p, exact := strings.CutSuffix(prefix, "$"); exact {
+		return pkg == p
+	}
+	return prefix == "" || pkg == prefix || strings.HasPrefix(pkg, prefix+"/")
+}
+
+func banned(pkg, imp, what string) bool {
+	if what == "render/policy/*" { // single policies: folders that are neither the contract's nor a policy's own
+		name, ok := strings.CutPrefix(imp, "render/policy/")
+		shared := []string{"enforce", "expr", "policytest", "all"}
+		return ok && !slices.Contains(shared, strings.Split(name, "/")[0]) && !under(imp, pkg) && !under(pkg, strings.TrimSuffix(imp, "/enforce"))
+	}
+	if strings.HasSuffix(what, "/") {
+		return strings.HasPrefix(imp, what)
+	}
+	return under(imp, what)
+}
+
+// packages lists our packages with their direct imports, ours relative to the module; tests are left out.
+func packages(t *testing.T) map[string][]string {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports", module+"...")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	list := map[string][]string{}
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		for i, imp := range p.Imports {
+			p.Imports[i] = strings.TrimPrefix(imp, module)
+		}
+		list[strings.TrimPrefix(p.ImportPath, module)] = p.Imports
+	}
+	if len(list) < 20 {
+		t.Fatalf("go list found %d packages only", len(list))
+	}
+	return list
+}
+
+func TestLayersRulesBite(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		pkg, imp, what string
+		want           bool
+	}{
+		{"render/policy/cors", "render/policy/jwtvalidation", "render/policy/*", true},
+		{"render/policy/cors", "render/policy/cors/enforce", "render/policy/*", false},
+		{"render/policy/cors", "render/policy/expr", "render/policy/*", false},
+		{"render/policy/cors", "render", "render$", true},
+		{"render/policy/cors", "render/policy", "render$", false},
+		{"schema/ir", "github.com/envoyproxy/go-control-plane/envoy/config/core/v3", "github.com/envoyproxy/", true},
+	} {
+		if got := banned(c.pkg, c.imp, c.what); got != c.want {
+			t.Errorf("%s importing %s against %s: got %v", c.pkg, c.imp, c.what, got)
+		}
+	}
+}

@@ -1,0 +1,134 @@
+package cli
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/flexgw/flexgw/reconcile/envoy"
+)
+
+// places is where one daemon keeps its state and its sockets.
+type places struct {
+	state  string // folder
+	run    string // folder of the sockets
+	socket string // of the daemon's own API
+}
+
+const socketName = "flexgw.sock"
+
+func stateDirFlag() cli.Flag {
+	return &cli.StringFlag{Name: "state-dir", Usage: "`DIR` for state (default: $STATE_DIRECTORY, else a folder per source below $XDG_STATE_HOME/flexgw)"}
+}
+
+func socketFlag() cli.Flag {
+	return &cli.StringFlag{Name: "socket", Usage: "`PATH` of the daemon's socket (default: $RUNTIME_DIRECTORY/flexgw.sock, else one per source below $XDG_RUNTIME_DIR/flexgw)"}
+}
+
+// findPlaces follows design.md, section 4: a flag, else systemd's folders, else one folder per source below the XDG ones.
+func findPlaces(env Env, source, stateDir, socket string) (places, error) {
+	id := sourceID(source)
+	p := places{state: stateDir, run: stateDir, socket: socket}
+	if p.state == "" {
+		if dir, ok := env.Getenv("STATE_DIRECTORY"); ok && dir != "" {
+			p.state = strings.Split(dir, ":")[0]
+		} else {
+			home, err := stateHome(env)
+			if err != nil {
+				return p, err
+			}
+			p.state = filepath.Join(home, "flexgw", id)
+		}
+	}
+	if dir, ok := env.Getenv("RUNTIME_DIRECTORY"); ok && dir != "" {
+		p.run = strings.Split(dir, ":")[0]
+	} else if p.run == "" {
+		p.run = filepath.Join(runtimeHome(env), id)
+	}
+	if p.socket == "" {
+		var err error
+		if p.socket, err = envoy.SocketPath(p.run, socketName); err != nil {
+			return p, err
+		}
+	}
+	return p, nil
+}
+
+// sourceID names a source: readable, and different for different sources.
+func sourceID(source string) string {
+	if abs, err := filepath.Abs(source); err == nil {
+		source = abs
+	}
+	sum := sha256.Sum256([]byte(source))
+	base := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' {
+			return r
+		}
+		return '-'
+	}, filepath.Base(source))
+	return base[:min(len(base), 24)] + "-" + hex.EncodeToString(sum[:4])
+}
+
+func stateHome(env Env) (string, error) {
+	if dir, ok := env.Getenv("XDG_STATE_HOME"); ok && filepath.IsAbs(dir) {
+		return dir, nil
+	}
+	home, ok := env.Getenv("HOME")
+	if !ok || home == "" {
+		return "", fmt.Errorf("neither --state-dir, $STATE_DIRECTORY, $XDG_STATE_HOME nor $HOME says where state may be kept")
+	}
+	return filepath.Join(home, ".local", "state"), nil
+}
+
+// runtimeHome is $XDG_RUNTIME_DIR/flexgw, or the folder that stands for it when there is no login session.
+func runtimeHome(env Env) string {
+	if dir, ok := env.Getenv("XDG_RUNTIME_DIR"); ok && filepath.IsAbs(dir) {
+		return filepath.Join(dir, "flexgw")
+	}
+	if dir := fmt.Sprintf("/run/user/%d", os.Getuid()); isDir(dir) {
+		return filepath.Join(dir, "flexgw")
+	}
+	return filepath.Join(os.TempDir(), fmt.Sprintf("flexgw-%d", os.Getuid()))
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
+// claim makes the state folder ours, for this source and this process alone. The lock is held until the process ends.
+func (p places) claim(source string) (*envoy.Lock, error) {
+	for _, dir := range []string{p.state, p.run, filepath.Dir(p.socket)} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, err
+		}
+	}
+	lock, err := envoy.LockFile(filepath.Join(p.state, "daemon.lock"))
+	if err != nil {
+		return nil, fmt.Errorf("another flexgw works in %s: %w", p.state, err)
+	}
+	if abs, err := filepath.Abs(source); err == nil {
+		source = abs
+	}
+	mark := filepath.Join(p.state, "source")
+	switch b, err := os.ReadFile(mark); {
+	case os.IsNotExist(err):
+		err = os.WriteFile(mark, []byte(source+"\n"), 0o600)
+		if err != nil {
+			lock.Unlock()
+			return nil, err
+		}
+	case err != nil:
+		lock.Unlock()
+		return nil, err
+	case strings.TrimSpace(string(b)) != source:
+		lock.Unlock()
+		return nil, fmt.Errorf("the state folder %s belongs to the source %s: give %s another --state-dir", p.state, strings.TrimSpace(string(b)), source)
+	}
+	return lock, nil
+}

@@ -1,0 +1,122 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/flexgw/flexgw/render/policy/all"
+	"github.com/flexgw/flexgw/schema/ir"
+)
+
+// listed is one line of `flexgw policy list`.
+type listed struct {
+	Name     string `json:"name"`
+	Enforced bool   `json:"enforced"`
+	Target   string `json:"target,omitempty"` // ApiInstance, Service or both
+	Reason   string `json:"reason,omitempty"` // why it is not enforced
+}
+
+func policyCommand(env Env) *cli.Command {
+	return &cli.Command{
+		Name:  "policy",
+		Usage: "list the policies, or show one policy's page",
+		Subcommands: []*cli.Command{
+			{
+				Name:  "list",
+				Usage: "list every policy that is known, enforced here or not, and why not",
+				Flags: []cli.Flag{outputFlag("text", "json")},
+				Action: func(c *cli.Context) error {
+					outs, err := parseOutputs(c.StringSlice("output"), "text", "json")
+					if err != nil {
+						return err
+					}
+					rows := policies()
+					return each(outs, env.Stdout, func(format string, w io.Writer) error {
+						if format == "json" {
+							return indented(w, struct {
+								Policies []listed `json:"policies"`
+							}{rows})
+						}
+						return writePolicies(w, rows)
+					})
+				},
+			},
+			{
+				Name:      "show",
+				Usage:     "print a policy's page, or its JSON Schema",
+				ArgsUsage: "NAME",
+				Flags:     []cli.Flag{&cli.BoolFlag{Name: "schema", Usage: "print the JSON Schema of its config"}},
+				Action: func(c *cli.Context) error {
+					if c.NArg() != 1 {
+						return usage("policy show takes one NAME; flexgw policy list has them")
+					}
+					return showPolicy(env, c.Args().First(), c.Bool("schema"))
+				},
+			},
+		},
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return usage("no command %q: policy list, policy show NAME", "policy "+c.Args().First())
+			}
+			return cli.ShowSubcommandHelp(c)
+		},
+	}
+}
+
+func showPolicy(env Env, name string, schema bool) error {
+	t, ok := all.Catalog{}.Type(name)
+	if !ok {
+		if reason, known := (all.Catalog{}).Known(name); known {
+			return &exit{ExitDiagnostics, fmt.Errorf("%s is known, but not offered: %s", name, reason)}
+		}
+		return usage("no policy %q; flexgw policy list has them", name)
+	}
+	text := t.Page()
+	if schema {
+		text = t.ConfigSchema()
+	}
+	_, err := env.Stdout.Write(text)
+	return err
+}
+
+func policies() []listed {
+	rows := []listed{}
+	for _, t := range (all.Catalog{}).All() {
+		rows = append(rows, listed{Name: t.Name(), Enforced: true, Target: targets(t.Targets())})
+	}
+	elsewhere := all.Elsewhere()
+	for _, name := range slices.Sorted(maps.Keys(elsewhere)) {
+		rows = append(rows, listed{Name: name, Reason: elsewhere[name]})
+	}
+	return rows
+}
+
+func targets(t ir.Target) string {
+	var names []string
+	if t&ir.TargetAPI != 0 {
+		names = append(names, "ApiInstance")
+	}
+	if t&ir.TargetUpstream != 0 {
+		names = append(names, "Service")
+	}
+	return strings.Join(names, ", ")
+}
+
+func writePolicies(w io.Writer, rows []listed) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "POLICY\tTARGET\tENFORCED")
+	for _, r := range rows {
+		if r.Enforced {
+			fmt.Fprintf(t, "%s\t%s\tyes\n", r.Name, r.Target)
+		} else {
+			fmt.Fprintf(t, "%s\t-\tno: %s\n", r.Name, r.Reason)
+		}
+	}
+	return t.Flush()
+}

@@ -1,0 +1,401 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/flexgw/flexgw/reconcile"
+	"github.com/flexgw/flexgw/reconcile/deliver/xds"
+	"github.com/flexgw/flexgw/reconcile/echo"
+	"github.com/flexgw/flexgw/reconcile/egress"
+	"github.com/flexgw/flexgw/reconcile/enforce"
+	"github.com/flexgw/flexgw/reconcile/envoy"
+	"github.com/flexgw/flexgw/reconcile/fetch"
+	"github.com/flexgw/flexgw/reconcile/status"
+	"github.com/flexgw/flexgw/reconcile/watch"
+	"github.com/flexgw/flexgw/render"
+	"github.com/flexgw/flexgw/render/policy"
+	"github.com/flexgw/flexgw/render/policy/all"
+	contract "github.com/flexgw/flexgw/render/policy/enforce"
+	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/source"
+)
+
+// firstFetch bounds how long a new revision waits for what its policies need from the network; what comes later is
+// rendered when it comes.
+const firstFetch = 2 * time.Second
+
+func runCommand(env Env) *cli.Command {
+	return &cli.Command{
+		Name:      "run",
+		Usage:     "keep an Envoy equal to a directory of declarations, for ever",
+		ArgsUsage: "SOURCE",
+		Description: "Prints `ready HOST:PORT…` on standard error once the first revision is programmed. A revision with an error changes\n" +
+			"nothing. SIGTERM drains and ends with 0.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "envoy", Value: "auto", Usage: "`auto|none|PATH`: find or install one, use one that somebody else runs, or this one"},
+			&cli.StringFlag{Name: "on-invalid", Value: "reject", Usage: "`reject`: a revision with an error changes nothing"},
+			stateDirFlag(), socketFlag(),
+			&cli.DurationFlag{Name: "drain-time", Value: 25 * time.Second, Usage: "how long connections may take to end"},
+			&cli.DurationFlag{Name: "debounce", Value: 10 * time.Millisecond, Usage: "wait until the source was quiet for so long"},
+			&cli.IntFlag{Name: "concurrency", Usage: "worker threads of Envoy (default: one per CPU)"},
+			&cli.StringFlag{Name: "log-format", Value: "text", Usage: "`text|json`"},
+			verboseFlag(),
+		},
+		Action: func(c *cli.Context) error {
+			d, err := newDaemon(c, env)
+			if err != nil {
+				return err
+			}
+			return d.run(c.Context)
+		},
+	}
+}
+
+// daemon is one `flexgw run`: it owns the servers, the Envoy and the loop, and ends them in the right order.
+type daemon struct {
+	env     Env
+	source  string
+	choice  string // of --envoy
+	at      places
+	drain   time.Duration
+	quiet   time.Duration
+	workers int
+	verbose bool
+	log     *slog.Logger
+
+	pipeline *pipeline
+	egress   *egress.Egress
+	fetcher  *fetch.Fetcher
+	echoes   *echo.Server
+	mu       sync.Mutex // guards hints
+	hints    []string
+}
+
+func newDaemon(c *cli.Context, env Env) (*daemon, error) {
+	if c.NArg() != 1 {
+		return nil, usage("run takes one SOURCE, a directory of declarations; got %d", c.NArg())
+	}
+	src := c.Args().First()
+	if strings.Contains(src, "://") {
+		return nil, usage("%s: only directories can be a source yet", src)
+	}
+	if c.String("on-invalid") != "reject" {
+		return nil, usage("--on-invalid %s: only reject is known yet", c.String("on-invalid"))
+	}
+	if _, err := os.Stat(src); err != nil {
+		return nil, world(fmt.Errorf("source: %w", err))
+	}
+	at, err := findPlaces(env, src, c.String("state-dir"), c.String("socket"))
+	if err != nil {
+		return nil, world(err)
+	}
+	d := &daemon{
+		env: env, source: src, choice: c.String("envoy"), at: at, drain: c.Duration("drain-time"), quiet: c.Duration("debounce"),
+		workers: c.Int("concurrency"), verbose: c.Bool("verbose"), pipeline: newPipeline(env), egress: egress.New(egress.Options{}),
+	}
+	if d.log, err = logger(env.Stderr, c.String("log-format"), d.verbose); err != nil {
+		return nil, err
+	}
+	d.pipeline.load.RequireEnv = true
+	d.pipeline.render.Files = filepath.Join(at.state, "files")
+	d.fetcher = fetch.New(d.egress.HTTPClient(egress.JWKS), usable, d.log)
+	d.pipeline.render.Got = d.fetcher.Got
+	d.echoes = echo.New(d.log)
+	return d, nil
+}
+
+func logger(w io.Writer, format string, verbose bool) (*slog.Logger, error) {
+	level := slog.LevelInfo
+	if verbose {
+		level = slog.LevelDebug
+	}
+	switch format {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level})), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level})), nil
+	}
+	return nil, usage("--log-format %s: known are text and json", format)
+}
+
+func usable(n policy.Need, answer []byte) error {
+	t, ok := all.Catalog{}.Type(n.Policy)
+	if !ok {
+		return fmt.Errorf("no policy %s", n.Policy)
+	}
+	return t.Usable(n, answer)
+}
+
+// run works until ctx is done, then drains. The order of ending is the reverse of the order of beginning: Envoy may ask
+// the servers until it is gone.
+func (d *daemon) run(ctx context.Context) (err error) {
+	lock, err := d.at.claim(d.source)
+	if err != nil {
+		return world(err)
+	}
+	defer lock.Unlock()
+	sockets, err := d.sockets()
+	if err != nil {
+		return world(err)
+	}
+	src, err := watch.Dir(d.source, watch.Options{})
+	if err != nil {
+		return world(err)
+	}
+	defer src.Close()
+	defer d.fetcher.Close()
+	defer d.echoes.Close()
+
+	serving, stopServing := context.WithCancel(context.Background())
+	var servers sync.WaitGroup
+	defer servers.Wait()
+	defer stopServing()
+	target := xds.New(xds.Config{Static: []string{policy.EnforceCluster}, Drain: d.drain + 5*time.Second, Log: d.log})
+	policies := enforce.New(start, contract.Env{
+		Store: enforce.NewMemory(time.Now), HTTP: d.egress.HTTPClient("policy"), Now: time.Now, Log: d.log,
+		Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			return d.egress.Dial(ctx, "policy", network, addr)
+		},
+	})
+	serve := func(f func() error) {
+		servers.Go(func() {
+			if err := f(); err != nil {
+				d.log.Error("server ended", "error", err)
+			}
+		})
+	}
+	serve(func() error { return target.Serve(serving, sockets.xds) })
+	serve(func() error { return policies.Serve(sockets.enforce) })
+	defer func() {
+		limit, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		policies.Stop(limit)
+	}()
+
+	loop := &reconcile.Loop{
+		Name: d.source, Source: src, Again: d.fetcher.Changed(), Build: d.build, Target: target, Enforce: enforcer{policies},
+		Refused: d.refused, Ready: d.ready, Log: d.log, Quiet: d.quiet, MaxWait: max(2*d.quiet, d.quiet), Drain: d.drain,
+	}
+	serve(func() error { return status.Serve(serving, sockets.status, loop.Report) })
+	if d.choice != "none" {
+		supervisor, err := d.startEnvoy(ctx, loop)
+		if err != nil {
+			return err
+		}
+		defer func() {
+			if e := supervisor.Stop(context.Background(), d.drain); e != nil && err == nil {
+				err = world(e)
+			}
+		}()
+	}
+	return loop.Run(ctx)
+}
+
+type sockets struct{ xds, enforce, status net.Listener }
+
+// sockets listens on every socket of the daemon; only our user may connect.
+func (d *daemon) sockets() (s sockets, err error) {
+	for _, x := range []struct {
+		to   *net.Listener
+		path func() (string, error)
+	}{
+		{&s.xds, func() (string, error) { return envoy.SocketPath(d.at.run, "xds.sock") }},
+		{&s.enforce, func() (string, error) { return envoy.SocketPath(d.at.run, "enforce.sock") }},
+		{&s.status, func() (string, error) { return d.at.socket, nil }},
+	} {
+		path, err := x.path()
+		if err != nil {
+			return s, err
+		}
+		if *x.to, err = listen(path); err != nil {
+			return s, err
+		}
+	}
+	return s, nil
+}
+
+// listen takes over a socket that a daemon before us left behind: the state folder's lock says that it is gone.
+func listen(path string) (net.Listener, error) {
+	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+		return nil, err
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	return l, os.Chmod(path, 0o600)
+}
+
+func (d *daemon) bootstrap() (render.BootstrapOptions, string, error) {
+	o := render.BootstrapOptions{NodeID: "flexgw/" + sourceID(d.source)}
+	for _, x := range []struct {
+		to   *string
+		name string
+	}{{&o.XDSSocket, "xds.sock"}, {&o.EnforceSocket, "enforce.sock"}, {&o.AdminSocket, "envoy-admin.sock"}} {
+		path, err := envoy.SocketPath(d.at.run, x.name)
+		if err != nil {
+			return o, "", err
+		}
+		*x.to = path
+	}
+	b, err := render.JSON(render.Bootstrap(o))
+	if err != nil {
+		return o, "", err
+	}
+	path := filepath.Join(d.at.state, "bootstrap.json")
+	return o, path, writeFile(path, b)
+}
+
+// writeFile replaces a file as a whole.
+func writeFile(path string, b []byte) error {
+	if err := os.WriteFile(path+".new", b, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}
+
+func (d *daemon) startEnvoy(ctx context.Context, loop *reconcile.Loop) (*envoy.Supervisor, error) {
+	found, err := envoy.Find(ctx, envoy.FindOptions{Choice: d.choice, Getenv: d.env.Getenv, Log: func(s string) { fmt.Fprintln(d.env.Stderr, "flexgw: "+s) }})
+	if err != nil {
+		return nil, world(err)
+	}
+	o, path, err := d.bootstrap()
+	if err != nil {
+		return nil, world(err)
+	}
+	s, err := envoy.Supervise(ctx, envoy.Options{
+		StateDir: d.at.state, Binary: found.Path, BootstrapPath: path, AdminSocket: o.AdminSocket, Concurrency: d.workers, DrainTime: d.drain,
+	}, d.tell)
+	if err != nil {
+		return nil, world(err)
+	}
+	admin := envoy.NewAdmin(o.AdminSocket)
+	loop.Warming = func(ctx context.Context) error {
+		w, err := admin.Warming(ctx)
+		if err != nil {
+			return err
+		}
+		if !w.Done() {
+			return warming(w)
+		}
+		return nil
+	}
+	return s, nil
+}
+
+func (d *daemon) tell(e envoy.Event) {
+	args := []any{}
+	if e.Process != nil {
+		args = append(args, "pid", e.Process.PID, "version", e.Process.Version)
+	}
+	if e.Err != nil {
+		args = append(args, "error", e.Err)
+	}
+	if e.Wait > 0 {
+		args = append(args, "again in", e.Wait)
+	}
+	switch e.Kind {
+	case envoy.Died, envoy.Failed:
+		d.log.Error("envoy "+e.Kind.String(), args...)
+	case envoy.Differs:
+		d.log.Warn("envoy runs with another bootstrap; it is used as it is until it is restarted", args...)
+	default:
+		d.log.Info("envoy "+e.Kind.String(), args...)
+	}
+}
+
+// build is the pipeline, with what its policies need fetched in between: only what an accepted declaration names.
+func (d *daemon) build(ctx context.Context, set source.Set) (reconcile.Built, diag.List) {
+	g, list := d.pipeline.model(set)
+	if g == nil || list.HasErrors() {
+		return reconcile.Built{}, list
+	}
+	needs := render.Needs(g, all.Catalog{})
+	d.egress.Set(egress.JWKS, destinations(needs))
+	d.fetcher.Want(needs)
+	limit, cancel := context.WithTimeout(ctx, firstFetch)
+	defer cancel()
+	d.fetcher.Tried(limit)
+	r, more := render.Render(g, all.Catalog{}, d.pipeline.render, &d.pipeline.memo)
+	list = append(list, more...).Sort()
+	if r == nil || list.HasErrors() {
+		return reconcile.Built{}, list
+	}
+	if err := d.echoes.Set(g.Echoes); err != nil {
+		d.log.Error("echo not served", "error", err)
+	}
+	d.mu.Lock()
+	d.hints = requestsToTry(g)
+	d.mu.Unlock()
+	return reconcile.Built{Gateway: g, Resources: r}, list
+}
+
+func destinations(needs []policy.Need) []egress.Destination {
+	var out []egress.Destination
+	for _, n := range needs {
+		if u, err := url.Parse(n.URL); err == nil {
+			out = append(out, egress.Destination{Host: u.Host, Why: "policy " + n.Policy + ": " + n.URL})
+		}
+	}
+	return out
+}
+
+// refused shows a revision's problems where the operator looks, with the lines to blame.
+func (d *daemon) refused(set source.Set, list diag.List) {
+	p := diag.Printer{Sources: sources(set), Color: colour(d.env.Stderr, d.env), Notes: d.verbose}
+	if err := p.Print(d.env.Stderr, list); err != nil {
+		d.log.Error("problems could not be shown", "error", err)
+	}
+}
+
+// ready is the line that scripts wait for, and for people what to try.
+func (d *daemon) ready(addresses []string) {
+	fmt.Fprintln(d.env.Stderr, strings.TrimSpace("ready "+strings.Join(addresses, " ")))
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, h := range d.hints {
+		fmt.Fprintln(d.env.Stderr, "try: "+h)
+	}
+}
+
+func start(name string) contract.Start {
+	t, ok := all.Catalog{}.Type(name)
+	if !ok {
+		return nil
+	}
+	return t.Start()
+}
+
+// enforcer hands the renderer's instances to the request-time server.
+type enforcer struct{ *enforce.Server }
+
+func (e enforcer) Load(instances map[string]render.Instance) error {
+	m := make(map[string]enforce.Instance, len(instances))
+	for id, in := range instances {
+		m[id] = enforce.Instance{Policy: in.Policy, ID: in.ID, Config: in.Config}
+	}
+	return e.Server.Load(m)
+}
+
+// warming says who is not live yet.
+func warming(w envoy.Warming) error {
+	names := append([]string(nil), w.Clusters...)
+	for _, l := range w.Listeners {
+		if !l.IsWarm {
+			names = append(names, l.Name)
+		}
+	}
+	return fmt.Errorf("acknowledged, but not live yet: %s", strings.Join(names, ", "))
+}

@@ -1,0 +1,142 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/flexgw/flexgw/reconcile/status"
+)
+
+func statusCommand(env Env) *cli.Command {
+	return &cli.Command{
+		Name:      "status",
+		Usage:     "show how far the declarations of a running daemon got",
+		ArgsUsage: "[SOURCE]",
+		Description: "Finds the daemon by --socket, --state-dir or its SOURCE; without any of them, the only one that runs.\n" +
+			"Exit code 3 means that no daemon answers.",
+		Flags: []cli.Flag{outputFlag("text", "json"), stateDirFlag(), socketFlag(), verboseFlag()},
+		Action: func(c *cli.Context) error {
+			outs, err := parseOutputs(c.StringSlice("output"), "text", "json")
+			if err != nil {
+				return err
+			}
+			if c.NArg() > 1 {
+				return usage("status takes one SOURCE at most, got %d", c.NArg())
+			}
+			ctx, cancel := context.WithTimeout(c.Context, 10*time.Second)
+			defer cancel()
+			socket, err := findSocket(env, c.Args().First(), c.String("state-dir"), c.String("socket"))
+			if err != nil {
+				return err
+			}
+			r, err := status.Get(ctx, socket)
+			if err != nil {
+				return world(fmt.Errorf("no daemon answers: %w", err))
+			}
+			return each(outs, env.Stdout, func(format string, w io.Writer) error {
+				if format == "json" {
+					b, err := r.JSON()
+					if err == nil {
+						_, err = w.Write(append(b, '\n'))
+					}
+					return err
+				}
+				return writeStatus(w, r, c.Bool("verbose"))
+			})
+		},
+	}
+}
+
+// findSocket finds the daemon that is meant.
+func findSocket(env Env, source, stateDir, socket string) (string, error) {
+	_, unit := env.Getenv("RUNTIME_DIRECTORY")
+	if socket != "" || source != "" || stateDir != "" || unit {
+		p, err := findPlaces(env, source, stateDir, socket)
+		if err != nil {
+			return "", world(err)
+		}
+		return p.socket, nil
+	}
+	found, err := filepath.Glob(filepath.Join(runtimeHome(env), "*", socketName))
+	if err != nil {
+		return "", world(err)
+	}
+	var live []string
+	for _, f := range found {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		if _, err := status.Get(ctx, f); err == nil {
+			live = append(live, f)
+		}
+		cancel()
+	}
+	switch len(live) {
+	case 0:
+		return "", world(fmt.Errorf("no daemon runs (looked in %s); name one with --socket or --state-dir", runtimeHome(env)))
+	case 1:
+		return live[0], nil
+	}
+	return "", usage("%d daemons run; name one with --socket:\n  %s", len(live), strings.Join(live, "\n  "))
+}
+
+func writeStatus(w io.Writer, r status.Report, verbose bool) error {
+	fmt.Fprintf(w, "source    %s\nrevision  %s\n", r.Source, orDash(r.Revision))
+	if len(r.Addresses) > 0 {
+		fmt.Fprintf(w, "listening %s\n", strings.Join(r.Addresses, " "))
+	}
+	for _, c := range r.Conditions {
+		writeCondition(w, "", c)
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, e := range r.Envoys {
+		connected := "connected"
+		if !e.Connected {
+			connected = "gone"
+		}
+		fmt.Fprintf(t, "envoy\t%s\t%s\t%s\n", e.Node, e.Version, connected)
+		for _, d := range e.Types {
+			fmt.Fprintf(t, "\t%s\t%d synced\t%d waiting\t%d refused\n", d.Type, d.Synced, d.Stale+d.NotSent, d.Error)
+		}
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, o := range r.Objects {
+		for _, c := range o.Conditions {
+			if verbose || c.Status != status.True {
+				writeCondition(w, o.Kind+" "+o.Namespace+"/"+o.Name+" ", c)
+			}
+		}
+	}
+	if f := r.LastFailed; f != nil {
+		fmt.Fprintf(w, "last failed  %s at %s: %s\n", f.Revision, f.At.Format(time.RFC3339), f.Reason)
+		for _, d := range f.Diagnostics {
+			fmt.Fprintf(w, "  %s\n", d)
+		}
+	}
+	return nil
+}
+
+func writeCondition(w io.Writer, who string, c status.Condition) {
+	fmt.Fprintf(w, "%s%s=%s (%s)", who, c.Type, c.Status, c.Reason)
+	if c.Place != nil {
+		fmt.Fprintf(w, " at %s", c.Place)
+	}
+	if c.Message != "" {
+		fmt.Fprintf(w, ": %s", c.Message)
+	}
+	fmt.Fprintln(w)
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}

@@ -1,0 +1,54 @@
+package cli
+
+import (
+	"io"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/flexgw/flexgw/schema/diag"
+)
+
+func validateCommand(env Env) *cli.Command {
+	formats := []string{"text", "json"}
+	return &cli.Command{
+		Name:      "validate",
+		Usage:     "report every problem in declarations, at its file, line and column",
+		ArgsUsage: "PATH…",
+		Description: "Reads files, directories (recursively, hidden files left out) and - (standard input), and renders what it read:\n" +
+			"what passes here can be applied. Exit code 1 means that at least one error was found.",
+		Flags: []cli.Flag{
+			outputFlag(formats...), verboseFlag(),
+			&cli.BoolFlag{Name: "partial", Usage: "the paths are not the whole gateway: references to other objects are notes"},
+			&cli.BoolFlag{Name: "require-env", Usage: "an unset $VARIABLE is an error"},
+		},
+		Action: func(c *cli.Context) error {
+			outs, err := parseOutputs(c.StringSlice("output"), formats...)
+			if err != nil {
+				return err
+			}
+			set, err := readPaths(c.Args().Slice(), env)
+			if err != nil {
+				return err
+			}
+			p := newPipeline(env)
+			p.load.Partial, p.load.RequireEnv = c.Bool("partial"), c.Bool("require-env")
+			_, _, list := p.build(set)
+			n := count(len(set.Files), p.documents(), list)
+			err = each(outs, env.Stdout, func(format string, w io.Writer) error {
+				if format == "json" {
+					return writeJSON(w, n, list)
+				}
+				return writeText(w, env, set, n, list, c.Bool("verbose"))
+			})
+			return verdict(list, err)
+		},
+	}
+}
+
+// verdict is the exit of a command that checked declarations; it does not depend on the format.
+func verdict(list diag.List, err error) error {
+	if err == nil && list.HasErrors() {
+		return &exit{code: ExitDiagnostics}
+	}
+	return err
+}

@@ -1,0 +1,401 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/flexgw/flexgw/e2e/workload"
+	"github.com/flexgw/flexgw/reconcile/status"
+)
+
+const versioned = `
+-- api.yaml --
+apiVersion: gateway.mulesoft.com/v1alpha1
+kind: ApiInstance
+metadata:
+  name: shop
+spec:
+  address: http://0.0.0.0:8081/shop
+  services:
+    main:
+      address: http://127.0.0.1:9001
+  policies:
+    - policyRef:
+        name: header-injection-flex
+        namespace: default
+      config:
+        outboundHeaders:
+          - key: x-version
+            value: "1"
+`
+
+func version(v string) string {
+	return strings.Replace(strings.TrimPrefix(versioned, "\n-- api.yaml --\n"), `value: "1"`, fmt.Sprintf("value: %q", v), 1)
+}
+
+// traffic keeps connections busy and counts what goes wrong on them.
+type traffic struct {
+	stop     context.CancelFunc
+	wait     sync.WaitGroup
+	requests atomic.Int64
+	dialled  atomic.Int64
+	mu       sync.Mutex
+	failures []string
+}
+
+// load sends requests over n connections that must never be closed.
+func load(t testing.TB, n int, url string) *traffic {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	x := &traffic{stop: stop}
+	for range n {
+		tr := &http.Transport{MaxConnsPerHost: 1, DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			x.dialled.Add(1)
+			return (&net.Dialer{}).DialContext(ctx, network, addr)
+		}}
+		c := &http.Client{Transport: tr, Timeout: 10 * time.Second}
+		x.wait.Go(func() {
+			defer tr.CloseIdleConnections()
+			for ctx.Err() == nil {
+				x.one(c, url)
+			}
+		})
+	}
+	t.Cleanup(func() { stop(); x.wait.Wait() })
+	return x
+}
+
+func (x *traffic) one(c *http.Client, url string) {
+	x.requests.Add(1)
+	res, err := c.Get(url)
+	if err == nil {
+		_, err = io.Copy(io.Discard, res.Body)
+		res.Body.Close()
+		if res.StatusCode != 200 {
+			err = fmt.Errorf("status %d", res.StatusCode)
+		}
+	}
+	if err != nil {
+		x.mu.Lock()
+		x.failures = append(x.failures, err.Error())
+		x.mu.Unlock()
+	}
+	time.Sleep(2 * time.Millisecond) // the machine has two cores for all of this
+}
+
+// end stops the traffic and holds it to no failure and no connection beyond the first n.
+func (x *traffic) end(t testing.TB, n int) {
+	t.Helper()
+	x.stop()
+	x.wait.Wait()
+	if len(x.failures) > 0 {
+		t.Errorf("%d of %d requests failed, the first: %s", len(x.failures), x.requests.Load(), x.failures[0])
+	}
+	if d := x.dialled.Load(); d != int64(n) {
+		t.Errorf("%d connections were made for %d clients: some were closed", d, n)
+	}
+	if x.requests.Load() < int64(n) {
+		t.Errorf("only %d requests were made", x.requests.Load())
+	}
+}
+
+func waitVersion(t testing.TB, g *gateway, want string) {
+	t.Helper()
+	until(t, 10*time.Second, func() error {
+		if got := g.get(8081, "/shop/x").Header.Get("x-version"); got != want {
+			return fmt.Errorf("version %q is served, not %q", got, want)
+		}
+		return nil
+	})
+}
+
+func TestEditsGoLiveWithoutLoss(t *testing.T) {
+	t.Parallel()
+	g := start(t, versioned)
+	const clients, edits = 8, 200
+	x := load(t, clients, g.url(8081, "/shop/x"))
+	for i := 2; i < 2+edits; i++ {
+		g.write("api.yaml", version(strconv.Itoa(i)))
+		waitVersion(t, g, strconv.Itoa(i))
+	}
+	x.end(t, clients)
+}
+
+func TestAPIsComeAndGo(t *testing.T) {
+	t.Parallel()
+	g := start(t, versioned)
+	x := load(t, 4, g.url(8081, "/shop/x"))
+	for i := range 12 {
+		name := fmt.Sprintf("more-%d.yaml", i)
+		g.write(name, strings.NewReplacer("name: shop", "name: more-"+strconv.Itoa(i), ":8081/shop", ":8081/more/deep/"+strconv.Itoa(i)).Replace(version("m")))
+		until(t, 10*time.Second, func() error {
+			if a := g.get(8081, fmt.Sprintf("/more/deep/%d/x", i)); a.Status != 200 {
+				return fmt.Errorf("API %d: status %d", i, a.Status)
+			}
+			return nil
+		})
+	}
+	for i := range 12 {
+		g.remove(fmt.Sprintf("more-%d.yaml", i))
+	}
+	until(t, 10*time.Second, func() error {
+		if a := g.get(8081, "/more/deep/3/x"); a.Status != 404 {
+			return fmt.Errorf("a removed API answers %d", a.Status)
+		}
+		return nil
+	})
+	x.stop()
+	x.wait.Wait()
+	if len(x.failures) > 0 {
+		t.Errorf("%d of %d requests failed, the first: %s", len(x.failures), x.requests.Load(), x.failures[0])
+	}
+}
+
+func TestMistakesChangeNothing(t *testing.T) {
+	t.Parallel()
+	g := start(t, versioned)
+	x := load(t, 2, g.url(8081, "/shop/x"))
+	for _, m := range []struct{ from, to, place string }{
+		{"outboundHeaders:", "outboundHeadrs:", "api.yaml:15:9: error:"},
+		{"services:", "services: [", "api.yaml:"},
+		{"header-injection-flex", "header-injektion-flex", "api.yaml:12:15: error:"},
+	} {
+		before := strings.Count(g.log(), m.place)
+		g.write("api.yaml", strings.Replace(version("9"), m.from, m.to, 1))
+		until(t, 10*time.Second, func() error {
+			if strings.Count(g.log(), m.place) == before {
+				return fmt.Errorf("%q is not named", m.place)
+			}
+			return nil
+		})
+		if got := g.get(8081, "/shop/x").Header.Get("x-version"); got != "1" {
+			t.Errorf("after %q version %q is served", m.to, got)
+		}
+	}
+	r := g.report()
+	if c, _ := r.Condition(status.Accepted); c.Status != status.False || c.Place == nil {
+		t.Errorf("the status does not tell: %+v", c)
+	}
+	if r.LastFailed == nil || len(r.LastFailed.Diagnostics) == 0 {
+		t.Errorf("lastFailed: %+v", r.LastFailed)
+	}
+	g.write("api.yaml", version("10"))
+	waitVersion(t, g, "10")
+	x.end(t, 2)
+}
+
+func TestInvalidFirstRevisionIsWaitedOut(t *testing.T) {
+	t.Parallel()
+	g := prepare(t, versioned)
+	g.write("api.yaml", strings.Replace(version("1"), "kind: ApiInstance", "kind: ApiInstanse", 1))
+	g.run()
+	g.waitLog(`api\.yaml:2:7: error:`, 30*time.Second)
+	if strings.Contains(g.log(), "\nready") {
+		t.Error("ready with nothing to serve")
+	}
+	g.write("api.yaml", version("1"))
+	g.waitReady()
+	waitVersion(t, g, "1")
+}
+
+// report asks the daemon through its own command.
+func (g *gateway) report() status.Report {
+	g.t.Helper()
+	out, errs, code := command(g.t, "status", "--output", "json", "--state-dir", g.state)
+	if code != 0 {
+		g.t.Fatalf("status ended with %d: %s", code, errs)
+	}
+	var r status.Report
+	if err := json.Unmarshal([]byte(out), &r); err != nil {
+		g.t.Fatal(err)
+	}
+	return r
+}
+
+func TestStatusTellsObjects(t *testing.T) {
+	t.Parallel()
+	g := start(t, versioned)
+	r := g.report()
+	for _, c := range r.Conditions {
+		if c.Status != status.True {
+			t.Errorf("%s is %s (%s): %s", c.Type, c.Status, c.Reason, c.Message)
+		}
+	}
+	if r.Revision == "" || len(r.Envoys) != 1 || !r.Envoys[0].Connected || !strings.HasPrefix(r.Envoys[0].Version, "1.40") {
+		t.Errorf("revision %q, envoys %+v", r.Revision, r.Envoys)
+	}
+	found := false
+	for _, o := range r.Objects {
+		if o.Kind == "ApiInstance" && o.Namespace == "default" && o.Name == "shop" {
+			found = o.Place != nil && o.Place.File == "api.yaml" && o.Place.Start.Line == 4
+		}
+	}
+	if !found {
+		t.Errorf("no ApiInstance default/shop at api.yaml:4 in %+v", r.Objects)
+	}
+}
+
+func TestPortThatCannotBeBound(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	g := start(t, versioned)
+	g.writeRaw("taken.yaml", g.rewrite(strings.NewReplacer("name: shop", "name: taken", "http://0.0.0.0:8081/shop", "http://"+l.Addr().String()).Replace(version("1"))))
+	until(t, 10*time.Second, func() error {
+		c, _ := g.report().Condition(status.Programmed)
+		if c.Status != status.False || c.Reason != "Rejected" || c.Place == nil {
+			return fmt.Errorf("programmed: %+v", c)
+		}
+		if c.Place.File != "taken.yaml" || c.Place.Start.Line != 6 || c.Place.Start.Column != 12 {
+			return fmt.Errorf("the place to blame is %s, not the address", c.Place)
+		}
+		return nil
+	})
+	if a := g.get(8081, "/shop/x"); a.Status != 200 {
+		t.Errorf("the other port answers %d", a.Status)
+	}
+}
+
+func TestStopEndsEnvoyToo(t *testing.T) {
+	t.Parallel()
+	g := start(t, versioned)
+	g.get(8081, "/shop/x")
+	client.CloseIdleConnections()
+	began := time.Now()
+	if code := g.stop(); code != 0 {
+		t.Errorf("ended with %d", code)
+	}
+	if took := time.Since(began); took > 2*time.Second+500*time.Millisecond {
+		t.Errorf("idle, and took %s to end", took)
+	}
+	if _, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", g.ports[8081]), time.Second); err == nil {
+		t.Error("the port is still open")
+	}
+}
+
+func TestStopLetsRequestsEnd(t *testing.T) {
+	t.Parallel()
+	asked := make(chan struct{})
+	slow := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		close(asked)
+		time.Sleep(700 * time.Millisecond)
+		io.WriteString(w, "done")
+	})
+	g := start(t, versioned, withUpstream(9001, slow))
+	got := make(chan error, 1)
+	go func() {
+		a, err := g.try("GET", 8081, "/shop/x", "")
+		if err == nil && (a.Status != 200 || a.Body != "done") {
+			err = fmt.Errorf("status %d, body %q", a.Status, a.Body)
+		}
+		got <- err
+	}()
+	<-asked
+	if code := g.stop(); code != 0 {
+		t.Errorf("ended with %d", code)
+	}
+	if err := <-got; err != nil {
+		t.Errorf("the request under way was cut: %v", err)
+	}
+}
+
+func TestKilledDaemonLeavesEnvoyServing(t *testing.T) {
+	t.Parallel()
+	g := start(t, versioned)
+	x := load(t, 2, g.url(8081, "/shop/x"))
+	before := g.report()
+	g.cmd.Process.Signal(syscall.SIGKILL)
+	<-g.exited
+	time.Sleep(300 * time.Millisecond)
+	if a := g.get(8081, "/shop/x"); a.Status != 200 {
+		t.Fatalf("without its daemon Envoy answers %d", a.Status)
+	}
+	g.mu.Lock()
+	g.stderr.Reset()
+	g.mu.Unlock()
+	g.run()
+	g.waitReady()
+	if !strings.Contains(g.log(), "adopted") {
+		t.Errorf("the running Envoy was not adopted:\n%s", g.log())
+	}
+	if after := g.report(); after.Revision != before.Revision {
+		t.Errorf("revision %q, before %q", after.Revision, before.Revision)
+	}
+	g.write("api.yaml", version("2"))
+	waitVersion(t, g, "2")
+	x.end(t, 2)
+}
+
+func TestSecondDaemonIsRefused(t *testing.T) {
+	t.Parallel()
+	g := start(t, versioned)
+	_, errs, code := command(t, "run", "--state-dir", g.state, g.dir)
+	if code != 3 || !strings.Contains(errs, g.state) {
+		t.Errorf("ended with %d: %s", code, errs)
+	}
+}
+
+func TestStateFolderBelongsToOneSource(t *testing.T) {
+	t.Parallel()
+	g := start(t, versioned)
+	g.stop()
+	other := t.TempDir()
+	_, errs, code := command(t, "run", "--state-dir", g.state, other)
+	if code != 3 || !strings.Contains(errs, g.dir) {
+		t.Errorf("ended with %d: %s", code, errs)
+	}
+}
+
+// TestStartWithManyAPIs wants no 404 from the first moment on which the port is open.
+func TestStartWithManyAPIs(t *testing.T) {
+	t.Parallel()
+	n := 10_000
+	g := prepare(t, "")
+	g.serve(9001, &echo{})
+	g.ports[8081] = freePort(t)
+	upstream := fmt.Sprintf("http://127.0.0.1:%d", g.ports[9001])
+	file := workload.File(n, workload.Options{Seed: 7, Port: g.ports[8081], Upstream: upstream})
+	if err := os.WriteFile(filepath.Join(g.dir, "apis.yaml"), file, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	g.run()
+	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
+	answered := 0
+	deadline := time.Now().Add(2 * time.Minute)
+	for i := n - 1; answered < 300; i = (i + 3571) % n {
+		res, err := c.Get(g.url(8081, workload.BasePath(i)+"/live/x"))
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			if time.Now().After(deadline) {
+				t.Fatalf("no port after two minutes:\n%s", g.log())
+			}
+			time.Sleep(time.Millisecond)
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.StatusCode != 200 {
+			t.Fatalf("answer %d, API %d: status %d", answered, i, res.StatusCode)
+		}
+		answered++
+	}
+	g.waitReady()
+}

@@ -1,0 +1,205 @@
+package match
+
+import (
+	"cmp"
+	"fmt"
+	"regexp"
+	"regexp/syntax"
+	"slices"
+	"strings"
+
+	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/ir"
+)
+
+// Path is the pattern of a route for what follows the base path.
+type Path struct {
+	tree    *syntax.Regexp
+	pattern ir.Pattern
+	groups  int
+}
+
+// ParsePath reads the path pattern of a route. A nil Path comes with a diagnostic; a Path may come with a warning.
+func ParsePath(p ir.Pattern) (*Path, diag.List) {
+	if p.IsZero() {
+		p.Text = "/.*"
+	}
+	tree, l := parse(p, path)
+	if tree == nil {
+		return nil, l
+	}
+	x := &Path{tree: tree, pattern: p, groups: tree.MaxCap()}
+	if _, ok := x.Regex("", false); !ok {
+		l = append(l, hopeless(p))
+	}
+	return x, l
+}
+
+// Everything reports whether the pattern matches all paths and forwards each as it is.
+func (p *Path) Everything() bool { return everyPath(p.pattern) }
+
+func everyPath(p ir.Pattern) bool {
+	switch strings.TrimSuffix(strings.TrimPrefix(p.Text, "^"), "$") {
+	case "", ".*", "(.*)", "(?:.*)", "/.*", "(/.*)", "(?:/.*)", "/?.*":
+		return true
+	}
+	return false
+}
+
+// Groups counts the capture groups.
+func (p *Path) Groups() int { return p.groups }
+
+// CheckGroups refuses what an Envoy substitution cannot express.
+func (p *Path) CheckGroups() diag.List {
+	if p.groups <= maxGroups {
+		return nil
+	}
+	return diag.List{{Severity: diag.Error, Code: "render/too-many-groups", Subject: p.pattern.Range,
+		Summary: fmt.Sprintf("pattern %q has %d capture groups; Envoy forwards %d at most", p.pattern.Text, p.groups, maxGroups),
+		Hint:    "write groups that need not be forwarded as (?:…), or split the rule"}}
+}
+
+// Bare reports whether the pattern matches "/", which is what the bare base path counts as.
+func (p *Path) Bare() bool { return bare(p.tree) }
+
+// bare: nothing need follow the leading slash.
+func bare(tree *syntax.Regexp) bool {
+	d := afterSlash(tree)
+	return d != nil && nullable(d)
+}
+
+// BareText is what the groups capture of "/".
+func (p *Path) BareText() string {
+	re, err := regexp.Compile("^(?:" + (printer{groups: true}).expr(p.tree).text + ")$")
+	if err != nil {
+		return "/"
+	}
+	m := re.FindStringSubmatch("/")
+	if len(m) == 0 {
+		return ""
+	}
+	return strings.Join(m[1:], "")
+}
+
+// Regex matches whole paths: the base path and what the pattern allows behind it, and with bare the base path alone.
+// A base path ends where a segment ends, whatever the pattern starts with. False: there is no such path.
+func (p *Path) Regex(base string, bare bool) (string, bool) { return below(base, p.tree, bare) }
+
+func below(base string, tree *syntax.Regexp, bare bool) (string, bool) {
+	bare = bare && base != ""
+	if !slashed(tree) || nullable(tree) {
+		rest := afterSlash(tree)
+		if rest == nil {
+			return "", false
+		}
+		tree = concat(literal("/"), rest)
+	}
+	e := printer{}.expr(tree)
+	if !bare {
+		return Quote(base) + e.as(series), true
+	}
+	return Quote(base) + e.as(atom) + "?", true
+}
+
+// Rewrite matches the same paths and has the pattern's groups.
+func (p *Path) Rewrite(base string) string {
+	return "^" + Quote(base) + printer{groups: true}.expr(p.tree).as(series) + "$"
+}
+
+// Variant is a part of a pattern's paths: those of which the captured text begins in one way.
+type Variant struct {
+	Join  Join
+	Regex string // whole paths, base path included
+}
+
+// Variants splits the paths of a pattern with groups by how the captured text begins; the first that matches decides. Ways
+// that the caller treats alike are put together by alike. False: the pattern is too involved.
+func (p *Path) Variants(base string, alike func(Join) Join) ([]Variant, bool) {
+	whole, ok := p.Regex(base, false)
+	if !ok {
+		return nil, true
+	}
+	if j := outset(p.tree); j != 0 {
+		return []Variant{{alike(j), whole}}, true
+	}
+	a := newAutomaton(p.tree)
+	if a.err {
+		return nil, false
+	}
+	classes := map[Join]Join{} // how it is joined → all ways that are joined so
+	joins := a.joins()
+	if joins == 0 {
+		return nil, true
+	}
+	for _, j := range []Join{Nothing, Slash, Other} {
+		if joins&j != 0 {
+			classes[alike(j)] |= j
+		}
+	}
+	var list []Variant
+	tooLong := 0
+	for _, to := range []Join{Nothing, Slash, Other} {
+		if classes[to] == 0 {
+			continue
+		}
+		v := Variant{Join: to}
+		if len(classes) > 1 {
+			if text, ok := a.language(classes[to]); ok {
+				v.Regex = Quote(base) + expr{text, loose}.as(series)
+			} else {
+				tooLong++
+			}
+		}
+		list = append(list, v)
+	}
+	if tooLong > 1 {
+		return nil, false
+	}
+	// The longest is tried last: by then the pattern itself will do.
+	length := func(v Variant) int {
+		if v.Regex == "" {
+			return 1 << 30
+		}
+		return len(v.Regex)
+	}
+	slices.SortStableFunc(list, func(a, b Variant) int { return cmp.Compare(length(a), length(b)) })
+	list[len(list)-1].Regex = whole
+	return list, true
+}
+
+// TooInvolved reports a pattern that Variants gave up on.
+func (p *Path) TooInvolved() diag.Diagnostic {
+	return diag.Diagnostic{Severity: diag.Error, Code: "render/pattern-too-involved", Subject: p.pattern.Range,
+		Summary: fmt.Sprintf("pattern %q: where its captured text starts with a slash is too much for one expression", p.pattern.Text),
+		Hint:    "let the first group always start with the slash, as in /orders(/.*), or split the rule"}
+}
+
+// outset answers the usual case without an automaton: the first group takes part always, and always has text. 0: unknown.
+func outset(tree *syntax.Regexp) Join {
+	switch tree.Op {
+	case syntax.OpCapture:
+		switch {
+		case nullable(tree.Sub[0]):
+		case slashed(tree.Sub[0]):
+			return Slash
+		case slashless(tree.Sub[0]):
+			return Other
+		}
+	case syntax.OpConcat:
+		for _, s := range tree.Sub {
+			if s.MaxCap() > 0 {
+				return outset(s)
+			}
+		}
+	}
+	return 0
+}
+
+// slashless reports whether no text of re starts with a slash.
+func slashless(re *syntax.Regexp) bool { return afterSlash(re) == nil }
+
+func hopeless(p ir.Pattern) diag.Diagnostic {
+	return diag.Diagnostic{Severity: diag.Warning, Code: "render/path-never-matches", Subject: p.Range,
+		Summary: fmt.Sprintf("pattern %q matches no path: what follows the base path starts with %q", p.Text, "/"),
+		Hint:    "start the pattern with a slash, and leave the base path out of it"}
+}
