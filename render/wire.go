@@ -62,7 +62,7 @@ func (w *wire) any(m proto.Message) *anypb.Any {
 	if err := validate(m); err != nil {
 		w.fault("%s: %v", name, err)
 	}
-	if w.walk(m.ProtoReflect()) {
+	if w.walk(m.ProtoReflect(), w.plan(m.ProtoReflect().Descriptor())) {
 		m = proto.Clone(m)
 		w.canonical(m.ProtoReflect())
 	}
@@ -76,8 +76,9 @@ func (w *wire) any(m proto.Message) *anypb.Any {
 }
 
 // walk notes what m refers to. It reports whether an Any inside has other bytes than the deterministic ones.
-func (w *wire) walk(m protoreflect.Message) (odd bool) {
-	for _, s := range w.plan(m.Descriptor()) {
+func (w *wire) walk(m protoreflect.Message, p *plan) (odd bool) {
+	for i := range p.steps {
+		s := &p.steps[i]
 		if !m.Has(s.field) {
 			continue
 		}
@@ -99,7 +100,7 @@ func (w *wire) walk(m protoreflect.Message) (odd bool) {
 	return odd
 }
 
-func (w *wire) step(m protoreflect.Message, s step, v protoreflect.Value) bool {
+func (w *wire) step(m protoreflect.Message, s *step, v protoreflect.Value) bool {
 	switch s.kind {
 	case refCluster:
 		w.clusters = append(w.clusters, v.String())
@@ -114,7 +115,7 @@ func (w *wire) step(m protoreflect.Message, s step, v protoreflect.Value) bool {
 	case refAny:
 		return w.open(v.Message())
 	default:
-		return w.walk(v.Message())
+		return w.walk(v.Message(), s.sub)
 	}
 	return false
 }
@@ -133,7 +134,7 @@ func (w *wire) open(m protoreflect.Message) (odd bool) {
 	if err := validate(in); err != nil {
 		w.fault("%s: %v", a.MessageName(), err)
 	}
-	odd = w.walk(in.ProtoReflect())
+	odd = w.walk(in.ProtoReflect(), w.plan(in.ProtoReflect().Descriptor()))
 	b, err := marshal(in)
 	return odd || err != nil || string(b) != string(a.Value)
 }
@@ -237,10 +238,14 @@ var refFields = map[protoreflect.FullName]refKind{
 	"envoy.config.core.v3.DataSource.filename":                       refFile,
 }
 
+// plan is where to look in messages of one type.
+type plan struct{ steps []step }
+
 // step is one field worth looking at.
 type step struct {
 	field protoreflect.FieldDescriptor
 	kind  refKind
+	sub   *plan // of refBelow
 }
 
 // walker knows, for every message type, which of its fields lead to a reference or to an Any. It is safe for concurrent
@@ -249,7 +254,8 @@ type walker struct {
 	shared map[*anypb.Any]bool // constants without references, read only
 	mu     sync.Mutex
 	nodes  map[protoreflect.FullName]*node
-	plans  sync.Map // protoreflect.FullName → []step
+	drawn  map[protoreflect.FullName]*plan
+	plans  sync.Map // protoreflect.FullName → *plan, of those that are asked for
 }
 
 type node struct {
@@ -259,23 +265,38 @@ type node struct {
 }
 
 func newWalker() *walker {
-	return &walker{shared: map[*anypb.Any]bool{}, nodes: map[protoreflect.FullName]*node{}}
+	return &walker{shared: map[*anypb.Any]bool{}, nodes: map[protoreflect.FullName]*node{}, drawn: map[protoreflect.FullName]*plan{}}
 }
 
-func (w *walker) plan(d protoreflect.MessageDescriptor) []step {
+func (w *walker) plan(d protoreflect.MessageDescriptor) *plan {
 	if p, ok := w.plans.Load(d.FullName()); ok {
-		return p.([]step)
+		return p.(*plan)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.learn(d)
-	p := []step{}
-	for i := range d.Fields().Len() {
-		if f := d.Fields().Get(i); w.worth(f) {
-			p = append(p, step{f, kindOf(f)})
-		}
-	}
+	p := w.draw(d)
 	w.plans.Store(d.FullName(), p)
+	return p
+}
+
+func (w *walker) draw(d protoreflect.MessageDescriptor) *plan {
+	if p := w.drawn[d.FullName()]; p != nil {
+		return p
+	}
+	p := &plan{}
+	w.drawn[d.FullName()] = p
+	for i := range d.Fields().Len() {
+		f := d.Fields().Get(i)
+		if !w.worth(f) {
+			continue
+		}
+		s := step{field: f, kind: kindOf(f)}
+		if s.kind == refBelow {
+			s.sub = w.draw(below(f))
+		}
+		p.steps = append(p.steps, s)
+	}
 	return p
 }
 
