@@ -294,7 +294,7 @@ func (a *automaton) joins() Join {
 
 // language is an expression for exactly the paths of which the captured text begins in one of the given ways; false: it
 // would be too long.
-func (a *automaton) language(joins Join) (string, bool) {
+func (a *automaton) language(joins Join) (expr, bool) {
 	block := a.minimal(joins)
 	// States of the graph: the blocks, one more to start from (a path starts with "/"), and one to end in.
 	start, final := len(a.next), len(a.next)+1
@@ -382,7 +382,7 @@ func (g *graph) add(from, to int, e expr) {
 }
 
 // eliminate takes out one state after the other, the one with the fewest ways through it first.
-func (g *graph) eliminate(start, final int) (string, bool) {
+func (g *graph) eliminate(start, final int) (expr, bool) {
 	g.trim(start, final)
 	for {
 		best, ways := -1, 0
@@ -396,10 +396,10 @@ func (g *graph) eliminate(start, final int) (string, bool) {
 		}
 		if best < 0 {
 			e, ok := g.out[start][final]
-			return e.text, ok && len(e.text) <= maxBytes
+			return e, ok && len(e.text) <= maxBytes
 		}
 		if !g.bypass(best) {
-			return "", false
+			return expr{}, false
 		}
 	}
 }

@@ -144,8 +144,8 @@ func (p *Path) Variants(base string, alike func(Join) Join) ([]Variant, bool) {
 		}
 		v := Variant{Join: to}
 		if len(classes) > 1 {
-			if text, ok := a.language(classes[to]); ok {
-				v.Regex = Quote(base) + expr{text, loose}.as(series)
+			if e, ok := a.language(classes[to]); ok {
+				v.Regex = Quote(base) + e.as(series)
 			} else {
 				tooLong++
 			}
@@ -179,7 +179,7 @@ func outset(tree *syntax.Regexp) Join {
 	switch tree.Op {
 	case syntax.OpCapture:
 		switch {
-		case nullable(tree.Sub[0]):
+		case nullable(tree.Sub[0]) || bounded(tree.Sub[0]):
 		case slashed(tree.Sub[0]):
 			return Slash
 		case slashless(tree.Sub[0]):
@@ -193,6 +193,11 @@ func outset(tree *syntax.Regexp) Join {
 		}
 	}
 	return 0
+}
+
+// bounded reports whether \b or \B occur in re.
+func bounded(re *syntax.Regexp) bool {
+	return re.Op == syntax.OpWordBoundary || re.Op == syntax.OpNoWordBoundary || slices.ContainsFunc(re.Sub, bounded)
 }
 
 // slashless reports whether no text of re starts with a slash.

@@ -100,7 +100,7 @@ func literalExpr(re *syntax.Regexp) expr {
 		writeByte(&b, byte(r))
 	}
 	if re.Flags&syntax.FoldCase != 0 && strings.ContainsFunc(string(re.Rune), isLetter) {
-		return expr{"(?i:" + b.String() + ")", atom}
+		return expr{"(?i:" + strings.ToLower(b.String()) + ")", atom} // escapes have no letters but in lower case
 	}
 	if len(re.Rune) == 1 {
 		return expr{b.String(), atom}

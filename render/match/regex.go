@@ -92,7 +92,7 @@ func (t *translator) concat(re *syntax.Regexp, first, maybe, last bool) *syntax.
 	for i, s := range re.Sub {
 		out.Sub = append(out.Sub, t.node(s, first, maybe, last && i >= ends-1))
 		first = first && zeroWidth(s)
-		maybe = maybe && nullable(s)
+		maybe = maybe && skips(s)
 	}
 	return out
 }
@@ -231,7 +231,7 @@ func utf8Ranges(lo, hi rune) []*syntax.Regexp {
 			return append(utf8Ranges(lo, limit), utf8Ranges(limit+1, hi)...)
 		}
 	}
-	for shift := 6; shift <= 12; shift += 6 { // whole blocks of continuation bytes
+	for shift := 6; shift <= 18; shift += 6 { // whole blocks of continuation bytes
 		mask := rune(1)<<shift - 1
 		if lo&^mask == hi&^mask {
 			continue
@@ -297,23 +297,30 @@ func zeroWidth(re *syntax.Regexp) bool {
 	return false
 }
 
-// nullable reports whether re can match the empty text. Conditions that hold nowhere in particular count as empty.
-func nullable(re *syntax.Regexp) bool {
+// nullable reports whether re can match the empty text behind a slash and before the end: \B holds there, \b does not.
+func nullable(re *syntax.Regexp) bool { return emptyable(re, false) }
+
+// skips reports whether re may consume nothing, wherever it stands.
+func skips(re *syntax.Regexp) bool { return emptyable(re, true) }
+
+// emptyable reports whether re can match the empty text where \b holds or not.
+func emptyable(re *syntax.Regexp, boundary bool) bool {
+	some := func(s *syntax.Regexp) bool { return emptyable(s, boundary) }
 	switch re.Op {
 	case syntax.OpNoMatch, syntax.OpCharClass, syntax.OpAnyChar, syntax.OpAnyCharNotNL:
 		return false
+	case syntax.OpWordBoundary:
+		return boundary
 	case syntax.OpLiteral:
 		return len(re.Rune) == 0
-	case syntax.OpStar, syntax.OpQuest:
-		return true
 	case syntax.OpRepeat:
-		return re.Min == 0 || nullable(re.Sub[0])
+		return re.Min == 0 || some(re.Sub[0])
 	case syntax.OpCapture, syntax.OpPlus:
-		return nullable(re.Sub[0])
+		return some(re.Sub[0])
 	case syntax.OpConcat:
-		return !slices.ContainsFunc(re.Sub, func(s *syntax.Regexp) bool { return !nullable(s) })
+		return !slices.ContainsFunc(re.Sub, func(s *syntax.Regexp) bool { return !some(s) })
 	case syntax.OpAlternate:
-		return slices.ContainsFunc(re.Sub, nullable)
+		return slices.ContainsFunc(re.Sub, some)
 	}
 	return true
 }
@@ -325,11 +332,11 @@ func slashed(re *syntax.Regexp) bool {
 		return len(re.Rune) == 0 || re.Rune[0] == '/'
 	case syntax.OpCharClass:
 		return len(re.Rune) == 2 && re.Rune[0] == '/' && re.Rune[1] == '/' || len(re.Rune) == 0
-	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
-		return false
+	case syntax.OpNoMatch:
+		return false // and afterSlash says that nothing is left
 	case syntax.OpConcat:
 		for _, s := range re.Sub {
-			if !slashed(s) || !nullable(s) {
+			if !slashed(s) || !skips(s) {
 				return slashed(s)
 			}
 		}
@@ -382,7 +389,7 @@ func afterSlashOf(subs []*syntax.Regexp) *syntax.Regexp {
 		if d := afterSlash(s); d != nil {
 			alts = append(alts, concat(append([]*syntax.Regexp{d}, subs[i+1:]...)...))
 		}
-		if !nullable(s) {
+		if !skips(s) {
 			break
 		}
 	}
