@@ -113,7 +113,7 @@ func edition(n int) *corev3.Metadata {
 }
 
 func cluster(name string, n int, refs ...*render.Resource) *render.Resource {
-	return resource(clusters, name, &clusterv3.Cluster{Name: name, Metadata: edition(n)}, refs...)
+	return resource(clusters, name, &clusterv3.Cluster{Name: name, Metadata: edition(n), AltStatName: strings.Join(named(refs), " ")}, refs...)
 }
 
 func secret(name string, n int) *render.Resource {
@@ -131,17 +131,26 @@ func scope(name string, n int, refs ...*render.Resource) *render.Resource {
 		})
 	}
 	return resource(scopes, name, &routev3.ScopedRouteConfiguration{
-		Name: name, Key: key, RouteConfiguration: &routev3.RouteConfiguration{Name: name, Metadata: edition(n)},
+		Name: name, Key: key, RouteConfiguration: &routev3.RouteConfiguration{Name: name, Metadata: edition(n), RequestHeadersToRemove: named(refs)},
 	}, refs...)
 }
 
 func listener(name string, port uint32, n int, refs ...*render.Resource) *render.Resource {
 	return resource(listeners, name, &listenerv3.Listener{
-		Name: name, Metadata: edition(n),
+		Name: name, Metadata: edition(n), StatPrefix: strings.Join(named(refs), " "),
 		Address: &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
 			Address: "127.0.0.1", PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: port},
 		}}},
 	}, refs...)
+}
+
+// named are the references of a resource as text, so that its bytes depend on them.
+func named(refs []*render.Resource) []string {
+	var all []string
+	for _, r := range refs {
+		all = append(all, r.TypeURL+" "+r.Name)
+	}
+	return all
 }
 
 // serve starts a server on a Unix socket; stop ends it before the test does.

@@ -183,13 +183,14 @@ func (st *stream) missing(e *entry, want *render.Resource) (on render.Key, stuck
 		case kind != clusters && kind != secrets:
 			continue
 		}
-		if d != nil && st.ready(d) {
+		kept := kind == clusters || st.keeps[k] > 0
+		if d != nil && st.ready(d) && kept {
 			continue
 		}
-		if d != nil && !d.has && (d.refusal.version != "" || d.stuck != "") {
+		if d != nil && !d.has && d.refused() {
 			return k, fmt.Sprintf("held back: it names the %s %q, which Envoy does not have", singular(kind), k.Name)
 		}
-		if kind == clusters || (d != nil && d.asked) {
+		if kind == clusters || (d != nil && d.asked && kept) {
 			return k, ""
 		}
 		cold = append(cold, k)
@@ -203,7 +204,7 @@ func (st *stream) missing(e *entry, want *render.Resource) (on render.Key, stuck
 // ready says whether Envoy answered all about a resource and holds a version of it.
 func (st *stream) ready(d *entry) bool {
 	want := st.want(d)
-	return want != nil && d.has && len(d.sent) == 0 && (d.version == version(want) || d.refusal.version != "" || d.stuck != "")
+	return want != nil && d.has && len(d.sent) == 0 && len(d.maybe) == 0 && (d.version == version(want) || d.refused())
 }
 
 func singular(k kind) string {
@@ -243,7 +244,11 @@ func (st *stream) warmUp(e *entry, want *render.Resource, cold []render.Key) (on
 // warmed starts the time in which Envoy asks for the secrets of an acknowledged warming scope.
 func (st *stream) warmed(e *entry) {
 	w := st.warmNames[e.key.Name]
-	if e.kind != scopes || w == nil || !w.scope.askBy.IsZero() {
+	if e.kind != scopes || w == nil {
+		return
+	}
+	st.queueUp(w.scope) // its secrets may be there already, and are kept from now on
+	if !w.scope.askBy.IsZero() {
 		return
 	}
 	w.scope.askBy = time.Now().Add(st.srv.cfg.SecretWait)
@@ -364,8 +369,8 @@ func (st *stream) removals() error {
 	return nil
 }
 
-// keep puts a removal back until something changes. It does not ask for another look by itself.
-func (st *stream) keep(e *entry) bool {
+// putBack puts a removal back until something changes. It does not ask for another look by itself.
+func (st *stream) putBack(e *entry) bool {
 	e.queuedDown = true
 	st.types[e.kind].down = append(st.types[e.kind].down, e)
 	return false
@@ -378,17 +383,17 @@ func (st *stream) mayRemoveScope(e *entry) bool {
 		return true
 	}
 	if e.downSince != 0 && st.behind(scopes, e.downSince) {
-		return st.keep(e)
+		return st.putBack(e)
 	}
 	var due time.Time
 	for _, k := range e.after {
 		l := st.entries[k]
-		if l != nil && l.mayServe() && (l.upSince != 0 || l.downSince != 0 || l.refusal.version != "" || l.stuck != "") {
-			st.wait(e, k)
+		if l != nil && l.mayServe() && (l.upSince != 0 || l.downSince != 0 || l.refused()) {
+			st.awaitChange(e, k, l)
 			return false
 		}
 		if on, cold := st.coldSecret(l); cold {
-			st.wait(e, on) // it warms, and the version before it still serves
+			st.awaitChange(e, on, st.entries[on]) // it warms, and the version before it still serves
 			return false
 		}
 		if t, ok := st.drained[k]; ok && t.Add(st.srv.cfg.Drain).After(due) {
@@ -398,12 +403,28 @@ func (st *stream) mayRemoveScope(e *entry) bool {
 	if !time.Now().Before(due) {
 		return true
 	}
-	if !e.lingering {
-		e.downSince, e.lingering = st.settleDown(e), true
+	st.linger(e)
+	if e.due != due {
+		e.due = due
 		st.timers.add(due, e)
 	}
 	return false
 }
+
+// awaitChange parks the removal of a scope until a resource is answered. One that is refused is answered, so that the
+// outcome of the revision does not wait for it.
+func (st *stream) awaitChange(e *entry, on render.Key, d *entry) {
+	if d != nil && d.refused() {
+		st.linger(e)
+	}
+	st.wait(e, on)
+}
+
+// linger lets a removal wait without counting as pending.
+func (st *stream) linger(e *entry) { e.downSince, e.lingering = st.settleDown(e), true }
+
+// refused says whether the wanted version is refused, or can not be offered.
+func (e *entry) refused() bool { return e.refusal.version != "" || e.stuck != "" }
 
 // coldSecret is a secret that an acknowledged listener names and Envoy does not hold.
 func (st *stream) coldSecret(l *entry) (render.Key, bool) {
@@ -426,7 +447,7 @@ func (st *stream) changing(e *entry) []render.Key {
 	port := scopePort(e.key.Name)
 	var all []render.Key
 	for _, l := range st.listeners {
-		if !l.mayServe() || (l.upSince == 0 && l.downSince == 0 && l.refusal.version == "" && l.stuck == "") {
+		if !l.mayServe() || (l.upSince == 0 && l.downSince == 0 && !l.refused()) {
 			continue
 		}
 		if l.mayBeOn(port) {
@@ -478,7 +499,7 @@ func (e *entry) mayBeOn(port string) bool {
 // mayRemoveCluster: nothing that Envoy holds names it, all of which we know, and a grace for requests under way has passed.
 func (st *stream) mayRemoveCluster(e *entry) bool {
 	if !st.types[scopes].asked || !st.types[listeners].asked || st.unknown[scopes] > 0 || st.unknown[listeners] > 0 {
-		return st.keep(e)
+		return st.putBack(e)
 	}
 	return st.unnamedFor(e)
 }
@@ -486,7 +507,7 @@ func (st *stream) mayRemoveCluster(e *entry) bool {
 // mayRemoveSecret: likewise.
 func (st *stream) mayRemoveSecret(e *entry) bool {
 	if st.unknown[clusters] > 0 || st.unknown[scopes] > 0 || st.unknown[listeners] > 0 {
-		return st.keep(e)
+		return st.putBack(e)
 	}
 	return st.unnamedFor(e)
 }
@@ -494,7 +515,7 @@ func (st *stream) mayRemoveSecret(e *entry) bool {
 func (st *stream) unnamedFor(e *entry) bool {
 	if st.refs[e.key] > 0 {
 		e.due = time.Time{}
-		return st.keep(e)
+		return st.putBack(e)
 	}
 	if e.due.IsZero() {
 		e.due = time.Now().Add(st.srv.cfg.Grace)

@@ -36,6 +36,7 @@ type stream struct {
 	entries   map[render.Key]*entry
 	waiters   map[render.Key][]*entry  // who waits for a resource to be answered
 	refs      map[render.Key]int       // how many resources that Envoy holds, or is being sent, name it
+	keeps     map[render.Key]int       // likewise, of those that it holds and will go on holding
 	warm      map[string]*warming      // by name of the real scope
 	warmNames map[string]*warming      // by name of the copy
 	drained   map[render.Key]time.Time // when a listener that had connections was last changed or removed
@@ -66,12 +67,14 @@ type entry struct {
 	key  render.Key
 	kind kind
 
-	has     bool             // Envoy acknowledged version, or named it when it came
-	version string           // of what it holds
-	res     *render.Resource // the same; nil with has: bytes of an earlier server, so what they name is not known
-	sent    []*item          // without an answer, oldest first
-	refusal refusal          // the wanted version was refused; version "": no
-	stuck   string           // why the wanted version can not be offered; "": it can, or will
+	has     bool               // Envoy acknowledged version, or named it when it came
+	version string             // of what it holds
+	res     *render.Resource   // the same; nil with has: bytes of an earlier server, so what they name is not known
+	sent    []*item            // without an answer, oldest first
+	maybe   []*render.Resource // of refused batches: Envoy has one of these or what it had, until it answers about e alone
+	kept    []render.Key       // what it adds to stream.keeps
+	refusal refusal            // the wanted version was refused; version "": no
+	stuck   string             // why the wanted version can not be offered; "": it can, or will
 
 	asked bool // secrets: subscribed to
 	force bool // secrets: subscribed to again, so send it whatever Envoy holds
@@ -117,6 +120,7 @@ func (s *Server) connect(n *corev3.Node, pid int, send func(*discoveryv3.DeltaDi
 		entries:   map[render.Key]*entry{},
 		waiters:   map[render.Key][]*entry{},
 		refs:      map[render.Key]int{},
+		keeps:     map[render.Key]int{},
 		warm:      map[string]*warming{},
 		warmNames: map[string]*warming{},
 		drained:   map[render.Key]time.Time{},
@@ -462,8 +466,10 @@ func (st *stream) refused(resp *response, message string) {
 		case it.res == nil: // asked for again
 		case offered > 1:
 			e.solo = true
+			st.doubt(e, append(slices.Clone(e.maybe), it.res))
 		default:
 			e.solo = false
+			st.doubt(e, slices.DeleteFunc(slices.Clone(e.maybe), func(r *render.Resource) bool { return r.Hash == it.res.Hash }))
 			e.refusal = refusal{version: version(it.res), message: message, at: time.Now()}
 			st.warned(e, message)
 		}
@@ -487,6 +493,7 @@ func (st *stream) answered(it *item) bool {
 		return false
 	}
 	it.e.sent = slices.Delete(it.e.sent, i, i+1)
+	st.keep(it.e)
 	return true
 }
 
@@ -506,6 +513,48 @@ func (st *stream) hold(e *entry, has bool, version string, res *render.Resource)
 		st.unknown[e.kind]++
 	}
 	e.has, e.version, e.res = has, version, res
+	st.doubt(e, nil)
+}
+
+// doubt replaces the versions that Envoy may or may not have.
+func (st *stream) doubt(e *entry, maybe []*render.Resource) {
+	for _, r := range maybe {
+		st.count(r, +1)
+	}
+	for _, r := range e.maybe {
+		st.count(r, -1)
+	}
+	e.maybe = maybe
+	st.keep(e)
+}
+
+// keep works out what Envoy goes on holding because of e: what is named by the version that it has, and by all that are on
+// their way. A secret that nothing keeps may be dropped by Envoy before the next resource arrives.
+func (st *stream) keep(e *entry) {
+	var kept []render.Key
+	if e.has && e.res != nil {
+		kept = e.res.Refs
+	}
+	others := slices.Clone(e.maybe)
+	for _, it := range e.sent {
+		others = append(others, it.res)
+	}
+	for _, r := range others {
+		var refs []render.Key
+		if r != nil {
+			refs = r.Refs
+		}
+		kept = slices.DeleteFunc(slices.Clone(kept), func(k render.Key) bool { return !slices.Contains(refs, k) })
+	}
+	for _, k := range e.kept {
+		if st.keeps[k]--; st.keeps[k] <= 0 {
+			delete(st.keeps, k)
+		}
+	}
+	for _, k := range kept {
+		st.keeps[k]++
+	}
+	e.kept = kept
 }
 
 // count keeps the number of resources at Envoy that name a resource.
@@ -528,6 +577,9 @@ func (e *entry) latest() (string, bool) {
 			return version(r), true
 		}
 		return "", false
+	}
+	if len(e.maybe) > 0 {
+		return "", true // some version, or its own: in doubt it is sent, or removed, again
 	}
 	return e.version, e.has
 }
@@ -563,6 +615,9 @@ func (st *stream) review(e *entry) {
 	e.stuck = ""
 	if e.refusal.version != version(want) {
 		e.refusal = refusal{}
+	}
+	if e.has && e.res == nil && e.version == version(want) {
+		st.hold(e, true, e.version, want) // bytes of an earlier server, and now ours too
 	}
 	st.releaseWarm(e, want)
 	switch {
@@ -776,6 +831,7 @@ func (st *stream) respond(k kind, up []*item, down []*item) error {
 	resp := &response{kind: k, items: append(slices.Clip(up), down...)}
 	for _, it := range resp.items {
 		it.e.sent = append(it.e.sent, it)
+		st.keep(it.e)
 	}
 	st.inflight[nonce] = resp
 	st.types[k].answered = true
