@@ -62,7 +62,7 @@ func under(pkg, prefix string) bool {
 func banned(pkg, imp, what string) bool {
 	if what == "render/policy/*" { // single policies: folders that are neither the contract's nor a policy's own
 		name, ok := strings.CutPrefix(imp, "render/policy/")
-		shared := []string{"enforce", "expr", "policytest", "all"}
+		shared := []string{"enforce", "expr", "iplist", "tlscheck", "policytest", "all"}
 		return ok && !slices.Contains(shared, strings.Split(name, "/")[0]) && !under(imp, pkg) && !under(pkg, strings.TrimSuffix(imp, "/enforce"))
 	}
 	if strings.HasSuffix(what, "/") {

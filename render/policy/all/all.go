@@ -12,6 +12,8 @@ import (
 	"github.com/flexgw/flexgw/render/policy/headerinjection"
 	"github.com/flexgw/flexgw/render/policy/headerremoval"
 	"github.com/flexgw/flexgw/render/policy/httpbasicauthentication"
+	"github.com/flexgw/flexgw/render/policy/ipallowlist"
+	"github.com/flexgw/flexgw/render/policy/ipblocklist"
 	"github.com/flexgw/flexgw/render/policy/ratelimiting"
 	"github.com/flexgw/flexgw/render/policy/tls"
 	"github.com/flexgw/flexgw/render/policy/tlsoutbound"
@@ -26,6 +28,8 @@ var list = []policy.Type{
 	headerinjection.Type,
 	headerremoval.Type,
 	httpbasicauthentication.Type,
+	ipallowlist.Type,
+	ipblocklist.Type,
 	ratelimiting.Type,
 	tls.Type,
 	tlsoutbound.Type,

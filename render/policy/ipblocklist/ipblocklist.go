@@ -1,0 +1,50 @@
+// Package ipblocklist is the "ip-blocklist-flex" policy: requests from listed addresses are refused.
+//
+// It does not say how the address of a request is found: the expression does.
+//
+// Source: https://docs.mulesoft.com/gateway/latest/policies-included-ip-blocklist
+package ipblocklist
+
+import (
+	_ "embed"
+
+	"github.com/flexgw/flexgw/render/policy"
+	"github.com/flexgw/flexgw/render/policy/iplist"
+	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/ir"
+)
+
+//go:embed ipblocklist.schema.json
+var schema []byte
+
+//go:embed ipblocklist.md
+var page []byte
+
+// Type is the policy.
+var Type = policy.Define(policy.Spec[iplist.Config]{
+	Name:     "ip-blocklist-flex",
+	Schema:   schema,
+	Page:     page,
+	Targets:  ir.TargetAPI,
+	Replies:  []policy.Reply{{Details: "rbac_access_denied_matched_policy[" + refusal + "]", Body: `{"error":"The address of this request is blocked."}`}},
+	Defaults: iplist.Defaults,
+	Check:    check,
+	Effect:   effect,
+})
+
+// refusal names the decision in Envoy's details, by which the reply is found.
+const refusal = "ipblocklist"
+
+func check(c *iplist.Config, at policy.Locator) diag.List {
+	return iplist.Check(c, at, map[iplist.Kind]diag.Code{
+		iplist.BadAddress: "ipblocklist/bad-address",
+		iplist.Repeated:   "ipblocklist/repeated",
+		iplist.HostBits:   "ipblocklist/host-bits",
+		iplist.Constant:   "ipblocklist/constant",
+		iplist.Spoofable:  "ipblocklist/spoofable",
+	})
+}
+
+func effect(c *iplist.Config, in policy.Input) (policy.Effect, error) {
+	return iplist.Filters(c, in, refusal, true)
+}
