@@ -300,6 +300,7 @@ var fieldHints = []struct{ name, within, to, advice string }{
 	{"order", "policies", "", "inline policies run in the order of the list; use a PolicyBinding to set an order"},
 	{"targetRef", "policies", "", "an inline policy applies to its own ApiInstance; use a PolicyBinding for other targets"},
 	{"tls", "spec", "", "bind the policies tls and tls-outbound instead"},
+	{"basicAuth", "forwardProxy", "", "write it below https"},
 	{"target", "spec", "targetRef", ""},
 	{"policy", "spec", "policyRef", ""},
 	{"url", "", "address", ""},

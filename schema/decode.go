@@ -165,12 +165,30 @@ func (d *docDecoder) identify(root *syntax.Node) {
 	}
 }
 
+// badName finds what no name may hold: names stand in Envoy's names and in gRPC metadata, and "/" and "@" part them there.
+func badName(s string) (rune, bool) {
+	for _, r := range s {
+		if r <= ' ' || r >= 0x7f || r == '/' || r == '@' {
+			return r, true
+		}
+	}
+	return 0, false
+}
+
+func (d *docDecoder) checkName(what string, t syntax.Text) {
+	if r, bad := badName(t.Value); bad {
+		d.report(diag.Error, "decode/bad-name", t.Range, fmt.Sprintf("%s %s holds %q", what, quoteShort(t.Value), r), "write letters, digits, -, _ and .")
+	}
+}
+
 // metadata refuses what belongs to the gateway itself (flex-resources.md, 1) and keeps the labels.
 func (d *docDecoder) metadata(root *syntax.Node) {
 	meta := root.Get("metadata")
 	if ns := meta.Get("namespace"); ns != nil && d.id.Namespace == "x-flex-internal" {
 		d.report(diag.Error, "decode/reserved-namespace", ns.Range, `namespace "x-flex-internal" belongs to the gateway itself`, "choose another namespace")
 	}
+	d.checkName("name", d.name)
+	d.checkName("namespace", text(meta.Get("namespace")))
 	labels := meta.Get("labels")
 	if labels == nil || labels.Kind != syntax.Mapping || len(labels.Fields) == 0 {
 		return
@@ -488,6 +506,10 @@ func (d *docDecoder) match(list []v1alpha1.Rule, route bool) []ir.Match {
 		seen := map[string]bool{}
 		for _, h := range r.Headers {
 			name := strings.ToLower(h.Name.Value)
+			if !isToken(name) {
+				d.report(diag.Error, "link/bad-header-name", h.Name.Range, fmt.Sprintf("%s is no header name", quoteShort(h.Name.Value)), "header names are letters, digits and some signs, without spaces")
+				continue
+			}
 			if seen[name] {
 				d.report(diag.Error, "link/duplicate-header", h.Name.Range, fmt.Sprintf("header %q is declared twice; the case of header names does not matter", h.Name.Value), "keep one of them")
 				continue
@@ -506,6 +528,14 @@ func (d *docDecoder) match(list []v1alpha1.Rule, route bool) []ir.Match {
 		out = append(out, m)
 	}
 	return out
+}
+
+// isToken reports whether s may be the name of a header, in lower case (RFC 9110, 5.6.2), or one of HTTP/2's own.
+func isToken(s string) bool {
+	s = strings.TrimPrefix(s, ":")
+	return s != "" && strings.IndexFunc(s, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || strings.ContainsRune("!#$%&'*+-.^_`|~", r))
+	}) < 0
 }
 
 // lowerMethods reports whether an expression is nothing but words in lower case.

@@ -126,8 +126,9 @@ var honoured = map[string]bool{"timeouts": true, "proxyProtocol": true, "circuit
 
 // configurationRules judges one Configuration (flex-resources.md, 6).
 func (d *docDecoder) configurationRules(c *v1alpha1.ConfigurationSpec, spec *syntax.Node) {
-	if len(c.Keys) > 1 {
-		d.report(diag.Warning, "link/several-settings", c.Keys[1].Range, fmt.Sprintf("this Configuration sets %q and %q; the product promises nothing for several settings in one", c.Keys[0].Value, c.Keys[1].Value), "write one Configuration for each")
+	several := slices.DeleteFunc(slices.Clone(c.Keys), func(k syntax.Text) bool { return k.Value == "sampling" || k.Value == "labels" })
+	if len(several) > 1 {
+		d.report(diag.Warning, "link/several-settings", several[1].Range, fmt.Sprintf("this Configuration sets %q and %q; the product promises nothing for several settings in one", several[0].Value, several[1].Value), "write one Configuration for each")
 	}
 	for _, k := range c.Keys {
 		switch {

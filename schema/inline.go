@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/ir"
@@ -117,11 +118,13 @@ func (d *docDecoder) inlineService(api *apiDecl, in v1alpha1.InlineService) {
 	s := &serviceDecl{decl: decl{id: id, name: in.Key, broken: d.broken}, address: in.Address, inline: true}
 	d.endpoint(s, "/spec/services/"+escapePointer(in.Key.Value)+"/address")
 	api.services = append(api.services, s)
+	d.checkName("name of a service", in.Key)
 	routes := in.Routes
 	if len(routes) == 0 {
 		routes = []v1alpha1.InlineRoute{{Range: in.Key.Range}}
 	}
 	for i, r := range routes {
+		d.destinationPath(r.DestinationPath)
 		rid := id
 		rid.Kind, rid.Name = v1alpha1.PolicyBinding, id.Name+"-route-"+strconv.Itoa(i+1)
 		at := r.Range
@@ -131,6 +134,20 @@ func (d *docDecoder) inlineService(api *apiDecl, in v1alpha1.InlineService) {
 		api.routes = append(api.routes, &routeDecl{decl: decl{id: rid, name: syntax.Text{Value: rid.Name, Range: r.Range}, broken: d.broken}, policy: routePolicy,
 			at: at, order: defaultOrder, rules: d.match(r.Rules, true), inline: true,
 			to: []splitDecl{{service: id, ref: in.Key, weight: 1, prefix: r.DestinationPath.Value}}})
+	}
+}
+
+// destinationPath judges the prefix of forwarded paths.
+func (d *docDecoder) destinationPath(t syntax.Text) {
+	bad := func(what, hint string) {
+		d.report(diag.Error, "link/bad-destination-path", t.Range, fmt.Sprintf("destinationPath %s %s", quoteShort(t.Value), what), hint)
+	}
+	switch i := strings.IndexFunc(t.Value, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '?' || r == '#' }); {
+	case t.Value == "" || variable.MatchString(t.Value):
+	case !strings.HasPrefix(t.Value, "/"):
+		bad(`does not start with "/"`, "write /"+t.Value)
+	case i >= 0:
+		bad(fmt.Sprintf("holds %q, which no path has", t.Value[i]), "write the path alone; queries are carried over untouched")
 	}
 }
 
@@ -409,6 +426,8 @@ func (d *docDecoder) split(b *bindingDecl, n *syntax.Node, weight uint32) {
 	if t := text(ref.Get("namespace")); t.Value != "" {
 		ns = t.Value
 	}
+	path := text(n.Get("destinationPath"))
+	d.destinationPath(path)
 	b.route.to = append(b.route.to, splitDecl{service: diag.Object{Group: v1alpha1.Group, Kind: v1alpha1.Service, Namespace: ns, Name: name.Value},
-		ref: name, weight: weight, prefix: text(n.Get("destinationPath")).Value})
+		ref: name, weight: weight, prefix: path.Value})
 }

@@ -15,6 +15,7 @@ import (
 // link brings the model up to what is declared. Only what the last changes touch is linked again; over everything else
 // it walks pointers.
 func (s *state) link() (*ir.Gateway, diag.List) {
+	s.named, s.lost = map[string]*names{}, 0
 	ds := s.linkSettings()
 	ds = append(ds, s.linkExtensions()...)
 	s.settle()
@@ -178,30 +179,57 @@ var unknownCodes = map[string]diag.Code{v1alpha1.ApiInstance: "link/unknown-api"
 func (s *state) noSuch(id diag.Object, at diag.Range) diag.Diagnostic {
 	d := diag.Diagnostic{Severity: s.absent(), Code: unknownCodes[id.Kind], Subject: at,
 		Summary: fmt.Sprintf("no %s named %q in namespace %q", id.Kind, id.Name, id.Namespace)}
-	var names, elsewhere []string
-	for o, e := range s.objects {
-		if o.Kind != id.Kind || len(e.decls) == 0 {
-			continue
-		}
-		if o.Namespace == id.Namespace {
-			names = append(names, o.Name)
-		} else if o.Name == id.Name {
-			elsewhere = append(elsewhere, o.Namespace)
-		}
-	}
-	slices.Sort(names)
-	slices.Sort(elsewhere)
-	if len(elsewhere) > 0 {
-		d.Hint = fmt.Sprintf("there is one in namespace %q: write namespace: %s", elsewhere[0], elsewhere[0])
+	n := s.namesOf(id.Kind)
+	if l := n.namespaces[id.Name]; len(l) > 0 {
+		d.Hint = fmt.Sprintf("there is one in namespace %q: write namespace: %s", l[0], l[0])
 		return d
 	}
-	if to := nearest(id.Name, names); to != "" {
+	if to := s.meant(id.Name, n.names[id.Namespace]); to != "" {
 		id.Name = to
 		d.Hint = fmt.Sprintf("did you mean %q (%s)?", to, first(s.objects[id].decls).at())
 	} else if s.partial {
 		d.Hint = "it may be declared outside these files"
 	}
 	return d
+}
+
+// names are the declared names of one kind.
+type names struct {
+	names      map[string][]string // by namespace, sorted
+	namespaces map[string][]string // by name, sorted
+}
+
+// namesOf lists the names of a kind, once in a load: many references may dangle when a file is missing.
+func (s *state) namesOf(kind string) *names {
+	if n := s.named[kind]; n != nil {
+		return n
+	}
+	n := &names{names: map[string][]string{}, namespaces: map[string][]string{}}
+	for o, e := range s.objects {
+		if o.Kind == kind && len(e.decls) > 0 {
+			n.names[o.Namespace] = append(n.names[o.Namespace], o.Name)
+			n.namespaces[o.Name] = append(n.namespaces[o.Name], o.Namespace)
+		}
+	}
+	for _, l := range n.names {
+		slices.Sort(l)
+	}
+	for _, l := range n.namespaces {
+		slices.Sort(l)
+	}
+	s.named[kind] = n
+	return n
+}
+
+// maxGuesses is how many references may dangle before guessing at what was meant costs more than it helps.
+const maxGuesses = 100
+
+// meant is nearest, unless a whole file seems to be missing.
+func (s *state) meant(name string, candidates []string) string {
+	if s.lost > maxGuesses {
+		return ""
+	}
+	return nearest(name, candidates)
 }
 
 // linkUpstreams links the Services that changes touch.
@@ -345,6 +373,12 @@ func (s *state) linkAPIs() diag.List {
 			d.used = s.load
 		}
 		ds = append(ds, e.api.ds...)
+		s.lost += len(e.api.missing)
+	}
+	for e := range s.orphans {
+		s.lost += len(e.bindings)
+	}
+	for _, e := range s.apis {
 		for _, m := range e.api.missing {
 			d := s.noSuch(m.id, m.at)
 			d.Object = m.by

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/flexgw/flexgw/schema/diag"
@@ -33,8 +34,36 @@ func (s *state) linkListeners() ([]*ir.Listener, diag.List) {
 		ds = append(ds, more...)
 		out = append(out, l)
 	}
+	ds = append(ds, s.probePorts()...)
 	slices.SortFunc(out, func(a, b *ir.Listener) int { return a.Addr.Compare(b.Addr) })
 	return out, ds
+}
+
+// probePorts refuses a readiness endpoint on a port that something else has (flex-resources.md, 6.6).
+func (s *state) probePorts() diag.List {
+	var ds diag.List
+	for _, o := range s.configs {
+		p := o.Spec.Probe
+		if p == nil || !p.Enabled {
+			continue
+		}
+		n, err := strconv.ParseUint(p.Port.Value, 10, 16)
+		if err != nil {
+			continue
+		}
+		d := diag.Diagnostic{Severity: diag.Error, Code: "link/probe-port-clash", Subject: p.Port.Range, Object: o.ID, Hint: "choose another port"}
+		if taken := s.listeners[uint16(n)]; taken != nil {
+			a := first(taken.apis[0].apis)
+			d.Summary = fmt.Sprintf("port %d is that of ApiInstance %q", n, a.id.Name)
+			d.Related = []diag.Related{{Subject: a.address.Range, Summary: "its address"}}
+		} else if reserved[uint16(n)] == diag.Error {
+			d.Summary = fmt.Sprintf("port %d is reserved by the product", n)
+		} else {
+			continue
+		}
+		ds = append(ds, d)
+	}
+	return ds
 }
 
 func sortedPorts(m map[uint16]*port) []uint16 {

@@ -47,6 +47,9 @@ type state struct {
 	echoes     []*echoDecl
 	types      map[*v1alpha1.Object[v1alpha1.ExtensionSpec]]*customType
 
+	named map[string]*names // of this load, by kind
+	lost  int               // references that dangle, of this load
+
 	settings  *ir.Settings
 	listeners map[uint16]*port
 	resort    bool // an ApiInstance or its address is new
