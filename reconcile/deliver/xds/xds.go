@@ -111,6 +111,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		// A reconnecting Envoy names every resource it holds in one message: 100 bytes for each.
 		grpc.MaxRecvMsgSize(64 << 20),
 		grpc.MaxConcurrentStreams(16),
+		grpc.WaitForHandlers(true),
 		grpc.Creds(peerCredentials{}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 	}
@@ -120,7 +121,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	defer stop()
 	err := g.Serve(l)
 	if ctx.Err() != nil {
-		g.Stop() // waits for the handlers
+		g.Stop() // waits for the streams to end
 		return nil
 	}
 	if err == nil || errors.Is(err, grpc.ErrServerStopped) {
