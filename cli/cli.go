@@ -83,19 +83,19 @@ func Main(args []string, env Env) int {
 }
 
 func newApp(env Env) *cli.App {
-	return &cli.App{
-		Name:                   "flexgw",
-		Usage:                  "run Anypoint Flex Gateway Local Mode declarations on a stock Envoy",
-		Description:            "Validate declarations, see what Envoy gets from them, and keep an Envoy equal to them.",
-		Version:                version(),
-		HideVersion:            true,
-		Reader:                 env.Stdin,
-		Writer:                 env.Stdout,
-		ErrWriter:              env.Stderr,
-		HideHelpCommand:        true,
-		UseShortOptionHandling: false,
-		ExitErrHandler:         func(*cli.Context, error) {}, // nothing calls os.Exit behind us
-		OnUsageError:           func(_ *cli.Context, err error, _ bool) error { return usage("%s", plain(err)) },
+	app := &cli.App{
+		Name:                      "flexgw",
+		Usage:                     "run Anypoint Flex Gateway Local Mode declarations on a stock Envoy",
+		Description:               "Validate declarations, see what Envoy gets from them, and keep an Envoy equal to them.",
+		Version:                   version(),
+		HideVersion:               true,
+		Reader:                    env.Stdin,
+		Writer:                    env.Stdout,
+		ErrWriter:                 env.Stderr,
+		HideHelpCommand:           true,
+		DisableSliceFlagSeparator: true,                         // a file's name may hold a comma
+		ExitErrHandler:            func(*cli.Context, error) {}, // nothing calls os.Exit behind us
+		OnUsageError:              func(_ *cli.Context, err error, _ bool) error { return usage("%s", plain(err)) },
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return usage("no command %q; flexgw --help lists the commands%s", c.Args().First(), suggest(c.App, c.Args().First()))
@@ -106,6 +106,16 @@ func newApp(env Env) *cli.App {
 			validateCommand(env), renderCommand(env), runCommand(env), statusCommand(env), listCommand(env),
 			policyCommand(env), explainCommand(env), egressCommand(env), versionCommand(env),
 		},
+	}
+	onUsageError(app.Commands)
+	return app
+}
+
+// onUsageError gives every command the words of newApp for a flag that it does not have.
+func onUsageError(commands []*cli.Command) {
+	for _, c := range commands {
+		c.OnUsageError = func(_ *cli.Context, err error, _ bool) error { return usage("%s", plain(err)) }
+		onUsageError(c.Subcommands)
 	}
 }
 
