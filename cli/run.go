@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -35,6 +36,9 @@ import (
 // firstFetch bounds how long a new revision waits for what its policies need from the network; what comes later is
 // rendered when it comes.
 const firstFetch = 2 * time.Second
+
+// maxShown bounds how many problems of a refused revision the daemon prints; validate prints all.
+const maxShown = 20
 
 func runCommand(env Env) *cli.Command {
 	return &cli.Command{
@@ -354,9 +358,18 @@ func destinations(needs []policy.Need) []egress.Destination {
 
 // refused shows a revision's problems where the operator looks, with the lines to blame.
 func (d *daemon) refused(set source.Set, list diag.List) {
+	shown := list
+	if !d.verbose {
+		shown = slices.DeleteFunc(slices.Clone(list), func(x diag.Diagnostic) bool { return x.Severity != diag.Error })
+	}
+	more := len(shown) - maxShown
+	shown = shown[:min(len(shown), maxShown)]
 	p := diag.Printer{Sources: sources(set), Color: colour(d.env.Stderr, d.env), Notes: d.verbose}
-	if err := p.Print(d.env.Stderr, list); err != nil {
+	if err := p.Print(d.env.Stderr, shown); err != nil {
 		d.log.Error("problems could not be shown", "error", err)
+	}
+	if more > 0 {
+		fmt.Fprintf(d.env.Stderr, "and %d more: flexgw validate %s shows them all\n", more, d.source)
 	}
 }
 

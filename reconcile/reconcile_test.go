@@ -1,0 +1,334 @@
+package reconcile_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/flexgw/flexgw/reconcile"
+	"github.com/flexgw/flexgw/reconcile/deliver"
+	"github.com/flexgw/flexgw/reconcile/status"
+	"github.com/flexgw/flexgw/render"
+	"github.com/flexgw/flexgw/render/policy/all"
+	"github.com/flexgw/flexgw/schema"
+	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/source"
+)
+
+// fakeSource gives out what a test puts into it.
+type fakeSource struct {
+	mu      sync.Mutex
+	set     source.Set
+	err     error
+	fetches int
+	changed chan struct{}
+}
+
+func (s *fakeSource) put(text string, err error) {
+	s.mu.Lock()
+	s.set, s.err = source.NewSet([]source.File{source.NewFile("api.yaml", []byte(text))}), err
+	s.mu.Unlock()
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
+}
+
+func (s *fakeSource) Fetch(context.Context) (source.Set, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fetches++
+	return s.set, s.err
+}
+
+func (s *fakeSource) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.fetches
+}
+
+func (s *fakeSource) Changed() <-chan struct{} { return s.changed }
+func (s *fakeSource) Close() error             { return nil }
+
+// fakeTarget takes revisions and answers for one Envoy as a test says.
+type fakeTarget struct {
+	mu        sync.Mutex
+	published []deliver.Revision
+	progress  []deliver.Progress
+	report    []deliver.Delivery
+	changed   chan struct{}
+}
+
+func (f *fakeTarget) Publish(_ context.Context, r deliver.Revision) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.published = append(f.published, r)
+	return nil
+}
+
+func (f *fakeTarget) answer(p deliver.Progress, report ...deliver.Delivery) {
+	f.mu.Lock()
+	f.progress, f.report = []deliver.Progress{p}, report
+	f.mu.Unlock()
+	select {
+	case f.changed <- struct{}{}:
+	default:
+	}
+}
+
+func (f *fakeTarget) revisions() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var out []string
+	for _, r := range f.published {
+		out = append(out, r.Source.Revision)
+	}
+	return out
+}
+
+func (f *fakeTarget) Changed() <-chan struct{} { return f.changed }
+
+func (f *fakeTarget) Report() []deliver.Delivery {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.report
+}
+
+func (f *fakeTarget) Progress() []deliver.Progress {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.progress
+}
+
+// fakeEnforcer remembers which instances run.
+type fakeEnforcer struct {
+	mu   sync.Mutex
+	runs []string
+}
+
+func (e *fakeEnforcer) Load(m map[string]render.Instance) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for id := range m {
+		if !slices.Contains(e.runs, id) {
+			e.runs = append(e.runs, id)
+		}
+	}
+	return nil
+}
+
+func (e *fakeEnforcer) Retire(live func(string) bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.runs = slices.DeleteFunc(e.runs, func(id string) bool { return !live(id) })
+}
+
+func (e *fakeEnforcer) count() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.runs)
+}
+
+type world struct {
+	source   *fakeSource
+	target   *fakeTarget
+	enforcer *fakeEnforcer
+	loop     *reconcile.Loop
+	ready    []string
+	refused  []diag.List
+	warming  error
+}
+
+// run starts a loop over fakes with the real pipeline in between; call it within a synctest bubble.
+func run(t *testing.T) *world {
+	t.Helper()
+	w := &world{source: &fakeSource{changed: make(chan struct{}, 1)}, target: &fakeTarget{changed: make(chan struct{}, 1)}, enforcer: &fakeEnforcer{}}
+	memo := &schema.Memo{}
+	w.loop = &reconcile.Loop{
+		Name: "test", Source: w.source, Target: w.target, Enforce: w.enforcer, Log: slog.New(slog.DiscardHandler),
+		Quiet: 10 * time.Millisecond, MaxWait: 20 * time.Millisecond, Drain: 5 * time.Second,
+		Build: func(_ context.Context, set source.Set) (reconcile.Built, diag.List) {
+			g, l := schema.Load(set, schema.Options{Policies: all.Catalog{}, Memo: memo})
+			if g == nil {
+				return reconcile.Built{}, l
+			}
+			r, l := render.Render(g, all.Catalog{}, render.Options{Files: "/files", SystemCA: "/ca.pem"}, nil)
+			return reconcile.Built{Gateway: g, Resources: r}, l
+		},
+		Ready:   func(a []string) { w.ready = a },
+		Refused: func(_ source.Set, l diag.List) { w.refused = append(w.refused, l) },
+		Warming: func(context.Context) error { return w.warming },
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	go func() { done <- w.loop.Run(ctx) }()
+	return w
+}
+
+func settle(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+func condition(t *testing.T, w *world, typ, wantStatus, wantReason string) status.Condition {
+	t.Helper()
+	c, _ := w.loop.Report().Condition(typ)
+	if c.Status != wantStatus || c.Reason != wantReason {
+		t.Errorf("%s is %s (%s), want %s (%s): %s", typ, c.Status, c.Reason, wantStatus, wantReason, c.Message)
+	}
+	return c
+}
+
+func api(limit int) string {
+	return fmt.Sprintf(`apiVersion: gateway.mulesoft.com/v1alpha1
+kind: ApiInstance
+metadata: {name: a}
+spec:
+  address: http://0.0.0.0:8081/a
+  services: {s: {address: "http://10.0.0.1:80"}}
+  policies:
+    - policyRef: {name: rate-limiting-flex, namespace: default}
+      config: {rateLimits: [{maximumRequests: %d, timePeriodInMilliseconds: 1000}]}
+`, limit)
+}
+
+var synced = deliver.Progress{Node: "n", Connected: true}
+
+func TestProgrammedMeansLive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := run(t)
+		w.source.put(api(1), nil)
+		settle(time.Second)
+		condition(t, w, status.Accepted, status.True, "Accepted")
+		condition(t, w, status.Programmed, status.Unknown, "NoEnvoy")
+		w.target.answer(deliver.Progress{Node: "n", Connected: true, Stale: 2})
+		settle(time.Second)
+		condition(t, w, status.Programmed, status.False, "Pending")
+		w.warming = errors.New("listener port-8081 warms")
+		w.target.answer(synced)
+		settle(time.Second)
+		condition(t, w, status.Programmed, status.False, "Warming")
+		if w.ready != nil {
+			t.Error("ready while a listener warms")
+		}
+		w.warming = nil
+		settle(time.Second)
+		condition(t, w, status.Programmed, status.True, "Live")
+		if !slices.Equal(w.ready, []string{"0.0.0.0:8081"}) {
+			t.Errorf("ready %v", w.ready)
+		}
+	})
+}
+
+func TestMistakeKeepsWhatIsServed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := run(t)
+		w.target.answer(synced)
+		w.source.put(api(1), nil)
+		settle(time.Second)
+		live := w.loop.Report().Revision
+		w.source.put("kind: [", nil)
+		settle(time.Second)
+		c := condition(t, w, status.Accepted, status.False, "Invalid")
+		if c.Place == nil || c.Place.File != "api.yaml" {
+			t.Errorf("place %v", c.Place)
+		}
+		condition(t, w, status.Programmed, status.True, "Live")
+		r := w.loop.Report()
+		if r.Revision != live || len(w.target.revisions()) != 1 {
+			t.Errorf("revision %s, was %s; published %v", r.Revision, live, w.target.revisions())
+		}
+		if r.LastFailed == nil || r.LastFailed.Reason != "Invalid" || len(w.refused) != 1 {
+			t.Errorf("last failed %+v, told %d times", r.LastFailed, len(w.refused))
+		}
+		settle(time.Minute) // nothing new: it is not told again
+		if len(w.refused) != 1 {
+			t.Errorf("told %d times", len(w.refused))
+		}
+	})
+}
+
+func TestUnreadableSourceIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := run(t)
+		w.target.answer(synced)
+		w.source.put("", errors.New("disk on fire"))
+		settle(time.Second)
+		condition(t, w, status.Fetched, status.False, "SourceUnavailable")
+		w.source.mu.Lock()
+		w.source.set, w.source.err = source.NewSet([]source.File{source.NewFile("api.yaml", []byte(api(1)))}), nil
+		w.source.mu.Unlock()
+		settle(time.Minute) // no signal: the loop comes back by itself
+		condition(t, w, status.Fetched, status.True, "Fetched")
+		condition(t, w, status.Programmed, status.True, "Live")
+	})
+}
+
+func TestChangesAreSettledButNotForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := run(t)
+		settle(time.Millisecond)
+		before := w.source.count()
+		for i := range 100 { // a change every millisecond for a tenth of a second
+			w.source.put(api(i+1), nil)
+			settle(time.Millisecond)
+		}
+		settle(time.Second)
+		if n := w.source.count() - before; n < 4 || n > 8 {
+			t.Errorf("%d fetches for 100 ms of changes, a quiet time of 10 ms and 20 ms at most", n)
+		}
+	})
+}
+
+func TestInstancesLiveUntilRequestsMayHaveEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := run(t)
+		w.target.answer(synced)
+		w.source.put(api(1), nil)
+		settle(2 * time.Second)
+		w.source.put(api(2), nil)
+		settle(2 * time.Second)
+		if n := w.enforcer.count(); n != 2 {
+			t.Errorf("%d instances while requests of the old revision may be under way", n)
+		}
+		settle(10 * time.Second)
+		if n := w.enforcer.count(); n != 1 {
+			t.Errorf("%d instances after the drain", n)
+		}
+	})
+}
+
+func TestRefusalOfEnvoyHasAPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := run(t)
+		w.source.put(api(1), nil)
+		settle(time.Second)
+		var bad deliver.Delivery
+		w.target.mu.Lock()
+		w.target.published[0].Resources.Each(render.ListenerType, func(r *render.Resource) {
+			bad = deliver.Delivery{Node: "n", TypeURL: r.TypeURL, Name: r.Name, State: deliver.Error, Message: "cannot bind", Origins: r.Origins}
+		})
+		w.target.mu.Unlock()
+		w.target.answer(deliver.Progress{Node: "n", Connected: true, Errors: 1}, bad)
+		settle(time.Second)
+		c := condition(t, w, status.Programmed, status.False, "Rejected")
+		if c.Place == nil || c.Place.Start.Line != 5 || c.Place.Start.Column != 12 {
+			t.Errorf("a port that cannot be bound is blamed on %v, not on the address", c.Place)
+		}
+		if len(w.refused) != 1 || w.refused[0][0].Code != "envoy/rejected" {
+			t.Errorf("told %v", w.refused)
+		}
+	})
+}
