@@ -162,13 +162,16 @@ func (r *renderer) checkFiles(w *wire, out *bundle) {
 	}
 }
 
-// checkClosure reports names that nothing bears: every cluster and secret that is named must be offered. What was in
+// checkClosure reports names that nothing bears, and names that two resources bear: every cluster and secret that is named must be offered. What was in
 // last, which held, is not looked at again unless names went away.
 func checkClosure(r, last *Resources) diag.List {
 	var l diag.List
 	held := last != nil && sameNames(r, last, ClusterType) && sameNames(r, last, SecretType)
 	for _, t := range resourceTypes {
 		for i, x := range r.list(t) {
+			if i > 0 && r.list(t)[i-1].Name == x.Name {
+				l = append(l, internal(firstOrigin(x), "two resources are the %s %s", shortType(t), x.Name))
+			}
 			if held && i < len(last.list(t)) && last.list(t)[i] == x {
 				continue
 			}
@@ -176,15 +179,18 @@ func checkClosure(r, last *Resources) diag.List {
 				if _, ok := r.Get(ref); ok || ref == (Key{ClusterType, policy.EnforceCluster}) {
 					continue
 				}
-				var at ir.Origin
-				if len(x.Origins) > 0 {
-					at = x.Origins[0]
-				}
-				l = append(l, internal(at, "%s %s names %s %s, which there is not", shortType(x.TypeURL), x.Name, shortType(ref.TypeURL), quote(ref.Name)))
+				l = append(l, internal(firstOrigin(x), "%s %s names %s %s, which there is not", shortType(x.TypeURL), x.Name, shortType(ref.TypeURL), quote(ref.Name)))
 			}
 		}
 	}
 	return l
+}
+
+func firstOrigin(x *Resource) ir.Origin {
+	if len(x.Origins) == 0 {
+		return ir.Origin{}
+	}
+	return x.Origins[0]
 }
 
 func sameNames(a, b *Resources, t string) bool {

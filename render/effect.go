@@ -70,10 +70,13 @@ func (r *renderer) path(data []byte, ext string) string {
 	return r.opts.Files + "/" + hex.EncodeToString(sum[:16]) + ext
 }
 
+// got asks for one thing at a time: scopes are rendered in parallel, and nobody promised that Options.Got may be.
 func (r *renderer) got(n policy.Need) ([]byte, bool) {
 	if r.opts.Got == nil {
 		return nil, false
 	}
+	r.asking.Lock()
+	defer r.asking.Unlock()
 	return r.opts.Got(n)
 }
 

@@ -181,7 +181,7 @@ func (m *Memo) cluster(x *memoCluster, name string, ups []*ir.Upstream, r *rende
 	return x, l
 }
 
-// port splits the APIs of a listener into scopes. Only base paths decide, so an edited API keeps the split list.
+// port splits the APIs of a listener into scopes. Only base paths and names decide, so an edited API keeps the split list.
 func (m *Memo) port(l *ir.Listener) *port {
 	n := l.Addr.Port()
 	x := m.listeners[n]
@@ -192,7 +192,7 @@ func (m *Memo) port(l *ir.Listener) *port {
 	x.run = m.run
 	switch {
 	case x.port != nil && slices.Equal(x.apis, l.APIs):
-	case x.port != nil && slices.EqualFunc(x.apis, l.APIs, func(a, b *ir.API) bool { return a == b || a.BasePath == b.BasePath }):
+	case x.port != nil && slices.EqualFunc(x.apis, l.APIs, samePlace):
 		x.port = x.port.with(x.apis, l.APIs)
 	default:
 		x.port = split(l)
@@ -200,6 +200,11 @@ func (m *Memo) port(l *ir.Listener) *port {
 	x.apis = l.APIs
 	x.port = &port{listener: l, splits: x.port.splits, jobs: x.port.jobs}
 	return x.port
+}
+
+// samePlace reports whether an API stands where another one stood: scopes order their APIs by base path and name.
+func samePlace(a, b *ir.API) bool {
+	return a == b || a.BasePath == b.BasePath && a.Origin.Object == b.Origin.Object
 }
 
 // with replaces APIs by those at the same places of now.

@@ -55,6 +55,7 @@ type renderer struct {
 	gateway *ir.Gateway
 	types   Types
 	opts    Options
+	asking  sync.Mutex
 	*walker
 	constants
 }

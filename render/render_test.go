@@ -49,6 +49,9 @@ func TestDiagnostics(t *testing.T) {
 		odd("unknown-any", 0, func(policy.Input) policy.Effect {
 			return policy.Effect{Clusters: []*clusterv3.Cluster{{Name: "c", Metadata: &corev3.Metadata{TypedFilterMetadata: map[string]*anypb.Any{"x": {TypeUrl: "type.googleapis.com/no.Such"}}}}}}
 		}),
+		odd("takes-a-name", 0, func(policy.Input) policy.Effect {
+			return policy.Effect{Clusters: []*clusterv3.Cluster{{Name: "http:10.0.0.1:8080"}}}
+		}),
 		odd("no-sds-source", 0, func(policy.Input) policy.Effect {
 			a := mustAny(&tlsv3.UpstreamTlsContext{CommonTlsContext: &tlsv3.CommonTlsContext{TlsCertificateSdsSecretConfigs: []*tlsv3.SdsSecretConfig{{Name: "gone"}}}})
 			return policy.Effect{Clusters: []*clusterv3.Cluster{{Name: "c", TransportSocket: &corev3.TransportSocket{Name: "t", ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: a}}}}}
@@ -72,6 +75,7 @@ func TestDiagnostics(t *testing.T) {
 		{"a cluster that is not", []*ir.Binding{bind("no-cluster", "a", pair{})}, []string{`render/internal flexgw made something that Envoy would not take: ScopedRouteConfiguration 8081/orders names Cluster "default.a.mirror", which there is not`}},
 		{"a file that is not", []*ir.Binding{bind("no-file", "a", pair{})}, []string{"render/internal flexgw made something that Envoy would not take: file /files/gone.lua is named, but not listed"}},
 		{"an unknown message", []*ir.Binding{bind("unknown-any", "a", pair{})}, []string{`render/internal flexgw made something that Envoy would not take: unknown message type "type.googleapis.com/no.Such"`}},
+		{"a name taken twice", []*ir.Binding{bind("takes-a-name", "a", pair{})}, []string{"render/internal flexgw made something that Envoy would not take: two resources are the Cluster http:10.0.0.1:8080"}},
 		{"a secret from nowhere", []*ir.Binding{bind("no-sds-source", "a", pair{})}, []string{`render/internal flexgw made something that Envoy would not take: secret "gone" has no sds_config`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
