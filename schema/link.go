@@ -78,13 +78,13 @@ func (s *state) settle() {
 			s.apis, e.listed, s.resort = append(s.apis, e), true, true
 		case isService && !e.listed:
 			s.services, e.listed, s.reserv = append(s.services, e), true, true
-			e.changed = s.load
 		case e.listed && !isAPI && e.id.Kind == v1alpha1.ApiInstance:
 			s.apis, e.listed = without(s.apis, e), false
 			s.forget(e)
 		case e.listed && !isService && e.id.Kind == v1alpha1.Service:
-			s.services, e.listed, e.changed = without(s.services, e), false, s.load
-			e.up = nil
+			s.services, e.listed, e.up = without(s.services, e), false, nil
+			delete(s.talking, e)
+			s.touch(e)
 		}
 		s.sweep(e)
 	}
@@ -111,16 +111,24 @@ func (s *state) forget(e *entry) {
 		return
 	}
 	for _, d := range e.api.deps {
-		d.refs--
+		d.users = without(d.users, e)
 		s.sweep(d)
 	}
 	e.api = nil
 	s.resort = true
+	delete(s.talking, e)
+}
+
+// touch makes the APIs that use a Service be linked again.
+func (s *state) touch(e *entry) {
+	for _, u := range e.users {
+		s.dirty[u] = true
+	}
 }
 
 // sweep drops an identity that nothing declares or names any more.
 func (s *state) sweep(e *entry) {
-	if len(e.decls) == 0 && len(e.bindings) == 0 && e.refs == 0 && s.objects[e.id] == e {
+	if len(e.decls) == 0 && len(e.bindings) == 0 && len(e.users) == 0 && s.objects[e.id] == e {
 		delete(s.objects, e.id)
 	}
 }
@@ -235,15 +243,33 @@ func (s *state) meant(name string, candidates []string) string {
 // linkUpstreams links the Services that changes touch.
 func (s *state) linkUpstreams() diag.List {
 	var ds diag.List
-	for _, e := range s.services {
-		if s.all || s.dirty[e] {
-			old := e.up
-			e.up = s.linkUpstream(e)
-			if old == nil || old.up != e.up.up {
-				e.changed = s.load
+	var touched []*entry
+	one := func(e *entry) {
+		old := e.up
+		e.up = s.linkUpstream(e)
+		if old == nil || old.up != e.up.up {
+			touched = append(touched, e)
+		}
+		set(s.talking, e, len(e.up.ds) > 0)
+	}
+	if s.all {
+		for _, e := range s.services {
+			one(e)
+		}
+	} else {
+		for e := range s.dirty {
+			if e.listed && e.id.Kind == v1alpha1.Service {
+				one(e)
 			}
 		}
-		ds = append(ds, e.up.ds...)
+	}
+	for _, e := range touched {
+		s.touch(e)
+	}
+	for e := range s.talking {
+		if e.up != nil {
+			ds = append(ds, e.up.ds...)
+		}
 	}
 	return ds
 }
@@ -365,20 +391,30 @@ func equalOrder(order int, at diag.Range, id diag.Object, earlierAt diag.Range, 
 // linkAPIs links the ApiInstances that changes touch.
 func (s *state) linkAPIs() diag.List {
 	var ds diag.List
-	for _, e := range s.apis {
-		if s.all || s.selecting || e.api == nil || s.dirty[e] || e.touched(s.load) {
+	if s.all || s.selecting {
+		for _, e := range s.apis {
 			s.linkAPI(e)
 		}
-		for _, d := range e.api.deps {
-			d.used = s.load
+	} else {
+		for e := range s.dirty {
+			if e.listed && e.id.Kind == v1alpha1.ApiInstance {
+				s.linkAPI(e)
+			}
 		}
-		ds = append(ds, e.api.ds...)
-		s.lost += len(e.api.missing)
+	}
+	for e := range s.talking {
+		if e.api != nil {
+			ds = append(ds, e.api.ds...)
+			s.lost += len(e.api.missing)
+		}
 	}
 	for e := range s.orphans {
 		s.lost += len(e.bindings)
 	}
-	for _, e := range s.apis {
+	for e := range s.talking {
+		if e.api == nil {
+			continue
+		}
 		for _, m := range e.api.missing {
 			d := s.noSuch(m.id, m.at)
 			d.Object = m.by
@@ -386,15 +422,6 @@ func (s *state) linkAPIs() diag.List {
 		}
 	}
 	return append(ds, s.idleSelectors()...)
-}
-
-func (e *entry) touched(load uint64) bool {
-	for _, d := range e.api.deps {
-		if d.changed == load {
-			return true
-		}
-	}
-	return false
 }
 
 func (s *state) linkAPI(e *entry) {
@@ -405,20 +432,23 @@ func (s *state) linkAPI(e *entry) {
 		e.api.auto, e.api.gaps = l.out.auto, l.out.gaps
 		return
 	}
-	for _, dep := range l.out.deps {
-		dep.refs++
+	if e.api == nil || !slices.Equal(e.api.deps, l.out.deps) {
+		for _, dep := range l.out.deps {
+			dep.users = append(dep.users, e)
+		}
+		if e.api != nil {
+			for _, dep := range e.api.deps {
+				dep.users = without(dep.users, e)
+				s.sweep(dep)
+			}
+		}
 	}
-	if e.api != nil {
-		if e.api.listen != d.listen {
-			s.resort = true
-		}
-		for _, dep := range e.api.deps {
-			dep.refs--
-			s.sweep(dep)
-		}
+	if e.api != nil && e.api.listen != d.listen {
+		s.resort = true
 	}
 	l.link()
 	e.api = l.out
+	set(s.talking, e, len(e.api.ds)+len(e.api.missing) > 0)
 }
 
 type apiLinker struct {
@@ -676,7 +706,7 @@ func (s *state) idle() diag.List {
 	}
 	var ds diag.List
 	for _, e := range s.services {
-		if e.used == s.load || len(e.bindings) > 0 {
+		if len(e.users)+len(e.bindings) > 0 {
 			continue
 		}
 		if d := first(e.services); !d.inline {

@@ -3,7 +3,6 @@ package schema
 import (
 	"cmp"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +15,7 @@ import (
 type port struct {
 	apis     []*entry // longest base path first, then by namespace and name
 	segments []*entry // by base path, so that a prefix stands right before what it is a prefix of
+	overlap  bool     // some base paths clash
 	listener *ir.Listener
 }
 
@@ -29,7 +29,9 @@ func (s *state) linkListeners() ([]*ir.Listener, diag.List) {
 	var ds diag.List
 	for _, number := range sortedPorts(s.listeners) {
 		p := s.listeners[number]
-		ds = append(ds, s.clashes(p)...)
+		if p.overlap {
+			ds = append(ds, s.clashes(p)...)
+		}
 		l, more := s.linkListener(p)
 		ds = append(ds, more...)
 		out = append(out, l)
@@ -103,6 +105,7 @@ func (s *state) sortPorts() {
 		slices.SortFunc(p.segments, func(a, b *entry) int {
 			return cmp.Or(compareSegments(a.api.listen.base, b.api.listen.base), first(a.apis).at().Compare(first(b.apis).at()))
 		})
+		p.overlap = len(s.clashes(p)) > 0
 	}
 }
 
@@ -182,27 +185,52 @@ func baseWords(base string) string {
 
 // linkListener makes the listener of a port, the same as before when nothing of it changed.
 func (s *state) linkListener(p *port) (*ir.Listener, diag.List) {
+	// One pass over all APIs of the port, 10,000 of them perhaps, in each load: it looks at nothing but what is linked.
+	out := &ir.Listener{Addr: p.apis[0].api.listen.addr, APIs: make([]*ir.API, len(p.apis))}
+	same := true
+	var seen map[*bindingDecl]bool
+	tls := portTLS{scheme: p.apis[0].api.listen.scheme}
+	for i, e := range p.apis {
+		l := e.api
+		out.APIs[i] = l.api
+		same = same && l.listen.addr == out.Addr && l.listen.scheme == tls.scheme
+		tls.gaps = tls.gaps || l.gaps
+		for _, b := range l.tls {
+			if seen == nil {
+				seen = map[*bindingDecl]bool{}
+			}
+			if !seen[b] {
+				seen[b], tls.bindings = true, append(tls.bindings, b)
+			}
+		}
+	}
+	var ds diag.List
+	if !same {
+		lead := p.lead()
+		out.Addr, tls.scheme = lead.listen.addr, lead.listen.scheme
+		for _, e := range p.apis {
+			ds = append(ds, sharesPort(lead, first(e.apis))...)
+		}
+	}
+	var more diag.List
+	out.TLS, more = s.linkTLS(p, tls)
+	ds = append(ds, more...)
+	if o := p.listener; o != nil && o.Addr == out.Addr && o.TLS == out.TLS && slices.Equal(o.APIs, out.APIs) {
+		return o, ds
+	}
+	p.listener = out
+	return out, ds
+}
+
+// lead is the API of the port that stands first.
+func (p *port) lead() *apiDecl {
 	lead := first(p.apis[0].apis)
 	for _, e := range p.apis[1:] {
 		if d := first(e.apis); d.at().Compare(lead.at()) < 0 {
 			lead = d
 		}
 	}
-	var ds diag.List
-	for _, e := range p.apis {
-		ds = append(ds, sharesPort(lead, first(e.apis))...)
-	}
-	tls, more := s.portTLS(p, lead)
-	ds = append(ds, more...)
-	out := &ir.Listener{Addr: netip.AddrPortFrom(lead.listen.addr.Addr(), lead.listen.addr.Port()), APIs: make([]*ir.API, 0, len(p.apis)), TLS: tls}
-	for _, e := range p.apis {
-		out.APIs = append(out.APIs, e.api.api)
-	}
-	if o := p.listener; o != nil && o.Addr == out.Addr && o.TLS == out.TLS && slices.Equal(o.APIs, out.APIs) {
-		return o, ds
-	}
-	p.listener = out
-	return out, ds
+	return lead
 }
 
 func sharesPort(lead, d *apiDecl) diag.List {
@@ -222,23 +250,22 @@ func sharesPort(lead, d *apiDecl) diag.List {
 	return ds
 }
 
-// portTLS finds the one tls binding of a port. Several with equal content are one.
-func (s *state) portTLS(p *port, lead *apiDecl) (*ir.Binding, diag.List) {
-	var all []*bindingDecl
-	gaps := false
-	for _, e := range p.apis {
-		gaps = gaps || e.api.gaps
-		for _, b := range e.api.tls {
-			if !slices.Contains(all, b) {
-				all = append(all, b)
-			}
-		}
+// portTLS is what the APIs of a port say about its TLS.
+type portTLS struct {
+	scheme   string // of the first API
+	gaps     bool   // some binding is wrong, and may have been of the policy tls
+	bindings []*bindingDecl
+}
+
+// linkTLS finds the one tls binding of a port. Several with equal content are one.
+func (s *state) linkTLS(p *port, t portTLS) (*ir.Binding, diag.List) {
+	all := t.bindings
+	if len(all) == 0 && (t.scheme != "https" || t.gaps) {
+		return nil, nil
 	}
+	lead := p.lead()
 	number := lead.listen.addr.Port()
 	if len(all) == 0 {
-		if lead.listen.scheme != "https" || gaps {
-			return nil, nil
-		}
 		return nil, diag.List{{Severity: s.absent(), Code: "link/https-without-tls", Subject: lead.address.Range, Object: lead.id, Path: "/spec/address",
 			Summary: fmt.Sprintf("address %s is https, but no policy \"tls\" is bound to an API on port %d", quoteShort(lead.address.Value), number), Hint: `bind the policy "tls" with a certificate, or write http`}}
 	}

@@ -39,6 +39,7 @@ type state struct {
 	orphans    map[*entry]bool // bound to, but not declared
 	twins      map[*entry]bool // declared more than once
 	selectors  []*bindingDecl  // sorted by place
+	talking    map[*entry]bool // linked, with something to say
 	unlisted   map[*bindingDecl]*custom
 	configs    []*v1alpha1.Object[v1alpha1.ConfigurationSpec]
 	extensions []*v1alpha1.Object[v1alpha1.ExtensionSpec]
@@ -72,13 +73,11 @@ type entry struct {
 	apis     []*apiDecl
 	services []*serviceDecl
 	bindings []*bindingDecl // whose targetRef names it
-	refs     int            // APIs whose routes name it
+	users    []*entry       // APIs whose routes name it
 
-	changed uint64 // the load in which what others see of it changed
-	used    uint64 // the last load in which a route led to it
-	listed  bool   // is in state.apis or state.services
-	api     *linkedAPI
-	up      *linkedUpstream
+	listed bool // is in state.apis or state.services
+	api    *linkedAPI
+	up     *linkedUpstream
 }
 
 // linkedAPI is an ApiInstance as it was linked, and all that it was linked from.
@@ -111,7 +110,7 @@ type linkedUpstream struct {
 func newState(o Options) *state {
 	return &state{requireEnv: o.RequireEnv, partial: o.Partial, decoder: &decoder{o: o, patterns: &patterns{}},
 		units: map[string]*keptUnit{}, objects: map[diag.Object]*entry{}, dirty: map[*entry]bool{}, orphans: map[*entry]bool{},
-		twins: map[*entry]bool{}, unlisted: map[*bindingDecl]*custom{}, types: map[*v1alpha1.Object[v1alpha1.ExtensionSpec]]*customType{},
+		twins: map[*entry]bool{}, talking: map[*entry]bool{}, unlisted: map[*bindingDecl]*custom{}, types: map[*v1alpha1.Object[v1alpha1.ExtensionSpec]]*customType{},
 		listeners: map[uint16]*port{}, all: true}
 }
 
