@@ -1,4 +1,6 @@
 // Package docs carries the pages that commands print.
+//
+// It decides nothing: what a code means is written in the page, what can be reported is known to the code.
 package docs
 
 import (
@@ -9,24 +11,55 @@ import (
 //go:embed diagnostics.md
 var diagnostics string
 
-// Diagnostic is the section about a code: what it means, why it is reported and what to do.
+// Diagnostic is the section about a code, as a terminal shows it: what it means, why it is reported and what to do. A code
+// of a policy that has no section of its own has that of its area, "area/…".
 func Diagnostic(code string) (text string, ok bool) {
-	for section := range strings.SplitSeq(diagnostics, "\n## ") {
-		head, body, _ := strings.Cut(section, "\n")
-		if strings.Trim(head, "` ") == code {
-			return strings.TrimSpace(body), true
+	area, slug, _ := strings.Cut(code, "/")
+	for _, title := range []string{code, area + "/…"} {
+		for _, s := range sections() {
+			if s.code == title && slug != "" {
+				return plain(s.body), true
+			}
 		}
 	}
 	return "", false
 }
 
-// Codes are all codes that have a section, in the order of the page.
+// Codes are all codes that have a section, in the order of the page. A policy has one section for all its codes: "area/…".
 func Codes() []string {
 	var codes []string
-	for i, section := range strings.Split(diagnostics, "\n## ") {
-		if head, _, _ := strings.Cut(section, "\n"); i > 0 {
-			codes = append(codes, strings.Trim(head, "` "))
-		}
+	for _, s := range sections() {
+		codes = append(codes, s.code)
 	}
 	return codes
+}
+
+type section struct{ code, body string }
+
+// sections are the page's, headed by a code each.
+func sections() []section {
+	var found []section
+	for i, s := range strings.Split(diagnostics, "\n## ") {
+		if head, body, _ := strings.Cut(s, "\n"); i > 0 {
+			found = append(found, section{strings.Trim(head, "` "), strings.TrimSpace(body)})
+		}
+	}
+	return found
+}
+
+// plain leaves out what only a browser understands: fenced blocks are indented instead, without their marks.
+func plain(markdown string) string {
+	var b strings.Builder
+	fenced := false
+	for line := range strings.Lines(markdown) {
+		switch {
+		case strings.HasPrefix(line, "```"):
+			fenced = !fenced
+		case fenced && line != "\n":
+			b.WriteString("    " + line)
+		default:
+			b.WriteString(line)
+		}
+	}
+	return strings.TrimSpace(b.String())
 }

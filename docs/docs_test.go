@@ -1,0 +1,342 @@
+package docs_test
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/flexgw/flexgw/cli"
+	"github.com/flexgw/flexgw/docs"
+	"github.com/flexgw/flexgw/render/policy/all"
+)
+
+// asFlexgw makes the test's binary the command line.
+const asFlexgw = "DOCS_TEST_AS_FLEXGW"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asFlexgw) != "" {
+		os.Exit(cli.Main(os.Args, cli.System()))
+	}
+	os.Exit(m.Run())
+}
+
+// areas are the areas of codes that are no policy's.
+var areas = []string{"source", "yaml", "json", "cue", "shape", "decode", "link", "render", "expr", "dataweave", "envoy", "project"}
+
+// policyAreas are the folders of policies: those with a schema of their folder's name.
+func policyAreas(root string) ([]string, error) {
+	found, err := filepath.Glob(filepath.Join(root, "render/policy/*/*.schema.json"))
+	var names []string
+	for _, f := range found {
+		if dir := filepath.Base(filepath.Dir(f)); filepath.Base(f) == dir+".schema.json" {
+			names = append(names, dir)
+		}
+	}
+	return names, err
+}
+
+// sourceCodes are the codes that the module's code can report. A code is one literal, wherever it stands, or is made of
+// "area/" and a parameter of the function around it, whose literals at the calls count then.
+func sourceCodes(root string, areas []string) ([]string, error) {
+	c := &collector{whole: regexp.MustCompile(`^(` + strings.Join(areas, "|") + `)/[a-z0-9-]+$`), areas: areas, found: map[string]bool{}}
+	err := filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (strings.HasPrefix(d.Name(), ".") && path != root || slices.Contains([]string{"testdata", "tools", "e2e", "docs"}, d.Name())):
+			return filepath.SkipDir
+		case !d.IsDir():
+			return nil
+		}
+		return c.folder(path)
+	})
+	return slices.Sorted(maps.Keys(c.found)), err
+}
+
+type collector struct {
+	whole *regexp.Regexp
+	areas []string
+	found map[string]bool
+}
+
+func (c *collector) folder(dir string) error {
+	names, err := filepath.Glob(filepath.Join(dir, "*.go"))
+	if err != nil {
+		return err
+	}
+	var files []*ast.File
+	for _, name := range names {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return fmt.Errorf("read %s: %w", name, err)
+		}
+		files = append(files, f)
+	}
+	makers := map[string]maker{}
+	for _, f := range files {
+		c.literals(f)
+		c.makers(f, makers)
+	}
+	for more := true; more; { // functions that pass their own parameter on make codes too
+		more = false
+		for _, f := range files {
+			m, err := c.calls(f, makers)
+			if err != nil {
+				return fmt.Errorf("%s: %w", dir, err)
+			}
+			more = more || m
+		}
+	}
+	return nil
+}
+
+// literals collects codes that stand in the source as they are.
+func (c *collector) literals(f *ast.File) {
+	ast.Inspect(f, func(n ast.Node) bool {
+		if s, ok := literal(n); ok && c.whole.MatchString(s) {
+			c.found[s] = true
+		}
+		return true
+	})
+}
+
+func literal(n ast.Node) (string, bool) {
+	lit, ok := n.(*ast.BasicLit)
+	if !ok || lit.Kind != token.STRING {
+		return "", false
+	}
+	s, err := strconv.Unquote(lit.Value)
+	return s, err == nil
+}
+
+// maker is a function whose parameter is the slug of a code.
+type maker struct {
+	area  string
+	param int
+}
+
+// function is a declared function, or a literal that a variable of its name holds.
+type function struct {
+	name   string
+	params []string
+	body   *ast.BlockStmt
+}
+
+func functions(f *ast.File) []function {
+	var found []function
+	add := func(name string, t *ast.FuncType, body *ast.BlockStmt) {
+		fn := function{name: name, body: body}
+		for _, p := range t.Params.List {
+			for _, n := range p.Names {
+				fn.params = append(fn.params, n.Name)
+			}
+		}
+		if body != nil {
+			found = append(found, fn)
+		}
+	}
+	ast.Inspect(f, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.FuncDecl:
+			add(n.Name.Name, n.Type, n.Body)
+		case *ast.AssignStmt:
+			for i, r := range n.Rhs {
+				lit, ok := r.(*ast.FuncLit)
+				id, named := n.Lhs[min(i, len(n.Lhs)-1)].(*ast.Ident)
+				if ok && named {
+					add(id.Name, lit.Type, lit.Body)
+				}
+			}
+		}
+		return true
+	})
+	return found
+}
+
+// makers finds "area/" + parameter.
+func (c *collector) makers(f *ast.File, found map[string]maker) {
+	for _, fn := range functions(f) {
+		ast.Inspect(fn.body, func(n ast.Node) bool {
+			sum, ok := n.(*ast.BinaryExpr)
+			if !ok || sum.Op != token.ADD {
+				return true
+			}
+			area, ok := literal(sum.X)
+			id, isName := sum.Y.(*ast.Ident)
+			if ok && isName && slices.Contains(c.areas, strings.TrimSuffix(area, "/")) && strings.HasSuffix(area, "/") {
+				if i := slices.Index(fn.params, id.Name); i >= 0 {
+					found[fn.name] = maker{area, i}
+				}
+			}
+			return true
+		})
+	}
+}
+
+// calls collects the slugs that makers are called with, and reports whether it found another maker.
+func (c *collector) calls(f *ast.File, makers map[string]maker) (more bool, err error) {
+	for _, fn := range functions(f) {
+		ast.Inspect(fn.body, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok {
+				return true
+			}
+			m, ok := makers[calledName(call)]
+			if !ok || m.param >= len(call.Args) {
+				return true
+			}
+			switch arg := call.Args[m.param].(type) {
+			case *ast.BasicLit:
+				if slug, ok := literal(arg); ok {
+					c.found[m.area+slug] = true
+				}
+			case *ast.Ident:
+				i := slices.Index(fn.params, arg.Name)
+				if _, known := makers[fn.name]; i >= 0 && !known {
+					makers[fn.name], more = maker{m.area, i}, true
+				}
+			}
+			return true
+		})
+	}
+	return more, err
+}
+
+func calledName(call *ast.CallExpr) string {
+	switch f := call.Fun.(type) {
+	case *ast.Ident:
+		return f.Name
+	case *ast.SelectorExpr:
+		return f.Sel.Name
+	}
+	return ""
+}
+
+// TestEveryCodeHasASection holds the page and the code to each other. The codes of a policy are explained on its own page,
+// which policytest sees to; here a policy has one section.
+func TestEveryCodeHasASection(t *testing.T) {
+	t.Parallel()
+	want, err := sourceCodes("..", areas)
+	if err != nil {
+		t.Fatal(err)
+	}
+	policies, err := policyAreas("..")
+	if err != nil || len(policies) < 4 {
+		t.Fatalf("%d policies, %v", len(policies), err)
+	}
+	for _, p := range policies {
+		want = append(want, p+"/…")
+	}
+	sections := docs.Codes()
+	for _, c := range want {
+		if !slices.Contains(sections, c) {
+			t.Errorf("docs/diagnostics.md has no section of %s", c)
+		}
+	}
+	for _, s := range sections {
+		if !slices.Contains(want, s) && !known(s) {
+			t.Errorf("docs/diagnostics.md has a section of %s, which nothing reports", s)
+		}
+		if text, ok := docs.Diagnostic(s); !ok || text == "" || strings.Contains(text, "```") {
+			t.Errorf("the section of %s is empty, or not as a terminal shows it:\n%s", s, text)
+		}
+	}
+	if !slices.IsSorted(sections) {
+		t.Error("the sections are not sorted by code")
+	}
+	if n := len(slices.Compact(slices.Clone(sections))); n != len(sections) {
+		t.Errorf("%d sections are there twice", len(sections)-n)
+	}
+}
+
+// TestExamplesShowTheirCode wants the answer of a section's example to be about the section.
+func TestExamplesShowTheirCode(t *testing.T) {
+	t.Parallel()
+	examples := 0
+	for _, code := range docs.Codes() {
+		text, _ := docs.Diagnostic(code)
+		if strings.Contains(text, "    gateway.") {
+			examples++
+			if !strings.Contains(text, "["+code+"]") {
+				t.Errorf("the example of %s shows something else:\n%s", code, text)
+			}
+		}
+	}
+	if examples < 20 {
+		t.Errorf("%d examples only: are they recognised?", examples)
+	}
+}
+
+// known reports whether a section is that of a policy which the product has and flexgw does not enforce yet.
+func known(section string) bool {
+	area, ok := strings.CutSuffix(section, "/…")
+	if !ok {
+		return false
+	}
+	for name := range all.Elsewhere() {
+		if strings.ReplaceAll(strings.TrimSuffix(name, "-flex"), "-", "") == area {
+			return true
+		}
+	}
+	return false
+}
+
+func TestDiagnostic(t *testing.T) {
+	t.Parallel()
+	for code, want := range map[string]string{
+		"link/unknown-service": "orderz",
+		"cors/bad-origin":      "flexgw policy show cors-flex",
+		"cors/":                "",
+		"cors":                 "",
+		"link/nonsense":        "",
+		"nonsense/x":           "",
+		"":                     "",
+	} {
+		text, ok := docs.Diagnostic(code)
+		if ok != (want != "") || !strings.Contains(text, want) {
+			t.Errorf("%q: %v, %q, want %q in it", code, ok, text, want)
+		}
+	}
+}
+
+// TestCodesAreFound shows that the collector sees what the source hides.
+func TestCodesAreFound(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	src := `package x
+
+// "link/comment" does not count.
+func report(slug string) string { return "yaml/" + slug }
+func fail(n int, slug string) { report(slug) }
+func use() {
+	_ = "link/literal"
+	_ = "text about link/other things"
+	report("plain")
+	fail(1, "passed-on")
+	complain := func(slug string) { fail(2, slug) }
+	complain("by-closure")
+}
+`
+	for name, text := range map[string]string{"a.go": src, "a_test.go": "package x\n\nvar _ = \"link/test\"\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := sourceCodes(dir, areas)
+	want := []string{"link/literal", "yaml/by-closure", "yaml/passed-on", "yaml/plain"}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("got %q, %v, want %q", got, err, want)
+	}
+}
