@@ -25,7 +25,7 @@ const (
 	switchType = typePrefix + "envoy.config.route.v3.FilterConfig"
 )
 
-// terminal filters end a chain, and the others cannot live in one.
+// unchainable filters end a chain, so that what follows is never asked, or cannot live in one.
 var unchainable = map[string]bool{"Router": true, "Composite": true, "FilterChainConfig": true, "ExtensionWithMatcher": true, "UpstreamCodec": true}
 
 func isSlot(name string) bool { _, _, ok := slotNumber(name); return ok }

@@ -7,14 +7,10 @@ import (
 	"strconv"
 	"strings"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/flexgw/flexgw/render/policy"
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/ir"
 )
-
-type protoMessage = proto.Message
 
 // internal reports a bug of ours at the declaration that showed it.
 func internal(at ir.Origin, format string, args ...any) diag.Diagnostic {

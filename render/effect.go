@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 
 	"github.com/flexgw/flexgw/render/match"
+	"google.golang.org/protobuf/proto"
+
 	"github.com/flexgw/flexgw/render/policy"
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/ir"
@@ -103,7 +105,7 @@ func (o *bundle) brought(w *walker, a *asked, files func(policy.File) string) di
 	return l
 }
 
-func (o *bundle) add(w *wire, name string, m protoMessage, origins []ir.Origin) diag.List {
+func (o *bundle) add(w *wire, name string, m proto.Message, origins []ir.Origin) diag.List {
 	x := newResource(w, name, m, origins)
 	if l := faults(w, origins[0]); len(l) > 0 {
 		return l

@@ -2,38 +2,40 @@ package render
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/flexgw/flexgw/reconcile/envoy"
 	"github.com/flexgw/flexgw/schema/ir"
 )
 
-// envoyPath is where a real Envoy 1.40 is, or "".
+// envoyPath is a real Envoy, found the way that the command finds it.
 func envoyPath(t *testing.T) string {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("needs a real Envoy")
+		t.Skip("a real Envoy is left out with -short")
 	}
-	for _, p := range []string{os.Getenv("FLEXGW_ENVOY"), "envoy", "/tmp/envoyw/x/envoy/_bin/envoy"} {
-		if p == "" {
-			continue
-		}
-		if full, err := exec.LookPath(p); err == nil {
-			return full
-		}
+	found, err := findEnvoy()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Skip("no Envoy on PATH and FLEXGW_ENVOY is not set; e2e insists on one")
-	return ""
+	return found.Path
 }
+
+var findEnvoy = sync.OnceValues(func() (envoy.Found, error) {
+	return envoy.Find(context.Background(), envoy.FindOptions{Choice: "auto"})
+})
 
 // accepted checks a bootstrap with `envoy --mode validate`.
 func accepted(t *testing.T, m proto.Message) {
 	t.Helper()
-	envoy := envoyPath(t)
+	path := envoyPath(t)
 	b, err := JSON(m)
 	if err != nil {
 		t.Fatal(err)
@@ -42,7 +44,7 @@ func accepted(t *testing.T, m proto.Message) {
 	if err := os.WriteFile(name, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.Command(envoy, "--mode", "validate", "-c", name, "--log-level", "error").CombinedOutput()
+	out, err := exec.Command(path, "--mode", "validate", "-c", name, "--log-level", "error").CombinedOutput()
 	if err != nil || !bytes.Contains(out, []byte("OK")) {
 		t.Errorf("%v\n%s\n%s", err, out, b)
 	}

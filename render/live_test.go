@@ -33,7 +33,7 @@ import (
 // serve runs a real Envoy on a static form until the test ends.
 func serve(t *testing.T, m *bootstrapv3.Bootstrap, addr string) {
 	t.Helper()
-	envoy := envoyPath(t)
+	path := envoyPath(t)
 	b, err := JSON(m)
 	if err != nil {
 		t.Fatal(err)
@@ -43,7 +43,7 @@ func serve(t *testing.T, m *bootstrapv3.Bootstrap, addr string) {
 		t.Fatal(err)
 	}
 	log := &strings.Builder{}
-	cmd := exec.Command(envoy, "-c", name, "--log-level", "warning", "--disable-hot-restart", "--concurrency", "1", "--file-flush-interval-msec", "20")
+	cmd := exec.Command(path, "-c", name, "--log-level", "warning", "--disable-hot-restart", "--concurrency", "1", "--file-flush-interval-msec", "20")
 	cmd.Stderr, cmd.Stdout = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
