@@ -755,7 +755,7 @@ func (st *stream) awaitDown(e *entry) {
 	}
 	e.downSince = st.w.seq
 	st.tally.pending++
-	if e.kind == scopes {
+	if e.kind == scopes && st.w.declares(e.res) {
 		e.after = st.changing(e)
 	}
 }

@@ -1,6 +1,9 @@
 package xds
 
 import (
+	"slices"
+	"sync"
+
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -8,6 +11,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/flexgw/flexgw/render"
+	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/ir"
 )
 
 // kind is one of the four types that we serve, in the order in which they are made.
@@ -50,11 +55,31 @@ func (r rendered) changed(since snapshot) []render.Key {
 	return r.Resources.Changed(old.Resources)
 }
 
-// world is one published set. It is immutable.
+// world is one published set. It is immutable, but for what declares keeps.
 type world struct {
 	seq      uint64 // from 1
 	revision string
 	snap     snapshot
+
+	once     sync.Once
+	declared map[diag.Object]bool // what its scopes come from; made by the first declares
+}
+
+// declares says whether anything that an old scope came from still has a scope: then the scope was split or merged, else
+// it was taken away. A scope of unknown origin counts as declared.
+func (w *world) declares(old *render.Resource) bool {
+	if old == nil || len(old.Origins) == 0 {
+		return true
+	}
+	w.once.Do(func() {
+		w.declared = map[diag.Object]bool{}
+		w.snap.Each(typeURLs()[scopes], func(r *render.Resource) {
+			for _, o := range r.Origins {
+				w.declared[o.Object] = o.Object.Kind == "ApiInstance"
+			}
+		})
+	})
+	return slices.ContainsFunc(old.Origins, func(o ir.Origin) bool { return w.declared[o.Object] })
 }
 
 // version is what Envoy sees as the version of a resource: half a SHA-256 is more than enough to tell bytes apart, and a

@@ -16,6 +16,7 @@ import (
 	"github.com/flexgw/flexgw/reconcile/deliver"
 	"github.com/flexgw/flexgw/render"
 	"github.com/flexgw/flexgw/render/policy"
+	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/ir"
 )
 
@@ -263,6 +264,31 @@ func TestSplitTransitionKeepsOldScopesUntilTheDrainIsOver(t *testing.T) {
 	c.ack(lds)
 	c.quiet()
 	c.step(scopes, "-8081/api")
+}
+
+// An API that is taken away in the revision that changes its port's listener must not answer old connections any longer.
+func TestRemovedAPIIsNotServedThroughATransition(t *testing.T) {
+	t.Parallel()
+	of := func(r *render.Resource, api string) *render.Resource {
+		r.Origins = []ir.Origin{{Object: diag.Object{Kind: "PolicyBinding", Name: "shared"}}, {Object: diag.Object{Kind: "ApiInstance", Name: api}}}
+		return r
+	}
+	world := makeSet(of(scope("8081/api/a", 1), "a"), of(scope("8081/api/b", 1), "b"), listener("p8081", 8081, 1))
+	s, socket := start(t, Config{Drain: time.Hour}, world)
+	c := dial(t, socket, "n")
+	c.ask(clusters)
+	c.step(clusters)
+	c.ask(scopes)
+	c.step(scopes, "+8081/api/a")
+	c.step(scopes, "+8081/api/b")
+	c.ask(listeners)
+	c.step(listeners, "+p8081")
+
+	s.publish("r2", makeSet(of(scope("8081/api", 1), "a"), listener("p8081", 8081, 2))) // b is gone, a moved
+	c.step(scopes, "+8081/api")
+	c.step(listeners, "+p8081")
+	c.step(scopes, "-8081/api/b")
+	c.quiet() // the old scope of a waits for the drain
 }
 
 func TestSplitTransitionWithARefusedListenerKeepsOldScopes(t *testing.T) {
