@@ -4,9 +4,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 
-	"github.com/flexgw/flexgw/render/match"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/flexgw/flexgw/render/match"
 	"github.com/flexgw/flexgw/render/policy"
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/ir"
