@@ -45,7 +45,8 @@ func policyAreas(root string) ([]string, error) {
 }
 
 // sourceCodes are the codes that the module's code can report. A code is one literal, wherever it stands, or is made of
-// "area/" and a parameter of the function around it, whose literals at the calls count then.
+// "area/" and a parameter of the function around it, whose literals at the calls count then. A call whose argument cannot be
+// told is an error: nothing stays unseen.
 func sourceCodes(root string, areas []string) ([]string, error) {
 	c := &collector{whole: regexp.MustCompile(`^(` + strings.Join(areas, "|") + `)/[a-z0-9-]+$`), areas: areas, found: map[string]bool{}}
 	err := filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
@@ -154,9 +155,8 @@ func functions(f *ast.File) []function {
 		case *ast.AssignStmt:
 			for i, r := range n.Rhs {
 				lit, ok := r.(*ast.FuncLit)
-				id, named := n.Lhs[min(i, len(n.Lhs)-1)].(*ast.Ident)
-				if ok && named {
-					add(id.Name, lit.Type, lit.Body)
+				if ok && len(n.Lhs) == len(n.Rhs) {
+					add(exprName(n.Lhs[i]), lit.Type, lit.Body)
 				}
 			}
 		}
@@ -188,38 +188,84 @@ func (c *collector) makers(f *ast.File, found map[string]maker) {
 // calls collects the slugs that makers are called with, and reports whether it found another maker.
 func (c *collector) calls(f *ast.File, makers map[string]maker) (more bool, err error) {
 	for _, fn := range functions(f) {
-		ast.Inspect(fn.body, func(n ast.Node) bool {
+		fn.walk(func(n ast.Node) {
 			call, ok := n.(*ast.CallExpr)
 			if !ok {
-				return true
+				return
 			}
 			m, ok := makers[calledName(call)]
 			if !ok || m.param >= len(call.Args) {
-				return true
+				return
 			}
-			switch arg := call.Args[m.param].(type) {
-			case *ast.BasicLit:
-				if slug, ok := literal(arg); ok {
-					c.found[m.area+slug] = true
-				}
-			case *ast.Ident:
-				i := slices.Index(fn.params, arg.Name)
-				if _, known := makers[fn.name]; i >= 0 && !known {
-					makers[fn.name], more = maker{m.area, i}, true
-				}
+			slugs, known := fn.texts(call.Args[m.param])
+			for _, slug := range slugs {
+				c.found[m.area+slug] = true
 			}
-			return true
+			if known {
+				return
+			}
+			id, _ := call.Args[m.param].(*ast.Ident)
+			if id == nil || !slices.Contains(fn.params, id.Name) {
+				err = fmt.Errorf("%s calls %s with a slug that cannot be told", fn.name, calledName(call))
+			} else if _, known := makers[fn.name]; !known {
+				makers[fn.name], more = maker{m.area, slices.Index(fn.params, id.Name)}, true
+			}
 		})
 	}
 	return more, err
 }
 
-func calledName(call *ast.CallExpr) string {
-	switch f := call.Fun.(type) {
+// walk visits the body without the functions in it that are functions of their own.
+func (fn function) walk(visit func(ast.Node)) {
+	own := map[ast.Node]bool{}
+	ast.Inspect(fn.body, func(n ast.Node) bool {
+		if own[n] {
+			return false
+		}
+		if a, ok := n.(*ast.AssignStmt); ok && len(a.Lhs) == len(a.Rhs) {
+			for _, r := range a.Rhs {
+				if lit, ok := r.(*ast.FuncLit); ok {
+					own[lit] = true
+				}
+			}
+		}
+		if n != nil {
+			visit(n)
+		}
+		return true
+	})
+}
+
+// texts are the literals that an argument can be: itself, or what its variable is set to.
+func (fn function) texts(arg ast.Expr) (found []string, known bool) {
+	if s, ok := literal(arg); ok {
+		return []string{s}, true
+	}
+	id, ok := arg.(*ast.Ident)
+	if !ok {
+		return nil, false
+	}
+	fn.walk(func(n ast.Node) {
+		a, ok := n.(*ast.AssignStmt)
+		for i := 0; ok && len(a.Lhs) == len(a.Rhs) && i < len(a.Lhs); i++ {
+			name, isName := a.Lhs[i].(*ast.Ident)
+			if s, isText := literal(a.Rhs[i]); isName && isText && name.Name == id.Name {
+				found = append(found, s)
+			}
+		}
+	})
+	return found, len(found) > 0
+}
+
+func calledName(call *ast.CallExpr) string { return exprName(call.Fun) }
+
+// exprName is the last name of x or y.x, else "".
+func exprName(e ast.Expr) string {
+	switch e := e.(type) {
 	case *ast.Ident:
-		return f.Name
+		return e.Name
 	case *ast.SelectorExpr:
-		return f.Sel.Name
+		return e.Sel.Name
 	}
 	return ""
 }
@@ -327,6 +373,11 @@ func use() {
 	fail(1, "passed-on")
 	complain := func(slug string) { fail(2, slug) }
 	complain("by-closure")
+	slug, n := "by-variable", 3
+	if n > 2 {
+		slug = "other"
+	}
+	report(slug)
 }
 `
 	for name, text := range map[string]string{"a.go": src, "a_test.go": "package x\n\nvar _ = \"link/test\"\n"} {
@@ -335,8 +386,24 @@ func use() {
 		}
 	}
 	got, err := sourceCodes(dir, areas)
-	want := []string{"link/literal", "yaml/by-closure", "yaml/passed-on", "yaml/plain"}
+	want := []string{"link/literal", "yaml/by-closure", "yaml/by-variable", "yaml/other", "yaml/passed-on", "yaml/plain"}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("got %q, %v, want %q", got, err, want)
+	}
+}
+
+func TestUntoldCodesAreErrors(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	src := `package x
+
+func report(slug string) string { return "yaml/" + slug }
+func use(m map[string]string) { report(m["x"]) }
+`
+	if err := os.WriteFile(filepath.Join(dir, "a.go"), []byte(src), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := sourceCodes(dir, areas); err == nil {
+		t.Errorf("got %q without an error", got)
 	}
 }
