@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -66,12 +67,40 @@ func (d *decoder) unit(u syntax.Unit) *unitResult {
 		from := len(out.ds)
 		dd.decode()
 		for i := from; i < len(out.ds); i++ {
-			if out.ds[i].Object.IsZero() {
-				out.ds[i].Object = dd.id
+			if x := &out.ds[i]; x.Object.IsZero() {
+				if x.Object = dd.id; x.Path == "" && len(out.ds)-from <= maxPaths {
+					x.Path, _ = pathOf(doc.Root, x.Subject, "")
+				}
 			}
 		}
 	}
 	return out
+}
+
+// maxPaths is how many diagnostics of one document are given their paths; each costs a walk over the document.
+const maxPaths = 200
+
+// pathOf is the JSON Pointer of what stands at a place: of a field, by its key or its value, or of an item.
+func pathOf(n *syntax.Node, at diag.Range, here string) (string, bool) {
+	if n.Range == at && here != "" {
+		return here, true
+	}
+	for i := range n.Fields {
+		f := &n.Fields[i]
+		path := here + "/" + escapePointer(f.Name)
+		if f.Range == at {
+			return path, true
+		}
+		if p, ok := pathOf(f.Value, at, path); ok {
+			return p, true
+		}
+	}
+	for i, item := range n.Items {
+		if p, ok := pathOf(item, at, here+"/"+strconv.Itoa(i)); ok {
+			return p, true
+		}
+	}
+	return "", false
 }
 
 // docDecoder decodes one document.
@@ -386,7 +415,7 @@ func (d *docDecoder) known(name, group string, kinds []string) (string, string, 
 
 func (d *docDecoder) service(spec *syntax.Node) {
 	s := v1alpha1.ServiceSpec{Address: text(spec.Get("address"))}
-	out := &serviceDecl{decl: decl{id: d.id, name: d.name, broken: d.broken}, address: s.Address}
+	out := &serviceDecl{decl: decl{id: d.id, owner: d.id, name: d.name, broken: d.broken}, address: s.Address}
 	d.endpoint(out, "/spec/address")
 	d.out.services = append(d.out.services, out)
 }

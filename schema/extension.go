@@ -54,7 +54,22 @@ func (s *state) linkExtensions() diag.List {
 		}
 		ds = append(ds, c.ds...)
 	}
+	for _, x := range s.extensions {
+		if implements(x) {
+			s.customType(x)
+		}
+		if t := s.types[x]; t != nil {
+			ds = append(ds, t.ds...)
+		}
+	}
 	return ds
+}
+
+// implements reports whether an Extension is an implementation: what a binding can name and Envoy is to run.
+func implements(x *extension) bool {
+	return slices.ContainsFunc(x.Spec.Extends, func(e v1alpha1.ExtendsRef) bool {
+		return e.Name.Value == "proxy-wasm-filter" || e.Name.Value == "envoy-filter"
+	})
 }
 
 func (s *state) findExtension(name string, namespaces ...string) *extension {
@@ -70,7 +85,7 @@ func (s *state) findExtension(name string, namespaces ...string) *extension {
 
 func (s *state) unknownPolicy(b *bindingDecl) diag.Diagnostic {
 	name := b.policy.Value
-	d := diag.Diagnostic{Severity: s.absent(), Code: "link/unknown-policy", Subject: b.policy.Range, Object: b.id, Summary: fmt.Sprintf("unknown policy %q", name)}
+	d := diag.Diagnostic{Severity: s.absent(), Code: "link/unknown-policy", Subject: b.policy.Range, Object: b.owner, Path: b.path(), Summary: fmt.Sprintf("unknown policy %q", name)}
 	catalog := s.decoder.o.Policies
 	if catalog == nil {
 		return d
@@ -103,18 +118,13 @@ func (s *state) unknownPolicy(b *bindingDecl) diag.Diagnostic {
 
 func (s *state) customBinding(b *bindingDecl, x *extension) *custom {
 	c := &custom{ext: x}
-	t := s.types[x]
-	if t == nil {
-		t = s.customType(x)
-		s.types[x] = t
-	}
+	t := s.customType(x)
 	if t.typ == nil {
-		d := diag.Diagnostic{Severity: diag.Error, Code: "link/policy-not-available", Subject: b.policy.Range, Object: b.id,
-			Summary: fmt.Sprintf("policy %q of an Extension cannot be run", b.policy.Value), Related: []diag.Related{{Subject: x.Name.Range, Summary: "the Extension"}}}
+		d := diag.Diagnostic{Severity: diag.Error, Code: "link/policy-not-available", Subject: b.policy.Range, Object: b.owner, Path: b.path(),
+			Summary: fmt.Sprintf("policy %q is not available: what its Extension defines cannot be run", b.policy.Value), Related: []diag.Related{{Subject: x.Name.Range, Summary: "the Extension"}}}
 		if !t.ds.HasErrors() {
 			c.ds = append(c.ds, d)
 		}
-		c.ds = append(c.ds, t.ds...)
 		return c
 	}
 	bound := *b
@@ -129,10 +139,10 @@ func (s *state) customBinding(b *bindingDecl, x *extension) *custom {
 	dd.configure(&bound, t.typ, b.config, []string{"spec", "config"}, b.configAt)
 	for i := range out.ds {
 		if out.ds[i].Object.IsZero() {
-			out.ds[i].Object = b.id
+			out.ds[i].Object = b.owner
 		}
 	}
-	c.ds = append(append(c.ds, t.ds...), out.ds...)
+	c.ds = out.ds
 	if c.place = bound.place; !bound.broken {
 		c.ir = &own
 	}
@@ -142,8 +152,13 @@ func (s *state) customBinding(b *bindingDecl, x *extension) *custom {
 	return c
 }
 
+// customType is what the catalogue makes of an Extension, asked once.
 func (s *state) customType(x *extension) *customType {
+	if t := s.types[x]; t != nil {
+		return t
+	}
 	t := &customType{}
+	s.types[x] = t
 	if s.decoder.o.Policies == nil {
 		return t
 	}

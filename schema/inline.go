@@ -17,8 +17,17 @@ import (
 // decoded: link compares their pointers to see what is new.
 type decl struct {
 	id     diag.Object
+	owner  diag.Object // the declared object: the ApiInstance, of what stands inline
 	name   syntax.Text // where the name was written: metadata.name, or what stands for it inline
 	broken bool        // its shape is wrong, so what is absent may have been meant
+}
+
+// path is the JSON Pointer of the policy of a binding in the object that declares it.
+func (b *bindingDecl) path() string {
+	if b.index == 0 {
+		return "/spec/policyRef/name"
+	}
+	return "/spec/policies/" + strconv.Itoa(b.index-1) + "/policyRef/name"
 }
 
 func (d *decl) origin() ir.Origin { return ir.Origin{Object: d.id, Range: d.name.Range} }
@@ -96,7 +105,7 @@ const (
 
 func (d *docDecoder) apiInstance(spec *syntax.Node) {
 	s := apiInstanceSpec(spec)
-	api := &apiDecl{decl: decl{id: d.id, name: d.name, broken: d.broken}, labels: d.labels, address: s.Address}
+	api := &apiDecl{decl: decl{id: d.id, owner: d.id, name: d.name, broken: d.broken}, labels: d.labels, address: s.Address}
 	if s.Address.Value != "" {
 		var ds diag.List
 		api.listen, ds = parseListen(s.Address)
@@ -115,7 +124,7 @@ func (d *docDecoder) apiInstance(spec *syntax.Node) {
 func (d *docDecoder) inlineService(api *apiDecl, in v1alpha1.InlineService) {
 	id := d.id
 	id.Kind, id.Name = v1alpha1.Service, d.id.Name+"-"+in.Key.Value
-	s := &serviceDecl{decl: decl{id: id, name: in.Key, broken: d.broken}, address: in.Address, inline: true}
+	s := &serviceDecl{decl: decl{id: id, owner: d.id, name: in.Key, broken: d.broken}, address: in.Address, inline: true}
 	d.endpoint(s, "/spec/services/"+escapePointer(in.Key.Value)+"/address")
 	api.services = append(api.services, s)
 	d.checkName("name of a service", in.Key)
@@ -131,7 +140,7 @@ func (d *docDecoder) inlineService(api *apiDecl, in v1alpha1.InlineService) {
 		if !r.RulesAt.IsZero() {
 			at = r.RulesAt
 		}
-		api.routes = append(api.routes, &routeDecl{decl: decl{id: rid, name: syntax.Text{Value: rid.Name, Range: r.Range}, broken: d.broken}, policy: routePolicy,
+		api.routes = append(api.routes, &routeDecl{decl: decl{id: rid, owner: d.id, name: syntax.Text{Value: rid.Name, Range: r.Range}, broken: d.broken}, policy: routePolicy,
 			at: at, order: defaultOrder, rules: d.match(r.Rules, true), inline: true,
 			to: []splitDecl{{service: id, ref: in.Key, weight: 1, prefix: r.DestinationPath.Value}}})
 	}
@@ -158,7 +167,7 @@ func (d *docDecoder) inlinePolicy(api *apiDecl, in v1alpha1.InlinePolicy, i int)
 	}
 	id := d.id
 	id.Kind, id.Name = v1alpha1.PolicyBinding, d.id.Name+"-"+name.Value+"-"+strconv.Itoa(i+1)
-	b := &bindingDecl{decl: decl{id: id, name: syntax.Text{Value: id.Name, Range: name.Range}, broken: d.broken}, target: d.id, targetAt: d.name.Range,
+	b := &bindingDecl{decl: decl{id: id, owner: d.id, name: syntax.Text{Value: id.Name, Range: name.Range}, broken: d.broken}, target: d.id, targetAt: d.name.Range,
 		policy: name, order: inlineOrder, index: i + 1, hasRules: in.RulesAt}
 	b.policyNS = d.id.Namespace
 	if in.PolicyRef.Namespace.Value != "" {
@@ -176,7 +185,7 @@ func (d *docDecoder) inlinePolicy(api *apiDecl, in v1alpha1.InlinePolicy, i int)
 func (d *docDecoder) policyBinding(spec *syntax.Node) {
 	s := v1alpha1.PolicyBindingSpec{TargetRef: targetRef(spec), PolicyRef: policyRef(spec), Config: spec.Get("config")}
 	s.Rules, s.RulesAt = rules(spec)
-	b := &bindingDecl{decl: decl{id: d.id, name: d.name, broken: d.broken}, policy: s.PolicyRef.Name, order: defaultOrder, hasRules: s.RulesAt}
+	b := &bindingDecl{decl: decl{id: d.id, owner: d.id, name: d.name, broken: d.broken}, policy: s.PolicyRef.Name, order: defaultOrder, hasRules: s.RulesAt}
 	if o := spec.Get("order"); o != nil && !o.IsNull() && o.Kind == syntax.Scalar {
 		var n int64
 		if ds := o.Decode(&n); !ds.HasErrors() && n >= math.MinInt32 && n < math.MaxInt32 {

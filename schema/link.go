@@ -154,7 +154,7 @@ func (s *state) duplicates() diag.List {
 		l := slices.Clone(e.decls)
 		slices.SortFunc(l, func(a, b *decl) int { return a.at().Compare(b.at()) })
 		for _, d := range l[1:] {
-			ds = append(ds, diag.Diagnostic{Severity: diag.Error, Code: "link/duplicate-object", Subject: d.at(), Object: d.id,
+			ds = append(ds, diag.Diagnostic{Severity: diag.Error, Code: "link/duplicate-object", Subject: d.at(), Object: d.owner,
 				Summary: fmt.Sprintf("%s is declared twice", d.id), Hint: "rename or remove one of them",
 				Related: []diag.Related{{Subject: l[0].at(), Summary: "declared here first"}}})
 		}
@@ -168,7 +168,7 @@ func (s *state) dangling() diag.List {
 	for e := range s.orphans {
 		for _, b := range e.bindings {
 			d := s.noSuch(e.id, b.targetAt)
-			d.Object = b.id
+			d.Object, d.Path = b.owner, "/spec/targetRef/name"
 			other := e.id
 			other.Kind = v1alpha1.Service
 			if o := s.objects[other]; b.kindless && o != nil && len(o.services) > 0 {
@@ -295,14 +295,14 @@ func (s *state) linkUpstream(e *entry) *linkedUpstream {
 			continue
 		}
 		if outbound != nil {
-			out.ds = append(out.ds, diag.Diagnostic{Severity: diag.Error, Code: "link/tls-twice", Subject: b.decl.at(), Object: b.decl.id,
+			out.ds = append(out.ds, diag.Diagnostic{Severity: diag.Error, Code: "link/tls-twice", Subject: b.decl.at(), Object: b.decl.owner, Path: "/metadata/name",
 				Summary: fmt.Sprintf("Service %q has a second binding of policy %q", e.id.Name, b.ir.Policy), Hint: "keep one of them",
 				Related: []diag.Related{{Subject: outbound.at(), Summary: "the first one"}}})
 			continue
 		}
 		outbound = b.decl
 		if d.endpoint.ok && d.endpoint.scheme != "https" {
-			out.ds = append(out.ds, diag.Diagnostic{Severity: diag.Warning, Code: "link/tls-without-https", Subject: b.decl.at(), Object: b.decl.id,
+			out.ds = append(out.ds, diag.Diagnostic{Severity: diag.Warning, Code: "link/tls-without-https", Subject: b.decl.at(), Object: b.decl.owner, Path: "/metadata/name",
 				Summary: fmt.Sprintf("policy %q has no effect: the address of Service %q is %s, not https", b.ir.Policy, e.id.Name, d.endpoint.scheme), Hint: "write https:// in its address",
 				Related: []diag.Related{{Subject: d.address.Range, Summary: "the address"}}})
 		}
@@ -383,7 +383,7 @@ func equalOrder(order int, at diag.Range, id diag.Object, earlierAt diag.Range, 
 	if at.Compare(earlierAt) < 0 {
 		at, earlierAt, id, earlier = earlierAt, at, earlier, id
 	}
-	return diag.Diagnostic{Severity: diag.Warning, Code: "link/equal-order", Subject: at, Object: id,
+	return diag.Diagnostic{Severity: diag.Warning, Code: "link/equal-order", Subject: at, Object: id, Path: "/spec/order",
 		Summary: fmt.Sprintf("order %d is also that of %q on the same target; their names decide", order, earlier.Name), Hint: "give each its own order",
 		Related: []diag.Related{{Subject: earlierAt, Summary: "the other order"}}}
 }
@@ -558,7 +558,7 @@ func (l *apiLinker) route(r *routeDecl) *ir.Route {
 	for _, t := range r.to {
 		dep := l.deps[t.service]
 		if len(dep.services) == 0 {
-			l.out.missing = append(l.out.missing, missingRef{t.service, t.ref.Range, r.id})
+			l.out.missing = append(l.out.missing, missingRef{t.service, t.ref.Range, r.owner})
 			continue
 		}
 		if dep.up == nil || dep.up.up == nil {
@@ -581,14 +581,14 @@ func (l *apiLinker) repeated() {
 			}
 			switch {
 			case b.place == ir.First:
-				l.report(diag.Warning, "link/policy-twice", b.decl.at(), b.decl.id, fmt.Sprintf("ApiInstance %q has policy %q twice", l.entry.id.Name, b.decl.policy.Value), "keep one of them",
+				l.report(diag.Warning, "link/policy-twice", b.decl.at(), b.decl.owner, fmt.Sprintf("ApiInstance %q has policy %q twice", l.entry.id.Name, b.decl.policy.Value), "keep one of them",
 					diag.Related{Subject: a.decl.at(), Summary: "the other one"})
 			case b.place == ir.Ordered && a.decl.automated != b.decl.automated:
 				own, auto := b, a
 				if own.decl.automated {
 					own, auto = a, b
 				}
-				l.report(diag.Warning, "link/policy-twice", own.decl.at(), own.decl.id, fmt.Sprintf("ApiInstance %q has policy %q of its own and from a Selector; both run", l.entry.id.Name, b.decl.policy.Value), "keep one of them if one was meant",
+				l.report(diag.Warning, "link/policy-twice", own.decl.at(), own.decl.owner, fmt.Sprintf("ApiInstance %q has policy %q of its own and from a Selector; both run", l.entry.id.Name, b.decl.policy.Value), "keep one of them if one was meant",
 					diag.Related{Subject: auto.decl.at(), Summary: "the automated one"})
 			default:
 				continue
@@ -607,7 +607,7 @@ func (l *apiLinker) routing() {
 	var all *routeDecl
 	for _, r := range l.routes {
 		if all != nil {
-			l.report(diag.Warning, "link/unreachable-route", r.at, r.id, fmt.Sprintf("this route is never taken: %q comes first and takes every request", all.id.Name), "give it a lower order, or give the other one rules",
+			l.report(diag.Warning, "link/unreachable-route", r.at, r.owner, fmt.Sprintf("this route is never taken: %q comes first and takes every request", all.id.Name), "give it a lower order, or give the other one rules",
 				diag.Related{Subject: all.at, Summary: "the route that takes every request"})
 			continue
 		}
@@ -631,13 +631,13 @@ func (l *apiLinker) routing() {
 			continue
 		}
 		if len(d.services) > 0 {
-			l.report(diag.Warning, "link/mixed-models", r.name.Range, r.id, fmt.Sprintf("ApiInstance %q has services of its own, and this route binding too", d.id.Name), "write all routes one way",
+			l.report(diag.Warning, "link/mixed-models", r.name.Range, r.owner, fmt.Sprintf("ApiInstance %q has services of its own, and this route binding too", d.id.Name), "write all routes one way",
 				diag.Related{Subject: d.services[0].at(), Summary: "a service of its own"})
 		}
 		if d.listen.ok {
 			for _, m := range r.rules {
 				if repeats(d.listen.base, m.Path.Text) {
-					l.out.ds = append(l.out.ds, repeatsBase(d.listen.base, m.Path, r.id))
+					l.out.ds = append(l.out.ds, repeatsBase(d.listen.base, m.Path, r.owner))
 				}
 			}
 		}
@@ -710,7 +710,7 @@ func (s *state) idle() diag.List {
 			continue
 		}
 		if d := first(e.services); !d.inline {
-			ds = append(ds, diag.Diagnostic{Severity: diag.Note, Code: "link/unused-service", Subject: d.at(), Object: d.id,
+			ds = append(ds, diag.Diagnostic{Severity: diag.Note, Code: "link/unused-service", Subject: d.at(), Object: d.id, Path: "/metadata/name",
 				Summary: fmt.Sprintf("no route leads to Service %q", d.id.Name)})
 		}
 	}
@@ -733,7 +733,7 @@ func (s *state) idleSelectors() diag.List {
 		if found[b] || b.broken {
 			continue
 		}
-		ds = append(ds, diag.Diagnostic{Severity: s.atMost(diag.Warning), Code: "link/selector-matches-nothing", Subject: b.targetAt, Object: b.id,
+		ds = append(ds, diag.Diagnostic{Severity: s.atMost(diag.Warning), Code: "link/selector-matches-nothing", Subject: b.targetAt, Object: b.id, Path: "/spec/targetRef/selector",
 			Summary: "this selector finds no ApiInstance" + withLabels(b.labels), Hint: s.labelHint(b)})
 	}
 	return ds

@@ -249,22 +249,22 @@ func (s *state) custom(b *bindingDecl) {
 // rest calls f for the objects that matter for their identity alone.
 func (s *state) rest(r *unitResult, f func(*decl)) {
 	for _, o := range r.configs {
-		f(&decl{id: o.ID, name: o.Name})
+		f(&decl{id: o.ID, owner: o.ID, name: o.Name})
 	}
 	for _, o := range r.extensions {
-		f(&decl{id: o.ID, name: o.Name})
+		f(&decl{id: o.ID, owner: o.ID, name: o.Name})
 	}
 	for _, o := range r.contracts {
-		f(&decl{id: o.ID, name: o.Name})
+		f(&decl{id: o.ID, owner: o.ID, name: o.Name})
 	}
 	for _, o := range r.secrets {
-		f(&decl{id: o.ID, name: o.Name})
+		f(&decl{id: o.ID, owner: o.ID, name: o.Name})
 	}
 	for _, o := range r.probes {
-		f(&decl{id: o.ID, name: o.Name})
+		f(&decl{id: o.ID, owner: o.ID, name: o.Name})
 	}
 	for _, o := range r.echoes {
-		f(&decl{id: o.ID, name: o.Name})
+		f(&decl{id: o.ID, owner: o.ID, name: o.Name})
 	}
 }
 
