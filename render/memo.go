@@ -198,7 +198,7 @@ func (m *Memo) port(l *ir.Listener) *port {
 		x.port = split(l)
 	}
 	x.apis = l.APIs
-	x.port = &port{listener: l, splits: x.port.splits, jobs: x.port.jobs}
+	x.port = &port{listener: l, splits: x.port.splits, jobs: x.port.jobs, spelt: x.port.spelt}
 	return x.port
 }
 

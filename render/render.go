@@ -112,6 +112,7 @@ type port struct {
 	listener *ir.Listener
 	splits   *splits
 	jobs     []*scopeJob
+	spelt    bool // some base path is not in its normal form
 	slots    int
 }
 
@@ -126,7 +127,11 @@ func (r *renderer) ports(m *Memo, s *sum) diag.List {
 				Hint:    "use one bind address for all APIs of a port"})
 			continue
 		}
-		ps = append(ps, m.port(x))
+		p := m.port(x)
+		ps = append(ps, p)
+		if p.spelt {
+			l = append(l, spellingClashes(x.APIs)...)
+		}
 	}
 	l = append(l, r.scopes(m, ps, s)...)
 	for _, p := range ps {

@@ -2,6 +2,7 @@ package render
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/flexgw/flexgw/render/match"
+	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/ir"
 )
 
@@ -134,10 +136,56 @@ func (s *splits) Scope(base string) []string {
 func split(l *ir.Listener) *port {
 	s := newSplits(l.Addr.Port(), basePaths(l.APIs))
 	p := &port{listener: l, splits: s}
+	p.spelt = slices.ContainsFunc(l.APIs, func(a *ir.API) bool { return match.Normal(a.BasePath) != a.BasePath })
 	for _, g := range s.scopes(l.APIs) {
 		p.jobs = append(p.jobs, &scopeJob{name: g.name, key: g.key, apis: g.apis})
 	}
 	return p
+}
+
+// spellingClashes finds base paths that overlap only once they are in the form in which requests have them. Package schema
+// compares them as they are written.
+func spellingClashes(apis []*ir.API) diag.List {
+	owner := make(map[string]*ir.API, len(apis))
+	for _, a := range apis {
+		if n := match.Normal(a.BasePath); n == a.BasePath {
+			owner[n] = a
+		}
+	}
+	var l diag.List
+	clash := func(a, other *ir.API) {
+		l = append(l, diag.Diagnostic{Severity: diag.Error, Code: "render/base-path-clash", Object: a.Origin.Object, Subject: a.Address,
+			Summary: fmt.Sprintf("base path %q is %q to Envoy, which overlaps with %q of %s", a.BasePath, match.Normal(a.BasePath), other.BasePath, other.Origin.Object),
+			Hint:    "choose base paths of which none is equal to or below another",
+			Related: []diag.Related{{Subject: other.Address, Summary: "also declared here"}}})
+	}
+	for _, a := range apis {
+		n := match.Normal(a.BasePath)
+		if n == a.BasePath {
+			continue
+		}
+		if other := owner[n]; other != nil {
+			clash(a, other)
+		} else {
+			owner[n] = a
+		}
+	}
+	for _, a := range apis {
+		for n := match.Normal(a.BasePath); n != ""; {
+			n = parent(n)
+			other := owner[n]
+			if other == nil {
+				continue
+			}
+			if match.Normal(a.BasePath) != a.BasePath {
+				clash(a, other)
+			} else if match.Normal(other.BasePath) != other.BasePath {
+				clash(other, a)
+			}
+			break
+		}
+	}
+	return l
 }
 
 // scope is the APIs of one port that share a key.

@@ -119,6 +119,30 @@ func TestScopesOfSpellings(t *testing.T) {
 	}
 }
 
+func TestSpellingClashes(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		bases []string
+		want  []string
+	}{
+		{[]string{"/a", "/b%20c", "/d"}, nil},
+		{[]string{"/api", "/%61pi"}, []string{"/%61pi"}},
+		{[]string{"/caf%C3%A9", "/caf%c3%a9"}, []string{"/caf%c3%a9"}},
+		{[]string{"/api", "/%61pi/x"}, []string{"/%61pi/x"}},
+		{[]string{"/api/x", "/%61pi"}, []string{"/%61pi"}},
+		{[]string{"/%61", "/%61/b/c"}, []string{"/%61/b/c"}},
+		{[]string{"", "/%61"}, []string{"/%61"}},
+	} {
+		var got []string
+		for _, d := range spellingClashes(apisOf(c.bases...)) {
+			got = append(got, strings.Split(d.Summary, `"`)[1])
+		}
+		if d := cmp.Diff(c.want, got); d != "" {
+			t.Errorf("%q -want +got:\n%s", c.bases, d)
+		}
+	}
+}
+
 func TestEarlyMutations(t *testing.T) {
 	t.Parallel()
 	s := newSplits(8081, append(childrenOf("/api/v1", 9), childrenOf("/web", 9)...))

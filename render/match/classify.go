@@ -31,6 +31,7 @@ const (
 type automaton struct {
 	prog    *syntax.Prog
 	words   bool // \b or \B occur
+	once    bool // no group is in a repetition: once a group holds text, later ones do not matter
 	letters []byte
 	class   [256]uint8 // byte → index in letters
 	next    [][]int    // state, letter → state; -1: none
@@ -71,6 +72,16 @@ func (g groups) reads(b byte) groups {
 	return g
 }
 
+// first keeps what is known up to the first group that holds text.
+func (g groups) first() groups {
+	for n := range maxGroups {
+		if g.at(n) >= groupSlash {
+			return g & (1<<(2*n+2) - 1)
+		}
+	}
+	return g
+}
+
 // join looks at the first group that holds text.
 func (g groups) join() Join {
 	for n := range maxGroups {
@@ -89,20 +100,28 @@ func newAutomaton(tree *syntax.Regexp) *automaton {
 	if err != nil {
 		return &automaton{err: true}
 	}
-	a := &automaton{prog: prog}
+	a := &automaton{prog: prog, once: !repeated(tree)}
 	a.alphabet()
 	a.build()
 	return a
 }
 
-// alphabet finds the bytes that the program tells apart.
+// repeated reports whether a group is in a repetition.
+func repeated(re *syntax.Regexp) bool {
+	loop := re.Op == syntax.OpStar || re.Op == syntax.OpPlus || re.Op == syntax.OpRepeat && re.Max != 1
+	return loop && re.MaxCap() > 0 || slices.ContainsFunc(re.Sub, repeated)
+}
+
+// alphabet finds the bytes that the program tells apart, among those that paths can have: Envoy refuses or escapes
+// controls and what is not ASCII, so that all bytes behind "~" may be treated like it.
 func (a *automaton) alphabet() {
-	var cut [257]bool
+	var cut [256]bool
 	mark := func(lo, hi rune) {
-		if lo > 0xff {
-			return
+		for _, at := range []rune{lo, hi + 1} {
+			if at <= '~' {
+				cut[at] = true
+			}
 		}
-		cut[lo], cut[min(hi, 0xff)+1] = true, true
 	}
 	mark('/', '/')
 	for _, in := range a.prog.Inst {
@@ -221,7 +240,7 @@ func (a *automaton) closure(from []thread, before, after bool) []thread {
 		case syntax.InstCapture:
 			n, g := int(in.Arg/2)-1, t.groups
 			switch {
-			case n < 0 || n >= maxGroups:
+			case n < 0 || n >= maxGroups || a.once && g.join() != Nothing:
 			case in.Arg%2 == 0:
 				g = g.with(n, groupOpen)
 			case g.at(n) == groupOpen:
@@ -255,7 +274,11 @@ func (a *automaton) step(ready []thread, b byte) []thread {
 			continue
 		}
 		if !slices.ContainsFunc(out, func(o thread) bool { return o.pc == in.Out }) {
-			out = append(out, thread{in.Out, t.groups.reads(b)})
+			g := t.groups.reads(b)
+			if a.once {
+				g = g.first()
+			}
+			out = append(out, thread{in.Out, g})
 		}
 	}
 	return out

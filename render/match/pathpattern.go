@@ -122,6 +122,9 @@ func (p *Path) Variants(base string, alike func(Join) Join) ([]Variant, bool) {
 	if j := outset(p.tree); j != 0 {
 		return []Variant{{alike(j), whole}}, true
 	}
+	if list := p.optionalTail(base, whole, alike); list != nil {
+		return list, true
+	}
 	a := newAutomaton(p.tree)
 	if a.err {
 		return nil, false
@@ -165,6 +168,26 @@ func (p *Path) Variants(base string, alike func(Join) Join) ([]Variant, bool) {
 	slices.SortStableFunc(list, func(a, b Variant) int { return cmp.Compare(length(a), length(b)) })
 	list[len(list)-1].Regex = whole
 	return list, true
+}
+
+// optionalTail answers another usual case: a fixed text, then one group that is there or not, as in "/orders(/.*)?".
+func (p *Path) optionalTail(base, whole string, alike func(Join) Join) []Variant {
+	if p.tree.Op != syntax.OpConcat || len(p.tree.Sub) != 2 {
+		return nil
+	}
+	head, tail := p.tree.Sub[0], p.tree.Sub[1]
+	if head.Op != syntax.OpLiteral || !slashed(head) || tail.Op != syntax.OpQuest || tail.Sub[0].Op != syntax.OpCapture {
+		return nil
+	}
+	j := outset(tail.Sub[0])
+	switch nothing := alike(Nothing); {
+	case j == 0:
+		return nil
+	case alike(j) == nothing:
+		return []Variant{{nothing, whole}}
+	default:
+		return []Variant{{nothing, Quote(base) + printer{}.expr(head).as(series)}, {alike(j), whole}}
+	}
 }
 
 // TooInvolved reports a pattern that Variants gave up on.

@@ -36,6 +36,11 @@ func parse(p ir.Pattern, k kind) (*syntax.Regexp, diag.List) {
 			Summary: fmt.Sprintf("pattern %q has %s where text may stand on both sides of it", p.Text, t.anchor),
 			Hint:    "patterns match the whole value: anchors are not needed, and only those at its ends are understood"}}
 	}
+	if t.wide != 0 {
+		return tree, diag.List{{Severity: diag.Warning, Code: "render/path-never-matches", Subject: p.Range,
+			Summary: fmt.Sprintf("pattern %q has %q, which clients escape: a path holds only ASCII characters", p.Text, t.wide),
+			Hint:    fmt.Sprintf("write %s", canonical(string(t.wide)))}}
+	}
 	return tree, nil
 }
 
@@ -43,6 +48,7 @@ func parse(p ir.Pattern, k kind) (*syntax.Regexp, diag.List) {
 type translator struct {
 	kind   kind
 	anchor string // the first one that cannot be kept
+	wide   rune   // a non-ASCII character in a path, where it is always escaped; 0: none
 }
 
 // node translates re. first: nothing was matched before it, ever. maybe: perhaps nothing was. last: nothing follows.
@@ -130,6 +136,9 @@ func (t *translator) literal(re *syntax.Regexp) *syntax.Regexp {
 	}
 	out := &syntax.Regexp{Op: syntax.OpConcat}
 	for _, r := range re.Rune {
+		if t.kind != value && r >= 0x80 {
+			t.wide = r
+		}
 		switch {
 		case fold && r < 0x80:
 			out.Sub = append(out.Sub, &syntax.Regexp{Op: syntax.OpLiteral, Flags: re.Flags, Rune: []rune{r}})
@@ -175,6 +184,9 @@ func (t *translator) class(pairs []rune) *syntax.Regexp {
 	}
 	if len(wide) == 1 && wide[0] == [2]rune{0x80, unicode.MaxRune} {
 		return &syntax.Regexp{Op: syntax.OpCharClass, Rune: joined(append(bytes, 0x80, 0xff))}
+	}
+	if t.kind != value {
+		wide = nil // \p{L} would be 16 KB of what no path can have
 	}
 	var alts []*syntax.Regexp
 	if len(bytes) > 0 {

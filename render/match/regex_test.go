@@ -162,6 +162,8 @@ func TestDiagnostics(t *testing.T) {
 		"(?:/a)?\\b/b":    {"error render/anchor"},
 		"/(?=a)":          {"error render/pattern"},
 		"/a{1001}":        {"error render/pattern"},
+		"/é":              {"warning render/path-never-matches"},
+		"/[é-ü]?":         nil,
 		"foo":             {"warning render/path-never-matches"},
 		"\\b/foo":         {"warning render/path-never-matches"},
 		"\\B/foo\\b":      nil,
