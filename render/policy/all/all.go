@@ -14,6 +14,7 @@ import (
 	"github.com/flexgw/flexgw/render/policy/httpbasicauthentication"
 	"github.com/flexgw/flexgw/render/policy/ipallowlist"
 	"github.com/flexgw/flexgw/render/policy/ipblocklist"
+	"github.com/flexgw/flexgw/render/policy/jwtvalidation"
 	"github.com/flexgw/flexgw/render/policy/ratelimiting"
 	"github.com/flexgw/flexgw/render/policy/tls"
 	"github.com/flexgw/flexgw/render/policy/tlsoutbound"
@@ -30,6 +31,7 @@ var list = []policy.Type{
 	httpbasicauthentication.Type,
 	ipallowlist.Type,
 	ipblocklist.Type,
+	jwtvalidation.Type,
 	ratelimiting.Type,
 	tls.Type,
 	tlsoutbound.Type,

@@ -1,0 +1,227 @@
+package jwtvalidation
+
+import (
+	"crypto/rsa"
+	"fmt"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/flexgw/flexgw/render/policy"
+	"github.com/flexgw/flexgw/render/policy/expr"
+	"github.com/flexgw/flexgw/schema/dataweave"
+	"github.com/flexgw/flexgw/schema/diag"
+)
+
+// checker collects what is wrong with one configuration.
+type checker struct {
+	*config
+	at policy.Locator
+	l  diag.List
+}
+
+func check(c *config, at policy.Locator) diag.List {
+	x := &checker{config: c, at: at}
+	x.checkMethod()
+	if c.Origin == custom {
+		x.checkToken()
+	}
+	if !c.SkipClientID {
+		x.error("jwtvalidation/client-id-validation", "skipClientIdValidation is false, but checking the client needs contracts, which Local Mode does not have",
+			"set skipClientIdValidation: true", "skipClientIdValidation")
+	}
+	x.checkAudiences()
+	x.checkCustom()
+	x.checkHeaders()
+	return x.l
+}
+
+func (x *checker) report(severity diag.Severity, code diag.Code, summary, hint string, path ...string) {
+	x.l = append(x.l, diag.Diagnostic{Severity: severity, Code: code, Summary: summary, Hint: hint, Subject: x.at(path...)})
+}
+
+func (x *checker) error(code diag.Code, summary, hint string, path ...string) {
+	x.report(diag.Error, code, summary, hint, path...)
+}
+
+func (x *checker) warn(code diag.Code, summary, hint string, path ...string) {
+	x.report(diag.Warning, code, summary, hint, path...)
+}
+
+func (x *checker) checkMethod() {
+	switch {
+	case x.Method == "none":
+		x.error("jwtvalidation/unsigned", "signingMethod none accepts tokens that anybody can write, and is not supported", "sign the tokens: rsa, es or hmac", "signingMethod")
+		return
+	case x.Method == "es" && x.Length == 512:
+		x.error("jwtvalidation/key-length", "signingKeyLength 512 does not exist for signingMethod es", "write 256 or 384", "signingKeyLength")
+		return
+	}
+	switch x.KeyOrigin {
+	case custom:
+		x.error("jwtvalidation/key-expression", "jwtKeyOrigin customExpression is not supported yet: the key must be known before a request comes", "write text or jwks", "jwtKeyOrigin")
+	case "jwks":
+		x.checkURLs()
+	default:
+		x.checkTextKey()
+	}
+}
+
+// placeholder is the text that the product's own form begins with.
+var placeholder = regexp.MustCompile(`(?i)^\s*your\b.*(key|secret)`)
+
+func (x *checker) checkTextKey() {
+	text := x.TextKey.Reveal()
+	const form = "write the key's PEM text without its BEGIN and END lines"
+	switch {
+	case strings.TrimSpace(text) == "":
+		x.error("jwtvalidation/no-key", "textKey is missing or empty, so no token could be verified", "give the key, or set jwtKeyOrigin: jwks and jwksUrl", "textKey")
+		return
+	case placeholder.MatchString(text):
+		x.error("jwtvalidation/placeholder", "textKey is the example text of the product's form, not a key", "give the key", "textKey")
+		return
+	case strings.Contains(text, "-----BEGIN"):
+		x.error("jwtvalidation/pem-armor", "textKey holds the BEGIN line of a PEM text, expected the text between the lines", "leave out the lines with BEGIN and END", "textKey")
+		return
+	}
+	key, problem := x.textKey()
+	if problem == "" {
+		problem = x.unfit(key)
+	}
+	if problem != "" {
+		hint := form
+		if x.Method == "hmac" {
+			hint = "take a longer secret, or a smaller signingKeyLength"
+		}
+		x.error("jwtvalidation/bad-key", "textKey "+problem, hint, "textKey")
+		return
+	}
+	if k, ok := key.(*rsa.PublicKey); ok && k.N.BitLen() < 2048 {
+		x.warn("jwtvalidation/weak-key", fmt.Sprintf("textKey is an RSA key of %d bits, which can be broken", k.N.BitLen()), "use a key of at least 2048 bits", "textKey")
+	}
+	b, err := x.pinned(key, "")
+	if err != nil {
+		x.error("jwtvalidation/bad-key", "textKey cannot be used as a key", form, "textKey")
+		return
+	}
+	x.key = b
+}
+
+// urls are the declared addresses, each once.
+func (c *config) urls() []string {
+	var out []string
+	for u := range strings.SplitSeq(c.URLs, ",") {
+		if u = strings.TrimSpace(u); u != "" && !slices.Contains(out, u) {
+			out = append(out, u)
+		}
+	}
+	return out
+}
+
+func (x *checker) checkURLs() {
+	urls := x.urls()
+	if len(urls) == 0 {
+		x.error("jwtvalidation/no-url", "jwksUrl is empty, so there is no key to verify a token with", "write the address of a JSON Web Key Set", "jwksUrl")
+	}
+	for _, text := range urls {
+		u, err := url.Parse(text)
+		switch {
+		case text == defaultURL:
+			x.error("jwtvalidation/placeholder", fmt.Sprintf("jwksUrl is %s, the example of the product's form", defaultURL), "write the address of a JSON Web Key Set", "jwksUrl")
+		case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
+			x.error("jwtvalidation/bad-url", fmt.Sprintf("%q is not an http:// or https:// address", text), "write one address, or several with commas between them", "jwksUrl")
+		case u.User != nil:
+			x.error("jwtvalidation/bad-url", "an address of jwksUrl holds a user name or a password, which would show in logs", "leave it out", "jwksUrl")
+		}
+	}
+}
+
+func (x *checker) checkToken() {
+	e, l := expr.Compile(x.Expression.Value, x.Expression.Range, expr.Use{})
+	x.l = append(x.l, l...)
+	if l.HasErrors() {
+		return
+	}
+	if _, ok := e.Literal(); ok {
+		x.error("jwtvalidation/constant-token", fmt.Sprintf("jwtExpression %s is the same for every request", x.Expression.Value),
+			"write an expression that reads the request, for example "+defaultToken, "jwtExpression")
+		return
+	}
+	x.token = e
+}
+
+// audiences are the declared ones, blanks around them left out.
+func (c *config) audiences() []string {
+	var out []string
+	for a := range strings.SplitSeq(c.Audiences, ",") {
+		if a = strings.TrimSpace(a); a != "" && !slices.Contains(out, a) {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+func (x *checker) checkAudiences() {
+	switch listed := len(x.audiences()) > 0; {
+	case x.ValidateAud && !listed:
+		x.error("jwtvalidation/no-audience", "validateAudClaim is true, but supportedAudiences names none, so no token would be accepted",
+			"list the audiences with commas between them, or set validateAudClaim: false", "supportedAudiences")
+	case !x.ValidateAud && listed:
+		x.warn("jwtvalidation/unused", "supportedAudiences is ignored while validateAudClaim is not true", "set validateAudClaim: true", "supportedAudiences")
+	case !x.ValidateAud && x.MandatoryAud:
+		x.warn("jwtvalidation/unused", "mandatoryAudClaim is ignored while validateAudClaim is not true", "set validateAudClaim: true", "mandatoryAudClaim")
+	}
+}
+
+func (x *checker) checkCustom() {
+	for _, list := range []struct {
+		field     string
+		claims    []claim
+		mandatory bool
+	}{{"mandatoryCustomClaims", x.Mandatory, true}, {"nonMandatoryCustomClaims", x.Optional, false}} {
+		if !x.ValidateCustom {
+			if len(list.claims) > 0 {
+				x.warn("jwtvalidation/unused", list.field+" is ignored while validateCustomClaim is not true", "set validateCustomClaim: true", list.field)
+			}
+			continue
+		}
+		for i, c := range list.claims {
+			x.checkClaim(c, list.mandatory, list.field, strconv.Itoa(i))
+		}
+	}
+}
+
+func (x *checker) checkClaim(c claim, mandatory bool, path ...string) {
+	e, l := expr.Compile(c.Value.Value, c.Value.Range, expr.Use{ClaimSet: true})
+	x.l = append(x.l, l...)
+	if l.HasErrors() {
+		return
+	}
+	text, literal := e.Literal()
+	condition := e.Tree()
+	if _, truth := condition.(*dataweave.Bool); literal && !truth {
+		condition = nil
+	} else if literal || len(dataweave.Vars(condition)) == 0 {
+		x.warn("jwtvalidation/constant-claim", fmt.Sprintf("the condition %s for the claim %q is the same for every token", c.Value.Value, c.Key),
+			"write a text to compare with, or a condition over vars.claimSet", append(path, "value")...)
+	}
+	r, l := expr.Of(rule(c.Key, text, condition, mandatory), expr.Use{ClaimSet: true})
+	x.l = append(x.l, l...)
+	x.rules = append(x.rules, r)
+}
+
+var headerName = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$") // RFC 9110, 5.6.2
+
+func (x *checker) checkHeaders() {
+	for i, h := range x.ToHeaders {
+		name := strings.ToLower(h.Value)
+		switch {
+		case !headerName.MatchString(h.Value):
+			x.error("jwtvalidation/bad-header", fmt.Sprintf("%q is not a header name", h.Value), "use letters, digits and !#$%&'*+-.^_`|~", "claimsToHeaders", strconv.Itoa(i), "value")
+		case slices.Contains([]string{"host", "content-length", "transfer-encoding", "connection", "upgrade", "te"}, name) || strings.HasPrefix(name, expr.InternalPrefix):
+			x.error("jwtvalidation/bad-header", fmt.Sprintf("the header %q is the gateway's own and cannot carry a claim", h.Value), "choose another name", "claimsToHeaders", strconv.Itoa(i), "value")
+		}
+	}
+}
