@@ -328,7 +328,7 @@ func (x *explainer) unknown(n *syntax.Node, v view, loc []string, name string) {
 	if to == "" && advice == "" {
 		if c, ok := v.canonicalKey(name); ok && n.Field(c) != nil {
 			summary, advice = fmt.Sprintf("field %q is declared twice, as %q too", c, name), "keep one of them"
-		} else {
+		} else if advice = x.elsewhere(v, loc, name); advice == "" {
 			to = nearest(name, absent(fields, n))
 		}
 	}
@@ -348,6 +348,26 @@ func (x *explainer) unknown(n *syntax.Node, v view, loc []string, name string) {
 	}
 	d.Summary = summary
 	x.ds = append(x.ds, d)
+}
+
+// elsewhere says where a field of this name belongs: further out, or one level further in.
+func (x *explainer) elsewhere(v view, loc []string, name string) string {
+	for i := len(loc) - 1; i >= 0; i-- {
+		n, outer, _ := x.at(loc[:i])
+		if n.Kind != syntax.Mapping {
+			continue
+		}
+		if _, known := outer.field(name); known {
+			return fmt.Sprintf("%q belongs further out, in %s", name, x.label(loc[:i]))
+		}
+	}
+	for _, f := range v.fields() {
+		child, _ := v.field(f)
+		if _, known := child.field(name); known {
+			return fmt.Sprintf("%q belongs below %q", name, f)
+		}
+	}
+	return ""
 }
 
 // within reports whether the nearest names of a location hold name.
@@ -400,6 +420,8 @@ func (x *explainer) wrongType(n *syntax.Node, v view, loc []string, want types) 
 		hint = "write a mapping from header names to patterns, such as x-channel: mobile|kiosk"
 	} else if n.Kind == syntax.Mapping && want&tArray != 0 {
 		hint = `start each item with "- "`
+	} else if s, ok := n.Scalar.(string); ok && want == tObject && v.requires("name") && !v.hidden {
+		hint = fmt.Sprintf("write name: %s one level down", shorten(s))
 	}
 	if n.IsNull() {
 		x.report("shape/wrong-type", n, loc, fmt.Sprintf("%s has no value, expected %s", x.label(loc), wantWords(want)), hint)

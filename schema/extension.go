@@ -101,6 +101,8 @@ func (s *state) unknownPolicy(b *bindingDecl) diag.Diagnostic {
 	}
 	slices.Sort(names)
 	switch {
+	case name == "tls-inbound":
+		d.Hint = didYouMean("tls")
 	case slices.Contains(names, name+"-flex"):
 		d.Hint = fmt.Sprintf("did you mean %q? %q is the name of its definition", name+"-flex", name)
 	case nearest(name, names) != "":

@@ -426,7 +426,7 @@ func (s *state) linkAPIs() diag.List {
 
 func (s *state) linkAPI(e *entry) {
 	d := first(e.apis)
-	l := &apiLinker{state: s, entry: e, decl: d, out: &linkedAPI{listen: d.listen, gaps: d.broken}}
+	l := &apiLinker{state: s, entry: e, decl: d, out: &linkedAPI{listen: d.listen, gaps: gaps{d.broken, d.broken}}}
 	l.collect()
 	if e.api != nil && slices.Equal(e.api.inputs, l.out.inputs) {
 		e.api.auto, e.api.gaps = l.out.auto, l.out.gaps
@@ -479,10 +479,13 @@ func (l *apiLinker) collect() {
 		if b.route != nil {
 			l.routes = append(l.routes, b.route)
 			l.out.inputs = append(l.out.inputs, b)
-			l.out.gaps = l.out.gaps || b.broken
 		}
-		l.out.gaps = l.out.gaps || b.broken
+		l.gap(b)
 	}
+	for _, b := range d.policies {
+		l.gap(b)
+	}
+	l.out.inputs = append(l.out.inputs, l.out.gaps)
 	// Ties: inline routes first, in the order of the file, then bindings by namespace and name (flex-resources.md, 8.6).
 	slices.SortStableFunc(l.routes, func(a, b *routeDecl) int {
 		if c := cmp.Or(cmp.Compare(a.order, b.order), later(!a.inline, !b.inline)); c != 0 || a.inline {
@@ -511,6 +514,16 @@ func (l *apiLinker) collect() {
 			l.out.inputs = append(l.out.inputs, dep, up, len(dep.services) > 0)
 		}
 	}
+}
+
+// gap notes what a binding that is wrong may have been meant to be.
+func (l *apiLinker) gap(b *bindingDecl) {
+	unknown := b.typ == nil && b.route == nil && l.unlisted[b] == nil
+	if !b.broken && !unknown {
+		return
+	}
+	l.out.gaps.route = l.out.gaps.route || unknown || b.route != nil
+	l.out.gaps.tls = l.out.gaps.tls || unknown || b.place == ir.Outside
 }
 
 func (b *bindingDecl) selects(d *apiDecl) bool {
@@ -601,7 +614,7 @@ func (l *apiLinker) repeated() {
 // routing warns of routes that can never be taken, and of what the product does not promise.
 func (l *apiLinker) routing() {
 	d := l.decl
-	if len(l.routes) == 0 && !l.out.gaps {
+	if len(l.routes) == 0 && !l.out.gaps.route {
 		l.report(l.atMost(diag.Warning), "link/no-routes", d.at(), d.id, fmt.Sprintf("ApiInstance %q has no routes: every request ends with 404", d.id.Name), "add spec.services, or bind the policy route")
 	}
 	var all *routeDecl

@@ -194,7 +194,7 @@ func (s *state) linkListener(p *port) (*ir.Listener, diag.List) {
 		l := e.api
 		out.APIs[i] = l.api
 		same = same && l.listen.addr == out.Addr && l.listen.scheme == tls.scheme
-		tls.gaps = tls.gaps || l.gaps
+		tls.gaps = tls.gaps || l.gaps.tls
 		for _, b := range l.tls {
 			if seen == nil {
 				seen = map[*bindingDecl]bool{}

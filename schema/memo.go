@@ -80,6 +80,9 @@ type entry struct {
 	up     *linkedUpstream
 }
 
+// gaps say what may have been meant by something that is wrong, so that its absence is not reported too.
+type gaps struct{ route, tls bool }
+
 // linkedAPI is an ApiInstance as it was linked, and all that it was linked from.
 type linkedAPI struct {
 	inputs  []any
@@ -88,7 +91,7 @@ type linkedAPI struct {
 	listen  listen
 	auto    []*bindingDecl // selectors that found it
 	tls     []*bindingDecl
-	gaps    bool // something that belongs to it is wrong, so what is absent may have been meant
+	gaps    gaps
 	missing []missingRef
 	ds      diag.List
 }
