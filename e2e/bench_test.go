@@ -1,0 +1,163 @@
+package e2e
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/flexgw/flexgw/e2e/workload"
+)
+
+// BenchmarkRenameToLive changes one API of N, each in a file of its own, and measures from the rename to the first answer
+// of the real Envoy that shows the change, while other clients keep asking. It also reports what the daemon spends on a
+// change (CPU) and what goes to Envoy (bytes on the wire), and fails when a request of the others failed or a connection
+// was closed. The debounce is zero.
+func BenchmarkRenameToLive(b *testing.B) {
+	for _, n := range []int{100, 1_000, 10_000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			g, options := manyAPIs(b, n)
+			const clients = 4
+			x := load(b, clients, g.url(8081, workload.BasePath(0)+"/live/x"))
+			c := &http.Client{Transport: &http.Transport{MaxConnsPerHost: 1}}
+			wire, cpu := g.wireBytes(), g.cpu()
+			var took []time.Duration
+			edit := 0
+			for b.Loop() {
+				edit++
+				i := 1 + edit*7919%(n-1)
+				v := fmt.Sprint("v", edit)
+				text := workload.API(i, v, options)
+				path := filepath.Join(g.dir, "apis", workload.Name(i)+".yaml")
+				if err := os.WriteFile(path+".new", []byte(text), 0o644); err != nil {
+					b.Fatal(err)
+				}
+				url := g.url(8081, workload.BasePath(i)+"/live/x")
+				began := time.Now()
+				if err := os.Rename(path+".new", path); err != nil {
+					b.Fatal(err)
+				}
+				for versionOf(b, c, url) != v {
+					if time.Since(began) > 10*time.Second {
+						b.Fatalf("edit %d of %s is not live after 10 s:\n%s", edit, workload.Name(i), g.log())
+					}
+				}
+				took = append(took, time.Since(began))
+				time.Sleep(2 * time.Millisecond) // whatever follows a change belongs to it
+			}
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
+			b.ReportMetric(float64(took[len(took)*95/100].Microseconds())/1000, "p95-ms")
+			b.ReportMetric(float64(g.wireBytes()-wire)/float64(edit), "wire-B/edit")
+			b.ReportMetric((g.cpu()-cpu).Seconds()*1000/float64(edit), "cpu-ms/edit")
+			b.ReportMetric(0, "ns/op")
+			x.end(b, clients)
+		})
+	}
+}
+
+// TestOneChangeOfManyIsSmall wants one resource and at most 2 KB on the wire for one edit, and nothing for an edit that
+// changes no meaning.
+func TestOneChangeOfManyIsSmall(t *testing.T) {
+	t.Parallel()
+	g, options := manyAPIs(t, 300)
+	c := &http.Client{}
+	edit := func(i int, v, prefix string) {
+		g.writeRaw("apis/"+workload.Name(i)+".yaml", prefix+workload.API(i, v, options))
+	}
+	wire := g.wireBytes()
+	edit(7, "2", "")
+	until(t, 10*time.Second, func() error {
+		if v := versionOf(t, c, g.url(8081, workload.BasePath(7)+"/live/x")); v != "2" {
+			return fmt.Errorf("version %q", v)
+		}
+		return nil
+	})
+	if n := g.wireBytes() - wire; n == 0 || n > 2048 {
+		t.Errorf("one edit is %d bytes on the wire", n)
+	}
+	wire, before := g.wireBytes(), g.report().Revision
+	edit(9, "1", "# only a comment\n")
+	until(t, 10*time.Second, func() error {
+		if g.report().Revision == before {
+			return fmt.Errorf("the revision is still %s", before)
+		}
+		return nil
+	})
+	if n := g.wireBytes() - wire; n > 100 { // a keepalive may pass by
+		t.Errorf("a comment is %d bytes on the wire", n)
+	}
+}
+
+// manyAPIs runs n generated APIs of one upstream, a file each, with the debounce at zero.
+func manyAPIs(t testing.TB, n int) (*gateway, workload.Options) {
+	t.Helper()
+	g := prepare(t, "", withArgs("--debounce", "0s"))
+	g.serve(9001, &echo{})
+	g.ports[8081] = freePort(t)
+	options := workload.Options{Seed: 3, Port: g.ports[8081], Upstream: fmt.Sprintf("http://127.0.0.1:%d", g.ports[9001])}
+	dir := filepath.Join(g.dir, "apis")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for i := range n {
+		if err := os.WriteFile(filepath.Join(dir, workload.Name(i)+".yaml"), []byte(workload.API(i, "1", options)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g.run()
+	g.waitReady()
+	return g, options
+}
+
+func versionOf(t testing.TB, c *http.Client, url string) string {
+	t.Helper()
+	res, err := c.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	io.Copy(io.Discard, res.Body)
+	return res.Header.Get("x-version")
+}
+
+// wireBytes is what Envoy received from the daemon so far.
+func (g *gateway) wireBytes() int {
+	g.t.Helper()
+	tr := &http.Transport{Dial: func(string, string) (net.Conn, error) {
+		return net.Dial("unix", filepath.Join(g.state, "envoy-admin.sock"))
+	}}
+	defer tr.CloseIdleConnections()
+	res, err := (&http.Client{Transport: tr}).Get("http://envoy/stats?filter=^cluster.flexgw-xds.upstream_cx_rx_bytes_total$")
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, _ := io.ReadAll(res.Body)
+	_, value, _ := strings.Cut(strings.TrimSpace(string(b)), ": ")
+	n, err := strconv.Atoi(value)
+	if err != nil {
+		g.t.Fatalf("no bytes in %q", b)
+	}
+	return n
+}
+
+// cpu is what the daemon has spent so far.
+func (g *gateway) cpu() time.Duration {
+	g.t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", g.cmd.Process.Pid))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+2:]))
+	user, _ := strconv.Atoi(fields[11])
+	system, _ := strconv.Atoi(fields[12])
+	return time.Duration(user+system) * 10 * time.Millisecond // USER_HZ is 100 on Linux
+}
