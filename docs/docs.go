@@ -6,6 +6,7 @@ package docs
 import (
 	_ "embed"
 	"strings"
+	"unicode/utf8"
 )
 
 //go:embed diagnostics.md
@@ -47,19 +48,48 @@ func sections() []section {
 	return found
 }
 
-// plain leaves out what only a browser understands: fenced blocks are indented instead, without their marks.
+// width is how wide prose is on a terminal.
+const width = 96
+
+// plain leaves out what only a browser understands: paragraphs are wrapped, fenced blocks are indented, without their marks.
 func plain(markdown string) string {
 	var b strings.Builder
+	var words []string
+	flush := func() {
+		column := 0
+		for _, w := range words {
+			n := utf8.RuneCountInString(w)
+			switch {
+			case column == 0:
+			case column+1+n > width:
+				b.WriteByte('\n')
+				column = 0
+			default:
+				b.WriteByte(' ')
+				column++
+			}
+			b.WriteString(w)
+			column += n
+		}
+		if words = nil; column > 0 {
+			b.WriteByte('\n')
+		}
+	}
 	fenced := false
 	for line := range strings.Lines(markdown) {
 		switch {
 		case strings.HasPrefix(line, "```"):
+			flush()
 			fenced = !fenced
 		case fenced && line != "\n":
 			b.WriteString("    " + line)
+		case fenced || line == "\n":
+			flush()
+			b.WriteByte('\n')
 		default:
-			b.WriteString(line)
+			words = append(words, strings.Fields(line)...)
 		}
 	}
+	flush()
 	return strings.TrimSpace(b.String())
 }

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/flexgw/flexgw/cli"
 	"github.com/flexgw/flexgw/docs"
@@ -304,6 +305,19 @@ func TestEveryCodeHasASection(t *testing.T) {
 	}
 	if n := len(slices.Compact(slices.Clone(sections))); n != len(sections) {
 		t.Errorf("%d sections are there twice", len(sections)-n)
+	}
+}
+
+// TestProseFitsATerminal looks at all lines but those of examples.
+func TestProseFitsATerminal(t *testing.T) {
+	t.Parallel()
+	for _, code := range docs.Codes() {
+		text, _ := docs.Diagnostic(code)
+		for line := range strings.Lines(text) {
+			if !strings.HasPrefix(line, "    ") && utf8.RuneCountInString(line) > 97 {
+				t.Errorf("%s: a line of %d characters: %s", code, utf8.RuneCountInString(line), line)
+			}
+		}
 	}
 }
 
