@@ -54,10 +54,10 @@ const width = 96
 // plain leaves out what only a browser understands: paragraphs are wrapped, fenced blocks are indented, without their marks.
 func plain(markdown string) string {
 	var b strings.Builder
-	var words []string
+	var paragraph []string
 	flush := func() {
 		column := 0
-		for _, w := range words {
+		for _, w := range words(strings.Join(paragraph, " ")) {
 			n := utf8.RuneCountInString(w)
 			switch {
 			case column == 0:
@@ -71,7 +71,7 @@ func plain(markdown string) string {
 			b.WriteString(w)
 			column += n
 		}
-		if words = nil; column > 0 {
+		if paragraph = nil; column > 0 {
 			b.WriteByte('\n')
 		}
 	}
@@ -87,9 +87,26 @@ func plain(markdown string) string {
 			flush()
 			b.WriteByte('\n')
 		default:
-			words = append(words, strings.Fields(line)...)
+			paragraph = append(paragraph, strings.TrimSpace(line))
 		}
 	}
 	flush()
 	return strings.TrimSpace(b.String())
+}
+
+// words splits text at spaces, but not within `code`.
+func words(text string) []string {
+	var found []string
+	code := false
+	for w := range strings.FieldsSeq(text) {
+		if code {
+			found[len(found)-1] += " " + w
+		} else {
+			found = append(found, w)
+		}
+		if strings.Count(w, "`")%2 == 1 {
+			code = !code
+		}
+	}
+	return found
 }
