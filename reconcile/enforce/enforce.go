@@ -46,6 +46,7 @@ type Server struct {
 	grpc   *grpc.Server
 
 	mu        sync.RWMutex
+	loaded    bool // Load has succeeded once
 	instances map[string]enforce.Decider
 }
 
@@ -109,6 +110,7 @@ func (s *Server) Load(instances map[string]Instance) error {
 	for id, d := range fresh {
 		s.instances[id] = d
 	}
+	s.loaded = true
 	return nil
 }
 
@@ -151,6 +153,13 @@ func (s *Server) find(id string) enforce.Decider {
 	return s.instances[id]
 }
 
+// starting reports whether nothing was loaded yet.
+func (s *Server) starting() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return !s.loaded
+}
+
 // decider finds who decides for the caller of a gRPC method.
 func decider[D enforce.Decider](s *Server, ctx context.Context) (D, error) {
 	var none D
@@ -160,6 +169,10 @@ func decider[D enforce.Decider](s *Server, ctx context.Context) (D, error) {
 		return none, status.Errorf(codes.Unauthenticated, "the call names %d policy instances, not one", len(ids))
 	}
 	d, ok := s.find(ids[0]).(D)
+	if !ok && s.starting() {
+		// An Envoy that outlived its daemon asks before the first revision is read. It asks again (retry_policy).
+		return none, status.Error(codes.Unavailable, "no policy is loaded yet")
+	}
 	if !ok {
 		s.env.Log.Error("refused: unknown policy instance", "instance", ids[0])
 		return none, status.Errorf(codes.NotFound, "unknown policy instance %q", ids[0])
@@ -176,10 +189,13 @@ func (s *Server) Check(ctx context.Context, req *authv3.CheckRequest) (*authv3.C
 	return d.Authorize(ctx, req)
 }
 
-// ShouldRateLimit answers the rate limit service. A caller that cannot be told apart is refused in the answer itself:
-// Envoy lets a request pass when the call fails.
+// ShouldRateLimit answers the rate limit service. A caller that cannot be told apart is refused in the answer itself,
+// whatever the filter does when a call fails; only before the first Load the call fails, to be made again.
 func (s *Server) ShouldRateLimit(ctx context.Context, req *ratelimitv3.RateLimitRequest) (*ratelimitv3.RateLimitResponse, error) {
 	d, err := decider[enforce.Limiter](s, ctx)
+	if status.Code(err) == codes.Unavailable {
+		return nil, err
+	}
 	if err != nil {
 		return &ratelimitv3.RateLimitResponse{OverallCode: ratelimitv3.RateLimitResponse_OVER_LIMIT}, nil
 	}

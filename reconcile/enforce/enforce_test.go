@@ -11,8 +11,10 @@ import (
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	ratelimitv3 "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"github.com/flexgw/flexgw/reconcile/enforce"
 	contract "github.com/flexgw/flexgw/render/policy/enforce"
@@ -112,6 +114,26 @@ func TestLimitAndRetire(t *testing.T) {
 	}
 }
 
+// An Envoy that outlived its daemon must ask again rather than hear that its policy does not exist.
+func TestNothingIsKnownBeforeTheFirstLoad(t *testing.T) {
+	t.Parallel()
+	s, conn, _ := serve(t)
+	ctx := metadata.AppendToOutgoingContext(t.Context(), enforce.MetadataKey, "a@1")
+	limits, checks := ratelimitv3.NewRateLimitServiceClient(conn), authv3.NewAuthorizationClient(conn)
+	if res, err := limits.ShouldRateLimit(ctx, &ratelimitv3.RateLimitRequest{}); status.Code(err) != codes.Unavailable {
+		t.Errorf("rate limit: got %v, %v, want Unavailable", res, err)
+	}
+	if res, err := checks.Check(ctx, &authv3.CheckRequest{}); status.Code(err) != codes.Unavailable {
+		t.Errorf("authorization: got %v, %v, want Unavailable", res, err)
+	}
+	if err := s.Load(nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := ask(t, conn, "a@1"); got != ratelimitv3.RateLimitResponse_OVER_LIMIT {
+		t.Errorf("after an empty load: got %v, want OVER_LIMIT", got)
+	}
+}
+
 func TestCheckRefusesUnknown(t *testing.T) {
 	t.Parallel()
 	s, conn, _ := serve(t)
@@ -129,6 +151,9 @@ func TestCheckRefusesUnknown(t *testing.T) {
 func TestLoadIsAllOrNothing(t *testing.T) {
 	t.Parallel()
 	s, conn, closed := serve(t)
+	if err := s.Load(nil); err != nil {
+		t.Fatal(err)
+	}
 	err := s.Load(map[string]enforce.Instance{
 		"a@1": {Policy: "limit", ID: "a", Config: uint64(2)},
 		"b@1": {Policy: "limit", ID: "b", Config: "wrong"},

@@ -1,0 +1,128 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const tooMany = `{"error":"Too Many Requests"}`
+
+func TestRateLimiting(t *testing.T) {
+	t.Parallel()
+	const hour = "rateLimits:\n  - maximumRequests: %d\n    timePeriodInMilliseconds: 3600000\n"
+	limit := func(n int, more string) string { return fmt.Sprintf(hour, n) + more }
+	var served atomic.Int64
+	g := start(t, "\n-- gateway.yaml --\n"+
+		policyAPI("shared", "rate-limiting-flex", limit(3, ""))+
+		policyAPI("window", "rate-limiting-flex", "rateLimits:\n  - maximumRequests: 2\n    timePeriodInMilliseconds: 1500\n  - maximumRequests: 1000\n    timePeriodInMilliseconds: 3600000\nexposeHeaders: true\n")+
+		policyAPI("header", "rate-limiting-flex", limit(1, "keySelector: \"#[attributes.headers['client_id']]\"\n"))+
+		policyAPI("expression", "rate-limiting-flex", limit(1, "keySelector: \"#[attributes.method ++ attributes.queryParams.tenant]\"\nexposeHeaders: true\n"))+
+		ipAPI("rules", "    - policyRef:\n        name: rate-limiting-flex\n      rules:\n        - methods: POST\n          path: /orders\n      config:\n        "+strings.ReplaceAll(limit(1, ""), "\n", "\n        ")+"\n")+
+		ipAPI("login", "    - policyRef:\n        name: rate-limiting-flex\n      config:\n        "+strings.ReplaceAll(limit(2, ""), "\n", "\n        ")+
+			"\n    - policyRef:\n        name: http-basic-authentication-flex\n      config: {username: alice, password: secret}\n")+
+		ipAPI("a", "    []\n")+ipAPI("b", "    []\n")+`---
+apiVersion: gateway.mulesoft.com/v1alpha1
+kind: PolicyBinding
+metadata:
+  name: everywhere
+spec:
+  targetRef:
+    kind: Selector
+    selector:
+      kind: ApiInstance
+  rules:
+    - path: /each
+  policyRef:
+    name: rate-limiting-flex
+  config:
+    rateLimits:
+      - maximumRequests: 1
+        timePeriodInMilliseconds: 3600000
+`, withUpstream(9001, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { served.Add(1) })))
+
+	for _, tc := range []struct {
+		name, path string
+		headers    []string
+		want       []int
+	}{
+		{"shared", "/shared", nil, []int{200, 200, 200, 429, 429}},
+		{"a key", "/header", []string{"client_id: a"}, []int{200, 429}},
+		{"the key in capitals", "/header", []string{"client_id: A"}, []int{200, 429}},
+		{"no key", "/header", nil, []int{200, 429}},
+		{"an empty key is no key", "/header", []string{"client_id: "}, []int{429}},
+		{"a long key", "/header", []string{"client_id: " + strings.Repeat("x", 9000)}, []int{200, 429}},
+		{"another long key", "/header", []string{"client_id: " + strings.Repeat("x", 9000) + "y"}, []int{200, 429}},
+		{"expression", "/expression?tenant=a", nil, []int{200, 429}},
+		{"expression, another value", "/expression?tenant=b%20c", nil, []int{200, 429}},
+		{"rules, not selected", "/rules/orders", nil, []int{200, 200}},
+		{"rules, selected", "POST /rules/orders", nil, []int{200, 429}},
+		{"limit before login", "/login", nil, []int{401, 401, 429}},
+		{"one API of a selector", "/a/each", nil, []int{200, 429}},
+		{"another API of a selector", "/b/each", nil, []int{200, 429}},
+	} {
+		method, path, ok := strings.Cut(tc.path, " ")
+		if !ok {
+			method, path = "GET", tc.path
+		}
+		for i, want := range tc.want {
+			before := served.Load()
+			a := g.send(method, 8081, path, tc.headers...)
+			if a.Status != want {
+				t.Errorf("%s, request %d: got %d %s, want %d", tc.name, i+1, a.Status, a.Body, want)
+				continue
+			}
+			if want == 429 && (a.Body != tooMany || a.Header.Get("content-type") != "application/json; charset=UTF-8" || a.Header.Get("retry-after") != "" ||
+				a.Header.Get("x-envoy-ratelimited") != "" || served.Load() != before) {
+				t.Errorf("%s, request %d: got %q %v, %d served", tc.name, i+1, a.Body, a.Header, served.Load()-before)
+			}
+			if exposed := a.Header.Get("x-ratelimit-limit") != ""; exposed != (tc.name == "expression" || tc.name == "expression, another value") {
+				t.Errorf("%s, request %d: x-ratelimit headers exposed: %v", tc.name, i+1, exposed)
+			}
+		}
+	}
+
+	var last answer
+	for i, want := range []struct {
+		status    int
+		remaining string
+	}{{200, "1"}, {200, "0"}, {429, "0"}} {
+		last = g.get(8081, "/window")
+		if got := last.Header.Get("x-ratelimit-remaining"); last.Status != want.status || got != want.remaining || last.Header.Get("x-ratelimit-limit") != "2" {
+			t.Errorf("window, request %d: got %d %v, want %d and %s left of 2", i+1, last.Status, last.Header, want.status, want.remaining)
+		}
+	}
+	reset, err := strconv.Atoi(last.Header.Get("x-ratelimit-reset"))
+	if err != nil || reset <= 0 || reset > 1500 {
+		t.Fatalf("x-ratelimit-reset: got %q, want milliseconds up to 1500", last.Header.Get("x-ratelimit-reset"))
+	}
+	time.Sleep(time.Duration(reset) * time.Millisecond)
+	if a := g.get(8081, "/window"); a.Status != 200 || a.Header.Get("x-ratelimit-remaining") != "1" {
+		t.Errorf("after the window: got %d %v, want 200 and a new window", a.Status, a.Header)
+	}
+}
+
+// A daemon that dies and comes back delays requests, and loses none.
+func TestRateLimitingOverARestart(t *testing.T) {
+	t.Parallel()
+	g := start(t, "\n-- gateway.yaml --\n"+policyAPI("busy", "rate-limiting-flex", "rateLimits:\n  - maximumRequests: 1000000\n    timePeriodInMilliseconds: 3600000\n"))
+	const clients = 8
+	x := load(t, clients, g.url(8081, "/busy"))
+	time.Sleep(200 * time.Millisecond)
+	before := x.requests.Load()
+	g.cmd.Process.Signal(syscall.SIGKILL)
+	<-g.exited
+	g.run()
+	until(t, 30*time.Second, func() error {
+		if n := x.requests.Load() - before; n < 200 {
+			return fmt.Errorf("only %d requests since the daemon was killed", n)
+		}
+		return nil
+	})
+	x.end(t, clients)
+}
