@@ -42,7 +42,7 @@ func (s *state) linkExtensions() diag.List {
 		}
 	}
 	for b, c := range s.unlisted { // the order does not matter: diagnostics are sorted
-		x := s.findExtension(b.policy.Value, b.policyNS, b.id.Namespace)
+		x := s.findExtension(b.policy.Value, b.policyNS)
 		if x == nil {
 			s.unlisted[b] = nil
 			ds = append(ds, s.unknownPolicy(b))
@@ -94,6 +94,12 @@ func (s *state) unknownPolicy(b *bindingDecl) diag.Diagnostic {
 		d.Severity, d.Code = diag.Error, "link/policy-not-available"
 		d.Summary = fmt.Sprintf("policy %q is not available: %s", name, reason)
 		return d
+	}
+	for _, x := range s.extensions {
+		if x.ID.Name == name {
+			d.Hint = fmt.Sprintf("there is an Extension of this name in namespace %q: write namespace: %s", x.ID.Namespace, x.ID.Namespace)
+			return d
+		}
 	}
 	names := append([]string{routePolicy, weightedPolicy}, catalog.Names()...)
 	for _, x := range s.extensions {

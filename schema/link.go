@@ -192,6 +192,10 @@ func (s *state) noSuch(id diag.Object, at diag.Range) diag.Diagnostic {
 		d.Hint = fmt.Sprintf("there is one in namespace %q: write namespace: %s", l[0], l[0])
 		return d
 	}
+	if to := s.inlineName(id); to != "" {
+		d.Hint = fmt.Sprintf("a service of an ApiInstance is known by the names of both: write %q", to)
+		return d
+	}
 	if to := s.meant(id.Name, n.names[id.Namespace]); to != "" {
 		id.Name = to
 		d.Hint = fmt.Sprintf("did you mean %q (%s)?", to, first(s.objects[id].decls).at())
@@ -199,6 +203,24 @@ func (s *state) noSuch(id diag.Object, at diag.Range) diag.Diagnostic {
 		d.Hint = "it may be declared outside these files"
 	}
 	return d
+}
+
+// inlineName is the name by which an inline service is known, when its key alone was written.
+func (s *state) inlineName(id diag.Object) string {
+	if id.Kind != v1alpha1.Service || s.lost > maxGuesses {
+		return ""
+	}
+	for _, name := range s.namesOf(id.Kind).names[id.Namespace] {
+		if !strings.HasSuffix(name, "-"+id.Name) {
+			continue
+		}
+		long := id
+		long.Name = name
+		if slices.ContainsFunc(s.objects[long].services, func(d *serviceDecl) bool { return d.inline && d.name.Value == id.Name }) {
+			return name
+		}
+	}
+	return ""
 }
 
 // names are the declared names of one kind.

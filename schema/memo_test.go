@@ -120,3 +120,39 @@ func TestMemoKeepsPointers(t *testing.T) {
 		}
 	}
 }
+
+// TestUnchangedFilesAreNotRead gives the second load files whose bytes must not be asked for.
+func TestUnchangedFilesAreNotRead(t *testing.T) {
+	t.Parallel()
+	files := generated(10)
+	o := schema.Options{Policies: newCatalog(), Memo: &schema.Memo{}}
+	schema.Load(source.NewSet(files), o)
+	for i := range files {
+		if i == 3 {
+			files[i] = source.NewFile(files[i].Name, []byte(generatedAPI(3, 5)))
+			continue
+		}
+		files[i].Bytes = func() ([]byte, error) {
+			t.Errorf("%s is read again", files[i].Name)
+			return nil, nil
+		}
+	}
+	if _, ds := schema.Load(source.NewSet(files), o); ds.HasErrors() {
+		t.Error(lines(ds))
+	}
+}
+
+// TestUnreadableFileIsTriedAgain expects no memory of a file that could not be read.
+func TestUnreadableFileIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	good := source.NewFile("a.yaml", []byte(generatedAPI(0, 1)))
+	bad := good
+	bad.Bytes = func() ([]byte, error) { return nil, fmt.Errorf("permission denied") }
+	o := schema.Options{Policies: newCatalog(), Memo: &schema.Memo{}}
+	if _, ds := schema.Load(source.NewSet([]source.File{bad}), o); !ds.HasErrors() {
+		t.Error("an unreadable file is no error")
+	}
+	if _, ds := schema.Load(source.NewSet([]source.File{good}), o); ds.HasErrors() {
+		t.Errorf("the file can be read now:\n%s", lines(ds))
+	}
+}
