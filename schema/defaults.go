@@ -46,23 +46,28 @@ func (s *state) linkSettings() diag.List {
 
 func apply(out *ir.Settings, c *v1alpha1.ConfigurationSpec) {
 	if t := c.Timeouts; t != nil {
-		seconds(&out.StreamIdle, t.StreamIdleSeconds.Value)
-		seconds(&out.UpstreamIdle, t.UpstreamConnectionIdleSeconds.Value)
-		seconds(&out.UpstreamResponse, t.UpstreamResponseSeconds.Value)
+		setSeconds(&out.StreamIdle, t.StreamIdleSeconds)
+		setSeconds(&out.UpstreamIdle, t.UpstreamConnectionIdleSeconds)
+		setSeconds(&out.UpstreamResponse, t.UpstreamResponseSeconds)
 	}
 	if c.ProxyProtocol != nil {
 		out.ProxyProtocol = c.ProxyProtocol.Enabled
 	}
 	for b := c.CircuitBreaker; b != nil; b = b.Thresholds {
 		for _, x := range []struct {
-			to   *uint32
-			from syntax.Text
+			to, from *uint32
 		}{{&out.MaxConnections, b.MaxConnections}, {&out.MaxPendingRequests, b.MaxPendingRequests}, {&out.MaxRequests, b.MaxRequests},
 			{&out.MaxRetries, b.MaxRetries}, {&out.MaxConnectionPools, b.MaxConnectionPools}} {
-			if n, err := strconv.ParseUint(x.from.Value, 10, 32); err == nil {
-				*x.to = uint32(n)
+			if x.from != nil {
+				*x.to = *x.from
 			}
 		}
+	}
+}
+
+func setSeconds(to *time.Duration, s *float64) {
+	if s != nil {
+		*to = time.Duration(*s * float64(time.Second))
 	}
 }
 
@@ -154,9 +159,9 @@ func (d *docDecoder) configurationRules(c *v1alpha1.ConfigurationSpec, spec *syn
 		d.proxy(p.HTTPS.Address)
 	}
 	if b := c.CircuitBreaker; b != nil && b.Thresholds != nil {
-		for _, t := range []syntax.Text{b.MaxConnections, b.MaxPendingRequests, b.MaxRequests, b.MaxRetries, b.MaxConnectionPools} {
-			if !t.IsZero() {
-				d.report(diag.Warning, "link/misplaced-setting", t.Range, `circuitBreaker has thresholds of its own and below "thresholds"; the latter win`, "write them in one place")
+		for _, t := range []*uint32{b.MaxConnections, b.MaxPendingRequests, b.MaxRequests, b.MaxRetries, b.MaxConnectionPools} {
+			if t != nil {
+				d.report(diag.Warning, "link/misplaced-setting", spec.KeyRange("circuitBreaker", "thresholds"), `circuitBreaker has thresholds of its own and below "thresholds"; the latter win`, "write them in one place")
 				break
 			}
 		}

@@ -261,7 +261,8 @@ func (z *normal) warnAmbiguous(v view, n *syntax.Node) {
 	summary := fmt.Sprintf("%s is a text, but %s is not quoted", z.label(), n.Text)
 	hint := "write " + quoted + ": readers disagree about the type of the bare word"
 	if v.hidden || secretName(z.path) {
-		summary, hint = fmt.Sprintf("%s is a text, but its value is not quoted", z.label()), "put the value in quotes: readers disagree about the type of the bare word"
+		z.report(diag.Warning, "shape/ambiguous-scalar", n.Range, fmt.Sprintf("%s is a text, but its value is not quoted", z.label()), "put the value in quotes: readers disagree about the type of the bare word")
+		return // and no fix, which would show it
 	}
 	z.report(diag.Warning, "shape/ambiguous-scalar", n.Range, summary, hint, diag.Fix{Range: n.Range, Text: quoted})
 }

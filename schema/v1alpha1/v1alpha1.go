@@ -242,11 +242,11 @@ type ReadinessProbe struct {
 	Port    syntax.Text `flex:"port"`
 }
 
-// Timeouts are numbers of seconds as written; absent: the default.
+// Timeouts are numbers of seconds; nil: not declared.
 type Timeouts struct {
-	StreamIdleSeconds             syntax.Text `flex:"streamIdleSeconds"`
-	UpstreamConnectionIdleSeconds syntax.Text `flex:"upstreamConnectionIdleSeconds"`
-	UpstreamResponseSeconds       syntax.Text `flex:"upstreamResponseSeconds"`
+	StreamIdleSeconds             *float64 `flex:"streamIdleSeconds"`
+	UpstreamConnectionIdleSeconds *float64 `flex:"upstreamConnectionIdleSeconds"`
+	UpstreamResponseSeconds       *float64 `flex:"upstreamResponseSeconds"`
 }
 
 // Tracing is OpenTelemetry.
@@ -291,13 +291,13 @@ type DefaultTLS struct {
 	OutboundPolicyCalls *TLS `flex:"outboundPolicyCalls"`
 }
 
-// CircuitBreaker holds thresholds, directly or one level down (its nesting was never published).
+// CircuitBreaker holds thresholds (nil: not declared), directly or one level down (its nesting was never published).
 type CircuitBreaker struct {
-	MaxConnections     syntax.Text     `flex:"maxConnections"`
-	MaxPendingRequests syntax.Text     `flex:"maxPendingRequests"`
-	MaxRequests        syntax.Text     `flex:"maxRequests"`
-	MaxRetries         syntax.Text     `flex:"maxRetries"`
-	MaxConnectionPools syntax.Text     `flex:"maxConnectionPools"`
+	MaxConnections     *uint32         `flex:"maxConnections"`
+	MaxPendingRequests *uint32         `flex:"maxPendingRequests"`
+	MaxRequests        *uint32         `flex:"maxRequests"`
+	MaxRetries         *uint32         `flex:"maxRetries"`
+	MaxConnectionPools *uint32         `flex:"maxConnectionPools"`
 	Thresholds         *CircuitBreaker `flex:"thresholds"`
 }
 

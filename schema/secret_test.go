@@ -1,0 +1,48 @@
+package schema_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/flexgw/flexgw/schema"
+	"github.com/flexgw/flexgw/schema/source"
+)
+
+// TestSecretsAreNotShown writes one secret into every place that is made for one, rightly and wrongly, and looks for it in
+// everything that Load says.
+func TestSecretsAreNotShown(t *testing.T) {
+	t.Parallel()
+	const secret = "4815162342"
+	api := "apiVersion: gateway.mulesoft.com/v1alpha1\nkind: ApiInstance\nmetadata: {name: a}\nspec:\n  address: http://0.0.0.0:8081\n  services: {s: {address: http://s:80}}\n  policies: [{policyRef: {name: %s}, config: %s}]\n"
+	config := "apiVersion: gateway.mulesoft.com/v1beta1\nkind: Configuration\nmetadata: {name: c}\nspec: %s\n"
+	for _, text := range []string{
+		fmt.Sprintf(api, "http-basic-authentication-flex", "{username: a, password: "+secret+"}"),
+		fmt.Sprintf(api, "http-basic-authentication-flex", "{username: a, password: ["+secret+"]}"),
+		fmt.Sprintf(api, "http-basic-authentication-flex", "{username: a, password: $SECRET, x: $SECRET}"),
+		fmt.Sprintf(api, "ip-allowlist-flex", "{ips: [$WORD]}"),
+		fmt.Sprintf(api, "rate-limiting-flex", "{rateLimits: [{maximumRequests: $WORD, timePeriodInMilliseconds: 1}]}"),
+		fmt.Sprintf(api, "message-logging-flex", "{level: $WORD}"),
+		fmt.Sprintf(api, "tls", "{certificate: {key: "+secret+"}}"),
+		fmt.Sprintf(config, "{sharedStorage: {redis: {address: x, password: "+secret+", sentinel: {password: "+secret+"}}}}"),
+		fmt.Sprintf(config, "{forwardProxy: {https: {address: http://u:"+secret+"@p:1, basicAuth: {username: a, password: "+secret+"}}}}"),
+		fmt.Sprintf(config, "{logging: {outputs: [{name: a, type: http, parameters: {http_passwd: "+secret+"}}]}}"),
+		fmt.Sprintf(config, "{platformConnection: {key: "+secret+"}, x: 1}"),
+		"apiVersion: gateway.mulesoft.com/v1alpha1\nkind: Secret\nmetadata: {name: s}\nspec: {tls: {key: " + secret + "}}\n",
+		"apiVersion: gateway.mulesoft.com/v1alpha1\nkind: Contract\nmetadata: {name: s}\nspec: {apiId: a, client: {id: x, secret: " + secret + "}}\n",
+		"apiVersion: gateway.mulesoft.com/v1alpha1\nkind: Service\nmetadata: {name: s}\nspec: {address: http://u:" + secret + "@h:1}\n",
+	} {
+		_, ds := schema.Load(source.NewSet([]source.File{source.NewFile("a.yaml", []byte(text))}), schema.Options{Policies: newCatalog(),
+			Getenv: func(name string) (string, bool) {
+				return map[string]string{"SECRET": secret, "WORD": "w" + secret}[name], name == "SECRET" || name == "WORD"
+			}})
+		said, err := json.Marshal(ds)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(said), secret) {
+			t.Errorf("shown: %s\nof:\n%s", said, text)
+		}
+	}
+}
