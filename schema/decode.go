@@ -50,6 +50,13 @@ func (d *decoder) policy(t PolicyType) (*judge, error) {
 	return j, nil
 }
 
+func (d *decoder) lookup(name string) (PolicyType, bool) {
+	if d.o.Policies == nil {
+		return nil, false
+	}
+	return d.o.Policies.Lookup(name)
+}
+
 // getenv is the environment of policy configs; never nil, so that $NAME is always a variable.
 func (d *decoder) getenv(name string) (string, bool) {
 	if d.o.Getenv == nil {

@@ -185,7 +185,7 @@ func (s *state) judgeExtension(x *extension) diag.List {
 		ds = append(ds, diag.Diagnostic{Severity: sev, Code: code, Subject: at, Object: x.ID, Summary: summary, Hint: hint})
 	}
 	name := x.ID.Name
-	if _, listed := s.lookup(name); listed || slices.Contains(builtin, name) || name == routePolicy || name == weightedPolicy {
+	if _, listed := s.decoder.lookup(name); listed || slices.Contains(builtin, name) || name == routePolicy || name == weightedPolicy {
 		report(diag.Error, "link/shadows-policy", x.Name.Range, fmt.Sprintf("Extension %q has the name of a provided one", name), "rename it")
 	}
 	for _, e := range x.Spec.Extends {
@@ -215,13 +215,6 @@ func (s *state) judgeExtension(x *extension) diag.List {
 	}
 	payload(x, report)
 	return ds
-}
-
-func (s *state) lookup(name string) (PolicyType, bool) {
-	if s.decoder.o.Policies == nil {
-		return nil, false
-	}
-	return s.decoder.o.Policies.Lookup(name)
 }
 
 // extends reports whether x extends target, directly or not.

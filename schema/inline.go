@@ -295,13 +295,6 @@ func (d *docDecoder) bind(b *bindingDecl, ref v1alpha1.PolicyRef, config *syntax
 	d.configure(b, typ, config, path, key)
 }
 
-func (d *docDecoder) lookup(name string) (PolicyType, bool) {
-	if d.o.Policies == nil {
-		return nil, false
-	}
-	return d.o.Policies.Lookup(name)
-}
-
 // direction refuses a policy on a target that it does not apply to, and forgets the target: one mistake, said once.
 func (d *docDecoder) direction(b *bindingDecl) {
 	if b.typ.Targets()&b.forTarget != 0 || b.target == (diag.Object{}) && !b.automated {

@@ -1,0 +1,336 @@
+package schema
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/ir"
+	"github.com/flexgw/flexgw/schema/v1alpha1"
+)
+
+// linkAPIs links the ApiInstances that changes touch.
+func (s *state) linkAPIs() diag.List {
+	var ds diag.List
+	if s.all || s.selecting {
+		for _, e := range s.apis {
+			s.linkAPI(e)
+		}
+	} else {
+		for e := range s.dirty {
+			if e.listed && e.id.Kind == v1alpha1.ApiInstance {
+				s.linkAPI(e)
+			}
+		}
+	}
+	for e := range s.talking {
+		if e.api != nil {
+			ds = append(ds, e.api.ds...)
+			s.lost += len(e.api.missing)
+		}
+	}
+	for e := range s.orphans {
+		s.lost += len(e.bindings)
+	}
+	for e := range s.talking {
+		if e.api == nil {
+			continue
+		}
+		for _, m := range e.api.missing {
+			d := s.noSuch(m.id, m.at)
+			d.Object = m.by
+			ds = append(ds, d)
+		}
+	}
+	return append(ds, s.idleSelectors()...)
+}
+
+func (s *state) linkAPI(e *entry) {
+	d := first(e.apis)
+	l := &apiLinker{state: s, entry: e, decl: d, out: &linkedAPI{listen: d.listen, gaps: gaps{d.broken, d.broken}}}
+	l.collect()
+	if e.api != nil && slices.Equal(e.api.inputs, l.out.inputs) {
+		e.api.auto, e.api.gaps = l.out.auto, l.out.gaps
+		return
+	}
+	if e.api == nil || !slices.Equal(e.api.deps, l.out.deps) {
+		for _, dep := range l.out.deps {
+			dep.users = append(dep.users, e)
+		}
+		if e.api != nil {
+			for _, dep := range e.api.deps {
+				dep.users = without(dep.users, e)
+				s.sweep(dep)
+			}
+		}
+	}
+	if e.api != nil && e.api.listen != d.listen {
+		s.resort = true
+	}
+	l.link()
+	e.api = l.out
+	set(s.talking, e, len(e.api.ds)+len(e.api.missing) > 0)
+}
+
+type apiLinker struct {
+	*state
+	entry  *entry
+	decl   *apiDecl
+	out    *linkedAPI
+	bound  []bound
+	routes []*routeDecl
+	deps   map[diag.Object]*entry
+}
+
+// collect gathers everything that the API is linked from.
+func (l *apiLinker) collect() {
+	d := l.decl
+	l.out.inputs = []any{d, l.settings}
+	for _, b := range l.selectors {
+		if b.selects(d) {
+			l.out.auto = append(l.out.auto, b)
+		}
+	}
+	l.bound = l.state.bound(l.entry.bindings, d.policies, l.out.auto)
+	for _, b := range l.bound {
+		l.out.inputs = append(l.out.inputs, b.decl, b.ir)
+	}
+	l.routes = slices.Clone(d.routes)
+	for _, b := range append(slices.Clip(slices.Clone(l.entry.bindings)), l.out.auto...) {
+		if b.route != nil {
+			l.routes = append(l.routes, b.route)
+			l.out.inputs = append(l.out.inputs, b)
+		}
+		l.gap(b)
+	}
+	for _, b := range d.policies {
+		l.gap(b)
+	}
+	l.out.inputs = append(l.out.inputs, l.out.gaps)
+	// Ties: inline routes first, in the order of the file, then bindings by namespace and name (flex-resources.md, 8.6).
+	slices.SortStableFunc(l.routes, func(a, b *routeDecl) int {
+		if c := cmp.Or(cmp.Compare(a.order, b.order), later(!a.inline, !b.inline)); c != 0 || a.inline {
+			return c
+		}
+		return cmp.Or(strings.Compare(a.id.Namespace, b.id.Namespace), strings.Compare(a.id.Name, b.id.Name), a.at.Compare(b.at))
+	})
+	l.routes = slices.CompactFunc(l.routes, func(a, b *routeDecl) bool { return a.id == b.id })
+	l.deps = map[diag.Object]*entry{}
+	for _, r := range l.routes {
+		for _, t := range r.to {
+			if l.deps[t.service] != nil {
+				continue
+			}
+			dep, ok := l.objects[t.service]
+			if !ok {
+				dep = &entry{id: t.service}
+				l.objects[t.service] = dep
+			}
+			l.deps[t.service] = dep
+			l.out.deps = append(l.out.deps, dep)
+			var up *ir.Upstream
+			if dep.up != nil {
+				up = dep.up.up
+			}
+			l.out.inputs = append(l.out.inputs, dep, up, len(dep.services) > 0)
+		}
+	}
+}
+
+// gap notes what a binding that is wrong may have been meant to be.
+func (l *apiLinker) gap(b *bindingDecl) {
+	unknown := b.typ == nil && b.route == nil && l.unlisted[b] == nil
+	if !b.broken && !unknown {
+		return
+	}
+	l.out.gaps.route = l.out.gaps.route || unknown || b.route != nil
+	l.out.gaps.tls = l.out.gaps.tls || unknown || b.place == ir.Outside
+}
+
+func (b *bindingDecl) selects(d *apiDecl) bool {
+	if !b.selecting {
+		return false
+	}
+	for name, want := range b.labels {
+		if have, ok := d.labels[name]; !ok || have.Value != want.Value {
+			return false
+		}
+	}
+	return true
+}
+
+func (l *apiLinker) report(s diag.Severity, code diag.Code, at diag.Range, id diag.Object, summary, hint string, related ...diag.Related) {
+	l.out.ds = append(l.out.ds, diag.Diagnostic{Severity: s, Code: code, Subject: at, Object: id, Summary: summary, Hint: hint, Related: related})
+}
+
+func (l *apiLinker) link() {
+	d := l.decl
+	api := &ir.API{Origin: d.origin(), Address: d.address.Range, BasePath: d.listen.base, Settings: l.settings}
+	for _, b := range l.bound {
+		switch {
+		case b.place == ir.Outside:
+			l.out.tls = append(l.out.tls, b.decl)
+		case b.ir != nil && !b.decl.broken:
+			api.Bindings = append(api.Bindings, b.ir)
+		}
+	}
+	for _, r := range l.routes {
+		if route := l.route(r); route != nil {
+			api.Routes = append(api.Routes, route)
+		}
+	}
+	l.out.ds = append(l.out.ds, l.equalOrders(l.bound)...)
+	l.repeated()
+	l.routing()
+	if d.listen.ok {
+		l.out.api = api
+	}
+}
+
+func (l *apiLinker) route(r *routeDecl) *ir.Route {
+	out := &ir.Route{Origin: r.origin(), Name: r.id.Name, Order: r.order, Rules: r.rules}
+	for _, t := range r.to {
+		dep := l.deps[t.service]
+		if len(dep.services) == 0 {
+			l.out.missing = append(l.out.missing, missingRef{t.service, t.ref.Range, r.owner})
+			continue
+		}
+		if dep.up == nil || dep.up.up == nil {
+			continue
+		}
+		out.To = append(out.To, ir.Split{Origin: ir.Origin{Object: r.id, Range: t.ref.Range}, Weight: t.weight, Upstream: dep.up.up, Prefix: t.prefix})
+	}
+	if len(out.To) < len(r.to) || r.broken {
+		return nil
+	}
+	return out
+}
+
+// repeated warns of a policy that an API has twice where that is rarely meant (flex-resources.md, 10.4 and 10.5).
+func (l *apiLinker) repeated() {
+	for i, b := range l.bound {
+		for _, a := range l.bound[:i] {
+			if a.decl.policy.Value != b.decl.policy.Value || a.place != b.place {
+				continue
+			}
+			switch {
+			case b.place == ir.First:
+				l.report(diag.Warning, "link/policy-twice", b.decl.at(), b.decl.owner, fmt.Sprintf("ApiInstance %q has policy %q twice", l.entry.id.Name, b.decl.policy.Value), "keep one of them",
+					diag.Related{Subject: a.decl.at(), Summary: "the other one"})
+			case b.place == ir.Ordered && a.decl.automated != b.decl.automated:
+				own, auto := b, a
+				if own.decl.automated {
+					own, auto = a, b
+				}
+				l.report(diag.Warning, "link/policy-twice", own.decl.at(), own.decl.owner, fmt.Sprintf("ApiInstance %q has policy %q of its own and from a Selector; both run", l.entry.id.Name, b.decl.policy.Value), "keep one of them if one was meant",
+					diag.Related{Subject: auto.decl.at(), Summary: "the automated one"})
+			default:
+				continue
+			}
+			break
+		}
+	}
+}
+
+// routing warns of routes that can never be taken, and of what the product does not promise.
+func (l *apiLinker) routing() {
+	d := l.decl
+	if len(l.routes) == 0 && !l.out.gaps.route {
+		l.report(l.atMost(diag.Warning), "link/no-routes", d.at(), d.id, fmt.Sprintf("ApiInstance %q has no routes: every request ends with 404", d.id.Name), "add spec.services, or bind the policy route")
+	}
+	var all *routeDecl
+	for _, r := range l.routes {
+		if all != nil {
+			l.report(diag.Warning, "link/unreachable-route", r.at, r.owner, fmt.Sprintf("this route is never taken: %q comes first and takes every request", all.id.Name), "give it a lower order, or give the other one rules",
+				diag.Related{Subject: all.at, Summary: "the route that takes every request"})
+			continue
+		}
+		if !r.broken && takesAll(r.rules) {
+			all = r
+		}
+	}
+	by := map[int]*routeDecl{}
+	for _, r := range l.routes {
+		if r.explicit.IsZero() {
+			continue
+		}
+		if e, ok := by[r.order]; ok {
+			l.out.ds = append(l.out.ds, equalOrder(r.order, r.explicit, r.id, e.explicit, e.id))
+			continue
+		}
+		by[r.order] = r
+	}
+	for _, r := range l.routes {
+		if r.inline {
+			continue
+		}
+		if len(d.services) > 0 {
+			l.report(diag.Warning, "link/mixed-models", r.name.Range, r.owner, fmt.Sprintf("ApiInstance %q has services of its own, and this route binding too", d.id.Name), "write all routes one way",
+				diag.Related{Subject: d.services[0].at(), Summary: "a service of its own"})
+		}
+		if d.listen.ok {
+			for _, m := range r.rules {
+				if repeats(d.listen.base, m.Path.Text) {
+					l.out.ds = append(l.out.ds, repeatsBase(d.listen.base, m.Path, r.owner))
+				}
+			}
+		}
+	}
+	if n := len(l.routes); n > maxRoutes {
+		l.report(diag.Warning, "link/over-limit", d.at(), d.id, fmt.Sprintf("ApiInstance %q has %d routes; the product takes %d", d.id.Name, n, maxRoutes), "")
+	}
+	if n := len(l.out.deps); n > maxUpstreams {
+		l.report(diag.Warning, "link/over-limit", d.at(), d.id, fmt.Sprintf("ApiInstance %q has %d upstreams; the product takes %d", d.id.Name, n, maxUpstreams), "")
+	}
+}
+
+// everything are the patterns that any value matches.
+var everything = []string{"", ".*", "(.*)", "^.*$", ".*$", "^.*", "/.*", "(/.*)", "/(.*)", "^/.*", "^/.*$", "(/.*)?", "(?:.*)"}
+
+func takesAll(rules []ir.Match) bool {
+	if len(rules) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(rules, func(m ir.Match) bool {
+		return slices.Contains(everything, m.Path.Text) && slices.Contains(everything[:6], m.Host.Text) && slices.Contains(everything[:6], m.Method.Text) && len(m.Headers) == 0
+	})
+}
+
+// repeats reports whether a path pattern starts with the base path, which is taken off before it is matched.
+func repeats(base, pattern string) bool {
+	if base == "" {
+		return false
+	}
+	p := strings.TrimPrefix(pattern, "^")
+	p = strings.TrimPrefix(strings.TrimPrefix(p, "("), "?:")
+	rest, ok := strings.CutPrefix(p, base)
+	return ok && (rest == "" || strings.ContainsAny(rest[:1], "/(.$[)?"))
+}
+
+func repeatsBase(base string, p ir.Pattern, id diag.Object) diag.Diagnostic {
+	return diag.Diagnostic{Severity: diag.Warning, Code: "link/repeats-base-path", Subject: p.Range, Object: id,
+		Summary: fmt.Sprintf("path pattern %s repeats the base path %q, which is taken off before", quoteShort(p.Text), base), Hint: "leave the base path out of the pattern"}
+}
+
+// repeatsBase judges what stands inline in one ApiInstance.
+func (d *docDecoder) repeatsBase(api *apiDecl) {
+	if !api.listen.ok {
+		return
+	}
+	for _, r := range api.routes {
+		for _, m := range r.rules {
+			if repeats(api.listen.base, m.Path.Text) {
+				d.out.ds = append(d.out.ds, repeatsBase(api.listen.base, m.Path, d.id))
+			}
+		}
+	}
+	for _, b := range api.policies {
+		for _, m := range b.ir.Rules {
+			if repeats(api.listen.base, m.Path.Text) {
+				d.out.ds = append(d.out.ds, repeatsBase(api.listen.base, m.Path, d.id))
+			}
+		}
+	}
+}
