@@ -98,6 +98,10 @@ func (x *checker) checkTextKey() {
 		x.error("jwtvalidation/bad-key", "textKey "+problem, hint, "textKey")
 		return
 	}
+	if x.Method == "hmac" && strings.TrimSpace(text) != text {
+		x.warn("jwtvalidation/blank", "textKey begins or ends with a blank or a line break, which is part of the secret",
+			"remove it; a line break often comes from a block text (|) or from the file that a variable was read from", "textKey")
+	}
 	if k, ok := key.(*rsa.PublicKey); ok && k.N.BitLen() < 2048 {
 		x.warn("jwtvalidation/weak-key", fmt.Sprintf("textKey is an RSA key of %d bits, which can be broken", k.N.BitLen()), "use a key of at least 2048 bits", "textKey")
 	}
