@@ -33,6 +33,7 @@ func TestExamples(t *testing.T) {
 			withEnv("SSL_CERT_FILE=" + ca.file(t)),
 		},
 		"tls": {
+			withText(map[string]string{"store.internal:9443": "localhost:9443"}),
 			withTLSUpstream(9443, ca.server(t, "localhost")),
 			withEnv("VAULT_KEY="+vault.key, "VAULT_CRT="+vault.crt, "STORE_CA="+ca.pem),
 		},
