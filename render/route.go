@@ -3,6 +3,7 @@ package render
 import (
 	"net/netip"
 	"strconv"
+	"time"
 
 	xdsmatcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -249,13 +250,16 @@ func (b *routeBuilder) weighted(to targets) *routev3.WeightedCluster {
 	return w
 }
 
-// action has what all routes of the API share.
+// envoyTimeout is what a route without a timeout has (route_components.proto, RouteAction.timeout).
+const envoyTimeout = 15 * time.Second
+
+// action has what all routes of the API share. What is Envoy's own default, or stands in the listener (the idle time of a
+// stream), is not said again on every route.
 func (b *routeBuilder) action() *routev3.RouteAction {
-	s := b.api.Settings
-	return &routev3.RouteAction{
-		Timeout:     durationpb.New(s.UpstreamResponse),
-		IdleTimeout: durationpb.New(s.StreamIdle),
+	if t := b.api.Settings.UpstreamResponse; t != envoyTimeout {
+		return &routev3.RouteAction{Timeout: durationpb.New(t)}
 	}
+	return &routev3.RouteAction{}
 }
 
 // host is the Host that an upstream sees; "": the client's.

@@ -25,13 +25,14 @@ func BasePath(i int) string {
 	case 1:
 		return "/" + Name(i)
 	case 2:
-		return fmt.Sprintf("/team-%02d/%s", i%97, Name(i))
+		return fmt.Sprintf("/team-%02d/%s", i%29, Name(i))
 	}
-	return fmt.Sprintf("/team-%02d/internal/%s/v1", i%97, Name(i))
+	return fmt.Sprintf("/team-%02d/internal/%s/v1", i%29, Name(i))
 }
 
-// API is the i-th declaration: one ApiInstance with a service, two rules and three policies. version stands in a header
-// that the API injects, so that an edit can be seen from outside.
+// API is the i-th declaration: one ApiInstance with a service, two rules and three policies. version is the value of the
+// header x-version that the API adds to requests, so that an edit shows in the echo of an upstream. Below BasePath,
+// /items is a path that every API takes.
 func API(i int, version string, o Options) string {
 	r := rand.New(rand.NewPCG(o.Seed, uint64(i)))
 	port, upstream := o.Port, o.Upstream
@@ -59,24 +60,19 @@ spec:
             - path: /items(/[a-z0-9-]{1,%d})?
               methods: GET|POST|HEAD
             - path: /orders(/.*)
-`, Name(i), i%97, r.IntN(4), port, BasePath(i), upstream, 16+r.IntN(48))
+`, Name(i), i%29, r.IntN(4), port, BasePath(i), upstream, 16+r.IntN(48))
 	if i%3 == 0 {
 		fmt.Fprintf(&b, "              headers:\n                x-channel: mobile|kiosk|c%d\n", r.IntN(100))
 	}
 	if i%2 == 0 {
 		fmt.Fprintf(&b, "          config:\n            destinationPath: /d%d\n", r.IntN(1000))
 	}
-	fmt.Fprintf(&b, `        - rules:
-            - path: /live/.*
-  policies:
+	fmt.Fprintf(&b, `  policies:
     - policyRef:
         name: header-injection-flex
         namespace: default
       config:
         inboundHeaders:
-          - key: x-api
-            value: %s
-        outboundHeaders:
           - key: x-version
             value: "%s"
     - policyRef:
@@ -84,13 +80,13 @@ spec:
         namespace: default
       config:
         ipExpression: "#[attributes.remoteAddress]"
-        ips: [203.0.%d.0/24, 198.51.100.%d]
+        ips: [203.0.%d.0/24]
     - policyRef:
         name: header-removal-flex
         namespace: default
       config:
         inboundHeaders: [x-debug, x-internal-%d]
-`, Name(i), version, r.IntN(256), r.IntN(256), r.IntN(1000))
+`, version, r.IntN(256), r.IntN(1000))
 	return b.String()
 }
 
