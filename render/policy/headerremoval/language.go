@@ -21,6 +21,32 @@ type entry struct {
 const maxRewritten = 64 << 10
 
 func parseEntry(text string) (entry, error) {
+	if e, ok := plainEntry(text); ok {
+		return e, nil
+	}
+	return parseExpression(text)
+}
+
+const plainChars = "-_abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+
+// plainEntry is the quick way for nearly all entries: names without a character that means something in an expression.
+func plainEntry(text string) (entry, bool) {
+	if text == "" {
+		return entry{}, false
+	}
+	for i := range len(text) {
+		if strings.IndexByte(plainChars, text[i]) < 0 {
+			return entry{}, false
+		}
+	}
+	name := strings.ToLower(text)
+	if slices.Contains(protected, name) {
+		return entry{hit: name}, true
+	}
+	return entry{name: name}, true
+}
+
+func parseExpression(text string) (entry, error) {
 	tree, err := syntax.Parse(text, syntax.Perl|syntax.FoldCase)
 	if err != nil {
 		var e *syntax.Error

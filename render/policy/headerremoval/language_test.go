@@ -102,3 +102,19 @@ func TestRewrittenExpressionsStaySmall(t *testing.T) {
 		}
 	}
 }
+
+func TestPlainEntriesAreWhatTheExpressionIs(t *testing.T) {
+	t.Parallel()
+	for _, text := range append([]string{"x-debug", "X-Debug_1", "kiosk", "K", "s", "content-Type2", "Accept", "DATE", "-", "_", "x-", "e"}, protected...) {
+		got, ok := plainEntry(text)
+		want, err := parseExpression(text)
+		if !ok || err != nil || got != want {
+			t.Errorf("%q: plain %+v (%v), as an expression %+v (%v)", text, got, ok, want, err)
+		}
+	}
+	for _, text := range []string{"", ":path", "x.y", "x-.*", "x-ü", "a b", "a,b", `x\-y`, "x\n", "\u212a"} {
+		if e, ok := plainEntry(text); ok {
+			t.Errorf("%q counts as plain: %+v", text, e)
+		}
+	}
+}
