@@ -65,23 +65,54 @@ func (d *decoder) getenv(name string) (string, bool) {
 	return d.o.Getenv(name)
 }
 
-// unit parses one unit and decodes its documents.
+// unit parses one unit and decodes its documents; the documents of a large file on all cores.
 func (d *decoder) unit(u syntax.Unit) *unitResult {
-	docs, ds := u.Parse()
-	out := &unitResult{ds: ds, documents: len(docs)}
-	for _, doc := range docs {
-		dd := &docDecoder{decoder: d, doc: doc, out: out}
-		from := len(out.ds)
-		dd.decode()
-		for i := from; i < len(out.ds); i++ {
-			if x := &out.ds[i]; x.Object.IsZero() {
-				if x.Object = dd.id; x.Path == "" && len(out.ds)-from <= maxPaths {
-					x.Path, _ = pathOf(doc.Root, x.Subject, "")
-				}
+	const few = 16 // documents for one goroutine at a time
+	out := &unitResult{}
+	var found diag.List
+	ds := u.Batches(func(docs []*syntax.Document) {
+		parts := make([]unitResult, (len(docs)+few-1)/few)
+		inParallel(len(parts), func(i int) {
+			for _, doc := range docs[i*few : min((i+1)*few, len(docs))] {
+				d.document(doc, &parts[i])
+			}
+		})
+		out.documents += len(docs)
+		for i := range parts {
+			out.add(&parts[i])
+			found = append(found, parts[i].ds...)
+		}
+	})
+	out.ds = append(ds, found...)
+	return out
+}
+
+// add takes over what was declared in some more documents, but not what is wrong with them.
+func (r *unitResult) add(o *unitResult) {
+	r.apis = append(r.apis, o.apis...)
+	r.services = append(r.services, o.services...)
+	r.bindings = append(r.bindings, o.bindings...)
+	r.configs = append(r.configs, o.configs...)
+	r.extensions = append(r.extensions, o.extensions...)
+	r.contracts = append(r.contracts, o.contracts...)
+	r.secrets = append(r.secrets, o.secrets...)
+	r.probes = append(r.probes, o.probes...)
+	r.echoes = append(r.echoes, o.echoes...)
+	r.declared += o.declared
+}
+
+// document decodes one document into out.
+func (d *decoder) document(doc *syntax.Document, out *unitResult) {
+	dd := &docDecoder{decoder: d, doc: doc, out: out}
+	from := len(out.ds)
+	dd.decode()
+	for i := from; i < len(out.ds); i++ {
+		if x := &out.ds[i]; x.Object.IsZero() {
+			if x.Object = dd.id; x.Path == "" && len(out.ds)-from <= maxPaths {
+				x.Path, _ = pathOf(doc.Root, x.Subject, "")
 			}
 		}
 	}
-	return out
 }
 
 // maxPaths is how many diagnostics of one document are given their paths; each costs a walk over the document.

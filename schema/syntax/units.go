@@ -101,28 +101,40 @@ func inParallel(n int, f func(int)) {
 }
 
 // Parse reads the unit's files and returns its documents. A broken document hides no other of a YAML file; a broken
-// JSON file or CUE package has none.
+// JSON file or CUE package has none. Diagnostics are sorted.
 func (u Unit) Parse() ([]*Document, diag.List) {
-	var roots []*Node
-	var ds diag.List
+	var docs []*Document
+	ds := u.Batches(func(b []*Document) { docs = append(docs, b...) })
+	return docs, ds
+}
+
+// Batches is Parse for those who need no tree for long: it calls f with some documents at a time, in their order, so
+// that the trees of a large file are not all in memory at once.
+func (u Unit) Batches(f func([]*Document)) diag.List {
+	n := 0
+	batch := func(roots []*Node) {
+		docs := make([]*Document, len(roots))
+		for i, root := range roots {
+			docs[i] = &Document{Unit: u, Index: n + i, Root: root, Range: root.Range}
+		}
+		n += len(roots)
+		f(docs)
+	}
 	if u.cue != nil {
-		roots, ds = parseCUE(u)
-	} else {
-		var x *index
-		if x, ds = read(u.Files[0]); x == nil {
-			return nil, ds
-		}
-		parse := parseYAML
-		if strings.EqualFold(path.Ext(u.Name), ".json") {
-			parse = parseJSON
-		}
-		roots, ds = parse(x)
+		roots, ds := parseCUE(u)
+		batch(roots)
+		return ds.Sort()
 	}
-	docs := make([]*Document, len(roots))
-	for i, n := range roots {
-		docs[i] = &Document{Unit: u, Index: i, Root: n, Range: n.Range}
+	x, ds := read(u.Files[0])
+	switch {
+	case x == nil:
+		return ds
+	case strings.EqualFold(path.Ext(u.Name), ".json"):
+		roots, ds := parseJSON(x)
+		batch(roots)
+		return ds.Sort()
 	}
-	return docs, ds.Sort()
+	return parseYAML(x, batch).Sort()
 }
 
 // read returns the index of a file that is UTF-8 text of a bearable size, or nil and the reason.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
+	"slices"
 	"sort"
 	"strings"
 	"unicode/utf8"
@@ -23,13 +25,39 @@ const chunkSize = 64 << 10
 // part is a stretch of a YAML stream that holds at most one document, or a chunk of several such stretches.
 type part struct{ from, to int }
 
-// parseYAML returns the roots of a stream's documents; documents without content are left out.
+// parseYAML calls f with the roots of a stream's documents, some at a time; documents without content are left out.
 //
 // "---" at the beginning of a line ends a document whatever stands before it, an open quote included
 // (https://yaml.org/spec/1.2.2/#rule-c-forbidden), so the stream is cut there first. The pieces are parsed in chunks,
 // and one by one where a chunk holds an error, which therefore hides no other document.
-func parseYAML(x *index) ([]*Node, diag.List) {
-	parts := splitYAML(x)
+func parseYAML(x *index, f func([]*Node)) diag.List {
+	breaks := x.lines
+	if x.odd {
+		breaks = yamlLines(x)
+	}
+	chunks := chunksOf(splitYAML(x))
+	var ds diag.List
+	for batch := range slices.Chunk(chunks, batchSize*runtime.GOMAXPROCS(0)) {
+		type result struct {
+			roots []*Node
+			ds    diag.List
+		}
+		results := make([]result, len(batch))
+		inParallel(len(batch), func(i int) { results[i].roots, results[i].ds = parseChunk(x, breaks, batch[i]) })
+		var roots []*Node
+		for _, r := range results {
+			roots = append(roots, r.roots...)
+			ds = append(ds, r.ds...)
+		}
+		f(roots)
+	}
+	return ds
+}
+
+// batchSize is how many chunks each goroutine parses before their trees are handed on.
+const batchSize = 8
+
+func chunksOf(parts []part) [][]part {
 	var chunks [][]part
 	for i := 0; i < len(parts); {
 		j := i + 1
@@ -39,35 +67,21 @@ func parseYAML(x *index) ([]*Node, diag.List) {
 		chunks = append(chunks, parts[i:j])
 		i = j
 	}
-	breaks := x.lines
-	if x.odd {
-		breaks = yamlLines(x)
+	return chunks
+}
+
+func parseChunk(x *index, breaks []int, ps []part) ([]*Node, diag.List) {
+	c := &yamlConv{cursor: newCursor(x), breaks: breaks}
+	roots, ds := c.chunk(part{ps[0].from, ps[len(ps)-1].to})
+	if ds == nil || len(ps) == 1 {
+		return roots, append(ds, c.ds...)
 	}
-	type result struct {
-		roots []*Node
-		ds    diag.List
-	}
-	results := make([]result, len(chunks))
-	inParallel(len(chunks), func(i int) {
-		r, ps := &results[i], chunks[i]
+	roots, ds = nil, nil
+	for _, p := range ps {
 		c := &yamlConv{cursor: newCursor(x), breaks: breaks}
-		if r.roots, r.ds = c.chunk(part{ps[0].from, ps[len(ps)-1].to}); r.ds == nil || len(ps) == 1 {
-			r.ds = append(r.ds, c.ds...)
-			return
-		}
-		r.roots, r.ds = nil, nil
-		for _, p := range ps {
-			c := &yamlConv{cursor: newCursor(x), breaks: breaks}
-			roots, ds := c.chunk(p)
-			r.roots = append(r.roots, roots...)
-			r.ds = append(append(r.ds, ds...), c.ds...)
-		}
-	})
-	var roots []*Node
-	var ds diag.List
-	for _, r := range results {
-		roots = append(roots, r.roots...)
-		ds = append(ds, r.ds...)
+		more, problems := c.chunk(p)
+		roots = append(roots, more...)
+		ds = append(append(ds, problems...), c.ds...)
 	}
 	return roots, ds
 }
