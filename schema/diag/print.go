@@ -33,7 +33,7 @@ const (
 // Print writes l in its order. The only errors are those of w.
 func (p Printer) Print(w io.Writer, l List) error {
 	var b bytes.Buffer
-	files := map[string][]byte{}
+	files := map[string]*lines{}
 	for _, d := range l {
 		if d.Severity == Note && !p.Notes {
 			continue
@@ -86,20 +86,21 @@ func (p Printer) paint(color, s string) string {
 }
 
 // snippet writes the first line of the subject and the carets below it.
-func (p Printer) snippet(b *bytes.Buffer, d Diagnostic, files map[string][]byte) {
+func (p Printer) snippet(b *bytes.Buffer, d Diagnostic, files map[string]*lines) {
 	r := d.Subject
 	if p.Sources == nil || r.File == "" || r.Start.IsZero() {
 		return
 	}
 	src, ok := files[r.File]
 	if !ok {
-		var err error
-		if src, err = p.Sources(r.File); err != nil {
-			src = nil
+		b, err := p.Sources(r.File)
+		if err != nil {
+			b = nil
 		}
+		src = &lines{src: bytes.TrimPrefix(b, []byte("\uFEFF")), line: 1}
 		files[r.File] = src
 	}
-	line, ok := lineOf(src, r.Start.Line)
+	line, ok := src.at(r.Start.Line)
 	if !ok {
 		return
 	}
@@ -124,23 +125,34 @@ func (p Printer) snippet(b *bytes.Buffer, d Diagnostic, files map[string][]byte)
 		p.paint(colorOf(d.Severity), strings.Repeat("^", to-from)))
 }
 
-// lineOf is a 1-based line, without its end and without a byte order mark.
-func lineOf(src []byte, line int) ([]byte, bool) {
-	if len(src) == 0 {
+// lines finds the lines of one file. Diagnostics come in the order of the file, so each search goes on where the last
+// one ended: a file with a mistake on every line is walked through once.
+type lines struct {
+	src    []byte // without a byte order mark
+	line   int    // 1-based
+	offset int    // of line
+}
+
+// at is a 1-based line, without its end.
+func (l *lines) at(line int) ([]byte, bool) {
+	if len(l.src) == 0 {
 		return nil, false
 	}
-	src = bytes.TrimPrefix(src, []byte("\uFEFF"))
-	for ; line > 1; line-- {
-		i := bytes.IndexByte(src, '\n')
+	if line < l.line {
+		l.line, l.offset = 1, 0
+	}
+	for l.line < line {
+		i := bytes.IndexByte(l.src[l.offset:], '\n')
 		if i < 0 {
 			return nil, false
 		}
-		src = src[i+1:]
+		l.line, l.offset = l.line+1, l.offset+i+1
 	}
-	if i := bytes.IndexByte(src, '\n'); i >= 0 {
-		src = src[:i]
+	text := l.src[l.offset:]
+	if i := bytes.IndexByte(text, '\n'); i >= 0 {
+		text = text[:i]
 	}
-	return bytes.TrimSuffix(src, []byte{'\r'}), true
+	return bytes.TrimSuffix(text, []byte{'\r'}), true
 }
 
 // printable is the line with one visible rune for each of its own: what a terminal would hide, or obey, is a dot.
