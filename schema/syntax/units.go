@@ -147,7 +147,7 @@ func read(f source.File) (*index, diag.List) {
 	}
 	if len(b) > MaxFileSize {
 		return nil, diag.List{{Severity: diag.Error, Code: "source/too-large", Subject: whole,
-			Summary: fmt.Sprintf("this file has %d bytes, more than the %d that are read", len(b), MaxFileSize),
+			Summary: fmt.Sprintf("this file is larger than the %d MiB that are read", MaxFileSize>>20),
 			Hint:    "split the file, or move what is not a declaration elsewhere"}}
 	}
 	x := newIndex(f.Name, b)

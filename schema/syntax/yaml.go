@@ -249,7 +249,10 @@ func (c *yamlConv) report(d diag.Diagnostic) { c.ds = append(c.ds, d) }
 
 // offset is where the library's mark (1-based, columns in runes) is in the file.
 func (c *yamlConv) offset(line, column int) int {
-	l := min(c.base+max(line, 1)-1, len(c.breaks)-1)
+	if c.base+line-1 >= len(c.breaks) {
+		return c.part.to // the library begins a line of its own for the end of a text that lacks the last line break
+	}
+	l := c.base + max(line, 1) - 1
 	start := c.breaks[l]
 	if line <= 1 {
 		start = c.part.from
@@ -522,7 +525,7 @@ func (c *yamlConv) merge(out *Node, merges []merge, seen *names) {
 			if s.Kind != Mapping {
 				c.report(diag.Diagnostic{Severity: diag.Error, Code: "yaml/merge", Subject: s.Range,
 					Summary: fmt.Sprintf("<< needs a mapping or a list of mappings, found %s", describe(s)),
-					Hint:    "write << : *anchor, where the anchor marks a mapping"})
+					Hint:    "write <<: *anchor, where the anchor marks a mapping"})
 				continue
 			}
 			c.expand(anchored{s, len(s.Fields)}, c.offset(m.node.Line, m.node.Column), c.offset(m.node.Line, m.node.Column)+1)

@@ -135,6 +135,10 @@ func (c *yamlConv) explain(d *diag.Diagnostic, e *yaml.LoadError, at, context in
 		d.Subject = c.span(at, min(at+2, c.part.to))
 		d.Summary = fmt.Sprintf("unknown escape %s in a double-quoted text", c.src[at:min(at+2, c.part.to)])
 		d.Hint = `write \\ for a backslash, or use single quotes`
+	case strings.Contains(m, "did not find expected node content") && token == "" && at >= c.textEnd() && c.openBracket() >= 0:
+		open := c.openBracket()
+		d.Subject = c.at(open)
+		d.Summary, d.Hint = "this bracket is not closed", fmt.Sprintf("add the closing %q", map[byte]string{'[': "]", '{': "}"}[c.src[open]])
 	case strings.Contains(m, "did not find expected node content"):
 		d.Summary, d.Hint = "expected a value, found "+found(token), "quote a value that begins with a special character"
 	case strings.Contains(m, "<document start>"):
@@ -145,6 +149,40 @@ func (c *yamlConv) explain(d *diag.Diagnostic, e *yaml.LoadError, at, context in
 	case strings.Contains(m, "exceeded max depth"):
 		d.Code, d.Summary, d.Hint = "yaml/too-deep", fmt.Sprintf("values nest more than %d deep here", MaxDepth), "flatten the document"
 	}
+}
+
+// textEnd is the end of the part's last line that has any text.
+func (c *yamlConv) textEnd() int {
+	return c.part.from + len(bytes.TrimRight(c.src[c.part.from:c.part.to], " \t\r\n"))
+}
+
+// openBracket is the last flow bracket of the part that nothing closes, or -1.
+func (c *yamlConv) openBracket() int {
+	var open []int
+	begins := true // where a value may begin, so that a bracket or a quote is one
+	for i := c.part.from; i < c.part.to; i++ {
+		b := c.src[i]
+		switch {
+		case b == '#' && (i == c.part.from || isBlank(c.src[i-1]) || c.src[i-1] == '\n'):
+			i = c.restOfLineRaw(i) - 1
+		case begins && (b == '"' || b == '\''):
+			end := bytes.IndexByte(c.src[i+1:c.part.to], b)
+			if end < 0 {
+				return -1
+			}
+			i += end + 1
+		case begins && (b == '[' || b == '{'):
+			open = append(open, i)
+			continue
+		case (b == ']' || b == '}') && len(open) > 0:
+			open = open[:len(open)-1]
+		}
+		begins = isBlank(b) || b == '\n' || b == ',' || begins && b == '\r'
+	}
+	if len(open) == 0 {
+		return -1
+	}
+	return open[len(open)-1]
 }
 
 // control points at the first character that YAML forbids, https://yaml.org/spec/1.2.2/#rule-c-printable.
