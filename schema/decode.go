@@ -553,6 +553,9 @@ func apiInstanceSpec(spec *syntax.Node) v1alpha1.ApiInstanceSpec {
 		for _, p := range policies.Items {
 			in := v1alpha1.InlinePolicy{PolicyRef: policyRef(p), Config: p.Get("config"), Range: headOf(p)}
 			in.Rules, in.RulesAt = rules(p)
+			if in.Config != nil {
+				in.Range = p.KeyRange("config")
+			}
 			s.Policies = append(s.Policies, in)
 		}
 	}

@@ -154,6 +154,9 @@ func (s *state) duplicates() diag.List {
 		l := slices.Clone(e.decls)
 		slices.SortFunc(l, func(a, b *decl) int { return a.at().Compare(b.at()) })
 		for _, d := range l[1:] {
+			if d.id != d.owner && d.owner == l[0].owner {
+				continue // stands inline in an object that is itself declared twice, and reported
+			}
 			ds = append(ds, diag.Diagnostic{Severity: diag.Error, Code: "link/duplicate-object", Subject: d.at(), Object: d.owner,
 				Summary: fmt.Sprintf("%s is declared twice", d.id), Hint: "rename or remove one of them",
 				Related: []diag.Related{{Subject: l[0].at(), Summary: "declared here first"}}})
