@@ -4,15 +4,12 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/urfave/cli/v2"
 )
@@ -62,12 +59,10 @@ func world(err error) error { return &exit{ExitWorld, err} }
 
 // Main runs one command and returns the exit code. args[0] is the program's name.
 func Main(args []string, env Env) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	app := newApp(env)
 	sorted, err := sortArgs(app, args)
 	if err == nil {
-		err = app.RunContext(ctx, sorted)
+		err = app.Run(sorted)
 	}
 	if err == nil {
 		return ExitClean

@@ -8,10 +8,12 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -62,7 +64,10 @@ func runCommand(env Env) *cli.Command {
 			if err != nil {
 				return err
 			}
-			return d.run(c.Context)
+			// Only here: a command that does not drain must end at once when it is told to.
+			ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			return d.run(ctx)
 		},
 	}
 }
