@@ -72,28 +72,33 @@ func Main(args []string, env Env) int {
 		e = &exit{ExitUsage, err} // what the library itself complains of
 	}
 	if text := e.Error(); text != "" {
-		fmt.Fprintln(env.Stderr, "flexgw: "+text)
+		for line := range strings.SplitSeq(text, "\n") {
+			fmt.Fprintln(env.Stderr, "flexgw: "+line)
+		}
 	}
 	return e.code
 }
 
 func newApp(env Env) *cli.App {
 	app := &cli.App{
-		Name:                      "flexgw",
-		Usage:                     "run Anypoint Flex Gateway Local Mode declarations on a stock Envoy",
-		Description:               "Validate declarations, see what Envoy gets from them, and keep an Envoy equal to them.",
-		Version:                   version(),
-		HideVersion:               true,
-		Reader:                    env.Stdin,
-		Writer:                    env.Stdout,
-		ErrWriter:                 env.Stderr,
-		HideHelpCommand:           true,
-		DisableSliceFlagSeparator: true,                         // a file's name may hold a comma
-		ExitErrHandler:            func(*cli.Context, error) {}, // nothing calls os.Exit behind us
-		OnUsageError:              func(_ *cli.Context, err error, _ bool) error { return usage("%s", plain(err)) },
+		Name:           "flexgw",
+		Usage:          "run Anypoint Flex Gateway Local Mode declarations on a stock Envoy",
+		Description:    "Validate declarations, see what Envoy gets from them, and keep an Envoy equal to them.",
+		Version:        version(),
+		HideVersion:    true,
+		Reader:         env.Stdin,
+		Writer:         env.Stdout,
+		ErrWriter:      env.Stderr,
+		ExitErrHandler: func(*cli.Context, error) {}, // nothing calls os.Exit behind us
+		OnUsageError:   func(_ *cli.Context, err error, _ bool) error { return usage("%s", plain(err)) },
+		Flags:          []cli.Flag{&cli.BoolFlag{Name: "version", Usage: "print the version"}},
 		Action: func(c *cli.Context) error {
+			if c.Bool("version") {
+				_, err := fmt.Fprintln(env.Stdout, "flexgw "+version())
+				return err
+			}
 			if c.Args().Present() {
-				return usage("no command %q; flexgw --help lists the commands%s", c.Args().First(), suggest(c.App, c.Args().First()))
+				return usage("no command %q; flexgw --help lists the commands%s", c.Args().First(), suggest(c.Args().First(), commandNames(c.App)))
 			}
 			return cli.ShowAppHelp(c)
 		},
@@ -116,20 +121,40 @@ func onUsageError(commands []*cli.Command) {
 
 // plain takes the library's own words out of its messages.
 func plain(err error) string {
-	return strings.Replace(err.Error(), "flag provided but not defined: -", "no flag -", 1)
+	name, unknown := strings.CutPrefix(err.Error(), "flag provided but not defined: -")
+	switch {
+	case !unknown:
+		return err.Error()
+	case len(name) > 1:
+		return "no flag --" + name
+	}
+	return "no flag -" + name
 }
 
-func suggest(app *cli.App, name string) string {
+func suggest(name string, known []string) string {
 	best, distance := "", 3
-	for _, c := range app.Commands {
-		if d := editDistance(name, c.Name); d < distance {
-			best, distance = c.Name, d
+	for _, k := range known {
+		if d := editDistance(name, k); d < distance {
+			best, distance = k, d
+		}
+	}
+	for _, k := range known { // what is left out at the end is the usual mistake: cors for cors-flex
+		if best == "" && len(name) > 2 && strings.HasPrefix(k, name) {
+			best = k
 		}
 	}
 	if best == "" {
 		return ""
 	}
-	return fmt.Sprintf("; did you mean %q", best)
+	return fmt.Sprintf("; did you mean %q?", best)
+}
+
+func commandNames(app *cli.App) []string {
+	names := make([]string, len(app.Commands))
+	for i, c := range app.Commands {
+		names[i] = c.Name
+	}
+	return names
 }
 
 // editDistance is the number of letters to insert, drop or replace between two short words.
@@ -182,13 +207,22 @@ func sortArgs(app *cli.App, args []string) ([]string, error) {
 			back = append(back, arg)
 			continue
 		}
-		front = append(front, arg)
-		name, _, hasValue := strings.Cut(strings.TrimLeft(arg, "-"), "=")
-		if !hasValue && takesValue(flags, name) {
-			if len(rest) == 0 {
-				return nil, usage("flag --%s needs a value", name)
-			}
-			front, rest = append(front, rest[0]), rest[1:]
+		name, value, hasValue := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+		known, wantsValue := findFlag(flags, name)
+		if known == "" {
+			front = append(front, arg) // the library says what is wrong with it
+			continue
+		}
+		// One name for each flag: the library refuses two names of one flag in a call.
+		switch {
+		case hasValue:
+			front = append(front, "--"+known+"="+value)
+		case !wantsValue:
+			front = append(front, "--"+known)
+		case len(rest) == 0:
+			return nil, usage("flag --%s needs a value", known)
+		default:
+			front, rest = append(front, "--"+known+"="+rest[0]), rest[1:]
 		}
 	}
 	out = append(out, front...)
@@ -198,12 +232,13 @@ func sortArgs(app *cli.App, args []string) ([]string, error) {
 	return out, nil
 }
 
-func takesValue(flags []cli.Flag, name string) bool {
+// findFlag is the first name of the flag that has name among its names, and whether it takes a value.
+func findFlag(flags []cli.Flag, name string) (first string, takesValue bool) {
 	for _, f := range flags {
 		if slices.Contains(f.Names(), name) {
 			_, isBool := f.(*cli.BoolFlag)
-			return !isBool
+			return f.Names()[0], !isBool
 		}
 	}
-	return false
+	return "", false
 }

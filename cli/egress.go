@@ -23,7 +23,7 @@ func egressCommand(env Env) *cli.Command {
 			Description: "Envoy's own upstreams are those of `flexgw list`.",
 			Flags:       []cli.Flag{outputFlag("text", "json")},
 			Action: func(c *cli.Context) error {
-				outs, err := parseOutputs(c.StringSlice("output"), "text", "json")
+				outs, err := outputsOf(c, "text", "json")
 				if err != nil {
 					return err
 				}

@@ -31,7 +31,10 @@ func explainCommand(env Env) *cli.Command {
 			case strings.Contains(what, "/"):
 				text, ok := docs.Diagnostic(what)
 				if !ok {
-					return usage("no diagnostic has the code %q; flexgw explain lists them", what)
+					text, ok = policyDiagnostic(what)
+				}
+				if !ok {
+					return usage("no diagnostic has the code %q; flexgw explain lists them%s", what, suggest(what, docs.Codes()))
 				}
 				_, err := fmt.Fprintf(env.Stdout, "%s\n\n%s\n", what, text)
 				return err
@@ -40,6 +43,18 @@ func explainCommand(env Env) *cli.Command {
 			}
 		},
 	}
+}
+
+// policyDiagnostic is what a policy's own page says of a code, in a table of codes and when they are reported.
+func policyDiagnostic(code string) (text string, ok bool) {
+	for _, t := range (all.Catalog{}).All() {
+		for line := range strings.Lines(string(t.Page())) {
+			if row, found := strings.CutPrefix(line, "| `"+code+"` |"); found {
+				return fmt.Sprintf("%s\n\nReported for the policy %s; flexgw policy show %[2]s has its page.", strings.Trim(row, " |\n"), t.Name()), true
+			}
+		}
+	}
+	return "", false
 }
 
 func explainAll(w io.Writer) error {
@@ -88,7 +103,7 @@ func explainField(w io.Writer, path string) error {
 	if !ok {
 		t, found := all.Catalog{}.Type(root)
 		if !found {
-			return usage("no kind or policy %q; known are %s", root, strings.Join(roots(), ", "))
+			return usage("no kind or policy %q%s; known are %s", root, suggest(root, roots()), strings.Join(roots(), ", "))
 		}
 		raw = t.ConfigSchema()
 	}
@@ -149,8 +164,12 @@ func (f *field) child(name string, defs map[string]*field) *field {
 				return v
 			}
 		}
+		// A map: its values may be asked for by any name, or by none.
 		var values field
-		if len(s.Additional) > 0 && json.Unmarshal(s.Additional, &values) == nil && s.Additional[0] == '{' {
+		if len(s.Additional) > 0 && s.Additional[0] == '{' && json.Unmarshal(s.Additional, &values) == nil {
+			if v := values.child(name, defs); v != nil {
+				return v
+			}
 			return &values
 		}
 	}

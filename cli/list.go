@@ -34,7 +34,7 @@ func listCommand(env Env) *cli.Command {
 		ArgsUsage: "PATH…",
 		Flags:     []cli.Flag{outputFlag("text", "json")},
 		Action: func(c *cli.Context) error {
-			outs, err := parseOutputs(c.StringSlice("output"), "text", "json")
+			outs, err := outputsOf(c, "text", "json")
 			if err != nil {
 				return err
 			}

@@ -32,7 +32,7 @@ func policyCommand(env Env) *cli.Command {
 				Usage: "list every policy that is known, enforced here or not, and why not",
 				Flags: []cli.Flag{outputFlag("text", "json")},
 				Action: func(c *cli.Context) error {
-					outs, err := parseOutputs(c.StringSlice("output"), "text", "json")
+					outs, err := outputsOf(c, "text", "json")
 					if err != nil {
 						return err
 					}
@@ -75,7 +75,7 @@ func showPolicy(env Env, name string, schema bool) error {
 		if reason, known := (all.Catalog{}).Known(name); known {
 			return &exit{ExitDiagnostics, fmt.Errorf("%s is known, but not offered: %s", name, reason)}
 		}
-		return usage("no policy %q; flexgw policy list has them", name)
+		return usage("no policy %q; flexgw policy list has them%s", name, suggest(name, policyNames()))
 	}
 	text := t.Page()
 	if schema {
@@ -95,6 +95,14 @@ func policies() []listed {
 		rows = append(rows, listed{Name: name, Reason: elsewhere[name]})
 	}
 	return rows
+}
+
+func policyNames() []string {
+	var names []string
+	for _, p := range policies() {
+		names = append(names, p.Name)
+	}
+	return names
 }
 
 func targets(t ir.Target) string {

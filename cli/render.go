@@ -31,7 +31,7 @@ func renderCommand(env Env) *cli.Command {
 			&cli.BoolFlag{Name: "show-secrets", Usage: "print secrets instead of [redacted]"},
 		},
 		Action: func(c *cli.Context) error {
-			outs, err := parseOutputs(c.StringSlice("output"), "yaml", "json")
+			outs, err := outputsOf(c, "yaml", "json")
 			if err != nil {
 				return err
 			}

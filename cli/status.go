@@ -23,7 +23,7 @@ func statusCommand(env Env) *cli.Command {
 			"Exit code 3 means that no daemon answers.",
 		Flags: []cli.Flag{outputFlag("text", "json"), stateDirFlag(), socketFlag(), verboseFlag()},
 		Action: func(c *cli.Context) error {
-			outs, err := parseOutputs(c.StringSlice("output"), "text", "json")
+			outs, err := outputsOf(c, "text", "json")
 			if err != nil {
 				return err
 			}
@@ -38,7 +38,7 @@ func statusCommand(env Env) *cli.Command {
 			}
 			r, err := status.Get(ctx, socket)
 			if err != nil {
-				return world(fmt.Errorf("no daemon answers: %w", err))
+				return world(err)
 			}
 			return each(outs, env.Stdout, func(format string, w io.Writer) error {
 				if format == "json" {
@@ -88,7 +88,7 @@ func findSocket(env Env, source, stateDir, socket string) (string, error) {
 func writeStatus(w io.Writer, r status.Report, verbose bool) error {
 	fmt.Fprintf(w, "source    %s\nrevision  %s\n", r.Source, orDash(r.Revision))
 	if len(r.Addresses) > 0 {
-		fmt.Fprintf(w, "listening %s\n", strings.Join(r.Addresses, " "))
+		fmt.Fprintf(w, "declares  %s\n", strings.Join(r.Addresses, " "))
 	}
 	for _, c := range r.Conditions {
 		writeCondition(w, "", c)

@@ -22,13 +22,13 @@ func validateCommand(env Env) *cli.Command {
 			&cli.BoolFlag{Name: "require-env", Usage: "an unset $VARIABLE is an error"},
 		},
 		Action: func(c *cli.Context) error {
-			outs, err := parseOutputs(c.StringSlice("output"), formats...)
+			outs, err := outputsOf(c, formats...)
 			if err != nil {
 				return err
 			}
-			set, err := readPaths(c.Args().Slice(), env)
-			if err != nil {
-				return err
+			set, unread := readPaths(c.Args().Slice(), env)
+			if unread != nil && len(set.Files) == 0 {
+				return unread
 			}
 			p := newPipeline(env)
 			p.load.Partial, p.load.RequireEnv = c.Bool("partial"), c.Bool("require-env")
@@ -40,6 +40,9 @@ func validateCommand(env Env) *cli.Command {
 				}
 				return writeText(w, env, set, n, list, c.Bool("verbose"))
 			})
+			if unread != nil {
+				return unread // said after what is wrong with the rest
+			}
 			return verdict(list, err)
 		},
 	}

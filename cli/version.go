@@ -35,7 +35,7 @@ func versionCommand(env Env) *cli.Command {
 		Usage: "print the versions of flexgw, of Go and of the Envoy it is made for",
 		Flags: []cli.Flag{outputFlag("text", "json")},
 		Action: func(c *cli.Context) error {
-			outs, err := parseOutputs(c.StringSlice("output"), "text", "json")
+			outs, err := outputsOf(c, "text", "json")
 			if err != nil {
 				return err
 			}

@@ -12,21 +12,18 @@ import (
 //go:embed diagnostics.md
 var diagnostics string
 
-// Diagnostic is the section about a code, as a terminal shows it: what it means, why it is reported and what to do. A code
-// of a policy that has no section of its own has that of its area, "area/…".
+// Diagnostic is the section about a code, as a terminal shows it: what it means, why it is reported and what to do. The
+// codes of a policy are explained on the policy's own page.
 func Diagnostic(code string) (text string, ok bool) {
-	area, slug, _ := strings.Cut(code, "/")
-	for _, title := range []string{code, area + "/…"} {
-		for _, s := range sections() {
-			if s.code == title && slug != "" {
-				return plain(s.body), true
-			}
+	for _, s := range sections() {
+		if s.code == code {
+			return plain(s.body), true
 		}
 	}
 	return "", false
 }
 
-// Codes are all codes that have a section, in the order of the page. A policy has one section for all its codes: "area/…".
+// Codes are all codes that have a section, in the order of the page.
 func Codes() []string {
 	var codes []string
 	for _, s := range sections() {

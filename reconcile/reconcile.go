@@ -8,6 +8,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -153,7 +154,7 @@ func (l *Loop) fetch(ctx context.Context) bool {
 		if ctx.Err() != nil {
 			return true
 		}
-		l.Log.Error("source cannot be read; what is served stays", "source", l.Name, "error", err)
+		l.Log.Error("source cannot be read; "+l.kept(), "source", l.Name, "error", err)
 		l.update(func(s *state) { s.fetchErr = err })
 		return false
 	}
@@ -176,11 +177,11 @@ func (l *Loop) build(ctx context.Context, set source.Set) {
 	if list.HasErrors() {
 		l.refuse(set, "Invalid", list)
 		l.update(func(s *state) { s.tried, s.refused = set, list })
-		l.Log.Error("revision refused; what is served stays", "revision", set.Revision, "errors", list.Count(diag.Error))
+		l.Log.Error("revision refused; "+l.kept(), "revision", set.Revision, "errors", list.Count(diag.Error))
 		return
 	}
 	if err := l.publish(ctx, set, built); err != nil {
-		l.Log.Error("revision not delivered; what is served stays", "revision", set.Revision, "error", err)
+		l.Log.Error("revision not delivered; "+l.kept(), "revision", set.Revision, "error", err)
 		l.refuse(set, "NotDelivered", diag.List{{Severity: diag.Error, Code: "envoy/not-delivered", Summary: err.Error()}})
 		return
 	}
@@ -189,6 +190,14 @@ func (l *Loop) build(ctx context.Context, set source.Set) {
 		s.tried, s.refused, s.set, s.built = set, nil, set, built
 		s.pending, s.reason, s.place = "not acknowledged yet", "Pending", nil
 	})
+}
+
+// kept says what a refusal leaves in place.
+func (l *Loop) kept() string {
+	if l.snapshot().built.Resources == nil {
+		return "nothing is served yet"
+	}
+	return "what is served stays"
 }
 
 func (l *Loop) publish(ctx context.Context, set source.Set, built Built) error {
@@ -271,7 +280,13 @@ func (l *Loop) rejections() diag.List {
 		if d.State != deliver.Error {
 			continue
 		}
-		x := diag.Diagnostic{Severity: diag.Error, Code: "envoy/rejected", Summary: "Envoy refused " + d.Name + ": " + d.Message}
+		x := diag.Diagnostic{
+			Severity: diag.Error, Code: "envoy/rejected", Summary: "Envoy refused " + d.Name + ": " + strings.TrimSpace(d.Message),
+			Hint: "its last good version stays; flexgw render shows what Envoy got",
+		}
+		if strings.Contains(d.Message, "cannot bind") {
+			x.Hint = "free the address, or declare another one"
+		}
 		for i, o := range d.Origins {
 			if i == 0 {
 				x.Object, x.Subject = o.Object, o.Range

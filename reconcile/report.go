@@ -3,6 +3,7 @@ package reconcile
 import (
 	"fmt"
 	"path"
+	"strings"
 
 	"github.com/flexgw/flexgw/reconcile/deliver"
 	"github.com/flexgw/flexgw/reconcile/status"
@@ -54,7 +55,7 @@ func refusal(s state) status.Condition {
 	c := status.Condition{Type: status.Accepted, Status: status.False, Reason: "Invalid"}
 	for _, d := range s.refused {
 		if d.Severity == diag.Error {
-			c.Message, c.Place = d.String(), status.Place(d.Subject)
+			c.Message, c.Place = fmt.Sprintf("%s [%s]", d.Summary, d.Code), status.Place(d.Subject)
 			break
 		}
 	}
@@ -159,6 +160,16 @@ func rank(s deliver.State) int {
 	return map[deliver.State]int{deliver.Synced: 0, deliver.Stale: 1, deliver.NotSent: 2, deliver.Error: 3}[s]
 }
 
+// blamed is the place within an object that a resource came from: of a listener the address.
+func blamed(d deliver.Delivery, o ir.Origin) diag.Range {
+	for _, x := range d.Origins {
+		if x.Object == o.Object {
+			return x.Range
+		}
+	}
+	return o.Range
+}
+
 func programmed(worst map[diag.Object]deliver.Delivery, o ir.Origin, s state) status.Condition {
 	c := status.Condition{Type: status.Programmed, Status: status.True, Reason: "Live"}
 	d, ok := worst[o.Object]
@@ -166,7 +177,7 @@ func programmed(worst map[diag.Object]deliver.Delivery, o ir.Origin, s state) st
 	case s.reason == "NoEnvoy":
 		c.Status, c.Reason, c.Message = status.Unknown, s.reason, s.pending
 	case ok && d.State == deliver.Error:
-		c.Status, c.Reason, c.Message, c.Place = status.False, "Rejected", d.Message, status.Place(o.Range)
+		c.Status, c.Reason, c.Message, c.Place = status.False, "Rejected", strings.TrimSpace(d.Message), status.Place(blamed(d, o))
 	case ok && d.State != deliver.Synced:
 		c.Status, c.Reason, c.Message = status.False, "Pending", d.Name+" is not acknowledged yet"
 	case !ok && s.reason != "":

@@ -56,7 +56,11 @@ func Get(ctx context.Context, socket string) (Report, error) {
 	}
 	res, err := c.Do(req)
 	if err != nil {
-		return Report{}, fmt.Errorf("ask the daemon at %s: %w", socket, err)
+		var op *net.OpError
+		if errors.As(err, &op) {
+			err = op.Err // who was dialled is said already
+		}
+		return Report{}, fmt.Errorf("no daemon answers at %s: %w", socket, err)
 	}
 	defer res.Body.Close()
 	b, err := io.ReadAll(res.Body)
