@@ -214,17 +214,17 @@ func TestBadFiles(t *testing.T) {
 		{name: "other endings only", make: put("a.txt", []byte(goodAPI)), alone: true, code: 1, want: "error: no declaration was found [source/no-declarations]\ninvalid: 0 documents in 0 files, 1 error, 0 warnings, 0 notes\n"},
 		{name: "hidden file only", make: put(".a.yaml", []byte(goodAPI)), alone: true, code: 1, want: "error: no declaration was found [source/no-declarations]\ninvalid: 0 documents in 0 files, 1 error, 0 warnings, 0 notes\n"},
 		{name: "folder called yaml", make: do(func(dir string) error { return os.Mkdir(filepath.Join(dir, "x.yaml"), 0o755) }), code: 0, want: "ok: 1 document in 1 file, 0 errors, 0 warnings, 0 notes\n"},
-		{name: "pipe", make: do(func(dir string) error { return syscall.Mkfifo(filepath.Join(dir, "x.yaml"), 0o644) }), code: 3, want: "flexgw: read x.yaml: not a regular file\n"},
-		{name: "socket", make: do(func(dir string) error { return syscall.Mknod(filepath.Join(dir, "x.yaml"), syscall.S_IFSOCK|0o644, 0) }), code: 3, want: "flexgw: read x.yaml: not a regular file\n"},
-		{name: "dangling link", make: do(func(dir string) error { return os.Symlink("nowhere.yaml", filepath.Join(dir, "x.yaml")) }), code: 3, want: "flexgw: read x.yaml: the symbolic link leads nowhere: no such file or directory\n"},
-		{name: "link to itself", make: do(func(dir string) error { return os.Symlink("x.yaml", filepath.Join(dir, "x.yaml")) }), code: 3, want: "flexgw: read x.yaml: the symbolic link leads in a circle: too many levels of symbolic links\n"},
-		{name: "link to its folder", make: do(func(dir string) error { return os.Symlink(".", filepath.Join(dir, "again")) }), code: 3, want: "flexgw: read again: the symbolic link leads back to ., which holds it\n"},
+		{name: "pipe", make: do(func(dir string) error { return syscall.Mkfifo(filepath.Join(dir, "x.yaml"), 0o644) }), code: 3, want: "incomplete: 1 document in 1 file, 0 errors, 0 warnings, 0 notes\nflexgw: read x.yaml: not a regular file\n"},
+		{name: "socket", make: do(func(dir string) error { return syscall.Mknod(filepath.Join(dir, "x.yaml"), syscall.S_IFSOCK|0o644, 0) }), code: 3, want: "incomplete: 1 document in 1 file, 0 errors, 0 warnings, 0 notes\nflexgw: read x.yaml: not a regular file\n"},
+		{name: "dangling link", make: do(func(dir string) error { return os.Symlink("nowhere.yaml", filepath.Join(dir, "x.yaml")) }), code: 3, want: "incomplete: 1 document in 1 file, 0 errors, 0 warnings, 0 notes\nflexgw: read x.yaml: the symbolic link leads nowhere: no such file or directory\n"},
+		{name: "link to itself", make: do(func(dir string) error { return os.Symlink("x.yaml", filepath.Join(dir, "x.yaml")) }), code: 3, want: "incomplete: 1 document in 1 file, 0 errors, 0 warnings, 0 notes\nflexgw: read x.yaml: the symbolic link leads in a circle: too many levels of symbolic links\n"},
+		{name: "link to its folder", make: do(func(dir string) error { return os.Symlink(".", filepath.Join(dir, "again")) }), code: 3, want: "incomplete: 1 document in 1 file, 0 errors, 0 warnings, 0 notes\nflexgw: read again: the symbolic link leads back to ., which holds it\n"},
 		{name: "links in a circle", make: do(func(dir string) error {
 			if err := os.Symlink("b", filepath.Join(dir, "a")); err != nil {
 				return err
 			}
 			return os.Symlink("a", filepath.Join(dir, "b"))
-		}), code: 3, want: "flexgw: read a: the symbolic link leads in a circle: too many levels of symbolic links\nread b: the symbolic link leads in a circle: too many levels of symbolic links\n"},
+		}), code: 3, want: "incomplete: 1 document in 1 file, 0 errors, 0 warnings, 0 notes\nflexgw: read a: the symbolic link leads in a circle: too many levels of symbolic links\nflexgw: read b: the symbolic link leads in a circle: too many levels of symbolic links\n"},
 		{name: "unreadable file", make: func(t *testing.T, dir string) {
 			if os.Getuid() == 0 {
 				t.Skip("root reads everything")

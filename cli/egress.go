@@ -34,7 +34,7 @@ func egressCommand(env Env) *cli.Command {
 				p := newPipeline(env)
 				g, list := p.model(set)
 				if g == nil || list.HasErrors() {
-					return verdict(list, writeText(env.Stderr, env, set, count(len(set.Files), p.documents(), list), list, false))
+					return verdict(list, writeText(env.Stderr, env, set, count(len(set.Files), p.documents(), list), list, false, false))
 				}
 				e := egress.New(egress.Options{})
 				e.Set(egress.JWKS, destinations(render.Needs(g, all.Catalog{})))

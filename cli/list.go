@@ -46,7 +46,7 @@ func listCommand(env Env) *cli.Command {
 			g, list := p.model(set)
 			if list.HasErrors() || g == nil {
 				n := count(len(set.Files), p.documents(), list)
-				return verdict(list, writeText(env.Stderr, env, set, n, list, false))
+				return verdict(list, writeText(env.Stderr, env, set, n, list, false, false))
 			}
 			rows := inventories(g)
 			return each(outs, env.Stdout, func(format string, w io.Writer) error {

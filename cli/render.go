@@ -48,7 +48,7 @@ func renderCommand(env Env) *cli.Command {
 			_, r, list := p.build(set)
 			if list.HasErrors() {
 				n := count(len(set.Files), p.documents(), list)
-				return verdict(list, writeText(env.Stderr, env, set, n, list, false))
+				return verdict(list, writeText(env.Stderr, env, set, n, list, false, false))
 			}
 			text, err := printed(r, form, c.Bool("show-secrets"))
 			if err != nil {

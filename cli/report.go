@@ -101,8 +101,8 @@ func indented(w io.Writer, v any) error {
 	return e.Encode(v)
 }
 
-// writeText prints the diagnostics with their source lines and a closing line.
-func writeText(w io.Writer, env Env, set source.Set, c counts, l diag.List, verbose bool) error {
+// writeText prints the diagnostics with their source lines and a closing line. Partly read means that there is more.
+func writeText(w io.Writer, env Env, set source.Set, c counts, l diag.List, verbose, partlyRead bool) error {
 	p := diag.Printer{Sources: sources(set), Color: colour(w, env), Notes: verbose}
 	if err := p.Print(w, l); err != nil {
 		return err
@@ -115,8 +115,11 @@ func writeText(w io.Writer, env Env, set source.Set, c counts, l diag.List, verb
 		hidden = " (--verbose shows them)"
 	}
 	verdict := "ok"
-	if c.Errors > 0 {
+	switch {
+	case c.Errors > 0:
 		verdict = "invalid"
+	case partlyRead:
+		verdict = "incomplete"
 	}
 	_, err := fmt.Fprintf(w, "%s: %s in %s, %s, %s, %s%s\n", verdict, plural(c.Documents, "document"), plural(c.Files, "file"),
 		plural(c.Errors, "error"), plural(c.Warnings, "warning"), plural(c.Notes, "note"), hidden)

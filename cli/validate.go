@@ -38,7 +38,7 @@ func validateCommand(env Env) *cli.Command {
 				if format == "json" {
 					return writeJSON(w, n, list)
 				}
-				return writeText(w, env, set, n, list, c.Bool("verbose"))
+				return writeText(w, env, set, n, list, c.Bool("verbose"), unread != nil)
 			})
 			if unread != nil {
 				return unread // said after what is wrong with the rest

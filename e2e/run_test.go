@@ -126,7 +126,7 @@ func waitVersion(t testing.TB, g *gateway, want string) {
 func TestEditsGoLiveWithoutLoss(t *testing.T) {
 	t.Parallel()
 	g := start(t, versioned)
-	const clients, edits = 8, 200
+	const clients, edits = 8, 1000
 	x := load(t, clients, g.url(8081, "/shop/x"))
 	for i := 2; i < 2+edits; i++ {
 		g.write("api.yaml", version(strconv.Itoa(i)))
