@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"slices"
 
+	"github.com/flexgw/flexgw/render/match"
 	"github.com/flexgw/flexgw/render/policy"
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/ir"
@@ -12,7 +13,8 @@ import (
 // Memo keeps what Render made of unchanged elements: the same pointers give the same bytes. Not safe for concurrent use.
 // The zero Memo is empty.
 type Memo struct {
-	walker *walker
+	walker   *walker
+	patterns match.Patterns
 	constants
 	opts      Options
 	run       uint64

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/flexgw/flexgw/render/match"
 	"github.com/flexgw/flexgw/render/policy"
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/ir"
@@ -56,6 +57,8 @@ type renderer struct {
 	types   Types
 	opts    Options
 	asking  sync.Mutex
+
+	patterns *match.Patterns
 	*walker
 	constants
 }
@@ -70,7 +73,7 @@ func Render(g *ir.Gateway, t Types, o Options, m *Memo) (*Resources, diag.List) 
 		o.SystemCA = defaultSystemCA
 	}
 	m.begin(o)
-	r := &renderer{gateway: g, types: t, opts: o, walker: m.walker, constants: m.constants}
+	r := &renderer{gateway: g, types: t, opts: o, patterns: &m.patterns, walker: m.walker, constants: m.constants}
 	s := newSum(m.last)
 
 	var l diag.List

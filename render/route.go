@@ -22,8 +22,8 @@ import (
 // apiRoutes are the routes of one API in the order in which Envoy tries them (flex-resources.md, 8.3 to 8.6). The last one
 // answers 404 under the base path: an unmatched request goes through the API's policies and is counted for the API. All
 // have stable names: "<namespace>/<api>/<route>/<n>", and "<namespace>/<api>/unmatched".
-func apiRoutes(api *ir.API) ([]*routev3.Route, diag.List) {
-	b := routeBuilder{api: api, base: match.Normal(api.BasePath), count: map[string]int{}}
+func apiRoutes(ps *match.Patterns, api *ir.API) ([]*routev3.Route, diag.List) {
+	b := routeBuilder{patterns: ps, api: api, base: match.Normal(api.BasePath), count: map[string]int{}}
 	for _, r := range api.Routes {
 		b.route(r)
 	}
@@ -61,6 +61,7 @@ func regexMatch(regex string) *routev3.RouteMatch {
 
 // routeBuilder collects the routes of one API.
 type routeBuilder struct {
+	patterns *match.Patterns
 	api      *ir.API
 	base     string // normal
 	count    map[string]int
@@ -75,8 +76,8 @@ func (b *routeBuilder) route(r *ir.Route) {
 		rules = []ir.Match{{}}
 	}
 	for _, m := range rules {
-		headers, l := match.Headers(m)
-		path, problems := match.ParsePath(m.Path)
+		headers, l := b.patterns.Headers(m)
+		path, problems := b.patterns.Path(m.Path)
 		l = append(l, problems...)
 		var steps []pathStep
 		if path != nil {

@@ -272,7 +272,7 @@ func TestVectors(t *testing.T) {
 	for _, v := range vectors {
 		t.Run(strings.Join([]string{v.base, v.rule, v.dest, v.request}, " "), func(t *testing.T) {
 			t.Parallel()
-			routes, l := apiRoutes(oneRoute(v.base, v.rule, v.dest))
+			routes, l := apiRoutes(nil, oneRoute(v.base, v.rule, v.dest))
 			if l.HasErrors() {
 				t.Fatal(l)
 			}
@@ -370,7 +370,7 @@ func checkPattern(t *testing.T, r *rand.Rand, base, pattern, dest string, paths 
 	if _, err := syntax.Parse(pattern, syntax.Perl); err != nil || pattern == "" { // nothing declared
 		return -1
 	}
-	routes, l := apiRoutes(oneRoute(base, pattern, dest))
+	routes, l := apiRoutes(nil, oneRoute(base, pattern, dest))
 	if l.HasErrors() {
 		return -1
 	}
@@ -444,7 +444,7 @@ func TestRules(t *testing.T) {
 		}},
 		{Name: "second", To: []ir.Split{{Weight: 1, Upstream: u}}, Rules: []ir.Match{{Host: pat("stay"), Headers: []ir.HeaderPattern{{Name: "x-any", Pattern: pat(".*")}}}}},
 	}}
-	routes, l := apiRoutes(api)
+	routes, l := apiRoutes(nil, api)
 	if len(l) > 0 {
 		t.Fatal(l)
 	}
@@ -469,7 +469,7 @@ func TestRules(t *testing.T) {
 
 func TestUnmatchedWithoutBasePath(t *testing.T) {
 	t.Parallel()
-	routes, _ := apiRoutes(oneRoute("", "/a", ""))
+	routes, _ := apiRoutes(nil, oneRoute("", "/a", ""))
 	if got := newTable(t, routes).send(call{path: "/b"}); got.route != "ns/a/unmatched" || got.status != 404 {
 		t.Errorf("%+v", got)
 	}
@@ -496,7 +496,7 @@ func TestHost(t *testing.T) {
 		api := oneRoute("/b", "", "")
 		api.Settings.RewriteHost = !c.off
 		api.Routes[0].To[0].Upstream = &ir.Upstream{Scheme: c.scheme, Host: c.host, Port: c.port}
-		routes, _ := apiRoutes(api)
+		routes, _ := apiRoutes(nil, api)
 		if got := routes[0].GetRoute().GetHostRewriteLiteral(); got != c.want {
 			t.Errorf("%v: %q", c, got)
 		}
@@ -515,7 +515,7 @@ func TestWeights(t *testing.T) {
 				api.Routes[0].To = append(api.Routes[0].To, ir.Split{Weight: weights[i], Prefix: d, Upstream: upstream(fmt.Sprint("u", i))})
 				sum += uint64(weights[i])
 			}
-			routes, l := apiRoutes(api)
+			routes, l := apiRoutes(nil, api)
 			if len(l) > 0 {
 				t.Fatal(l)
 			}
@@ -548,7 +548,7 @@ func TestSharesAreExact(t *testing.T) {
 	t.Parallel()
 	api := oneRoute("/b", "", "")
 	api.Routes[0].To = []ir.Split{{Weight: 1, Prefix: "/a", Upstream: upstream("a")}, {Weight: 1, Prefix: "/b", Upstream: upstream("b")}, {Weight: 1, Prefix: "/c", Upstream: upstream("c")}}
-	routes, _ := apiRoutes(api)
+	routes, _ := apiRoutes(nil, api)
 	var got []uint32
 	for _, r := range routes[:3] {
 		got = append(got, r.Match.GetRuntimeFraction().GetDefaultValue().GetNumerator())
@@ -562,7 +562,7 @@ func TestRouteNamesAreUnique(t *testing.T) {
 	t.Parallel()
 	api := oneRoute("/b", "/foo(.*)", "/d")
 	api.Routes = append(api.Routes, api.Routes[0], oneRoute("/b", "/k(/.*)?", "").Routes[0])
-	routes, _ := apiRoutes(api)
+	routes, _ := apiRoutes(nil, api)
 	seen := map[string]bool{}
 	for _, r := range routes {
 		if seen[r.Name] || r.Name == "" {
@@ -577,7 +577,7 @@ func TestRouteDiagnostics(t *testing.T) {
 	api := oneRoute("/b", "/(a)(b)(c)(d)(e)(f)(g)(h)(i)(j)", "")
 	api.Routes[0].Origin = ir.Origin{Object: diag.Object{Kind: "ApiInstance", Namespace: "ns", Name: "a"}}
 	api.Routes[0].Rules = append(api.Routes[0].Rules, ir.Match{Path: pat("/a$b")}, ir.Match{Method: pat("(?!x)")}, ir.Match{Path: pat("/ok")})
-	routes, l := apiRoutes(api)
+	routes, l := apiRoutes(nil, api)
 	var got []string
 	for _, d := range l {
 		got = append(got, string(d.Code))
@@ -599,7 +599,7 @@ func BenchmarkRoutes(b *testing.B) {
 		b.Run(rule, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				apiRoutes(api)
+				apiRoutes(nil, api)
 			}
 		})
 	}

@@ -48,17 +48,21 @@ func PathValue(base string, p ir.Pattern) (string, diag.List) {
 	if tree == nil {
 		return "", l
 	}
-	whole, ok := below(Normal(base), tree, bare(tree))
+	base = Normal(base)
+	rest, ok := below(tree, base != "" && bare(tree))
 	if !ok {
 		return printer{}.expr(never()).text, append(l, hopeless(p))
 	}
-	return whole + `(?:\?.*)?`, l
+	return Quote(base) + rest + `(?:\?.*)?`, l
 }
 
 // Headers lists the conditions of a rule but for its path: method, authority, then its headers by name.
-func Headers(m ir.Match) ([]Header, diag.List) {
+func Headers(m ir.Match) ([]Header, diag.List) { return (*Patterns)(nil).Headers(m) }
+
+// Headers is the function Headers, with a memory.
+func (ps *Patterns) Headers(m ir.Match) ([]Header, diag.List) {
 	var list []Header
-	method, l := Value(m.Method)
+	method, l := ps.value(m.Method)
 	if method != "" {
 		list = append(list, Header{":method", method})
 	}
@@ -68,7 +72,7 @@ func Headers(m ir.Match) ([]Header, diag.List) {
 		list = append(list, Header{":authority", host})
 	}
 	for _, h := range m.Headers {
-		v, problems := Value(h.Pattern)
+		v, problems := ps.value(h.Pattern)
 		l = append(l, problems...)
 		list = append(list, Header{strings.ToLower(h.Name), v})
 	}

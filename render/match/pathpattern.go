@@ -7,6 +7,7 @@ import (
 	"regexp/syntax"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/ir"
@@ -14,9 +15,43 @@ import (
 
 // Path is the pattern of a route for what follows the base path.
 type Path struct {
-	tree    *syntax.Regexp
 	pattern ir.Pattern
-	groups  int
+	*shape
+}
+
+// shape is what the text of a pattern alone decides. What is worked out of it is kept: it holds below any base path, whose
+// own expression stands in front.
+type shape struct {
+	tree   *syntax.Regexp
+	groups int
+	below  [2]func() tail // without and with the base path alone
+	whole  func() string  // with groups
+	bare   func() bool
+	slash  func() string // BareText
+
+	mu       sync.Mutex
+	variants map[[3]Join]variants
+}
+
+type tail struct {
+	text string
+	ok   bool
+}
+
+type variants struct {
+	list []Variant
+	ok   bool
+}
+
+func newShape(tree *syntax.Regexp) *shape {
+	s := &shape{tree: tree, groups: tree.MaxCap(), variants: map[[3]Join]variants{}}
+	for i := range s.below {
+		s.below[i] = sync.OnceValue(func() tail { t, ok := below(tree, i > 0); return tail{t, ok} })
+	}
+	s.whole = sync.OnceValue(func() string { return printer{groups: true}.expr(tree).as(series) })
+	s.bare = sync.OnceValue(func() bool { return bare(tree) })
+	s.slash = sync.OnceValue(func() string { return slashText(tree) })
+	return s
 }
 
 // ParsePath reads the path pattern of a route. A nil Path comes with a diagnostic; a Path may come with a warning.
@@ -28,7 +63,7 @@ func ParsePath(p ir.Pattern) (*Path, diag.List) {
 	if tree == nil {
 		return nil, l
 	}
-	x := &Path{tree: tree, pattern: p, groups: tree.MaxCap()}
+	x := &Path{p, newShape(tree)}
 	if _, ok := x.Regex("", false); !ok {
 		l = append(l, hopeless(p))
 	}
@@ -60,7 +95,7 @@ func (p *Path) CheckGroups() diag.List {
 }
 
 // Bare reports whether the pattern matches "/", which is what the bare base path counts as.
-func (p *Path) Bare() bool { return bare(p.tree) }
+func (p *Path) Bare() bool { return p.bare() }
 
 // bare: nothing need follow the leading slash.
 func bare(tree *syntax.Regexp) bool {
@@ -69,8 +104,10 @@ func bare(tree *syntax.Regexp) bool {
 }
 
 // BareText is what the groups capture of "/".
-func (p *Path) BareText() string {
-	re, err := regexp.Compile("^(?:" + (printer{groups: true}).expr(p.tree).text + ")$")
+func (p *Path) BareText() string { return p.slash() }
+
+func slashText(tree *syntax.Regexp) string {
+	re, err := regexp.Compile("^(?:" + (printer{groups: true}).expr(tree).text + ")$")
 	if err != nil {
 		return "/"
 	}
@@ -83,10 +120,17 @@ func (p *Path) BareText() string {
 
 // Regex matches whole paths: the base path and what the pattern allows behind it, and with bare the base path alone.
 // A base path ends where a segment ends, whatever the pattern starts with. False: there is no such path.
-func (p *Path) Regex(base string, bare bool) (string, bool) { return below(base, p.tree, bare) }
+func (p *Path) Regex(base string, bare bool) (string, bool) {
+	i := 0
+	if bare && base != "" {
+		i = 1
+	}
+	t := p.below[i]()
+	return Quote(base) + t.text, t.ok
+}
 
-func below(base string, tree *syntax.Regexp, bare bool) (string, bool) {
-	bare = bare && base != ""
+// below is the expression for what follows a base path; with bare, nothing may follow it too.
+func below(tree *syntax.Regexp, bare bool) (string, bool) {
 	if !slashed(tree) || nullable(tree) {
 		rest := afterSlash(tree)
 		if rest == nil {
@@ -96,14 +140,14 @@ func below(base string, tree *syntax.Regexp, bare bool) (string, bool) {
 	}
 	e := printer{}.expr(tree)
 	if !bare {
-		return Quote(base) + e.as(series), true
+		return e.as(series), true
 	}
-	return Quote(base) + e.as(atom) + "?", true
+	return e.as(atom) + "?", true
 }
 
 // Rewrite matches the same paths and has the pattern's groups.
 func (p *Path) Rewrite(base string) string {
-	return "^" + Quote(base) + printer{groups: true}.expr(p.tree).as(series) + "$"
+	return "^" + Quote(base) + p.whole() + "$"
 }
 
 // Variant is a part of a pattern's paths: those of which the captured text begins in one way.
@@ -115,17 +159,35 @@ type Variant struct {
 // Variants splits the paths of a pattern with groups by how the captured text begins; the first that matches decides. Ways
 // that the caller treats alike are put together by alike. False: the pattern is too involved.
 func (p *Path) Variants(base string, alike func(Join) Join) ([]Variant, bool) {
-	whole, ok := p.Regex(base, false)
+	key := [3]Join{alike(Nothing), alike(Slash), alike(Other)}
+	p.mu.Lock()
+	v, ok := p.variants[key]
 	if !ok {
+		v.list, v.ok = p.split(alike)
+		p.shape.variants[key] = v
+	}
+	p.mu.Unlock()
+	list := slices.Clone(v.list)
+	quoted := Quote(base)
+	for i := range list {
+		list[i].Regex = quoted + list[i].Regex
+	}
+	return list, v.ok
+}
+
+// split is Variants below the root.
+func (s *shape) split(alike func(Join) Join) ([]Variant, bool) {
+	whole := s.below[0]()
+	if !whole.ok {
 		return nil, true
 	}
-	if j := outset(p.tree); j != 0 {
-		return []Variant{{alike(j), whole}}, true
+	if j := outset(s.tree); j != 0 {
+		return []Variant{{alike(j), whole.text}}, true
 	}
-	if list := p.optionalTail(base, whole, alike); list != nil {
+	if list := s.optionalTail(whole.text, alike); list != nil {
 		return list, true
 	}
-	a := newAutomaton(p.tree)
+	a := newAutomaton(s.tree)
 	if a.err {
 		return nil, false
 	}
@@ -148,7 +210,7 @@ func (p *Path) Variants(base string, alike func(Join) Join) ([]Variant, bool) {
 		v := Variant{Join: to}
 		if len(classes) > 1 {
 			if e, ok := a.language(classes[to]); ok {
-				v.Regex = Quote(base) + e.as(series)
+				v.Regex = e.as(series)
 			} else {
 				tooLong++
 			}
@@ -166,16 +228,16 @@ func (p *Path) Variants(base string, alike func(Join) Join) ([]Variant, bool) {
 		return len(v.Regex)
 	}
 	slices.SortStableFunc(list, func(a, b Variant) int { return cmp.Compare(length(a), length(b)) })
-	list[len(list)-1].Regex = whole
+	list[len(list)-1].Regex = whole.text
 	return list, true
 }
 
 // optionalTail answers another usual case: a fixed text, then one group that is there or not, as in "/orders(/.*)?".
-func (p *Path) optionalTail(base, whole string, alike func(Join) Join) []Variant {
-	if p.tree.Op != syntax.OpConcat || len(p.tree.Sub) != 2 {
+func (s *shape) optionalTail(whole string, alike func(Join) Join) []Variant {
+	if s.tree.Op != syntax.OpConcat || len(s.tree.Sub) != 2 {
 		return nil
 	}
-	head, tail := p.tree.Sub[0], p.tree.Sub[1]
+	head, tail := s.tree.Sub[0], s.tree.Sub[1]
 	if head.Op != syntax.OpLiteral || !slashed(head) || tail.Op != syntax.OpQuest || tail.Sub[0].Op != syntax.OpCapture {
 		return nil
 	}
@@ -186,7 +248,7 @@ func (p *Path) optionalTail(base, whole string, alike func(Join) Join) []Variant
 	case alike(j) == nothing:
 		return []Variant{{nothing, whole}}
 	default:
-		return []Variant{{nothing, Quote(base) + printer{}.expr(head).as(series)}, {alike(j), whole}}
+		return []Variant{{nothing, printer{}.expr(head).as(series)}, {alike(j), whole}}
 	}
 }
 
