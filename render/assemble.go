@@ -121,8 +121,9 @@ func (r *renderer) withChain(api *ir.API, c *chain, routes []*routev3.Route, own
 			refuseUpgrades(x)
 		}
 	}
+	meta := apiMetadata(api)
 	for _, x := range all {
-		setAPI(x, api)
+		setAPI(x, meta)
 	}
 	return all
 }
@@ -165,10 +166,11 @@ func refuseUpgrades(x *routev3.Route) {
 	}
 }
 
-// setAPI names the API in the metadata of a route.
-func setAPI(x *routev3.Route, api *ir.API) {
+// setAPI names the API in the metadata of a route; meta is what a route without metadata gets, the same for all.
+func setAPI(x *routev3.Route, meta *corev3.Metadata) {
 	if x.Metadata == nil {
-		x.Metadata = &corev3.Metadata{}
+		x.Metadata = meta
+		return
 	}
 	if x.Metadata.FilterMetadata == nil {
 		x.Metadata.FilterMetadata = map[string]*structpb.Struct{}
@@ -181,5 +183,10 @@ func setAPI(x *routev3.Route, api *ir.API) {
 	if m.Fields == nil {
 		m.Fields = map[string]*structpb.Value{}
 	}
-	m.Fields[metadataAPI] = structpb.NewStringValue(apiName(api))
+	m.Fields[metadataAPI] = meta.FilterMetadata[metadataNamespace].Fields[metadataAPI]
+}
+
+func apiMetadata(api *ir.API) *corev3.Metadata {
+	return &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{metadataNamespace: {Fields: map[string]*structpb.Value{
+		metadataAPI: structpb.NewStringValue(apiName(api))}}}}
 }

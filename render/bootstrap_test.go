@@ -18,7 +18,11 @@ func valid(t *testing.T, m proto.Message) {
 		t.Errorf("%s: %v", m.ProtoReflect().Descriptor().FullName(), err)
 	}
 	w := newWire(newWalker())
-	w.walk(m.ProtoReflect(), w.plan(m.ProtoReflect().Descriptor()))
+	b, err := marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.scan(b, w.plan(m.ProtoReflect().Descriptor()))
 	for _, f := range w.faults {
 		t.Error(f)
 	}

@@ -256,9 +256,7 @@ func newConstants(w *walker) constants {
 	c.markOnly = chainEntry(x, []*corev3.TypedExtensionConfig{{Name: markName, TypedConfig: c.marker}})
 	c.off = x.any(&routev3.FilterConfig{Disabled: true})
 	c.dns = x.any(byName())
-	for _, a := range []*anypb.Any{c.marker, c.markOnly, c.off, c.dns} {
-		w.shared[a] = true
-	}
+	w.shared = []*anypb.Any{c.marker, c.markOnly, c.off, c.dns}
 	return c
 }
 

@@ -8,7 +8,6 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	compositev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/composite/v3"
 	filterchainv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/filter_chain/v3"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/flexgw/flexgw/render/policy"
@@ -108,8 +107,8 @@ func checkLevel(w *wire, where string, entries map[string]*anypb.Any) level {
 
 // checkChain notes the inner names of a chain and reports whether it ends in the marker.
 func checkChain(w *wire, where, slot string, a *anypb.Any, inner map[string]bool) bool {
-	c := &filterchainv3.FilterChainConfigPerRoute{}
-	if err := proto.Unmarshal(a.GetValue(), c); err != nil {
+	c, err := contentOf(w, a, &filterchainv3.FilterChainConfigPerRoute{})
+	if err != nil {
 		w.fault("%s: %s: %v", where, slot, err)
 		return false
 	}
@@ -128,14 +127,14 @@ func checkChain(w *wire, where, slot string, a *anypb.Any, inner map[string]bool
 
 // checkCondition makes sure that a composite slot runs exactly one filter.
 func checkCondition(w *wire, where, slot string, a *anypb.Any) {
-	c := &compositev3.CompositePerRoute{}
-	if err := proto.Unmarshal(a.GetValue(), c); err != nil {
+	c, err := contentOf(w, a, &compositev3.CompositePerRoute{})
+	if err != nil {
 		w.fault("%s: %s: %v", where, slot, err)
 		return
 	}
 	for _, m := range c.GetMatcher().GetMatcherList().GetMatchers() {
-		e := &compositev3.ExecuteFilterAction{}
-		if err := m.GetOnMatch().GetAction().GetTypedConfig().UnmarshalTo(e); err != nil {
+		e, err := contentOf(w, m.GetOnMatch().GetAction().GetTypedConfig(), &compositev3.ExecuteFilterAction{})
+		if err != nil {
 			w.fault("%s: %s: %v", where, slot, err)
 			continue
 		}

@@ -1,11 +1,13 @@
 package render
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
@@ -39,14 +41,20 @@ func validate(m proto.Message) error {
 // what is wrong with them.
 type wire struct {
 	*walker
-	fresh    []*anypb.Any // made here, so already looked into
-	clusters []string     // names, some more than once
+	fresh    []made   // so already looked into
+	clusters []string // names, some more than once
 	secrets  []string
 	files    []string
 	faults   []string // bugs of ours
 }
 
-func newWire(w *walker) *wire { return &wire{walker: w, fresh: make([]*anypb.Any, 0, 16)} }
+// made is an Any beside the message that it was made from.
+type made struct {
+	any     *anypb.Any
+	message proto.Message
+}
+
+func newWire(w *walker) *wire { return &wire{walker: w, fresh: make([]made, 0, 16)} }
 
 func (w *wire) fault(format string, args ...any) {
 	w.faults = append(w.faults, fmt.Sprintf(format, args...))
@@ -58,85 +66,154 @@ func (w *wire) any(m proto.Message) *anypb.Any {
 		w.fault("a message is missing")
 		return nil
 	}
-	name := m.ProtoReflect().Descriptor().FullName()
+	d := m.ProtoReflect().Descriptor()
 	if err := validate(m); err != nil {
-		w.fault("%s: %v", name, err)
+		w.fault("%s: %v", d.FullName(), err)
 	}
-	if w.walk(m.ProtoReflect(), w.plan(m.ProtoReflect().Descriptor())) {
-		m = proto.Clone(m)
-		w.canonical(m.ProtoReflect())
-	}
+	p := w.plan(d)
 	b, err := marshal(m)
 	if err != nil {
-		w.fault("%s: %v", name, err)
+		w.fault("%s: %v", d.FullName(), err)
 	}
-	a := &anypb.Any{TypeUrl: typePrefix + string(name), Value: b}
-	w.fresh = append(w.fresh, a)
+	if w.scan(b, p) {
+		m = proto.Clone(m)
+		w.canonical(m.ProtoReflect())
+		if b, err = marshal(m); err != nil {
+			w.fault("%s: %v", d.FullName(), err)
+		}
+	}
+	a := &anypb.Any{TypeUrl: p.url, Value: b}
+	w.fresh = append(w.fresh, made{a, m})
 	return a
 }
 
-// walk notes what m refers to. It reports whether an Any inside has other bytes than the deterministic ones.
-func (w *wire) walk(m protoreflect.Message, p *plan) (odd bool) {
-	for i := range p.steps {
-		s := &p.steps[i]
-		if !m.Has(s.field) {
-			continue
-		}
-		v := m.Get(s.field)
-		switch {
-		case s.field.IsMap():
-			v.Map().Range(func(_ protoreflect.MapKey, v protoreflect.Value) bool {
-				odd = w.step(m, s, v) || odd
-				return true
-			})
-		case s.field.IsList():
-			for i := range v.List().Len() {
-				odd = w.step(m, s, v.List().Get(i)) || odd
+// contentOf is the message in an Any; one that was made here need not be read again.
+func contentOf[M proto.Message](w *wire, a *anypb.Any, empty M) (M, error) {
+	for i := range w.fresh {
+		if w.fresh[i].any == a {
+			if m, ok := w.fresh[i].message.(M); ok {
+				return m, nil
 			}
-		default:
-			odd = w.step(m, s, v) || odd
 		}
+	}
+	return empty, a.UnmarshalTo(empty)
+}
+
+// scan notes what a marshalled message refers to. It reports whether an Any inside has other bytes than the deterministic
+// ones. It reads bytes because going through a message by reflection costs more than all the rest.
+func (w *wire) scan(b []byte, p *plan) (odd bool) {
+	for in := b; len(in) > 0; {
+		num, typ, n := protowire.ConsumeTag(in)
+		if n < 0 {
+			w.fault("%s: %v", p.url, protowire.ParseError(n))
+			return odd
+		}
+		in = in[n:]
+		s := p.step(num)
+		if s == nil || typ != protowire.BytesType {
+			n = protowire.ConsumeFieldValue(num, typ, in)
+		} else {
+			var v []byte
+			if v, n = protowire.ConsumeBytes(in); n >= 0 {
+				if s.entries {
+					v = fieldOf(v, mapValue)
+				}
+				odd = w.take(b, s, v) || odd
+			}
+		}
+		if n < 0 {
+			w.fault("%s: %v", p.url, protowire.ParseError(n))
+			return odd
+		}
+		in = in[n:]
 	}
 	return odd
 }
 
-func (w *wire) step(m protoreflect.Message, s *step, v protoreflect.Value) bool {
+// mapValue is the number of the value in an entry of a map.
+const mapValue = 2
+
+// fieldOf is the last value of a field of strings, bytes or messages; nil: it is not there.
+func fieldOf(b []byte, want protowire.Number) (found []byte) {
+	for len(b) > 0 {
+		num, typ, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return found
+		}
+		b = b[n:]
+		if num == want && typ == protowire.BytesType {
+			found, n = protowire.ConsumeBytes(b)
+		} else {
+			n = protowire.ConsumeFieldValue(num, typ, b)
+		}
+		if n < 0 {
+			return found
+		}
+		b = b[n:]
+	}
+	return found
+}
+
+// take looks at one value of a field of the message whose bytes are holder.
+func (w *wire) take(holder []byte, s *step, v []byte) (odd bool) {
 	switch s.kind {
 	case refCluster:
-		w.clusters = append(w.clusters, v.String())
+		w.clusters = note(w.clusters, v)
 	case refSecret:
 		// A generic credential that names a secret without saying where it comes from segfaults a running Envoy.
-		if !m.Has(m.Descriptor().Fields().ByName("sds_config")) {
-			w.fault("secret %q has no sds_config", v.String())
+		if fieldOf(holder, s.beside) == nil {
+			w.fault("secret %q has no sds_config", v)
 		}
-		w.secrets = append(w.secrets, v.String())
+		w.secrets = note(w.secrets, v)
 	case refFile:
-		w.files = append(w.files, v.String())
+		w.files = note(w.files, v)
 	case refAny:
-		return w.open(v.Message())
+		return w.open(fieldOf(v, anyURL), fieldOf(v, anyValue))
 	default:
-		return w.walk(v.Message(), s.sub)
+		return w.scan(v, s.sub)
 	}
 	return false
 }
 
+func note(names []string, name []byte) []string {
+	if len(name) == 0 || slices.ContainsFunc(names, func(s string) bool { return s == string(name) }) {
+		return names
+	}
+	return append(names, string(name))
+}
+
+// The fields of google.protobuf.Any.
+const (
+	anyURL   protowire.Number = 1
+	anyValue protowire.Number = 2
+)
+
 // open looks into an Any that a policy made itself.
-func (w *wire) open(m protoreflect.Message) (odd bool) {
-	a, ok := m.Interface().(*anypb.Any)
-	if !ok || w.shared[a] || slices.Contains(w.fresh, a) {
+func (w *wire) open(url, value []byte) (odd bool) {
+	same := func(a *anypb.Any) bool { return a.TypeUrl == string(url) && bytes.Equal(a.Value, value) }
+	if slices.ContainsFunc(w.shared, same) || slices.ContainsFunc(w.fresh, func(x made) bool { return same(x.any) }) || w.harmless(url, value) {
 		return false
 	}
-	in, err := unpack(a)
+	in, err := unpack(&anypb.Any{TypeUrl: string(url), Value: value})
 	if err != nil {
 		w.fault("%v", err)
 		return false
 	}
+	x := wire{walker: w.walker} // knows nothing of w, so that what it finds holds everywhere
 	if err := validate(in); err != nil {
-		w.fault("%s: %v", a.MessageName(), err)
+		x.fault("%s: %v", in.ProtoReflect().Descriptor().FullName(), err)
 	}
-	odd = w.walk(in.ProtoReflect(), w.plan(in.ProtoReflect().Descriptor()))
+	odd = x.scan(value, w.plan(in.ProtoReflect().Descriptor()))
 	b, err := marshal(in)
-	return odd || err != nil || string(b) != string(a.Value)
+	odd = odd || err != nil || !bytes.Equal(b, value)
+	if !odd && len(x.faults)+len(x.clusters)+len(x.secrets)+len(x.files) == 0 {
+		w.remember(url, value)
+	}
+	w.faults = append(w.faults, x.faults...)
+	w.clusters = append(w.clusters, x.clusters...)
+	w.secrets = append(w.secrets, x.secrets...)
+	w.files = append(w.files, x.files...)
+	return odd
 }
 
 // canonical gives every Any inside m its deterministic bytes.
@@ -239,23 +316,73 @@ var refFields = map[protoreflect.FullName]refKind{
 }
 
 // plan is where to look in messages of one type.
-type plan struct{ steps []step }
+type plan struct {
+	url   string // of the type
+	steps []step
+}
+
+func (p *plan) step(n protowire.Number) *step {
+	for i := range p.steps {
+		if p.steps[i].number == n {
+			return &p.steps[i]
+		}
+	}
+	return nil
+}
 
 // step is one field worth looking at.
 type step struct {
-	field protoreflect.FieldDescriptor
-	kind  refKind
-	sub   *plan // of refBelow
+	number  protowire.Number
+	entries bool // of a map
+	kind    refKind
+	beside  protowire.Number // of refSecret: the field that says where the secret comes from
+	sub     *plan            // of refBelow
 }
 
 // walker knows, for every message type, which of its fields lead to a reference or to an Any. It is safe for concurrent
 // use; it exists because a plain walk over every field costs more than the rest of the rendering.
 type walker struct {
-	shared map[*anypb.Any]bool // constants without references, read only
+	shared []*anypb.Any // constants without references, read only
 	mu     sync.Mutex
 	nodes  map[protoreflect.FullName]*node
 	drawn  map[protoreflect.FullName]*plan
 	plans  sync.Map // protoreflect.FullName → *plan, of those that are asked for
+
+	knowing sync.RWMutex
+	known   map[string]struct{} // Anys that nothing is wrong with and that refer to nothing: most are made again and again
+}
+
+// What is remembered of Anys: how many, and how long they may be.
+const (
+	maxKnown     = 1024
+	maxKnownSize = 256
+)
+
+func (w *walker) harmless(url, value []byte) bool {
+	if len(url)+len(value) > maxKnownSize {
+		return false
+	}
+	var key [maxKnownSize]byte
+	w.knowing.RLock()
+	defer w.knowing.RUnlock()
+	_, ok := w.known[string(knownKey(key[:0], url, value))]
+	return ok
+}
+
+func (w *walker) remember(url, value []byte) {
+	if len(url)+len(value) > maxKnownSize {
+		return
+	}
+	w.knowing.Lock()
+	defer w.knowing.Unlock()
+	if w.known == nil || len(w.known) >= maxKnown {
+		w.known = map[string]struct{}{}
+	}
+	w.known[string(knownKey(nil, url, value))] = struct{}{}
+}
+
+func knownKey(key, url, value []byte) []byte {
+	return append(append(append(key, url...), 0), value...)
 }
 
 type node struct {
@@ -265,7 +392,7 @@ type node struct {
 }
 
 func newWalker() *walker {
-	return &walker{shared: map[*anypb.Any]bool{}, nodes: map[protoreflect.FullName]*node{}, drawn: map[protoreflect.FullName]*plan{}}
+	return &walker{nodes: map[protoreflect.FullName]*node{}, drawn: map[protoreflect.FullName]*plan{}}
 }
 
 func (w *walker) plan(d protoreflect.MessageDescriptor) *plan {
@@ -284,16 +411,19 @@ func (w *walker) draw(d protoreflect.MessageDescriptor) *plan {
 	if p := w.drawn[d.FullName()]; p != nil {
 		return p
 	}
-	p := &plan{}
+	p := &plan{url: typePrefix + string(d.FullName())}
 	w.drawn[d.FullName()] = p
 	for i := range d.Fields().Len() {
 		f := d.Fields().Get(i)
 		if !w.worth(f) {
 			continue
 		}
-		s := step{field: f, kind: kindOf(f)}
-		if s.kind == refBelow {
+		s := step{number: f.Number(), entries: f.IsMap(), kind: kindOf(f)}
+		switch s.kind {
+		case refBelow:
 			s.sub = w.draw(below(f))
+		case refSecret:
+			s.beside = d.Fields().ByName("sds_config").Number()
 		}
 		p.steps = append(p.steps, s)
 	}
