@@ -71,6 +71,13 @@ func (c *yamlConv) syntaxError(err error) diag.Diagnostic {
 	if hasContext {
 		context = c.offset(e.ContextMark.Line, e.ContextMark.Column)
 	}
+	if open := c.quoteAcrossLines(at); open >= 0 {
+		end := c.pos(at)
+		d.Subject = c.span(open, c.restOfLine(open))
+		d.Summary = fmt.Sprintf("the text that is quoted from here on ends at line %d column %d, in the middle of something else", end.Line, end.Column-1)
+		d.Hint = "add the closing quote"
+		return d
+	}
 	c.explain(&d, e, at, context)
 	c.blameInvisible(&d)
 	return d
@@ -156,33 +163,76 @@ func (c *yamlConv) textEnd() int {
 	return c.part.from + len(bytes.TrimRight(c.src[c.part.from:c.part.to], " \t\r\n"))
 }
 
+// quoteAcrossLines is the start of the quoted text that ends right before at and began on an earlier line, or -1. A quote
+// that lacks its closing one swallows all lines up to the next quote, which then closes it; the library complains there.
+func (c *yamlConv) quoteAcrossLines(at int) int {
+	found := -1
+	c.flow(func(from, end int) {
+		if end == at && bytes.IndexByte(c.src[from:end], '\n') >= 0 {
+			found = from
+		}
+	}, func(int, byte) {})
+	return found
+}
+
 // openBracket is the last flow bracket of the part that nothing closes, or -1.
 func (c *yamlConv) openBracket() int {
 	var open []int
-	begins := true // where a value may begin, so that a bracket or a quote is one
+	c.flow(func(int, int) {}, func(at int, b byte) {
+		switch {
+		case b == '[' || b == '{':
+			open = append(open, at)
+		case len(open) > 0:
+			open = open[:len(open)-1]
+		}
+	})
+	if len(open) == 0 {
+		return -1
+	}
+	return open[len(open)-1]
+}
+
+// flow walks over a part that may be broken and tells of quoted texts (from the opening quote to behind the closing one)
+// and of brackets, as far as they stand where a value may begin.
+func (c *yamlConv) flow(quoted func(from, end int), bracket func(at int, b byte)) {
+	begins := true
 	for i := c.part.from; i < c.part.to; i++ {
 		b := c.src[i]
 		switch {
 		case b == '#' && (i == c.part.from || isBlank(c.src[i-1]) || c.src[i-1] == '\n'):
 			i = c.restOfLineRaw(i) - 1
-		case begins && (b == '"' || b == '\''):
-			end := bytes.IndexByte(c.src[i+1:c.part.to], b)
-			if end < 0 {
-				return -1
-			}
-			i += end + 1
-		case begins && (b == '[' || b == '{'):
-			open = append(open, i)
 			continue
-		case (b == ']' || b == '}') && len(open) > 0:
-			open = open[:len(open)-1]
+		case begins && (b == '"' || b == '\''):
+			end := c.closing(i)
+			if end < 0 {
+				return
+			}
+			quoted(i, end)
+			i = end - 1
+		case begins && (b == '[' || b == '{'):
+			bracket(i, b)
+			continue
+		case b == ']' || b == '}':
+			bracket(i, b)
 		}
-		begins = isBlank(b) || b == '\n' || b == ',' || begins && b == '\r'
+		begins = isBlank(b) || b == '\n' || b == '\r' || b == ','
 	}
-	if len(open) == 0 {
-		return -1
+}
+
+// closing is the offset behind the quote that closes the one at open, or -1.
+func (c *yamlConv) closing(open int) int {
+	q := c.src[open]
+	for i := open + 1; i < c.part.to; i++ {
+		switch {
+		case q == '"' && c.src[i] == '\\':
+			i++
+		case q == '\'' && c.src[i] == q && i+1 < c.part.to && c.src[i+1] == q:
+			i++
+		case c.src[i] == q:
+			return i + 1
+		}
 	}
-	return open[len(open)-1]
+	return -1
 }
 
 // control points at the first character that YAML forbids, https://yaml.org/spec/1.2.2/#rule-c-printable.
