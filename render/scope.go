@@ -253,7 +253,8 @@ func (s *splits) earlyMutations() *ehmv3.HeaderMutation {
 	number := strconv.Itoa(int(s.port))
 	first := number + padding
 	if s.root {
-		first = number + "%PATH(NQ)%" + padding
+		// Not the bare NQ: that prefers x-envoy-original-path, by which a client could choose its scope.
+		first = number + "%PATH(NQ:PATH)%" + padding
 	}
 	list := []*mutationrulesv3.HeaderMutation{overwrite(scopeHeaders[0], first)}
 	for d, prefixes := range s.below {

@@ -152,7 +152,7 @@ func TestEarlyMutations(t *testing.T) {
 	}
 	h := "request.headers['x-flexgw-scope']"
 	want := []string{
-		"x-flexgw-scope: 8081%PATH(NQ)%/////",
+		"x-flexgw-scope: 8081%PATH(NQ:PATH)%/////",
 		"x-flexgw-scope2: %CEL((" + h + ".startsWith('8081/api/') || " + h + ".startsWith('8081/web/')) ? " + h + " : '/////')%",
 		"x-flexgw-scope3: %CEL(" + h + ".startsWith('8081/api/v1/') ? " + h + " : '/////')%",
 		"x-flexgw-scope4: /////",
