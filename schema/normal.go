@@ -340,19 +340,14 @@ func sample(v view) any {
 	return nil
 }
 
-// secretName reports whether the last name of a path says that its value is a secret.
+// secretName reports whether the last name of a path says that its value is a secret. The "key" of a list's item is the name
+// of a header or a label.
 func secretName(path []string) bool {
-	for _, p := range slices.Backward(path) {
-		if _, err := strconv.Atoi(p); err == nil {
+	for i, p := range slices.Backward(path) {
+		if isIndex(p) {
 			continue
 		}
-		l := strings.ToLower(p)
-		for _, w := range []string{"password", "passwd", "secret", "passphrase", "token", "apikey", "credential", "signingkey"} {
-			if strings.Contains(l, w) {
-				return true
-			}
-		}
-		return l == "key" || l == "textkey"
+		return diag.SecretName(p) && !(strings.EqualFold(p, "key") && i > 0 && isIndex(path[i-1]))
 	}
 	return false
 }

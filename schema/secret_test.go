@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/flexgw/flexgw/schema"
+	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/source"
 )
 
@@ -41,8 +42,56 @@ func TestSecretsAreNotShown(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		var printed strings.Builder
+		p := diag.Printer{Notes: true, Sources: func(string) ([]byte, error) { return []byte(text), nil }}
+		if err := p.Print(&printed, ds); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(printed.String(), secret) {
+			t.Errorf("printed:\n%s\nof:\n%s", printed.String(), text)
+		}
 		if strings.Contains(string(said), secret) {
 			t.Errorf("shown: %s\nof:\n%s", said, text)
+		}
+	}
+}
+
+// TestBrokenFilesShowNoSecrets does so with files that cannot be read.
+func TestBrokenFilesShowNoSecrets(t *testing.T) {
+	t.Parallel()
+	const secret = "4815162342"
+	for _, f := range []struct{ name, text string }{
+		{"a.yaml", "a: {username: b, password: \"x\" " + secret + "}\n"},
+		{"a.yaml", "password: \"x\" " + secret + "\n"},
+		{"a.yaml", "password: *" + secret + "\n"},
+		{"a.yaml", "password: !" + secret + " x\n"},
+		{"a.yaml", "a:\n  password: |\n" + secret + "\n  b: c\n"},
+		{"a.yaml", "a:\n  - password: x\n    " + secret + "\n   b: c\n"},
+		{"a.yaml", "a: b\n PASSWORD=" + secret + "\n"},
+		{"a.yaml", "a:\n  key: |\n-----BEGIN PRIVATE KEY-----\n" + secret + "\n-----END PRIVATE KEY-----\n"},
+		{"a.yaml", "password: '" + secret + "\n"},
+		{"a.yaml", "password: [" + secret + "\n"},
+		{"a.yaml", "password: a: " + secret + "\n"},
+		{"a.json", `{"password": x` + secret + `}`},
+		{"a.json", `{"password": 1e` + secret + `}`},
+		{"a.json", `{"password": "` + secret + `}`},
+		{"a.json", `{"password": "x" "` + secret + `"}`},
+		{"a.cue", "password: \"x\"\npassword: \"" + secret + "\"\n"},
+		{"a.cue", "a: #A & {password: " + secret + "}\n#A: password: string\n"},
+		{"a.cue", "password: =~\"^x\"\npassword: \"" + secret + "\"\n"},
+		{"a.cue", "password: \"" + secret + "\n"},
+		{"a.cue", "password: \"x\" \"" + secret + "\"\n"},
+		{"a.cue", "password: \"x\" + " + secret + "\n"},
+		{"a.cue", "password: s" + secret + "\n"},
+	} {
+		_, ds := schema.Load(source.NewSet([]source.File{source.NewFile(f.name, []byte(f.text))}), schema.Options{Policies: newCatalog()})
+		var printed strings.Builder
+		p := diag.Printer{Notes: true, Sources: func(string) ([]byte, error) { return []byte(f.text), nil }}
+		if err := p.Print(&printed, ds); err != nil {
+			t.Fatal(err)
+		}
+		if len(ds) == 0 || strings.Contains(printed.String(), secret) {
+			t.Errorf("printed:\n%s\nof:\n%s", printed.String(), f.text)
 		}
 	}
 }

@@ -13,7 +13,7 @@ import (
 const snippetWidth = 120
 
 // Printer writes diagnostics for people: the one-line form, the source line with what to underline, other places, and
-// the hint.
+// the hint. Secrets in source lines are printed as [redacted]: what is printed ends in logs (see SecretName).
 type Printer struct {
 	Sources func(file string) ([]byte, error) // reads a file named by a Range; nil or an error: no source lines
 	Color   bool                              // ANSI colours
@@ -104,12 +104,14 @@ func (p Printer) snippet(b *bytes.Buffer, d Diagnostic, files map[string]*lines)
 	if !ok {
 		return
 	}
-	runes := printable(line)
-	from := min(max(r.Start.Column-1, 0), len(runes))
-	to := len(runes)
+	width := utf8.RuneCount(line)
+	from := min(max(r.Start.Column-1, 0), width)
+	to := width
 	if r.End.Line == r.Start.Line {
-		to = min(r.End.Column-1, len(runes))
+		to = min(r.End.Column-1, width)
 	}
+	line, from, to = redact(line, src.secrets(len(line)), from, to)
+	runes := printable(line)
 	runes, from, to = window(runes, from, max(to, from+1))
 
 	number := fmt.Sprint(r.Start.Line)
@@ -131,6 +133,17 @@ type lines struct {
 	src    []byte // without a byte order mark
 	line   int    // 1-based
 	offset int    // of line
+
+	spans   []stretch // the secrets of a line
+	spansOf int       // that line
+}
+
+// secrets are those of the line that at returned last, which has size bytes.
+func (l *lines) secrets(size int) []stretch {
+	if l.spansOf != l.line {
+		l.spans, l.spansOf = secretSpans(l.src, l.offset, l.offset+size), l.line
+	}
+	return l.spans
 }
 
 // at is a 1-based line, without its end.

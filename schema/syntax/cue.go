@@ -1,6 +1,7 @@
 package syntax
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"path"
@@ -363,6 +364,10 @@ func (r *cueRun) parse(f source.File) *ast.File {
 			if !lines[d.Subject.Start.Line] { // the parser's echoes stand on the line of the error
 				lines[d.Subject.Start.Line] = true
 				d.Hint = "check the brackets, commas and quotes before this place"
+				if at, bracket := openBracket(x.src); at >= 0 && strings.Contains(d.Summary, "'EOF'") {
+					d.Subject, d.Summary = r.cursors[f.Name].at(at), "this bracket is not closed"
+					d.Hint = fmt.Sprintf("add the closing %q", bracket)
+				}
 				r.ds = append(r.ds, d)
 			}
 		}
@@ -460,6 +465,7 @@ func (r *cueRun) diagnostic(e errors.Error, code diag.Code) diag.Diagnostic {
 	default:
 		d.Subject = r.locate(e.Path())
 	}
+	r.discreet(&d, e)
 	for i, p := range positions {
 		o := r.at(p)
 		if i != at && o != d.Subject && !slices.ContainsFunc(d.Related, func(x diag.Related) bool { return x.Subject == o }) {
@@ -467,6 +473,94 @@ func (r *cueRun) diagnostic(e errors.Error, code diag.Code) diag.Diagnostic {
 		}
 	}
 	return d
+}
+
+// discreet takes the values out of a message about a secret: the evaluator quotes them.
+func (r *cueRun) discreet(d *diag.Diagnostic, e errors.Error) {
+	p := e.Path()
+	named := slices.ContainsFunc(p, diag.SecretName)
+	if c := r.cursors[d.Subject.File]; !named && (c == nil || !diag.SecretAt(c.src, d.Subject.Start.Offset)) {
+		return
+	}
+	if before, _, ok := strings.Cut(d.Summary, ", found "); ok && len(p) == 0 {
+		d.Summary = before + ", found something else"
+		return
+	}
+	what := "this value is refused"
+	for _, known := range []string{"conflicting values", "incomplete value", "invalid value", "field not allowed", "undefined field", "not closed", "not terminated"} {
+		if strings.Contains(d.Summary, known) {
+			what = known
+			break
+		}
+	}
+	d.Summary = what
+	if len(p) > 0 {
+		d.Summary = strings.Join(p, ".") + ": " + what
+	}
+}
+
+// openBracket is the offset of the bracket that a file leaves open, and the one that would close it; -1: none. A bracket that
+// is closed by one further left than its own line was meant to be closed before.
+func openBracket(src []byte) (at int, bracket string) {
+	type opened struct{ at, indent int }
+	var stack []opened
+	suspect := -1
+	indent, fresh := 0, true // of the line, and whether nothing but blanks came yet
+	for i := 0; i < len(src); i++ {
+		b := src[i]
+		switch {
+		case b == '\n':
+			indent, fresh = 0, true
+			continue
+		case isBlank(b) && fresh:
+			indent++
+			continue
+		case b == '/' && i+1 < len(src) && src[i+1] == '/':
+			for i+1 < len(src) && src[i+1] != '\n' {
+				i++
+			}
+		case b == '"' || b == '\'':
+			i = afterString(src, i) - 1
+		case b == '{' || b == '[' || b == '(':
+			stack = append(stack, opened{i, indent})
+		case (b == '}' || b == ']' || b == ')') && len(stack) > 0:
+			top := stack[len(stack)-1]
+			if fresh && indent < top.indent && suspect < 0 {
+				suspect = top.at
+			}
+			stack = stack[:len(stack)-1]
+		}
+		fresh = false
+	}
+	if len(stack) == 0 {
+		return -1, ""
+	}
+	if suspect < 0 {
+		suspect = stack[len(stack)-1].at
+	}
+	return suspect, map[byte]string{'{': "}", '[': "]", '(': ")"}[src[suspect]]
+}
+
+// afterString is the offset after the CUE string that begins at from; an unclosed one ends with its line, or with the file.
+func afterString(src []byte, from int) int {
+	q := src[from : from+1]
+	if long := bytes.Repeat(q, 3); bytes.HasPrefix(src[from:], long) {
+		if i := bytes.Index(src[from+3:], long); i >= 0 {
+			return from + 3 + i + 3
+		}
+		return len(src)
+	}
+	for i := from + 1; i < len(src); i++ {
+		switch src[i] {
+		case '\\':
+			i++
+		case q[0]:
+			return i + 1
+		case '\n':
+			return i
+		}
+	}
+	return len(src)
 }
 
 func oneLine(s string) string {

@@ -129,7 +129,7 @@ func (p *jsonParser) word(n *Node) bool {
 	case "null":
 		n.Text = w
 	default:
-		p.report("json/syntax", p.span(p.at, end), "expected a value, found "+quote(w), "JSON strings are in double quotes")
+		p.report("json/syntax", p.span(p.at, end), "expected a value, found "+hush(p.src, p.at, quote(w)), "JSON strings are in double quotes")
 		return false
 	}
 	p.at = end
@@ -171,7 +171,7 @@ func (p *jsonParser) number(n *Node) bool {
 	}
 	s := string(p.src[from:p.at])
 	if len(s) > maxDigits || exponent > 0 && !smallExponent(s[exponent-from:]) {
-		p.report("json/number", p.span(from, p.at), "this number is beyond what is computed with: "+quote(s), "quote it if it is text")
+		p.report("json/number", p.span(from, p.at), "this number is beyond what is computed with: "+hush(p.src, from, quote(s)), "quote it if it is text")
 		return false
 	}
 	n.Scalar, n.Text = json.Number(s), s

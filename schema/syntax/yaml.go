@@ -656,7 +656,7 @@ func (c *yamlConv) checkTag(tag string, at, to int) {
 		end++
 	}
 	c.report(diag.Diagnostic{Severity: diag.Warning, Code: "yaml/unknown-tag", Subject: c.span(at, end),
-		Summary: fmt.Sprintf("unknown tag %q has no effect", c.src[at:end]), Hint: "remove the tag, or quote the value if it begins with !"})
+		Summary: fmt.Sprintf("unknown tag %s has no effect", hush(c.src, at, fmt.Sprintf("%q", c.src[at:end]))), Hint: "remove the tag, or quote the value if it begins with !"})
 }
 
 // scalarEnd finds where the text of a scalar that begins at from ends.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -86,6 +87,10 @@ func (c *yamlConv) syntaxError(err error) diag.Diagnostic {
 // explain translates the library's messages. Those that are not in the table are passed on.
 func (c *yamlConv) explain(d *diag.Diagnostic, e *yaml.LoadError, at, context int) {
 	token, tokenRange := c.token(at)
+	said := found(token)
+	if diag.SecretAt(c.src, min(at, len(c.src))) {
+		said = "something else" // what is said here ends in logs
+	}
 	d.Subject, d.Summary = tokenRange, e.Message
 	opened := func(what string) []diag.Related {
 		return []diag.Related{{Subject: c.at(context), Summary: what}}
@@ -101,7 +106,11 @@ func (c *yamlConv) explain(d *diag.Diagnostic, e *yaml.LoadError, at, context in
 		d.Hint = `check the indentation of this line, or quote a value that contains ": "`
 	case strings.Contains(m, "could not find expected ':'"):
 		d.Subject = c.span(context, c.restOfLine(context))
-		d.Summary = fmt.Sprintf("%s has no \":\" after it", quote(string(c.src[context:c.restOfLine(context)])))
+		text := quote(string(c.src[context:c.restOfLine(context)]))
+		if diag.SecretIn(c.src, context, c.restOfLine(context)) {
+			text = "this line"
+		}
+		d.Summary = fmt.Sprintf("%s has no \":\" after it", text)
 		d.Hint = "write it as key: value, or indent it as part of the value above"
 	case strings.Contains(m, "tab character that violates indentation"), strings.HasPrefix(token, "\t"):
 		if i := bytes.IndexByte(c.src[at:c.restOfLineRaw(at)], '\t'); i >= 0 {
@@ -112,21 +121,27 @@ func (c *yamlConv) explain(d *diag.Diagnostic, e *yaml.LoadError, at, context in
 		r, n := utf8.DecodeRune(c.src[min(at, len(c.src)):])
 		d.Subject = c.span(at, at+n)
 		d.Summary, d.Hint = fmt.Sprintf("an unquoted value cannot begin with %q", string(r)), "quote the value"
+	case strings.Contains(m, "expected ',' or") && c.afterQuote(at) && token != "":
+		d.Summary = fmt.Sprintf("found %s after the closing quote of this value", said)
+		d.Hint = `quote the whole value; a quote inside is written twice in '…', and as \" in "…". Or a comma is missing`
 	case strings.Contains(m, "expected ',' or"):
 		bracket := map[bool]string{true: "]", false: "}"}[strings.Contains(m, "']'")]
-		d.Summary = fmt.Sprintf("expected \",\" or %q, found %s", bracket, found(token))
+		d.Summary = fmt.Sprintf("expected \",\" or %q, found %s", bracket, said)
 		d.Hint = fmt.Sprintf("close the bracket of line %d, or separate its entries with commas", place.Line)
 		d.Related = opened("the bracket that is open")
 		if at >= c.part.to {
 			d.Subject, d.Related = c.at(context), nil
 			d.Summary, d.Hint = "this bracket is not closed", fmt.Sprintf("add the closing %q", bracket)
 		}
+	case strings.Contains(m, "did not find expected key") && c.afterQuote(at):
+		d.Summary = fmt.Sprintf("found %s after the closing quote of this value", said)
+		d.Hint = `quote the whole value; a quote inside is written twice in '…', and as \" in "…"`
 	case strings.Contains(m, "did not find expected key"):
-		d.Summary = fmt.Sprintf("expected a key of the mapping that begins at line %d column %d, found %s", place.Line, place.Column, found(token))
+		d.Summary = fmt.Sprintf("expected a key of the mapping that begins at line %d column %d, found %s", place.Line, place.Column, said)
 		d.Hint = "check the indentation: the keys of one mapping begin in one column"
 		d.Related = opened("the mapping begins here")
 	case strings.Contains(m, "expected '-' indicator"):
-		d.Summary = fmt.Sprintf("expected \"-\" of the list that begins at line %d column %d, found %s", place.Line, place.Column, found(token))
+		d.Summary = fmt.Sprintf("expected \"-\" of the list that begins at line %d column %d, found %s", place.Line, place.Column, said)
 		d.Hint = "check the indentation: the dashes of one list stand in one column"
 		d.Related = opened("the list begins here")
 	case strings.Contains(m, "block sequence entries are not allowed"):
@@ -137,22 +152,44 @@ func (c *yamlConv) explain(d *diag.Diagnostic, e *yaml.LoadError, at, context in
 	case strings.Contains(m, "unknown anchor"):
 		name := strings.TrimSuffix(strings.TrimPrefix(m, "unknown anchor '"), "' referenced")
 		d.Code, d.Subject = "yaml/unknown-anchor", c.span(at, at+1+len(name))
-		d.Summary, d.Hint = fmt.Sprintf("alias %q has no anchor before it in this document", name), "define it with &"+name+", or quote a value that begins with *"
+		switch {
+		case diag.SecretAt(c.src, at):
+			d.Summary, d.Hint = "this value begins with *, which makes it an alias, and there is no such anchor", "put the value in quotes"
+		case strings.HasPrefix(name, "."):
+			d.Summary = fmt.Sprintf("%s begins with *, which makes it an alias, and there is no such anchor", quote("*"+name))
+			d.Hint = fmt.Sprintf("quote it; as a pattern it is '.*%s'", regexp.QuoteMeta(name))
+		default:
+			d.Summary, d.Hint = fmt.Sprintf("alias %q has no anchor before it in this document", name), "define it with &"+name+", or quote a value that begins with *"
+		}
+	case strings.Contains(m, "expected alphabetic or numeric character"):
+		sign := "*"
+		for _, i := range []int{at - 1, context} {
+			if i >= 0 && i < len(c.src) && (c.src[i] == '&' || c.src[i] == '*') {
+				sign, d.Subject = string(c.src[i]), c.at(i)
+				break
+			}
+		}
+		what := map[string]string{"*": "an alias", "&": "an anchor"}[sign]
+		d.Summary = fmt.Sprintf("an unquoted value cannot begin with %q unless it is %s, and no name follows here", sign, what)
+		d.Hint = "quote the value"
 	case strings.Contains(m, "unknown escape"):
 		d.Subject = c.span(at, min(at+2, c.part.to))
 		d.Summary = fmt.Sprintf("unknown escape %s in a double-quoted text", c.src[at:min(at+2, c.part.to)])
+		if diag.SecretAt(c.src, at) {
+			d.Summary = "unknown escape in a double-quoted text"
+		}
 		d.Hint = `write \\ for a backslash, or use single quotes`
 	case strings.Contains(m, "did not find expected node content") && token == "" && at >= c.textEnd() && c.openBracket() >= 0:
 		open := c.openBracket()
 		d.Subject = c.at(open)
 		d.Summary, d.Hint = "this bracket is not closed", fmt.Sprintf("add the closing %q", map[byte]string{'[': "]", '{': "}"}[c.src[open]])
 	case strings.Contains(m, "did not find expected node content"):
-		d.Summary, d.Hint = "expected a value, found "+found(token), "quote a value that begins with a special character"
+		d.Summary, d.Hint = "expected a value, found "+said, "quote a value that begins with a special character"
 	case strings.Contains(m, "<document start>"):
-		d.Summary, d.Hint = fmt.Sprintf("expected the end of the document, found %s", found(token)), "separate documents with ---"
+		d.Summary, d.Hint = fmt.Sprintf("expected the end of the document, found %s", said), "separate documents with ---"
 	case strings.HasPrefix(m, "did not find expected "), strings.HasPrefix(m, "did not find the expected "):
 		_, what, _ := strings.Cut(m, "expected ")
-		d.Summary = fmt.Sprintf("expected %s, found %s", what, found(token))
+		d.Summary = fmt.Sprintf("expected %s, found %s", what, said)
 	case strings.Contains(m, "exceeded max depth"):
 		d.Code, d.Summary, d.Hint = "yaml/too-deep", fmt.Sprintf("values nest more than %d deep here", MaxDepth), "flatten the document"
 	}
@@ -233,6 +270,26 @@ func (c *yamlConv) closing(open int) int {
 		}
 	}
 	return -1
+}
+
+// afterQuote reports whether what stands at off follows the closing quote of a value on the same line.
+func (c *yamlConv) afterQuote(off int) bool {
+	off = min(off, c.part.to)
+	start := max(bytes.LastIndexByte(c.src[:off], '\n')+1, c.part.from)
+	before := bytes.TrimRight(c.src[start:off], " \t")
+	if len(before) < 2 || off < c.part.to && (c.src[off] == '\n' || c.src[off] == '\r') {
+		return false
+	}
+	q := before[len(before)-1]
+	return (q == '"' || q == '\'') && bytes.Count(before, []byte{q})%2 == 0
+}
+
+// hush is text, unless what stands at off of src belongs to a secret.
+func hush(src []byte, off int, text string) string {
+	if diag.SecretAt(src, off) {
+		return diag.Redacted
+	}
+	return text
 }
 
 // control points at the first character that YAML forbids, https://yaml.org/spec/1.2.2/#rule-c-printable.
