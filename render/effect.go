@@ -53,12 +53,11 @@ func (r *renderer) ask(b *ir.Binding, in policy.Input) (*asked, diag.List) {
 		return a, nil
 	}
 	// The instance is named by its configuration, which only the first answer tells.
-	js, err := policy.EnforceJSON(a.effect.Enforce)
+	hash, err := policy.InstanceHash(a.effect.Enforce)
 	if err != nil {
 		return nil, diag.List{internal(b.Origin, "policy %s: %v", b.Policy, err)}
 	}
-	sum := sha256.Sum256(js)
-	a.instance = in.ID + "@" + hex.EncodeToString(sum[:6])
+	a.instance = in.ID + "@" + hash
 	in.Instance = a.instance
 	if a.effect, err = t.Effect(b.Config, in); err != nil {
 		return nil, diag.List{internal(b.Origin, "policy %s: %v", b.Policy, err)}

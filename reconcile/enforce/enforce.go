@@ -25,9 +25,6 @@ import (
 	"github.com/flexgw/flexgw/render/policy/enforce"
 )
 
-// MetadataKey is the gRPC metadata that names the instance, "<uid>@<hash>".
-const MetadataKey = "x-flexgw-policy"
-
 // Instance is one policy configuration that must be ready before Envoy may name it.
 type Instance struct {
 	Policy string // policyRef.name
@@ -164,7 +161,7 @@ func (s *Server) starting() bool {
 func decider[D enforce.Decider](s *Server, ctx context.Context) (D, error) {
 	var none D
 	md, _ := metadata.FromIncomingContext(ctx)
-	ids := md.Get(MetadataKey)
+	ids := md.Get(enforce.InstanceMetadata)
 	if len(ids) != 1 {
 		return none, status.Errorf(codes.Unauthenticated, "the call names %d policy instances, not one", len(ids))
 	}

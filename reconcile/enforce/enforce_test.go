@@ -77,7 +77,7 @@ func serve(t *testing.T) (*enforce.Server, *grpc.ClientConn, chan string) {
 
 func ask(t *testing.T, conn *grpc.ClientConn, instance string) ratelimitv3.RateLimitResponse_Code {
 	t.Helper()
-	ctx := metadata.AppendToOutgoingContext(t.Context(), enforce.MetadataKey, instance)
+	ctx := metadata.AppendToOutgoingContext(t.Context(), contract.InstanceMetadata, instance)
 	res, err := ratelimitv3.NewRateLimitServiceClient(conn).ShouldRateLimit(ctx, &ratelimitv3.RateLimitRequest{})
 	if err != nil {
 		t.Fatal(err)
@@ -118,7 +118,7 @@ func TestLimitAndRetire(t *testing.T) {
 func TestNothingIsKnownBeforeTheFirstLoad(t *testing.T) {
 	t.Parallel()
 	s, conn, _ := serve(t)
-	ctx := metadata.AppendToOutgoingContext(t.Context(), enforce.MetadataKey, "a@1")
+	ctx := metadata.AppendToOutgoingContext(t.Context(), contract.InstanceMetadata, "a@1")
 	limits, checks := ratelimitv3.NewRateLimitServiceClient(conn), authv3.NewAuthorizationClient(conn)
 	if res, err := limits.ShouldRateLimit(ctx, &ratelimitv3.RateLimitRequest{}); status.Code(err) != codes.Unavailable {
 		t.Errorf("rate limit: got %v, %v, want Unavailable", res, err)
@@ -141,7 +141,7 @@ func TestCheckRefusesUnknown(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, instance := range []string{"nobody@0", "a@1"} { // unknown; known, but no Authorizer
-		ctx := metadata.AppendToOutgoingContext(t.Context(), enforce.MetadataKey, instance)
+		ctx := metadata.AppendToOutgoingContext(t.Context(), contract.InstanceMetadata, instance)
 		if res, err := authv3.NewAuthorizationClient(conn).Check(ctx, &authv3.CheckRequest{}); err == nil {
 			t.Errorf("%s: got %v, want an error", instance, res)
 		}

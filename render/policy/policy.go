@@ -5,7 +5,6 @@
 package policy
 
 import (
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -79,7 +78,7 @@ type Input struct {
 const EnforceCluster = "flexgw-enforce"
 
 // InstanceMetadata is the gRPC initial metadata key that carries Input.Instance.
-const InstanceMetadata = "x-flexgw-policy"
+const InstanceMetadata = enforce.InstanceMetadata
 
 // Effect is everything that one binding asks of Envoy. The zero Effect asks nothing.
 type Effect struct {
@@ -92,7 +91,7 @@ type Effect struct {
 	Secrets    []*tlsv3.Secret             // names start with Input.ID; referenced with sds_config {ads: {}} (SDS)
 	Files      []File                      // content-addressed: named by Input.Path
 	Body       BodyNeeds                   // buffering asked for
-	Enforce    any                         // the immutable configuration that Start gets; marshalled as JSON for its hash; nil: native
+	Enforce    any                         // the immutable configuration that Start gets; data alone, all of it exported (see InstanceHash); nil: native
 	Publishes  Published                   // for later policies
 
 	// Answers are requests that the chain answers even where no route of the API matches them (CORS preflights). They
@@ -267,6 +266,3 @@ func (t Type) Usable(n Need, answer []byte) error {
 
 // Effect asks the policy what it wants of Envoy.
 func (t Type) Effect(config any, in Input) (Effect, error) { return t.effect(config, in) }
-
-// EnforceJSON is the canonical form of an Effect's Enforce, from which an instance's hash is made.
-func EnforceJSON(enforce any) ([]byte, error) { return json.Marshal(enforce) }

@@ -150,32 +150,6 @@ type Binding struct {
 	Unresolved []string // names of unset $VARIABLEs in its config: nothing can be made of it (validate only)
 }
 
-// Secret is a text that must not be shown. It prints and marshals as [redacted]; Reveal is the only way to the text.
-type Secret struct{ text string }
-
-const redacted = "[redacted]"
-
-// NewSecret hides text.
-func NewSecret(text string) Secret { return Secret{text} }
-
-// Reveal returns the hidden text.
-func (s Secret) Reveal() string { return s.text }
-
-// IsZero reports whether there is no text.
-func (s Secret) IsZero() bool { return s.text == "" }
-
-// String hides the text, and so do GoString, MarshalText and every formatting verb.
-func (s Secret) String() string { return redacted }
-
-// GoString hides the text.
-func (s Secret) GoString() string { return redacted }
-
-// MarshalText hides the text.
-func (s Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
-
-// UnmarshalText takes the text.
-func (s *Secret) UnmarshalText(b []byte) error { s.text = string(b); return nil }
-
 // Probe is a check that must pass before a revision counts as programmed (`apiVersion: flexgw/v1alpha1`, `kind: Probe`).
 type Probe struct {
 	Origin Origin

@@ -16,6 +16,9 @@ import (
 	ratelimitv3 "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
 )
 
+// InstanceMetadata is the key of the gRPC initial metadata that names the instance that a call is for, "<id>@<hash>".
+const InstanceMetadata = "x-flexgw-policy"
+
 // Start makes the Decider of one instance from the Enforce value of its Effect. It must not block.
 type Start func(cfg any, env Env) (Decider, error)
 

@@ -101,6 +101,9 @@ func (d *dump) binding(b *ir.Binding, api *ir.API, up *ir.Upstream, settings *ir
 		return err
 	}
 	if e.Enforce != nil { // as the renderer does: asked again, with the instance
+		if _, err := policy.InstanceHash(e.Enforce); err != nil {
+			return err
+		}
 		in.Instance = id + "@hash"
 		if e, err = d.typ.Effect(b.Config, in); err != nil {
 			return err
@@ -160,7 +163,7 @@ func (d *dump) effect(e policy.Effect, in policy.Input) error {
 		d.add("body", []field{{"request", int(e.Body.Request)}})
 	}
 	if e.Enforce != nil {
-		b, err := policy.EnforceJSON(e.Enforce)
+		b, err := json.Marshal(e.Enforce)
 		if err != nil {
 			return fmt.Errorf("enforce: %w", err)
 		}

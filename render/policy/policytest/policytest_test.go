@@ -3,6 +3,7 @@ package policytest
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/flexgw/flexgw/render/policy"
+	"github.com/flexgw/flexgw/schema/ir"
 	"github.com/flexgw/flexgw/schema/source"
 	"github.com/flexgw/flexgw/schema/syntax"
 )
@@ -131,5 +134,27 @@ func TestBlocks(t *testing.T) {
 	want := []block{{"yaml flexgw:ok", 2, 3}, {"text", 5, 5}}
 	if d := cmp.Diff(want, got, cmp.AllowUnexported(block{})); d != "" {
 		t.Errorf("-want +got\n%s", d)
+	}
+}
+
+// TestEffectsSeeTheWholeInstance shows that a policy whose instances the daemon could not tell apart fails its tests, and
+// that secrets of one that it can are not in its goldens.
+func TestEffectsSeeTheWholeInstance(t *testing.T) {
+	t.Parallel()
+	type blind struct{ secret ir.Secret }
+	type seeing struct{ Secret ir.Secret }
+	effect := func(enforce any) (string, error) {
+		d := dump{typ: policy.Define(policy.Spec[struct{}]{Name: "p", Effect: func(*struct{}, policy.Input) (policy.Effect, error) {
+			return policy.Effect{Enforce: enforce}, nil
+		}})}
+		err := d.binding(&ir.Binding{Config: &struct{}{}}, nil, nil, &ir.Settings{}, nil)
+		return fmt.Sprint(d.fields), err
+	}
+	if _, err := effect(blind{ir.NewSecret("hunter2")}); err == nil || !strings.Contains(err.Error(), "unexported") {
+		t.Errorf("got %v, want an error about the unexported field", err)
+	}
+	got, err := effect(seeing{ir.NewSecret("hunter2")})
+	if err != nil || strings.Contains(got, "hunter2") || !strings.Contains(got, "[redacted]") {
+		t.Errorf("got %s, %v", got, err)
 	}
 }
