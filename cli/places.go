@@ -102,7 +102,12 @@ func isDir(path string) bool {
 }
 
 // claim makes the state folder ours, for this source and this process alone. The lock is held until the process ends.
-func (p places) claim(source string) (*envoy.Lock, error) {
+func (p places) claim(env Env, source string) (*envoy.Lock, error) {
+	if base := runtimeHome(env); strings.HasPrefix(p.run, base+string(filepath.Separator)) {
+		if err := envoy.Private(base); err != nil { // it may stand in a folder that everybody can write to
+			return nil, err
+		}
+	}
 	for _, dir := range []string{p.state, p.run, filepath.Dir(p.socket)} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, err

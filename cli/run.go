@@ -32,6 +32,7 @@ import (
 	"github.com/flexgw/flexgw/render/policy/all"
 	contract "github.com/flexgw/flexgw/render/policy/enforce"
 	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/ir"
 	"github.com/flexgw/flexgw/schema/source"
 )
 
@@ -88,7 +89,8 @@ type daemon struct {
 	egress   *egress.Egress
 	fetcher  *fetch.Fetcher
 	echoes   *echo.Server
-	mu       sync.Mutex // guards hints
+	served   []policy.Need // of the revision that was published last; used by the loop alone
+	mu       sync.Mutex    // guards hints
 	hints    []string
 }
 
@@ -119,7 +121,7 @@ func newDaemon(c *cli.Context, env Env) (*daemon, error) {
 	}
 	d.pipeline.load.RequireEnv = true
 	d.pipeline.render.Files = filepath.Join(at.state, "files")
-	d.fetcher = fetch.New(d.egress.HTTPClient(egress.JWKS), usable, d.log)
+	d.fetcher = fetch.New(d.egress.HTTPClient(egress.JWKS), usable, filepath.Join(at.state, "fetched"), d.log)
 	d.pipeline.render.Got = d.fetcher.Got
 	d.echoes = echo.New(d.log)
 	return d, nil
@@ -150,7 +152,7 @@ func usable(n policy.Need, answer []byte) error {
 // run works until ctx is done, then drains. The order of ending is the reverse of the order of beginning: Envoy may ask
 // the servers until it is gone.
 func (d *daemon) run(ctx context.Context) (err error) {
-	lock, err := d.at.claim(d.source)
+	lock, err := d.at.claim(d.env, d.source)
 	if err != nil {
 		return world(err)
 	}
@@ -194,8 +196,8 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	}()
 
 	loop := &reconcile.Loop{
-		Name: d.source, Source: src, Again: d.fetcher.Changed(), Build: d.build, Target: target, Enforce: enforcer{policies},
-		Refused: d.refused, Ready: d.ready, Log: d.log, Quiet: d.quiet, MaxWait: max(2*d.quiet, d.quiet), Drain: d.drain,
+		Name: d.source, Source: src, Again: d.fetcher.Changed(), Build: d.build, Render: d.render, Published: d.published, Target: target, Enforce: enforcer{policies},
+		Refused: d.refused, Ready: d.ready, Log: d.log, Quiet: d.quiet, MaxWait: 2 * d.quiet, Drain: d.drain,
 	}
 	serve(func() error { return status.Serve(serving, sockets.status, loop.Report) })
 	if d.choice != "none" {
@@ -240,11 +242,8 @@ func listen(path string) (net.Listener, error) {
 	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
 		return nil, err
 	}
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, err
-	}
-	return l, os.Chmod(path, 0o600)
+	defer syscall.Umask(syscall.Umask(0o177)) // nothing else runs yet
+	return net.Listen("unix", path)
 }
 
 func (d *daemon) bootstrap() (render.BootstrapOptions, string, error) {
@@ -325,40 +324,68 @@ func (d *daemon) tell(e envoy.Event) {
 	}
 }
 
-// build is the pipeline, with what its policies need fetched in between: only what an accepted declaration names.
+// build is the pipeline, with what its policies need fetched in between. Until the revision is published, what the one
+// that is served needs is fetched too; a revision that is refused leaves nothing behind.
 func (d *daemon) build(ctx context.Context, set source.Set) (reconcile.Built, diag.List) {
 	g, list := d.pipeline.model(set)
 	if g == nil || list.HasErrors() {
 		return reconcile.Built{}, list
 	}
-	needs := render.Needs(g, all.Catalog{})
-	d.egress.Set(egress.JWKS, destinations(needs))
-	d.fetcher.Want(needs)
+	d.want(append(render.Needs(g, all.Catalog{}), d.served...))
 	limit, cancel := context.WithTimeout(ctx, firstFetch)
 	defer cancel()
 	d.fetcher.Tried(limit)
-	r, more := render.Render(g, all.Catalog{}, d.pipeline.render, &d.pipeline.memo)
-	list = append(list, more...).Sort()
+	built, more := d.render(ctx, g)
+	if more.HasErrors() {
+		d.want(d.served)
+	}
+	return built, append(list, more...).Sort()
+}
+
+// render is the back half alone.
+func (d *daemon) render(_ context.Context, g *ir.Gateway) (reconcile.Built, diag.List) {
+	r, list := render.Render(g, all.Catalog{}, d.pipeline.render, &d.pipeline.memo)
 	if r == nil || list.HasErrors() {
 		return reconcile.Built{}, list
 	}
-	if err := d.echoes.Set(g.Echoes); err != nil {
+	return reconcile.Built{Gateway: g, Resources: r}, list
+}
+
+// want allows the daemon to call whom the needs name, and fetches them.
+func (d *daemon) want(needs []policy.Need) {
+	d.egress.Set(egress.JWKS, destinations(needs))
+	d.fetcher.Want(needs)
+}
+
+// published follows a revision that the target took over.
+func (d *daemon) published(b reconcile.Built) {
+	d.served = render.Needs(b.Gateway, all.Catalog{})
+	d.want(d.served)
+	if err := d.echoes.Set(b.Gateway.Echoes); err != nil {
 		d.log.Error("echo not served", "error", err)
 	}
 	d.mu.Lock()
-	d.hints = requestsToTry(g)
-	d.mu.Unlock()
-	return reconcile.Built{Gateway: g, Resources: r}, list
+	defer d.mu.Unlock()
+	d.hints = requestsToTry(b.Gateway)
 }
 
 func destinations(needs []policy.Need) []egress.Destination {
 	var out []egress.Destination
 	for _, n := range needs {
 		if u, err := url.Parse(n.URL); err == nil {
-			out = append(out, egress.Destination{Host: u.Host, Why: "policy " + n.Policy + ": " + n.URL})
+			out = append(out, egress.Destination{Host: hostPort(u), Why: "policy " + n.Policy + ": " + n.URL})
 		}
 	}
 	return out
+}
+
+// hostPort is the one port of a URL that is called, written or not.
+func hostPort(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return net.JoinHostPort(u.Hostname(), port)
 }
 
 // refused shows a revision's problems where the operator looks, with the lines to blame.

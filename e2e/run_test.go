@@ -271,6 +271,24 @@ func TestPortThatCannotBeBound(t *testing.T) {
 	if a := g.get(8081, "/shop/x"); a.Status != 200 {
 		t.Errorf("the other port answers %d", a.Status)
 	}
+	l.Close() // whoever had the port goes
+	until(t, 20*time.Second, func() error {
+		res, err := http.Get("http://" + l.Addr().String() + "/x")
+		if err != nil {
+			return err
+		}
+		res.Body.Close()
+		if res.StatusCode != 200 {
+			return fmt.Errorf("status %d", res.StatusCode)
+		}
+		return nil
+	})
+	until(t, 5*time.Second, func() error {
+		if c, _ := g.report().Condition(status.Programmed); c.Status != status.True {
+			return fmt.Errorf("programmed: %+v", c)
+		}
+		return nil
+	})
 }
 
 func TestStopEndsEnvoyToo(t *testing.T) {

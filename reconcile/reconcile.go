@@ -39,13 +39,15 @@ type Loop struct {
 	Source watch.Source
 	Again  <-chan struct{} // something that Build depends on changed (a fetched key set); nil: never
 	Build  func(context.Context, source.Set) (Built, diag.List)
+	Render func(context.Context, *ir.Gateway) (Built, diag.List) // the second half of Build, when only Again changed
 	Target deliver.Target
 
-	Enforce Enforcer                    // nil: no policy decides at request time
-	Warming func(context.Context) error // an error while acknowledged listeners or clusters are not live yet; nil: an ACK is enough
-	Refused func(source.Set, diag.List) // a revision was refused, by us or by Envoy; nil: nobody is told
-	Ready   func(addresses []string)    // the first revision is programmed; nil: nobody is told
-	Log     *slog.Logger
+	Published func(Built)                 // the target took a revision over; nil: nobody is told
+	Enforce   Enforcer                    // nil: no policy decides at request time
+	Warming   func(context.Context) error // an error while acknowledged listeners or clusters are not live yet; nil: an ACK is enough
+	Refused   func(source.Set, diag.List) // a revision was refused, by us or by Envoy; nil: nobody is told
+	Ready     func(addresses []string)    // the first revision is programmed; nil: nobody is told
+	Log       *slog.Logger
 
 	Quiet, MaxWait time.Duration // fetch after Quiet without a change, but never later than MaxWait
 	Drain          time.Duration // how long Envoy may still ask for what the last revision named
@@ -55,6 +57,7 @@ type Loop struct {
 
 	retire []retirement // oldest first
 	ready  bool
+	told   string // the refusals of Envoy that were told last
 }
 
 type state struct {
@@ -97,7 +100,7 @@ func (l *Loop) Run(ctx context.Context) error {
 		case <-l.Source.Changed():
 			l.settle(ctx)
 		case <-l.Again:
-			l.build(ctx, l.snapshot().tried)
+			l.rebuild(ctx)
 			continue
 		case <-l.Target.Changed():
 			l.observe(ctx, poll)
@@ -192,6 +195,28 @@ func (l *Loop) build(ctx context.Context, set source.Set) {
 	})
 }
 
+// rebuild renders what is served again, whatever the newest set looks like: a key that was rotated must not wait for a
+// typing mistake to be mended.
+func (l *Loop) rebuild(ctx context.Context) {
+	s := l.snapshot()
+	if s.built.Resources == nil {
+		return
+	}
+	built, list := l.Render(ctx, s.built.Gateway)
+	if list.HasErrors() {
+		l.Log.Error("not rendered again; "+l.kept(), "revision", s.set.Revision, "error", list.Err())
+		return
+	}
+	if err := l.publish(ctx, s.set, built); err != nil {
+		l.Log.Error("not delivered again; "+l.kept(), "revision", s.set.Revision, "error", err)
+		return
+	}
+	l.update(func(s *state) {
+		s.built = built
+		s.pending, s.reason, s.place = "not acknowledged yet", "Pending", nil
+	})
+}
+
 // kept says what a refusal leaves in place.
 func (l *Loop) kept() string {
 	if l.snapshot().built.Resources == nil {
@@ -206,7 +231,13 @@ func (l *Loop) publish(ctx context.Context, set source.Set, built Built) error {
 			return err
 		}
 	}
-	return l.Target.Publish(ctx, deliver.Revision{Source: set, Resources: built.Resources})
+	if err := l.Target.Publish(ctx, deliver.Revision{Source: set, Resources: built.Resources}); err != nil {
+		return err
+	}
+	if l.Published != nil {
+		l.Published(built)
+	}
+	return nil
 }
 
 func (l *Loop) refuse(set source.Set, reason string, list diag.List) {
@@ -224,10 +255,15 @@ func (l *Loop) observe(ctx context.Context, poll *time.Ticker) {
 	if before.built.Resources == nil {
 		return
 	}
-	pending, reason := l.pending(ctx)
+	pending, reason := l.pending(ctx, before.reason == "")
 	var rejected diag.List
-	if reason == "Rejected" && before.reason != "Rejected" {
-		rejected = l.rejections()
+	if reason == "Rejected" {
+		if rejected = l.rejections(); said(rejected) == l.told {
+			rejected = nil // a refused listener is tried again and again
+		}
+	}
+	if reason != "Rejected" {
+		l.told = ""
 	}
 	l.update(func(s *state) {
 		s.pending, s.reason = pending, reason
@@ -245,12 +281,22 @@ func (l *Loop) observe(ctx context.Context, poll *time.Ticker) {
 	case reason == "Warming":
 		poll.Reset(pollLive)
 	case len(rejected) > 0:
+		l.told = said(rejected)
 		l.Log.Error("Envoy refused resources; their last good version stays", "revision", before.set.Revision, "refused", len(rejected))
 		l.refuse(before.set, "Rejected", rejected)
 	}
 }
 
-func (l *Loop) pending(ctx context.Context) (message, reason string) {
+// said is what an operator would read.
+func said(l diag.List) string {
+	if err := l.Err(); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+// pending is why the accepted revision is not live, in words and as a reason; a live one does not start to warm.
+func (l *Loop) pending(ctx context.Context, live bool) (message, reason string) {
 	progress := l.Target.Progress()
 	if !slices.ContainsFunc(progress, func(p deliver.Progress) bool { return p.Connected }) {
 		return "no Envoy is connected", "NoEnvoy"
@@ -265,7 +311,7 @@ func (l *Loop) pending(ctx context.Context) (message, reason string) {
 	if waiting {
 		return "not acknowledged yet", "Pending"
 	}
-	if l.Warming != nil {
+	if l.Warming != nil && !live {
 		if err := l.Warming(ctx); err != nil {
 			return err.Error(), "Warming"
 		}

@@ -18,6 +18,7 @@ import (
 	"github.com/flexgw/flexgw/render/policy/all"
 	"github.com/flexgw/flexgw/schema"
 	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/ir"
 	"github.com/flexgw/flexgw/schema/source"
 )
 
@@ -139,31 +140,63 @@ type world struct {
 	source   *fakeSource
 	target   *fakeTarget
 	enforcer *fakeEnforcer
+	again    chan struct{}
 	loop     *reconcile.Loop
-	ready    []string
-	refused  []diag.List
-	warming  error
+
+	mu      sync.Mutex
+	ready   []string
+	refused []diag.List
+	warming error
+}
+
+func (w *world) warm(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.warming = err
+}
+
+// told is what the callbacks of the loop were told.
+func (w *world) told() (ready []string, refused []diag.List) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.ready, slices.Clone(w.refused)
 }
 
 // run starts a loop over fakes with the real pipeline in between; call it within a synctest bubble.
 func run(t *testing.T) *world {
 	t.Helper()
-	w := &world{source: &fakeSource{changed: make(chan struct{}, 1)}, target: &fakeTarget{changed: make(chan struct{}, 1)}, enforcer: &fakeEnforcer{}}
+	w := &world{source: &fakeSource{changed: make(chan struct{}, 1)}, target: &fakeTarget{changed: make(chan struct{}, 1)}, enforcer: &fakeEnforcer{}, again: make(chan struct{}, 1)}
 	memo := &schema.Memo{}
+	again := func(_ context.Context, g *ir.Gateway) (reconcile.Built, diag.List) {
+		r, l := render.Render(g, all.Catalog{}, render.Options{Files: "/files", SystemCA: "/ca.pem"}, nil)
+		return reconcile.Built{Gateway: g, Resources: r}, l
+	}
 	w.loop = &reconcile.Loop{
 		Name: "test", Source: w.source, Target: w.target, Enforce: w.enforcer, Log: slog.New(slog.DiscardHandler),
 		Quiet: 10 * time.Millisecond, MaxWait: 20 * time.Millisecond, Drain: 5 * time.Second,
-		Build: func(_ context.Context, set source.Set) (reconcile.Built, diag.List) {
+		Build: func(ctx context.Context, set source.Set) (reconcile.Built, diag.List) {
 			g, l := schema.Load(set, schema.Options{Policies: all.Catalog{}, Memo: memo})
 			if g == nil {
 				return reconcile.Built{}, l
 			}
-			r, l := render.Render(g, all.Catalog{}, render.Options{Files: "/files", SystemCA: "/ca.pem"}, nil)
-			return reconcile.Built{Gateway: g, Resources: r}, l
+			return again(ctx, g)
 		},
-		Ready:   func(a []string) { w.ready = a },
-		Refused: func(_ source.Set, l diag.List) { w.refused = append(w.refused, l) },
-		Warming: func(context.Context) error { return w.warming },
+		Render: again, Again: w.again,
+		Ready: func(a []string) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.ready = a
+		},
+		Refused: func(_ source.Set, l diag.List) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.refused = append(w.refused, l)
+		},
+		Warming: func(context.Context) error {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return w.warming
+		},
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -216,18 +249,18 @@ func TestProgrammedMeansLive(t *testing.T) {
 		w.target.answer(deliver.Progress{Node: "n", Connected: true, Stale: 2})
 		settle(time.Second)
 		condition(t, w, status.Programmed, status.False, "Pending")
-		w.warming = errors.New("listener port-8081 warms")
+		w.warm(errors.New("listener port-8081 warms"))
 		w.target.answer(synced)
 		settle(time.Second)
 		condition(t, w, status.Programmed, status.False, "Warming")
-		if w.ready != nil {
+		if ready, _ := w.told(); ready != nil {
 			t.Error("ready while a listener warms")
 		}
-		w.warming = nil
+		w.warm(nil)
 		settle(time.Second)
 		condition(t, w, status.Programmed, status.True, "Live")
-		if !slices.Equal(w.ready, []string{"0.0.0.0:8081"}) {
-			t.Errorf("ready %v", w.ready)
+		if ready, _ := w.told(); !slices.Equal(ready, []string{"0.0.0.0:8081"}) {
+			t.Errorf("ready %v", ready)
 		}
 	})
 }
@@ -250,12 +283,12 @@ func TestMistakeKeepsWhatIsServed(t *testing.T) {
 		if r.Revision != live || len(w.target.revisions()) != 1 {
 			t.Errorf("revision %s, was %s; published %v", r.Revision, live, w.target.revisions())
 		}
-		if r.LastFailed == nil || r.LastFailed.Reason != "Invalid" || len(w.refused) != 1 {
-			t.Errorf("last failed %+v, told %d times", r.LastFailed, len(w.refused))
+		if r.LastFailed == nil || r.LastFailed.Reason != "Invalid" {
+			t.Errorf("last failed %+v", r.LastFailed)
 		}
 		settle(time.Minute) // nothing new: it is not told again
-		if len(w.refused) != 1 {
-			t.Errorf("told %d times", len(w.refused))
+		if _, refused := w.told(); len(refused) != 1 {
+			t.Errorf("told %d times", len(refused))
 		}
 	})
 }
@@ -327,8 +360,35 @@ func TestRefusalOfEnvoyHasAPlace(t *testing.T) {
 		if c.Place == nil || c.Place.Start.Line != 5 || c.Place.Start.Column != 12 {
 			t.Errorf("a port that cannot be bound is blamed on %v, not on the address", c.Place)
 		}
-		if len(w.refused) != 1 || w.refused[0][0].Code != "envoy/rejected" {
-			t.Errorf("told %v", w.refused)
+		if _, refused := w.told(); len(refused) != 1 || refused[0][0].Code != "envoy/rejected" {
+			t.Errorf("told %v", refused)
+		}
+		w.target.answer(deliver.Progress{Node: "n", Connected: true, Errors: 1}, bad) // tried again, and refused again
+		settle(time.Second)
+		if _, refused := w.told(); len(refused) != 1 {
+			t.Errorf("the same refusal is told %d times", len(refused))
+		}
+	})
+}
+
+// A key set that was rotated must reach Envoy although somebody is in the middle of breaking a file.
+func TestWhatIsServedIsRenderedAgainBesideAMistake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := run(t)
+		w.target.answer(synced)
+		w.source.put(api(1), nil)
+		settle(time.Second)
+		w.source.put("kind: [", nil)
+		settle(time.Second)
+		w.again <- struct{}{}
+		settle(time.Second)
+		if got := w.target.revisions(); len(got) != 2 || got[0] != got[1] {
+			t.Errorf("published %v", got)
+		}
+		condition(t, w, status.Accepted, status.False, "Invalid")
+		condition(t, w, status.Programmed, status.True, "Live")
+		if _, refused := w.told(); len(refused) != 1 {
+			t.Errorf("the mistake was told %d times", len(refused))
 		}
 	})
 }

@@ -40,16 +40,16 @@ func SocketPath(dir, name string) (string, error) {
 		if len(p) > maxSocketPath {
 			continue
 		}
-		if err := private(mine); err != nil {
+		if err := Private(mine); err != nil {
 			return "", err
 		}
-		return p, private(filepath.Dir(p))
+		return p, Private(filepath.Dir(p))
 	}
 	return "", fmt.Errorf("socket name %s is too long", name)
 }
 
-// private makes a folder, and refuses one that somebody else could have put there.
-func private(dir string) error {
+// Private makes a folder that only this user can enter, and refuses one that somebody else could have put there.
+func Private(dir string) error {
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}

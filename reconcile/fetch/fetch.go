@@ -6,11 +6,15 @@ package fetch
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -29,6 +33,7 @@ const (
 type Fetcher struct {
 	client  *http.Client // goes through egress
 	usable  func(policy.Need, []byte) error
+	dir     string // where the last usable answers are kept
 	log     *slog.Logger
 	changed chan struct{}
 	ctx     context.Context
@@ -47,10 +52,11 @@ type want struct {
 	err    error
 }
 
-// New is a Fetcher that wants nothing. usable refuses an answer that cannot be rendered.
-func New(client *http.Client, usable func(policy.Need, []byte) error, log *slog.Logger) *Fetcher {
+// New is a Fetcher that wants nothing. usable refuses an answer that cannot be rendered. The last usable answer to each
+// need is kept in the folder dir, which is made when there is none: a restart while the other side is down takes nothing away.
+func New(client *http.Client, usable func(policy.Need, []byte) error, dir string, log *slog.Logger) *Fetcher {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Fetcher{client: client, usable: usable, log: log, changed: make(chan struct{}, 1), ctx: ctx, cancel: cancel, wants: map[policy.Need]*want{}}
+	return &Fetcher{client: client, usable: usable, dir: dir, log: log, changed: make(chan struct{}, 1), ctx: ctx, cancel: cancel, wants: map[policy.Need]*want{}}
 }
 
 // Close ends all fetching and waits for it.
@@ -74,6 +80,7 @@ func (f *Fetcher) Want(needs []policy.Need) {
 		}
 		ctx, stop := context.WithCancel(f.ctx)
 		w := &want{stop: stop, tried: make(chan struct{})}
+		w.answer, w.got = f.kept(n)
 		f.wants[n] = w
 		f.wait.Go(func() { f.follow(ctx, n, w) })
 	}
@@ -83,6 +90,7 @@ func (f *Fetcher) Want(needs []policy.Need) {
 			delete(f.wants, n)
 		}
 	}
+	f.forget()
 }
 
 // Tried waits until every wanted need was tried once, or ctx is done.
@@ -161,11 +169,56 @@ func (f *Fetcher) take(n policy.Need, w *want, answer []byte, err error) {
 		f.log.Warn("not fetched", "purpose", n.Purpose, "url", n.URL, "error", err)
 	}
 	if changed {
+		f.keep(n, answer)
 		f.log.Info("fetched", "purpose", n.Purpose, "url", n.URL, "bytes", len(answer))
 		select {
 		case f.changed <- struct{}{}:
 		default:
 		}
+	}
+}
+
+// path is the file of a need.
+func (f *Fetcher) path(n policy.Need) string {
+	sum := sha256.Sum256(fmt.Append(nil, n.Policy, "\x00", n.Purpose, "\x00", n.URL))
+	return filepath.Join(f.dir, hex.EncodeToString(sum[:16]))
+}
+
+// kept is the answer of an earlier run, if it is still usable.
+func (f *Fetcher) kept(n policy.Need) ([]byte, bool) {
+	b, err := os.ReadFile(f.path(n))
+	if err != nil || f.usable(n, b) != nil {
+		return nil, false
+	}
+	return b, true
+}
+
+// forget removes the answers that nobody wants any more.
+func (f *Fetcher) forget() {
+	wanted := map[string]bool{}
+	for n := range f.wants {
+		wanted[f.path(n)] = true
+	}
+	kept, _ := filepath.Glob(filepath.Join(f.dir, "*"))
+	for _, path := range kept {
+		if !wanted[path] {
+			os.Remove(path)
+		}
+	}
+}
+
+// keep writes an answer for the next run. Failing costs only that, so it is told and not more.
+func (f *Fetcher) keep(n policy.Need, answer []byte) {
+	path := f.path(n)
+	err := os.MkdirAll(f.dir, 0o700)
+	if err == nil {
+		err = os.WriteFile(path+".new", answer, 0o600)
+	}
+	if err == nil {
+		err = os.Rename(path+".new", path)
+	}
+	if err != nil {
+		f.log.Warn("answer not kept for the next start", "url", n.URL, "error", err)
 	}
 }
 

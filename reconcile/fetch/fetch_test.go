@@ -28,7 +28,7 @@ func TestFetchKeepsTheLastUsableAnswer(t *testing.T) {
 		}
 		return nil
 	}
-	f := fetch.New(srv.Client(), usable, slog.New(slog.DiscardHandler))
+	f := fetch.New(srv.Client(), usable, t.TempDir(), slog.New(slog.DiscardHandler))
 	defer f.Close()
 	n := policy.Need{Policy: "p", Purpose: "jwks", URL: srv.URL, TTL: time.Hour}
 	f.Want([]policy.Need{n})
@@ -69,7 +69,7 @@ func TestFetchFailures(t *testing.T) {
 	srv := httptest.NewServer(mux)
 	defer srv.Close()
 	defer close(stuck)
-	f := fetch.New(srv.Client(), func(policy.Need, []byte) error { return nil }, slog.New(slog.DiscardHandler))
+	f := fetch.New(srv.Client(), func(policy.Need, []byte) error { return nil }, t.TempDir(), slog.New(slog.DiscardHandler))
 	defer f.Close()
 	var needs []policy.Need
 	for _, path := range []string{"/500", "/large", "/slow"} {
@@ -83,5 +83,31 @@ func TestFetchFailures(t *testing.T) {
 		if f.Err(n) == nil {
 			t.Errorf("%s: no error", n.URL)
 		}
+	}
+}
+
+func TestAnswersOutliveTheFetcher(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("keys")) }))
+	dir := t.TempDir()
+	n := policy.Need{Policy: "p", Purpose: "jwks", URL: srv.URL, TTL: time.Hour}
+	usable := func(policy.Need, []byte) error { return nil }
+	f := fetch.New(srv.Client(), usable, dir, slog.New(slog.DiscardHandler))
+	f.Want([]policy.Need{n})
+	f.Tried(t.Context())
+	f.Close()
+	srv.Close()
+	f = fetch.New(srv.Client(), usable, dir, slog.New(slog.DiscardHandler))
+	f.Want([]policy.Need{n})
+	if b, ok := f.Got(n); !ok || string(b) != "keys" {
+		t.Errorf("after a restart with the server down: %q %v", b, ok)
+	}
+	f.Want(nil)
+	f.Close()
+	f = fetch.New(srv.Client(), usable, dir, slog.New(slog.DiscardHandler))
+	defer f.Close()
+	f.Want([]policy.Need{n})
+	if _, ok := f.Got(n); ok {
+		t.Error("what nobody wanted was kept")
 	}
 }

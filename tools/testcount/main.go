@@ -43,6 +43,9 @@ func main() {
 			if e.Test != "" {
 				counts[e.Action]++
 			}
+			if e.Action == "skip" && e.Test != "" {
+				fmt.Printf("skipped: %s\n", key)
+			}
 			if e.Action == "fail" {
 				broken = append(broken, key)
 			} else {

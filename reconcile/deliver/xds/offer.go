@@ -128,9 +128,10 @@ func (st *stream) offer(e *entry) *item {
 	if want == nil || st.entries[e.key] != e {
 		return nil
 	}
-	if last, had := e.latest(); (had && last == version(want) && !e.force) || e.refusal.version == version(want) {
+	if last, had := e.latest(); (had && last == version(want) && !e.force) || e.refusal.version == version(want) && !e.again {
 		return nil
 	}
+	e.again = false
 	if e.kind != clusters && len(e.sent) > 0 {
 		return nil // its answer comes in milliseconds; what is newest then goes out
 	}

@@ -76,6 +76,10 @@ type entry struct {
 	refusal refusal            // the wanted version was refused; version "": no
 	stuck   string             // why the wanted version can not be offered; "": it can, or will
 
+	again   bool      // listeners: what was refused may be tried again now
+	retryAt time.Time // listeners: when that is so
+	tries   int       // listeners: refusals in a row
+
 	asked bool // secrets: subscribed to
 	force bool // secrets: subscribed to again, so send it whatever Envoy holds
 	solo  bool // it stood in a batch that was refused: send it alone
@@ -441,7 +445,10 @@ func (st *stream) acknowledged(resp *response) {
 		} else {
 			st.hold(e, true, version(it.res), it.res)
 		}
-		e.solo = false
+		e.solo, e.tries = false, 0
+		if it.res != nil && e.refusal.version == version(it.res) {
+			e.refusal = refusal{} // another try went well
+		}
 		st.review(e)
 	}
 }
@@ -471,6 +478,7 @@ func (st *stream) refused(resp *response, message string) {
 			e.solo = false
 			st.doubt(e, slices.DeleteFunc(slices.Clone(e.maybe), func(r *render.Resource) bool { return r.Hash == it.res.Hash }))
 			e.refusal = refusal{version: version(it.res), message: message, at: time.Now()}
+			e.tries++
 			st.warned(e, message)
 		}
 		st.review(e)
@@ -624,6 +632,7 @@ func (st *stream) review(e *entry) {
 	case e.refusal.version != "":
 		st.settleUp(e)
 		st.note(e, want, deliver.Error, e.refusal.message)
+		st.retry(e)
 	case had && last == version(want) && !e.force:
 		if len(e.sent) == 0 {
 			st.settleUp(e)
@@ -641,6 +650,29 @@ func (st *stream) review(e *entry) {
 		st.awaitUp(e)
 		st.note(e, want, deliver.NotSent, "")
 		st.queueUp(e)
+	}
+}
+
+// Listeners that were refused are tried again, after a second at first: whoever had the port may have gone. Everything
+// else is judged by its content alone, which does not change by waiting.
+const (
+	firstRetry = time.Second
+	lastRetry  = 30 * time.Second
+)
+
+// retry brings a refused listener back when it is time, or sees to it that somebody comes back then.
+func (st *stream) retry(e *entry) {
+	if e.kind != listeners || len(e.sent) > 0 || e.again {
+		return
+	}
+	at := e.refusal.at.Add(min(firstRetry<<min(max(e.tries-1, 0), 10), lastRetry))
+	switch {
+	case !time.Now().Before(at):
+		e.again = true
+		st.queueUp(e)
+	case !at.Equal(e.retryAt):
+		e.retryAt = at
+		st.timers.add(at, e)
 	}
 }
 
