@@ -31,7 +31,7 @@ func egressCommand(env Env) *cli.Command {
 				if err != nil {
 					return err
 				}
-				p := newPipeline(env)
+				p := onePass(env)
 				g, list := p.model(set)
 				if g == nil || list.HasErrors() {
 					return verdict(list, writeText(env.Stderr, env, set, count(len(set.Files), p.documents(), list), list, false, false))

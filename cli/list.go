@@ -42,7 +42,7 @@ func listCommand(env Env) *cli.Command {
 			if err != nil {
 				return err
 			}
-			p := newPipeline(env)
+			p := onePass(env)
 			g, list := p.model(set)
 			if list.HasErrors() || g == nil {
 				n := count(len(set.Files), p.documents(), list)

@@ -18,8 +18,18 @@ type pipeline struct {
 	load   schema.Options
 	render render.Options
 	memo   render.Memo
+	once   bool // what schema keeps for a next time is dropped
+	read   int  // documents
 }
 
+// onePass is the pipeline of a command that reads its declarations once.
+func onePass(env Env) *pipeline {
+	p := newPipeline(env)
+	p.once = true
+	return p
+}
+
+// newPipeline is a pipeline whose next pass costs what changed.
 func newPipeline(env Env) *pipeline {
 	return &pipeline{
 		load:   schema.Options{Policies: all.Catalog{}, Getenv: env.Getenv, Memo: &schema.Memo{}},
@@ -30,7 +40,14 @@ func newPipeline(env Env) *pipeline {
 // filesDir is where `render` and `validate` say that content-addressed files are; the daemon has its own.
 const filesDir = "/var/lib/flexgw/files"
 
-func (p *pipeline) model(set source.Set) (*ir.Gateway, diag.List) { return schema.Load(set, p.load) }
+func (p *pipeline) model(set source.Set) (*ir.Gateway, diag.List) {
+	g, list := schema.Load(set, p.load)
+	p.read = p.load.Memo.Documents()
+	if p.once {
+		*p.load.Memo = schema.Memo{}
+	}
+	return g, list
+}
 
 // build goes on to Envoy's resources; both results are nil if the list has an error.
 func (p *pipeline) build(set source.Set) (*ir.Gateway, *render.Resources, diag.List) {
@@ -46,7 +63,8 @@ func (p *pipeline) build(set source.Set) (*ir.Gateway, *render.Resources, diag.L
 	return g, r, list
 }
 
-func (p *pipeline) documents() int { return p.load.Memo.Documents() }
+// documents is how many documents the last pass read, also those that are not ours.
+func (p *pipeline) documents() int { return p.read }
 
 // readPaths reads what a one-shot command was given.
 func readPaths(paths []string, env Env) (source.Set, error) {

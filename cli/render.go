@@ -43,7 +43,7 @@ func renderCommand(env Env) *cli.Command {
 			if err != nil {
 				return err
 			}
-			p := newPipeline(env)
+			p := onePass(env)
 			p.load.RequireEnv = true
 			_, r, list := p.build(set)
 			if list.HasErrors() {

@@ -30,7 +30,7 @@ func validateCommand(env Env) *cli.Command {
 			if unread != nil && len(set.Files) == 0 {
 				return unread
 			}
-			p := newPipeline(env)
+			p := onePass(env)
 			p.load.Partial, p.load.RequireEnv = c.Bool("partial"), c.Bool("require-env")
 			_, _, list := p.build(set)
 			n := count(len(set.Files), p.documents(), list)

@@ -148,16 +148,32 @@ func (m *Memo) clusters(r *renderer) ([]*bundle, diag.List) {
 	was := m.groups
 	m.groups = make(map[string]*memoCluster, len(names))
 	m.ups, m.clustered = ups, nil
+	kept, problems := make([]*memoCluster, len(names)), make([]diag.List, len(names))
+	var todo []int
+	for i, n := range names {
+		if x := was[n]; x != nil && !x.warned && slices.Equal(x.ups, groups[n]) && slices.Equal(x.got, m.got(x.needs)) {
+			kept[i] = x
+		} else {
+			todo = append(todo, i)
+		}
+	}
+	parallel(len(todo), func(k int) {
+		kept[todo[k]], problems[todo[k]] = newMemoCluster(names[todo[k]], groups[names[todo[k]]], r)
+	})
+	for _, i := range todo {
+		if kept[i] != nil {
+			kept[i].got = m.got(kept[i].needs)
+		}
+	}
 	var l diag.List
 	bundles := make([]*bundle, 0, len(names))
 	lasting := true
-	for _, n := range names {
-		x, problems := m.cluster(was[n], n, groups[n], r)
-		l = append(l, problems...)
+	for i, x := range kept {
+		l = append(l, problems[i]...)
 		if x == nil {
 			continue
 		}
-		m.groups[n] = x
+		m.groups[names[i]] = x
 		lasting = lasting && len(x.needs) == 0
 		bundles = append(bundles, x.bundle)
 	}
@@ -167,19 +183,15 @@ func (m *Memo) clusters(r *renderer) ([]*bundle, diag.List) {
 	return bundles, l
 }
 
-func (m *Memo) cluster(x *memoCluster, name string, ups []*ir.Upstream, r *renderer) (*memoCluster, diag.List) {
-	if x != nil && !x.warned && slices.Equal(x.ups, ups) && slices.Equal(x.got, m.got(x.needs)) {
-		return x, nil
-	}
+func newMemoCluster(name string, ups []*ir.Upstream, r *renderer) (*memoCluster, diag.List) {
 	b, l := r.cluster(name, ups)
 	if b == nil {
 		return nil, l
 	}
-	x = &memoCluster{ups: ups, bundle: b, warned: len(l) > 0}
+	x := &memoCluster{ups: ups, bundle: b, warned: len(l) > 0}
 	for _, c := range ups[0].Bindings {
 		x.needs = append(x.needs, r.needs(c)...)
 	}
-	x.got = m.got(x.needs)
 	return x, l
 }
 
