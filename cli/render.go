@@ -31,6 +31,7 @@ func renderCommand(env Env) *cli.Command {
 			&cli.BoolFlag{Name: "show-secrets", Usage: "print secrets instead of [redacted]"},
 		},
 		Action: func(c *cli.Context) error {
+			defer collectLess()()
 			outs, err := outputsOf(c, "yaml", "json")
 			if err != nil {
 				return err

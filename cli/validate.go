@@ -22,6 +22,7 @@ func validateCommand(env Env) *cli.Command {
 			&cli.BoolFlag{Name: "require-env", Usage: "an unset $VARIABLE is an error"},
 		},
 		Action: func(c *cli.Context) error {
+			defer collectLess()()
 			outs, err := outputsOf(c, formats...)
 			if err != nil {
 				return err
