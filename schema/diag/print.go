@@ -110,7 +110,8 @@ func (p Printer) snippet(b *bytes.Buffer, d Diagnostic, files map[string]*lines)
 	if r.End.Line == r.Start.Line {
 		to = min(r.End.Column-1, width)
 	}
-	line, from, to = redact(line, src.secrets(len(line)), from, to)
+	cut, from, to := src.cut(line, from, to)
+	line, from, to = redact(cut.line, src.secrets(cut), from, to)
 	runes := printable(line)
 	runes, from, to = window(runes, from, max(to, from+1))
 
@@ -134,14 +135,44 @@ type lines struct {
 	line   int    // 1-based
 	offset int    // of line
 
-	spans   []stretch // the secrets of a line
-	spansOf int       // that line
+	spans            []stretch // the secrets of a part of a line
+	spansOf, spansTo int       // that part
 }
 
-// secrets are those of the line that at returned last, which has size bytes.
-func (l *lines) secrets(size int) []stretch {
-	if l.spansOf != l.line {
-		l.spans, l.spansOf = secretSpans(l.src, l.offset, l.offset+size), l.line
+// part is what of a line may be shown: all of it, unless it is very long.
+type part struct {
+	line   []byte
+	offset int // in the file
+}
+
+// cut takes away what of a long line is far from the runes between from and to, which move along.
+func (l *lines) cut(line []byte, from, to int) (part, int, int) {
+	if len(line) <= 2*around {
+		return part{line, l.offset}, from, to
+	}
+	at := 0
+	for range from {
+		_, n := utf8.DecodeRune(line[at:])
+		at += n
+	}
+	lo := max(0, at-around)
+	for lo > 0 && !utf8.RuneStart(line[lo]) {
+		lo--
+	}
+	hi := min(len(line), at+around)
+	for hi < len(line) && !utf8.RuneStart(line[hi]) {
+		hi++
+	}
+	before := utf8.RuneCount(line[:lo])
+	width := utf8.RuneCount(line[lo:hi])
+	return part{line[lo:hi], l.offset + lo}, from - before, min(to-before, width)
+}
+
+// secrets are those of a part of the line that at returned last.
+func (l *lines) secrets(p part) []stretch {
+	if l.spansOf != p.offset || l.spansTo != p.offset+len(p.line) {
+		l.spansOf, l.spansTo = p.offset, p.offset+len(p.line)
+		l.spans = secretSpans(l.src, l.spansOf, l.spansTo)
 	}
 	return l.spans
 }

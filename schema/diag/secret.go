@@ -95,6 +95,9 @@ func near(a, b string) bool {
 	return row[len(b)] <= 2
 }
 
+// around is how many bytes of a long line are looked at, on either side of what is shown of it.
+const around = 32 << 10
+
 // SecretAt reports whether the byte at offset of a file belongs to a secret. The file may be broken: it is judged by its lines.
 func SecretAt(src []byte, offset int) bool { return SecretIn(src, offset, offset+1) }
 
@@ -107,6 +110,7 @@ func SecretIn(src []byte, from, to int) bool {
 	if i := bytes.IndexByte(src[from:], '\n'); i >= 0 {
 		end = from + i
 	}
+	start, end = max(start, from-around), min(end, to+around)
 	return slices.ContainsFunc(secretSpans(src, start, end), func(s stretch) bool { return start+s.from < to && from < start+s.to })
 }
 
@@ -121,17 +125,17 @@ var (
 	pairValue = regexp.MustCompile(`(?:^|[\s{,-])["']?value["']?[ \t]*:`)
 	listed    = regexp.MustCompile(`^[ \t]*-[ \t]+\{?[ \t]*$|(?:\[|\},)[ \t]*\{[ \t]*$`)
 	pemStart  = regexp.MustCompile(`-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----(.*)`)
-	base64ish = regexp.MustCompile(`^[ \t]*[A-Za-z0-9+/=]+[ \t\r]*$`)
 	userInfo  = regexp.MustCompile(`://(\S+)@`)
 	scheme    = regexp.MustCompile(`(?i)\b(?:bearer|basic)[ \t]+([A-Za-z0-9+/._~=-]*[0-9=][A-Za-z0-9+/._~=-]*)`)
 	jwt       = regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?`)
 )
 
-// secretSpans are the parts of the line src[from:to] that are not to be shown, sorted, without overlaps.
+// secretSpans are the parts of the line src[from:to] that are not to be shown, sorted, without overlaps. What does not begin a
+// line is taken as a part of a long one.
 func secretSpans(src []byte, from, to int) []stretch {
 	line := src[from:to]
 	var out []stretch
-	if inPrivateKey(src, from) && base64ish.Match(line) || belowSecret(src, from, to) {
+	if begins := from == 0 || src[from-1] == '\n'; begins && (base64ish(line) && inPrivateKey(src, from) || belowSecret(src, from, to)) {
 		out = append(out, content(line))
 	}
 	out = append(out, keyedSecrets(src, from, to)...)
@@ -245,16 +249,33 @@ func secretKey(src []byte, from, to int, m []int) bool {
 	return true
 }
 
+// farthest is how many lines above another are looked at: a file with a mistake on every line is not to be read again for each.
+const farthest = 1000
+
 // inPrivateKey reports whether a PEM private key is open where a line begins.
 func inPrivateKey(src []byte, from int) bool {
-	const longest = 32 << 10 // of a key
-	src = src[max(0, from-longest):from]
-	i := bytes.LastIndex(src, []byte("PRIVATE KEY-----"))
-	if i < 0 {
-		return false
+	for at, n := from, 0; at > 0 && n < farthest; n++ {
+		end := at - 1
+		at = bytes.LastIndexByte(src[:end], '\n') + 1
+		line := src[at:end]
+		switch {
+		case bytes.Contains(line, []byte("PRIVATE KEY-----")):
+			return bytes.Contains(line, []byte("-----BEGIN "))
+		case !base64ish(line) && !bytes.Contains(line, []byte("Proc-Type:")) && !bytes.Contains(line, []byte("DEK-Info:")):
+			return false
+		}
 	}
-	start := bytes.LastIndexByte(src[:i], '\n') + 1
-	return bytes.Contains(src[start:i], []byte("-----BEGIN "))
+	return false
+}
+
+// base64ish reports whether a line is nothing but base64.
+func base64ish(line []byte) bool {
+	for _, b := range bytes.TrimSpace(line) {
+		if !(b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9' || b == '+' || b == '/' || b == '=') {
+			return false
+		}
+	}
+	return true
 }
 
 // belowSecret reports whether a line stands inside the value of a secret's key that is further up: by its indentation.
@@ -264,7 +285,6 @@ func belowSecret(src []byte, from, to int) bool {
 		return false
 	}
 	least, dash := indentation(line)
-	const farthest = 1000 // lines; a file with a mistake on every line is not to be read again for each
 	for at, n := from, 0; at > 0 && (least > 0 || dash) && n < farthest; n++ {
 		end := at - 1
 		at = bytes.LastIndexByte(src[:end], '\n') + 1
