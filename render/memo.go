@@ -2,7 +2,9 @@ package render
 
 import (
 	"crypto/sha256"
+	"maps"
 	"slices"
+	"strings"
 
 	"github.com/flexgw/flexgw/render/match"
 	"github.com/flexgw/flexgw/render/policy"
@@ -135,6 +137,9 @@ func (m *Memo) clusters(r *renderer) ([]*bundle, diag.List) {
 	if m.clustered != nil && slices.Equal(m.ups, ups) {
 		return m.clustered, nil
 	}
+	if bundles := m.replaced(r, ups); bundles != nil {
+		return bundles, nil
+	}
 	groups := make(map[string][]*ir.Upstream, len(ups))
 	names := make([]string, 0, len(ups))
 	for _, u := range ups {
@@ -181,6 +186,47 @@ func (m *Memo) clusters(r *renderer) ([]*bundle, diag.List) {
 		m.clustered = bundles
 	}
 	return bundles, l
+}
+
+// replaced are the bundles where a few Services were edited that keep their clusters and their places; nil: look at all. An
+// edit then costs no more than a look at each Service.
+func (m *Memo) replaced(r *renderer, ups []*ir.Upstream) []*bundle {
+	const few = 100
+	if m.clustered == nil || len(m.ups) != len(ups) {
+		return nil
+	}
+	by := map[*ir.Upstream]*ir.Upstream{}
+	var names []string
+	for i, was := range m.ups {
+		if was == ups[i] {
+			continue
+		}
+		n := clusterName(was)
+		if len(by) == few || n != clusterName(ups[i]) {
+			return nil
+		}
+		by[was], names = ups[i], append(names, n)
+	}
+	slices.Sort(names)
+	bundles := slices.Clone(m.clustered)
+	fresh := map[string]*memoCluster{}
+	for _, n := range slices.Compact(names) {
+		group := slices.Clone(m.groups[n].ups)
+		for i, u := range group {
+			if now := by[u]; now != nil {
+				group[i] = now
+			}
+		}
+		x, l := newMemoCluster(n, group, r)
+		i, found := slices.BinarySearchFunc(bundles, n, func(b *bundle, n string) int { return strings.Compare(b.resource.Name, n) })
+		if x == nil || len(l) > 0 || len(x.needs) > 0 || !found {
+			return nil
+		}
+		bundles[i], fresh[n] = x.bundle, x
+	}
+	maps.Copy(m.groups, fresh)
+	m.ups, m.clustered = ups, bundles
+	return bundles
 }
 
 func newMemoCluster(name string, ups []*ir.Upstream, r *renderer) (*memoCluster, diag.List) {

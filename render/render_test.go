@@ -2,8 +2,10 @@ package render
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -349,5 +351,53 @@ func TestStaticIsDeterministic(t *testing.T) {
 	again, _ := Render(g, fakes(), Options{Files: "/files"}, nil)
 	if ks := again.Changed(res); len(ks) > 0 {
 		t.Error(ks)
+	}
+}
+
+// TestMemoReplacesServices: a Service that was edited and keeps its cluster has the bytes and origins of a rendering from
+// nothing, whichever member of a shared cluster it is, and one that gets another cluster too.
+func TestMemoReplacesServices(t *testing.T) {
+	t.Parallel()
+	s := settings()
+	slow := settings()
+	slow.UpstreamIdle = 5 * time.Second
+	ups := func(edit map[int]*ir.Upstream) []*ir.Upstream {
+		list := []*ir.Upstream{service(s, "a", "http", "10.0.0.1", 80), service(s, "b", "http", "10.0.0.1", 80), service(s, "c", "http", "10.0.0.2", 80)}
+		for i, u := range edit {
+			list[i] = u
+		}
+		return list
+	}
+	first := ups(nil)
+	m := &Memo{}
+	for i, edit := range []map[int]*ir.Upstream{
+		nil,
+		{0: service(slow, "a", "http", "10.0.0.1", 80)},
+		{1: service(slow, "b", "http", "10.0.0.1", 80)},
+		{0: service(slow, "a", "http", "10.0.0.1", 80), 1: service(slow, "b", "http", "10.0.0.1", 80), 2: service(slow, "c", "http", "10.0.0.2", 80)},
+		{2: service(s, "c", "http", "10.0.0.1", 80)},
+		{2: service(s, "c", "https", "10.0.0.2", 443)},
+		nil,
+	} {
+		list := ups(edit)
+		for k := range list {
+			if edit[k] == nil {
+				list[k] = first[k]
+			}
+		}
+		g := gateway(s, list, listen("0.0.0.0:8081", api(s, "x", "/x", list[0]), api(s, "y", "/y", list[2])))
+		kept, l := Render(g, fakes(), Options{}, m)
+		anew, more := Render(g, fakes(), Options{}, nil)
+		if kept == nil || anew == nil {
+			t.Fatal(l, more)
+		}
+		if ks := kept.Changed(anew); len(ks) > 0 {
+			t.Errorf("edit %d: other bytes of %v", i, ks)
+		}
+		kept.Each(ClusterType, func(x *Resource) {
+			if y, _ := anew.Get(x.Key); !slices.Equal(x.Origins, y.Origins) {
+				t.Errorf("edit %d: %s has the origins %v, expected %v", i, x.Name, x.Origins, y.Origins)
+			}
+		})
 	}
 }
