@@ -173,7 +173,7 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	var servers sync.WaitGroup
 	defer servers.Wait()
 	defer stopServing()
-	target := xds.New(xds.Config{Static: []string{policy.EnforceCluster}, Drain: d.drain + 5*time.Second, Log: d.log})
+	target := xds.New(xds.Config{Drain: d.drain + 5*time.Second, Files: d.pipeline.render.Files, Log: d.log})
 	policies := enforce.New(start, contract.Env{
 		Store: enforce.NewMemory(time.Now), HTTP: d.egress.HTTPClient("policy"), Now: time.Now, Log: d.log,
 		Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {

@@ -55,9 +55,9 @@ type Loop struct {
 	mu    sync.Mutex
 	state state
 
-	retire []retirement // oldest first
-	ready  bool
-	told   string // the refusals of Envoy that were told last
+	eras  []*era // oldest first; the last one is now
+	ready bool
+	told  string // the refusals of Envoy that were told last
 }
 
 type state struct {
@@ -73,10 +73,16 @@ type state struct {
 	failed   *status.Failed
 }
 
-type retirement struct {
-	at   time.Time
-	keep map[string]render.Instance
+// era is the time from one programmed revision to the next. An Envoy that refuses a resource keeps the version of it that
+// it had, so while a revision is not programmed whole, what any revision since the last one that was may be in use.
+type era struct {
+	over             time.Time // what only earlier eras named is not in use any more after it; zero: no revision is programmed yet
+	instances, files map[string]bool
+	retired, pruned  bool
 }
+
+// fileGrace is how much longer than instances files stay: scopes wait for the drain too before they go.
+const fileGrace = 10 * time.Second
 
 const (
 	pollLive  = 20 * time.Millisecond
@@ -226,6 +232,10 @@ func (l *Loop) kept() string {
 }
 
 func (l *Loop) publish(ctx context.Context, set source.Set, built Built) error {
+	if len(l.eras) == 0 {
+		l.eras = append(l.eras, newEra(time.Time{}))
+	}
+	l.eras[len(l.eras)-1].add(built.Resources)
 	if l.Enforce != nil {
 		if err := l.Enforce.Load(built.Resources.Instances()); err != nil {
 			return err
@@ -348,30 +358,55 @@ func (l *Loop) rejections() diag.List {
 // live is called once for every revision that Envoy serves.
 func (l *Loop) live(revision string, r *render.Resources) {
 	l.Log.Info("programmed", "revision", revision)
-	if l.Enforce != nil {
-		l.retire = append(l.retire, retirement{time.Now().Add(l.Drain), r.Instances()})
-	}
+	e := newEra(time.Now().Add(l.Drain))
+	e.add(r)
+	l.eras = append(l.eras, e)
 	if !l.ready && l.Ready != nil {
 		l.ready = true
 		l.Ready(r.Addresses())
 	}
 }
 
-// retireOld closes policy instances that only revisions before the live one named, once requests under way may have ended.
+// retireOld closes policy instances and removes files that only revisions before a programmed one named, once requests
+// under way may have ended.
 func (l *Loop) retireOld(now time.Time) {
-	due := 0
-	for due < len(l.retire) && !now.Before(l.retire[due].at) {
-		due++
+	if i := l.over(now); i >= 0 && !l.eras[i].retired && l.Enforce != nil {
+		l.eras[i].retired = true
+		l.Enforce.Retire(func(id string) bool {
+			return slices.ContainsFunc(l.eras[i:], func(e *era) bool { return e.instances[id] })
+		})
 	}
-	if due == 0 {
-		return
+	if i := l.over(now.Add(-fileGrace)); i >= 0 && !l.eras[i].pruned {
+		l.eras = l.eras[i:]
+		l.eras[0].pruned = true
+		err := l.Target.Prune(func(path string) bool {
+			return slices.ContainsFunc(l.eras, func(e *era) bool { return e.files[path] })
+		})
+		if err != nil {
+			l.Log.Warn("old files stay", "error", err)
+		}
 	}
-	wanted := []map[string]render.Instance{l.retire[due-1].keep, l.snapshot().built.Resources.Instances()}
-	for _, r := range l.retire[due:] {
-		wanted = append(wanted, r.keep)
+}
+
+// over is the newest era that has outlived those before it; -1: none has.
+func (l *Loop) over(now time.Time) int {
+	for i := len(l.eras) - 1; i >= 0; i-- {
+		if e := l.eras[i]; !e.over.IsZero() && !now.Before(e.over) {
+			return i
+		}
 	}
-	l.retire = l.retire[due:]
-	l.Enforce.Retire(func(id string) bool {
-		return slices.ContainsFunc(wanted, func(m map[string]render.Instance) bool { _, ok := m[id]; return ok })
-	})
+	return -1
+}
+
+func newEra(over time.Time) *era {
+	return &era{over: over, instances: map[string]bool{}, files: map[string]bool{}}
+}
+
+func (e *era) add(r *render.Resources) {
+	for id := range r.Instances() {
+		e.instances[id] = true
+	}
+	for _, f := range r.Files() {
+		e.files[f.Path] = true
+	}
 }

@@ -61,6 +61,7 @@ func (s *fakeSource) Close() error             { return nil }
 type fakeTarget struct {
 	mu        sync.Mutex
 	published []deliver.Revision
+	files     []string // as a folder would have them
 	progress  []deliver.Progress
 	report    []deliver.Delivery
 	changed   chan struct{}
@@ -70,7 +71,25 @@ func (f *fakeTarget) Publish(_ context.Context, r deliver.Revision) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.published = append(f.published, r)
+	for _, x := range r.Resources.Files() {
+		f.files = append(f.files, x.Path)
+	}
 	return nil
+}
+
+func (f *fakeTarget) Prune(live func(string) bool) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.files = slices.DeleteFunc(f.files, func(path string) bool { return !live(path) })
+	return nil
+}
+
+func (f *fakeTarget) count() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	slices.Sort(f.files)
+	f.files = slices.Compact(f.files)
+	return len(f.files)
 }
 
 func (f *fakeTarget) answer(p deliver.Progress, report ...deliver.Delivery) {
@@ -337,6 +356,78 @@ func TestInstancesLiveUntilRequestsMayHaveEnded(t *testing.T) {
 			t.Errorf("%d instances while requests of the old revision may be under way", n)
 		}
 		settle(10 * time.Second)
+		if n := w.enforcer.count(); n != 1 {
+			t.Errorf("%d instances after the drain", n)
+		}
+	})
+}
+
+// keyed has a file that holds its key.
+func keyed(key string) string {
+	return fmt.Sprintf(`apiVersion: gateway.mulesoft.com/v1alpha1
+kind: ApiInstance
+metadata: {name: a}
+spec:
+  address: http://0.0.0.0:8081/a
+  services: {s: {address: "http://10.0.0.1:80"}}
+  policies:
+    - policyRef: {name: jwt-validation-flex, namespace: default}
+      config: {signingMethod: hmac, textKey: %s-0123456789-0123456789-0123456789, skipClientIdValidation: true}
+`, key)
+}
+
+func TestFilesLiveUntilNoEnvoyCanNameThem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := run(t)
+		w.target.files = []string{"/files/of-a-process-before-us.lua"}
+		w.target.answer(synced)
+		w.source.put(keyed("one"), nil)
+		settle(2 * time.Second)
+		own := len(w.target.published[0].Resources.Files())
+		if n := w.target.count(); own == 0 || n != own+1 {
+			t.Fatalf("%d files, want %d and that of before", n, own)
+		}
+		settle(20 * time.Second)
+		if n := w.target.count(); n != own {
+			t.Errorf("%d files once the first revision is programmed and drained, want its own %d", n, own)
+		}
+		w.target.answer(deliver.Progress{Node: "n", Connected: true, Errors: 1})
+		settle(time.Second)
+		for i := range 3 { // refused in part: Envoy may hold parts of any of them
+			w.source.put(keyed(fmt.Sprintf("refused-%d", i)), nil)
+			settle(time.Minute)
+		}
+		if n := w.target.count(); n != own+3 {
+			t.Errorf("%d files while Envoy may hold parts of 4 revisions, want %d", n, own+3)
+		}
+		w.target.answer(synced)
+		settle(time.Second)
+		if n := w.target.count(); n != own+3 {
+			t.Errorf("%d files before the drain, want %d", n, own+3)
+		}
+		settle(20 * time.Second)
+		if n := w.target.count(); n != own {
+			t.Errorf("%d files after the drain, want those of the programmed revision, %d", n, own)
+		}
+	})
+}
+
+func TestInstancesOfARefusedRevisionLive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := run(t)
+		w.target.answer(synced)
+		w.source.put(api(1), nil)
+		settle(2 * time.Second)
+		w.target.answer(deliver.Progress{Node: "n", Connected: true, Errors: 1})
+		for i := range 3 {
+			w.source.put(api(2+i), nil)
+			settle(time.Minute)
+		}
+		if n := w.enforcer.count(); n != 4 {
+			t.Errorf("%d instances while Envoy may hold parts of 4 revisions", n)
+		}
+		w.target.answer(synced)
+		settle(time.Minute)
 		if n := w.enforcer.count(); n != 1 {
 			t.Errorf("%d instances after the drain", n)
 		}

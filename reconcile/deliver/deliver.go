@@ -47,6 +47,9 @@ type Target interface {
 	Changed() <-chan struct{}
 	Report() []Delivery   // sorted by node, type and name
 	Progress() []Progress // sorted by node
+	// Prune removes files that earlier revisions left behind: those that live does not want. The caller knows what an
+	// Envoy may still hold.
+	Prune(live func(path string) bool) error
 }
 
 // Progress is how far the published revision got at one Envoy. It is cheap to ask for, whatever the number of resources.

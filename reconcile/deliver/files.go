@@ -1,9 +1,12 @@
 package deliver
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 
 	"github.com/flexgw/flexgw/render"
 )
@@ -30,6 +33,31 @@ func (f *Files) Write(files []render.File) error {
 		f.written[file.Path] = true
 	}
 	return nil
+}
+
+// fileName is what a content-addressed file, or one that was never finished, is called.
+var fileName = regexp.MustCompile(`^([0-9a-f]{32}\.[a-z0-9]+|\.new-[0-9]+)$`)
+
+// Prune removes the content-addressed files of dir, and unfinished ones, that live (full path) does not want. What else is
+// in the folder stays, and so do folders in it. A folder that does not exist is empty. It goes on after an error.
+func (f *Files) Prune(dir string, live func(path string) bool) (removed int, err error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		if !e.Type().IsRegular() || !fileName.MatchString(e.Name()) || live(path) {
+			continue
+		}
+		if gone := os.Remove(path); gone != nil && !errors.Is(gone, fs.ErrNotExist) {
+			err = errors.Join(err, gone)
+			continue
+		}
+		delete(f.written, path)
+		removed++
+	}
+	return removed, err
 }
 
 func write(file render.File) error {

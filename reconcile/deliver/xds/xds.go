@@ -52,6 +52,8 @@ type Config struct {
 	Drain time.Duration
 	// SecretWait bounds the wait for an Envoy to ask for a secret that an acknowledged scope names; 0: 5 s.
 	SecretWait time.Duration
+	// Files is the folder of the content-addressed files that resources name; "": nothing is ever removed from it.
+	Files string
 	// Log gets one line for each event that an operator acts on; nil: none.
 	Log *slog.Logger
 }
@@ -187,6 +189,23 @@ func (s *Server) Publish(ctx context.Context, r deliver.Revision) error {
 		return fmt.Errorf("publish %s: %w", r.Resources.Revision(), err)
 	}
 	s.swap(r.Resources.Revision(), rendered{r.Resources})
+	return nil
+}
+
+// Prune removes the files that live does not want from Config.Files.
+func (s *Server) Prune(live func(path string) bool) error {
+	if s.cfg.Files == "" {
+		return nil
+	}
+	s.publishing.Lock()
+	defer s.publishing.Unlock()
+	n, err := s.files.Prune(s.cfg.Files, live)
+	if n > 0 {
+		s.cfg.Log.Info("removed files that nothing names", "files", n)
+	}
+	if err != nil {
+		return fmt.Errorf("remove old files: %w", err)
+	}
 	return nil
 }
 
