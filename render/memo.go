@@ -264,7 +264,7 @@ func (m *Memo) port(l *ir.Listener) *port {
 
 // samePlace reports whether an API stands where another one stood: scopes order their APIs by base path and name.
 func samePlace(a, b *ir.API) bool {
-	return a == b || a.BasePath == b.BasePath && a.Origin.Object == b.Origin.Object
+	return a == b || a.BasePath == b.BasePath && a.Origin.Object == b.Origin.Object && a.Address == b.Address
 }
 
 // with replaces APIs by those at the same places of now.
@@ -307,11 +307,17 @@ func (m *Memo) listener(p *port, r *renderer) (*bundle, diag.List) {
 		x.bundle, x.tls, x.settings, x.addr, x.slots, x.got = b, l.TLS, r.gateway.Settings, l.Addr.String(), slots, got
 		x.bundle.splits, x.shown = p.splits, nil
 	}
-	if !slices.Equal(x.shown, l.APIs) {
+	if !slices.EqualFunc(x.shown, l.APIs, sameAddress) {
 		b, res := *x.bundle, *x.bundle.resource
 		res.Origins = listenerOrigins(l)
 		b.resource = &res
-		x.bundle, x.shown = &b, l.APIs
+		x.bundle = &b
 	}
+	x.shown = l.APIs
 	return x.bundle, nil
+}
+
+// sameAddress reports whether two APIs are the same to the origins of their listener.
+func sameAddress(a, b *ir.API) bool {
+	return a == b || a.Origin.Object == b.Origin.Object && a.Address == b.Address
 }

@@ -385,7 +385,9 @@ func TestMemoReplacesServices(t *testing.T) {
 				list[k] = first[k]
 			}
 		}
-		g := gateway(s, list, listen("0.0.0.0:8081", api(s, "x", "/x", list[0]), api(s, "y", "/y", list[2])))
+		x, y := api(s, "x", "/x", list[0]), api(s, "y", "/y", list[2])
+		y.Address = diag.Range{File: "y.yaml", Start: diag.Pos{Line: 1 + i/2}}
+		g := gateway(s, list, listen("0.0.0.0:8081", x, y))
 		kept, l := Render(g, fakes(), Options{}, m)
 		anew, more := Render(g, fakes(), Options{}, nil)
 		if kept == nil || anew == nil {
@@ -394,10 +396,12 @@ func TestMemoReplacesServices(t *testing.T) {
 		if ks := kept.Changed(anew); len(ks) > 0 {
 			t.Errorf("edit %d: other bytes of %v", i, ks)
 		}
-		kept.Each(ClusterType, func(x *Resource) {
-			if y, _ := anew.Get(x.Key); !slices.Equal(x.Origins, y.Origins) {
-				t.Errorf("edit %d: %s has the origins %v, expected %v", i, x.Name, x.Origins, y.Origins)
-			}
-		})
+		for _, typ := range resourceTypes {
+			kept.Each(typ, func(x *Resource) {
+				if y, _ := anew.Get(x.Key); !slices.Equal(x.Origins, y.Origins) {
+					t.Errorf("edit %d: %s has the origins %v, expected %v", i, x.Name, x.Origins, y.Origins)
+				}
+			})
+		}
 	}
 }
