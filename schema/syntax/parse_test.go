@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -214,5 +216,51 @@ func TestEqualInputEqualOutput(t *testing.T) {
 		if _, again := syntax.Parse(s); cmp.Diff(first, again) != "" {
 			t.Fatalf("-first +again\n%s", cmp.Diff(first, again))
 		}
+	}
+}
+
+// TestBatches: the documents of a large file come in order, in several batches, and one that is broken hides no other.
+func TestBatches(t *testing.T) {
+	t.Parallel()
+	const n, broken = 400, 300
+	pad := strings.Repeat("x", 16<<10)
+	var b strings.Builder
+	for i := range n {
+		if i == broken {
+			b.WriteString("---\na: [\n")
+			continue
+		}
+		fmt.Fprintf(&b, "---\nnumber: %d\npad: %s\n", i, pad)
+	}
+	units, ds := syntax.Units(set("a.yaml", b.String()))
+	if len(units) != 1 || ds != nil {
+		t.Fatal(units, ds)
+	}
+	var got []string
+	batches, index := 0, 0
+	ds = units[0].Batches(func(docs []*syntax.Document) {
+		batches++
+		for _, d := range docs {
+			if d.Index != index {
+				t.Errorf("document %d has the index %d", index, d.Index)
+			}
+			index++
+			got = append(got, d.Root.Get("number").Text)
+		}
+	})
+	var want []string
+	for i := range n {
+		if i != broken {
+			want = append(want, strconv.Itoa(i))
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error("-want +got:\n", diff)
+	}
+	if len(ds) != 1 || ds[0].Code != "yaml/syntax" || ds[0].Subject.Start.Line < 3*broken {
+		t.Errorf("one broken document gives %v", ds)
+	}
+	if runtime.GOMAXPROCS(0) <= 8 && batches < 2 {
+		t.Error("all documents came at once")
 	}
 }
