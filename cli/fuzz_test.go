@@ -230,7 +230,7 @@ func TestEnvoyTakesAll(t *testing.T) {
 			}
 			continue
 		}
-		text, err := printed(r, "static", true)
+		text, err := printed(benchEnv(), r, "static", true)
 		if err != nil {
 			t.Fatalf("%s: %v", c.name, err)
 		}

@@ -72,6 +72,9 @@ func policyCommand(env Env) *cli.Command {
 func showPolicy(env Env, name string, schema bool) error {
 	t, ok := all.Catalog{}.Type(name)
 	if !ok {
+		if name == "route" || name == "route-weighted" {
+			return usage("%s is no policy here, it is the routing itself: flexgw explain %s", name, name)
+		}
 		if reason, known := (all.Catalog{}).Known(name); known {
 			return &exit{ExitDiagnostics, fmt.Errorf("%s is known, but not offered: %s", name, reason)}
 		}

@@ -11,9 +11,16 @@ import (
 	"github.com/flexgw/flexgw/render"
 )
 
-// The sockets that `render` writes into a bootstrap: those of a daemon that systemd runs.
-var renderedBootstrap = render.BootstrapOptions{
-	NodeID: "flexgw", XDSSocket: "/run/flexgw/xds.sock", EnforceSocket: "/run/flexgw/enforce.sock", AdminSocket: "/run/flexgw/envoy-admin.sock",
+// renderedBootstrap has the sockets of a daemon that systemd runs: in $RUNTIME_DIRECTORY, or where that usually is.
+func renderedBootstrap(env Env) render.BootstrapOptions {
+	dir, ok := env.Getenv("RUNTIME_DIRECTORY")
+	if !ok || dir == "" {
+		dir = "/run/flexgw"
+	}
+	dir, _, _ = strings.Cut(dir, ":")
+	return render.BootstrapOptions{
+		NodeID: "flexgw", XDSSocket: dir + "/xds.sock", EnforceSocket: dir + "/enforce.sock", AdminSocket: dir + "/envoy-admin.sock",
+	}
 }
 
 func renderCommand(env Env) *cli.Command {
@@ -51,7 +58,7 @@ func renderCommand(env Env) *cli.Command {
 				n := count(len(set.Files), p.documents(), list)
 				return verdict(list, writeText(env.Stderr, env, set, n, list, false, false))
 			}
-			text, err := printed(r, form, c.Bool("show-secrets"))
+			text, err := printed(env, r, form, c.Bool("show-secrets"))
 			if err != nil {
 				return world(err)
 			}
@@ -69,15 +76,15 @@ func renderCommand(env Env) *cli.Command {
 	}
 }
 
-func printed(r *render.Resources, form string, show bool) (render.Text, error) {
+func printed(env Env, r *render.Resources, form string, show bool) (render.Text, error) {
 	var m proto.Message
 	switch form {
 	case "resources":
 		return r.Print(show)
 	case "bootstrap":
-		m = render.Bootstrap(renderedBootstrap)
+		m = render.Bootstrap(renderedBootstrap(env))
 	case "static":
-		s, err := render.Static(r, renderedBootstrap, show)
+		s, err := render.Static(r, renderedBootstrap(env), show)
 		if err != nil {
 			return nil, err
 		}

@@ -26,6 +26,7 @@ import (
 	"github.com/flexgw/flexgw/reconcile/envoy"
 	"github.com/flexgw/flexgw/reconcile/fetch"
 	"github.com/flexgw/flexgw/reconcile/status"
+	"github.com/flexgw/flexgw/reconcile/store"
 	"github.com/flexgw/flexgw/reconcile/watch"
 	"github.com/flexgw/flexgw/render"
 	"github.com/flexgw/flexgw/render/policy"
@@ -89,8 +90,11 @@ type daemon struct {
 	egress   *egress.Egress
 	fetcher  *fetch.Fetcher
 	echoes   *echo.Server
-	served   []policy.Need // of the revision that was published last; used by the loop alone
-	mu       sync.Mutex    // guards hints
+	last     *store.Store
+	keeping  chan source.Set // the newest programmed set that is not on disk yet
+	warned   map[string]bool // warnings of the revision before, that were shown
+	served   []policy.Need   // of the revision that was published last; used by the loop alone
+	mu       sync.Mutex      // guards hints
 	hints    []string
 }
 
@@ -124,6 +128,7 @@ func newDaemon(c *cli.Context, env Env) (*daemon, error) {
 	d.fetcher = fetch.New(d.egress.HTTPClient(egress.JWKS), usable, filepath.Join(at.state, "fetched"), d.log)
 	d.pipeline.render.Got = d.fetcher.Got
 	d.echoes = echo.New(d.log)
+	d.last, d.keeping = store.New(filepath.Join(at.state, "last-good")), make(chan source.Set, 1)
 	return d, nil
 }
 
@@ -180,6 +185,8 @@ func (d *daemon) run(ctx context.Context) (err error) {
 			return d.egress.Dial(ctx, "policy", network, addr)
 		},
 	})
+	stopKeeping := d.startKeeping()
+	defer stopKeeping()
 	serve := func(f func() error) {
 		servers.Go(func() {
 			if err := f(); err != nil {
@@ -197,12 +204,13 @@ func (d *daemon) run(ctx context.Context) (err error) {
 
 	loop := &reconcile.Loop{
 		Name: d.source, Source: src, Again: d.fetcher.Changed(), Build: d.build, Render: d.render, Published: d.published, Target: target, Enforce: enforcer{policies},
+		LastGood: d.lastGood, Live: d.keep,
 		Refused: d.refused, Ready: d.ready, Log: d.log, Quiet: d.quiet, MaxWait: 2 * d.quiet, Drain: d.drain,
 	}
 	serve(func() error { return status.Serve(serving, sockets.status, loop.Report) })
 	if d.choice != "none" {
 		supervisor, err := d.startEnvoy(ctx, loop)
-		if err != nil {
+		if err != nil || supervisor == nil {
 			return err
 		}
 		defer func() {
@@ -276,6 +284,9 @@ func writeFile(path string, b []byte) error {
 
 func (d *daemon) startEnvoy(ctx context.Context, loop *reconcile.Loop) (*envoy.Supervisor, error) {
 	found, err := envoy.Find(ctx, envoy.FindOptions{Choice: d.choice, Getenv: d.env.Getenv, Log: func(s string) { fmt.Fprintln(d.env.Stderr, "flexgw: "+s) }})
+	if ctx.Err() != nil {
+		return nil, nil // told to stop while one was being installed
+	}
 	if err != nil {
 		return nil, world(err)
 	}
@@ -336,10 +347,74 @@ func (d *daemon) build(ctx context.Context, set source.Set) (reconcile.Built, di
 	defer cancel()
 	d.fetcher.Tried(limit)
 	built, more := d.render(ctx, g)
-	if more.HasErrors() {
+	list = append(list, more...).Sort()
+	if list.HasErrors() {
 		d.want(d.served)
+	} else {
+		d.warn(set, list)
 	}
-	return built, append(list, more...).Sort()
+	return built, list
+}
+
+// lastGood is what was served before this process began.
+func (d *daemon) lastGood() (source.Set, bool) {
+	set, ok, err := d.last.Load()
+	if err != nil {
+		d.log.Error("no last good revision", "error", err)
+	}
+	return set, ok
+}
+
+// keep hands a programmed set to the goroutine that writes it. Only the newest one matters.
+func (d *daemon) keep(set source.Set) {
+	select {
+	case <-d.keeping:
+	default:
+	}
+	d.keeping <- set
+}
+
+// keepInterval bounds how often the last good state is written while edits follow each other.
+const keepInterval = time.Second
+
+// startKeeping writes what is programmed to disk, beside the path of an edit. The result waits for the last write.
+func (d *daemon) startKeeping() (stop func()) {
+	quit, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for set := range d.keeping {
+			if err := d.last.Save(set); err != nil {
+				d.log.Error("a restart beside a mistake would serve less", "error", err)
+			}
+			select {
+			case <-quit:
+			case <-time.After(keepInterval):
+			}
+		}
+	}()
+	return func() {
+		close(quit)
+		close(d.keeping)
+		<-done
+	}
+}
+
+// warn shows the warnings of an accepted revision that the one before did not have.
+func (d *daemon) warn(set source.Set, list diag.List) {
+	now := map[string]bool{}
+	var fresh diag.List
+	for _, x := range list {
+		if x.Severity != diag.Warning {
+			continue
+		}
+		line := x.String()
+		now[line] = true
+		if !d.warned[line] {
+			fresh = append(fresh, x)
+		}
+	}
+	d.warned = now
+	d.show(set, fresh)
 }
 
 // render is the back half alone.
@@ -390,14 +465,14 @@ func hostPort(u *url.URL) string {
 
 // refused shows a revision's problems where the operator looks, with the lines to blame.
 func (d *daemon) refused(set source.Set, list diag.List) {
-	shown := list
-	if !d.verbose {
-		shown = slices.DeleteFunc(slices.Clone(list), func(x diag.Diagnostic) bool { return x.Severity != diag.Error })
-	}
-	more := len(shown) - maxShown
-	shown = shown[:min(len(shown), maxShown)]
+	d.show(set, slices.DeleteFunc(slices.Clone(list), func(x diag.Diagnostic) bool { return x.Severity != diag.Error && !d.verbose }))
+}
+
+// show prints the first of a list.
+func (d *daemon) show(set source.Set, list diag.List) {
+	more := len(list) - maxShown
 	p := diag.Printer{Sources: sources(set), Color: colour(d.env.Stderr, d.env), Notes: d.verbose}
-	if err := p.Print(d.env.Stderr, shown); err != nil {
+	if err := p.Print(d.env.Stderr, list[:min(len(list), maxShown)]); err != nil {
 		d.log.Error("problems could not be shown", "error", err)
 	}
 	if more > 0 {

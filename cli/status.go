@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/flexgw/flexgw/reconcile/status"
+	"github.com/flexgw/flexgw/schema/diag"
 )
 
 func statusCommand(env Env) *cli.Command {
@@ -114,13 +115,28 @@ func writeStatus(w io.Writer, r status.Report, verbose bool) error {
 			}
 		}
 	}
-	if f := r.LastFailed; f != nil {
-		fmt.Fprintf(w, "last failed  %s at %s: %s\n", f.Revision, f.At.Format(time.RFC3339), f.Reason)
-		for _, d := range f.Diagnostics {
+	if r.LastFailed != nil {
+		writeFailed(w, r, verbose)
+	}
+	return nil
+}
+
+// writeFailed shows what is wrong now; of what was mended it says only that it was.
+func writeFailed(w io.Writer, r status.Report, verbose bool) {
+	f := r.LastFailed
+	fmt.Fprintf(w, "last failed  %s at %s: %s\n", f.Revision, f.At.Format(time.RFC3339), f.Reason)
+	over := true
+	for _, c := range r.Conditions {
+		over = over && c.Status == status.True
+	}
+	if over && !verbose {
+		return
+	}
+	for _, d := range f.Diagnostics {
+		if d.Severity == diag.Error || verbose {
 			fmt.Fprintf(w, "  %s\n", d)
 		}
 	}
-	return nil
 }
 
 func writeCondition(w io.Writer, who string, c status.Condition) {

@@ -257,7 +257,8 @@ func TestPortThatCannotBeBound(t *testing.T) {
 	}
 	defer l.Close()
 	g := start(t, versioned)
-	g.writeRaw("taken.yaml", g.rewrite(strings.NewReplacer("name: shop", "name: taken", "http://0.0.0.0:8081/shop", "http://"+l.Addr().String()).Replace(version("1"))))
+	text := strings.Replace(g.rewrite(version("1")), "name: shop", "name: taken", 1)
+	g.writeRaw("taken.yaml", strings.Replace(text, g.url(8081, "/shop"), "http://"+l.Addr().String(), 1))
 	until(t, 10*time.Second, func() error {
 		c, _ := g.report().Condition(status.Programmed)
 		if c.Status != status.False || c.Reason != "Rejected" || c.Place == nil {
@@ -416,4 +417,33 @@ func TestStartWithManyAPIs(t *testing.T) {
 		answered++
 	}
 	g.waitReady()
+}
+
+// TestRestartBesideAMistake kills daemon and Envoy, breaks the files, and wants what was served before.
+func TestRestartBesideAMistake(t *testing.T) {
+	t.Parallel()
+	g := start(t, versioned)
+	g.write("api.yaml", version("2"))
+	waitVersion(t, g, "2")
+	until(t, 10*time.Second, func() error { // what is live is written beside the path of an edit
+		found, err := filepath.Glob(filepath.Join(g.state, "last-good", "contents", "*"))
+		if err == nil && len(found) == 0 {
+			err = errors.New("nothing is kept yet")
+		}
+		return err
+	})
+	g.stop()
+	g.write("api.yaml", strings.Replace(version("3"), "services:", "servces:", 1))
+	g.mu.Lock()
+	g.stderr.Reset()
+	g.mu.Unlock()
+	g.run()
+	g.waitReady()
+	waitVersion(t, g, "2")
+	c, _ := g.report().Condition(status.Accepted)
+	if c.Status != status.False || c.Place == nil || c.Place.Start.Line != 7 {
+		t.Errorf("the mistake is not told: %+v", c)
+	}
+	g.write("api.yaml", version("3"))
+	waitVersion(t, g, "3")
 }

@@ -42,6 +42,8 @@ type Loop struct {
 	Render func(context.Context, *ir.Gateway) (Built, diag.List) // the second half of Build, when only Again changed
 	Target deliver.Target
 
+	LastGood  func() (source.Set, bool)   // what was served before this process began; used once, when nothing better can be had; nil: nothing
+	Live      func(source.Set)            // a revision is programmed; nil: nobody is told
 	Published func(Built)                 // the target took a revision over; nil: nobody is told
 	Enforce   Enforcer                    // nil: no policy decides at request time
 	Warming   func(context.Context) error // an error while acknowledged listeners or clusters are not live yet; nil: an ACK is enough
@@ -165,6 +167,7 @@ func (l *Loop) fetch(ctx context.Context) bool {
 		}
 		l.Log.Error("source cannot be read; "+l.kept(), "source", l.Name, "error", err)
 		l.update(func(s *state) { s.fetchErr = err })
+		l.fallBack(ctx)
 		return false
 	}
 	before := l.snapshot()
@@ -186,6 +189,7 @@ func (l *Loop) build(ctx context.Context, set source.Set) {
 	if list.HasErrors() {
 		l.refuse(set, "Invalid", list)
 		l.update(func(s *state) { s.tried, s.refused = set, list })
+		l.fallBack(ctx)
 		l.Log.Error("revision refused; "+l.kept(), "revision", set.Revision, "errors", list.Count(diag.Error))
 		return
 	}
@@ -197,6 +201,33 @@ func (l *Loop) build(ctx context.Context, set source.Set) {
 	l.Log.Info("accepted", "revision", set.Revision, "warnings", list.Count(diag.Warning))
 	l.update(func(s *state) {
 		s.tried, s.refused, s.set, s.built = set, nil, set, built
+		s.pending, s.reason, s.place = "not acknowledged yet", "Pending", nil
+	})
+}
+
+// fallBack serves the last good declarations of an earlier run while nothing else can be served. What is wrong with the
+// newest set is said already, and stays so.
+func (l *Loop) fallBack(ctx context.Context) {
+	if l.snapshot().built.Resources != nil || l.LastGood == nil {
+		return
+	}
+	set, ok := l.LastGood()
+	l.LastGood = nil
+	if !ok {
+		return
+	}
+	built, list := l.Build(ctx, set)
+	if list.HasErrors() {
+		l.Log.Error("the last good revision can not be served either", "revision", set.Revision, "error", list.Err())
+		return
+	}
+	if err := l.publish(ctx, set, built); err != nil {
+		l.Log.Error("the last good revision can not be delivered", "revision", set.Revision, "error", err)
+		return
+	}
+	l.Log.Warn("the last good revision is served", "revision", set.Revision)
+	l.update(func(s *state) {
+		s.set, s.built = set, built
 		s.pending, s.reason, s.place = "not acknowledged yet", "Pending", nil
 	})
 }
@@ -287,7 +318,7 @@ func (l *Loop) observe(ctx context.Context, poll *time.Ticker) {
 	switch {
 	case reason == "" && before.reason != "":
 		poll.Reset(pollIdle)
-		l.live(before.set.Revision, before.built.Resources)
+		l.live(before.set, before.built.Resources)
 	case reason == "Warming":
 		poll.Reset(pollLive)
 	case len(rejected) > 0:
@@ -356,8 +387,11 @@ func (l *Loop) rejections() diag.List {
 }
 
 // live is called once for every revision that Envoy serves.
-func (l *Loop) live(revision string, r *render.Resources) {
-	l.Log.Info("programmed", "revision", revision)
+func (l *Loop) live(set source.Set, r *render.Resources) {
+	l.Log.Info("programmed", "revision", set.Revision)
+	if l.Live != nil {
+		l.Live(set)
+	}
 	e := newEra(time.Now().Add(l.Drain))
 	e.add(r)
 	l.eras = append(l.eras, e)

@@ -483,3 +483,26 @@ func TestWhatIsServedIsRenderedAgainBesideAMistake(t *testing.T) {
 		}
 	})
 }
+
+// A daemon that starts beside a mistake serves what was served before.
+func TestStartBesideAMistakeServesTheLastGood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := run(t)
+		good := source.NewSet([]source.File{source.NewFile("api.yaml", []byte(api(1)))})
+		w.loop.LastGood = func() (source.Set, bool) { return good, true }
+		w.target.answer(synced)
+		w.source.put("kind: [", nil)
+		settle(2 * time.Second)
+		condition(t, w, status.Accepted, status.False, "Invalid")
+		condition(t, w, status.Programmed, status.True, "Live")
+		if r := w.loop.Report(); r.Revision != good.Revision {
+			t.Errorf("revision %q is served, want %q", r.Revision, good.Revision)
+		}
+		w.source.put(api(2), nil)
+		settle(2 * time.Second)
+		condition(t, w, status.Accepted, status.True, "Accepted")
+		if n := len(w.target.revisions()); n != 2 {
+			t.Errorf("%d revisions were published", n)
+		}
+	})
+}

@@ -102,86 +102,104 @@ func countDelivery(types []status.TypeDelivery, d deliver.Delivery) []status.Typ
 	return types
 }
 
-// objects lists what the accepted revision declares, each with the worst that any Envoy did with a resource of it.
+// objects lists what the accepted revision declares, each with the worst that any Envoy did with a resource of it. What has
+// no resource of its own (a route) is as live as the API that it belongs to.
 func objects(g *ir.Gateway, deliveries []deliver.Delivery, s state) []status.Object {
-	worst := map[diag.Object]deliver.Delivery{}
+	x := &judge{state: s, worst: map[diag.Object]deliver.Delivery{}, seen: map[diag.Object]bool{}}
 	for _, d := range deliveries {
 		for _, o := range d.Origins {
-			if w, ok := worst[o.Object]; !ok || rank(d.State) > rank(w.State) {
-				worst[o.Object] = d
+			if w, ok := x.worst[o.Object]; !ok || rank(d.State) > rank(w.State) {
+				x.worst[o.Object] = d
 			}
 		}
 	}
-	seen := map[diag.Object]bool{}
-	var out []status.Object
-	add := func(o ir.Origin) {
-		if o.Object.IsZero() || seen[o.Object] {
-			return
-		}
-		seen[o.Object] = true
-		out = append(out, status.Object{
-			Kind: o.Object.Kind, Namespace: o.Object.Namespace, Name: o.Object.Name, Place: status.Place(o.Range),
-			Conditions: []status.Condition{
-				{Type: status.Accepted, Status: status.True, Reason: "Accepted"},
-				programmed(worst, o, s),
-			},
-		})
-	}
 	for _, o := range g.Settings.Origins {
-		add(o)
+		x.add(o, o)
 	}
 	for _, u := range g.Upstreams {
-		add(u.Origin)
-		addBindings(u.Bindings, add)
+		x.add(u.Origin, u.Origin)
+		for _, b := range u.Bindings {
+			x.add(b.Origin, u.Origin)
+		}
 	}
 	for _, li := range g.Listeners {
 		if li.TLS != nil {
-			add(li.TLS.Origin)
+			x.add(li.TLS.Origin, li.TLS.Origin)
 		}
 		for _, a := range li.APIs {
-			add(a.Origin)
-			addBindings(a.Bindings, add)
+			x.add(a.Origin, a.Origin)
+			for _, b := range a.Bindings {
+				x.add(b.Origin, a.Origin)
+			}
 			for _, r := range a.Routes {
-				add(r.Origin)
+				x.add(r.Origin, a.Origin)
 			}
 		}
 	}
-	status.SortObjects(out)
-	return out
+	for _, e := range g.Echoes {
+		x.add(e.Origin, e.Origin)
+	}
+	status.SortObjects(x.out)
+	return x.out
 }
 
-func addBindings(bindings []*ir.Binding, add func(ir.Origin)) {
-	for _, b := range bindings {
-		add(b.Origin)
+// judge gathers objects.
+type judge struct {
+	state
+	worst map[diag.Object]deliver.Delivery
+	seen  map[diag.Object]bool
+	out   []status.Object
+}
+
+// add reports an object once; owner is whose resources speak for it when it has none.
+func (x *judge) add(o, owner ir.Origin) {
+	if o.Object.IsZero() || x.seen[o.Object] {
+		return
 	}
+	x.seen[o.Object] = true
+	if _, ok := x.worst[o.Object]; !ok {
+		if d, ok := x.worst[owner.Object]; ok {
+			x.worst[o.Object] = d
+		}
+	}
+	x.out = append(x.out, status.Object{
+		Kind: o.Object.Kind, Namespace: o.Object.Namespace, Name: o.Object.Name, Place: status.Place(o.Range),
+		Conditions: []status.Condition{
+			{Type: status.Accepted, Status: status.True, Reason: "Accepted"},
+			x.programmed(o, owner),
+		},
+	})
 }
 
 func rank(s deliver.State) int {
 	return map[deliver.State]int{deliver.Synced: 0, deliver.Stale: 1, deliver.NotSent: 2, deliver.Error: 3}[s]
 }
 
-// blamed is the place within an object that a resource came from: of a listener the address.
-func blamed(d deliver.Delivery, o ir.Origin) diag.Range {
-	for _, x := range d.Origins {
-		if x.Object == o.Object {
-			return x.Range
+// blamed is the place within an object, or the object that it belongs to, that a resource came from: of a listener the
+// address.
+func blamed(d deliver.Delivery, o, owner ir.Origin) diag.Range {
+	for _, want := range []diag.Object{o.Object, owner.Object} {
+		for _, x := range d.Origins {
+			if x.Object == want {
+				return x.Range
+			}
 		}
 	}
 	return o.Range
 }
 
-func programmed(worst map[diag.Object]deliver.Delivery, o ir.Origin, s state) status.Condition {
+func (x *judge) programmed(o, owner ir.Origin) status.Condition {
 	c := status.Condition{Type: status.Programmed, Status: status.True, Reason: "Live"}
-	d, ok := worst[o.Object]
+	d, ok := x.worst[o.Object]
 	switch {
-	case s.reason == "NoEnvoy":
-		c.Status, c.Reason, c.Message = status.Unknown, s.reason, s.pending
+	case x.reason == "NoEnvoy":
+		c.Status, c.Reason, c.Message = status.Unknown, x.reason, x.pending
 	case ok && d.State == deliver.Error:
-		c.Status, c.Reason, c.Message, c.Place = status.False, "Rejected", strings.TrimSpace(d.Message), status.Place(blamed(d, o))
+		c.Status, c.Reason, c.Message, c.Place = status.False, "Rejected", strings.TrimSpace(d.Message), status.Place(blamed(d, o, owner))
 	case ok && d.State != deliver.Synced:
 		c.Status, c.Reason, c.Message = status.False, "Pending", d.Name+" is not acknowledged yet"
-	case !ok && s.reason != "":
-		c.Status, c.Reason, c.Message = status.False, s.reason, s.pending
+	case x.reason == "Warming":
+		c.Status, c.Reason, c.Message = status.False, x.reason, x.pending
 	}
 	return c
 }
