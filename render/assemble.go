@@ -3,7 +3,6 @@ package render
 import (
 	"maps"
 	"slices"
-	"strconv"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -95,23 +94,11 @@ func appendOrigins(origins []ir.Origin, bs []*ir.Binding) []ir.Origin {
 	return origins
 }
 
-// withChain completes the routes of one API: guards, then its own routes with what its policies set on them. The last of
-// these answers 404 with the API's chain in front of it, so what an effect answers (Effect.Answers) needs no route.
+// withChain completes the routes of one API with its chain and with what its policies set on them. The last of these routes
+// answers 404 behind the API's chain, so what a filter answers by itself (a CORS preflight) needs no route.
 func (r *renderer) withChain(api *ir.API, c *chain, routes []*routev3.Route, own bool) []*routev3.Route {
-	all := make([]*routev3.Route, 0, len(c.guards)+len(routes))
-	if len(c.guards) > 0 {
-		bare := r.bareEntries(c, own)
-		for i, g := range c.guards {
-			x := &routev3.Route{}
-			overlay(x.ProtoReflect(), g.ProtoReflect(), "", ignoreField)
-			x.Name = apiName(api) + "/guard-" + strconv.Itoa(i+1)
-			x.Match = belowBase(api, g.GetMatch())
-			x.TypedPerFilterConfig = withEntries(x.TypedPerFilterConfig, bare)
-			all = append(all, x)
-		}
-	}
-	all = append(all, routes...)
-	for _, x := range all[len(c.guards):] {
+	meta := apiMetadata(api)
+	for _, x := range routes {
 		if !own {
 			x.TypedPerFilterConfig = withEntries(x.TypedPerFilterConfig, c.entries)
 		}
@@ -120,35 +107,9 @@ func (r *renderer) withChain(api *ir.API, c *chain, routes []*routev3.Route, own
 			x.RequestBodyBufferLimit = wrapperspb.UInt64(c.buffer)
 			refuseUpgrades(x)
 		}
-	}
-	meta := apiMetadata(api)
-	for _, x := range all {
 		setAPI(x, meta)
 	}
-	return all
-}
-
-// bareEntries switch every slot of a chain off and leave a marker. Chains of several levels merge, so where the chain
-// stands above the routes the marker needs a slot of its own, behind all others.
-func (r *renderer) bareEntries(c *chain, own bool) map[string]*anypb.Any {
-	if !own {
-		return map[string]*anypb.Any{chainName(0): r.markOnly}
-	}
-	bare := map[string]*anypb.Any{chainName(c.last + 1): r.markOnly}
-	for name := range c.entries {
-		if isSlot(name) {
-			bare[name] = r.off
-		}
-	}
-	return bare
-}
-
-// belowBase is a match of a policy, narrowed to the API's base path.
-func belowBase(api *ir.API, m *routev3.RouteMatch) *routev3.RouteMatch {
-	x := &routev3.RouteMatch{}
-	overlay(x.ProtoReflect(), m.ProtoReflect(), "", ignoreField)
-	x.PathSpecifier = baseMatch(api.BasePath).PathSpecifier
-	return x
+	return routes
 }
 
 func withEntries(to, from map[string]*anypb.Any) map[string]*anypb.Any {

@@ -6,7 +6,6 @@ import (
 	xdscorev3 "github.com/cncf/xds/go/xds/core/v3"
 	xdsmatcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	setfilterstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/common/set_filter_state/v3"
 	bodysizev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/body_size_limit/v3"
 	compositev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/composite/v3"
@@ -34,7 +33,6 @@ const headroom = 64 << 10
 // chain is what the bindings of one API became. It is the only thing that knows slots.
 type chain struct {
 	entries   map[string]*anypb.Any // typed_per_filter_config: the slots, and entries under inner names
-	guards    []*routev3.Route      // without name, path and chain
 	last      int                   // number of the last pair of slots that is used
 	patch     patch
 	buffer    uint64 // request_body_buffer_limit; 0: none
@@ -116,7 +114,6 @@ func (r *renderer) askAll(api *ir.API, c *chain, out *bundle) ([]*asked, diag.Li
 		l = append(l, r.rulesFit(a)...)
 		l = append(l, c.patch.add(b, a.effect.Route)...)
 		l = append(l, out.brought(r.walker, a, func(f policy.File) string { return r.path(f.Data, f.Ext) })...)
-		c.guards = append(c.guards, a.effect.Guards...)
 		c.published = c.published.Merge(a.effect.Publishes)
 		asks = append(asks, a)
 	}
@@ -174,7 +171,7 @@ func (r *renderer) rulesFit(a *asked) diag.List {
 		return diag.List{notConditional(b, "it works on connections, not on requests")}
 	case a.typ.OwnRules():
 		return nil
-	case a.effect.Route != nil || len(a.effect.Guards) > 0 || len(a.effect.Answers) > 0:
+	case a.effect.Route != nil:
 		return diag.List{notConditional(b, "what it sets belongs to all requests of the API")}
 	}
 	for _, f := range a.effect.Filters {
@@ -243,20 +240,16 @@ func bodyLimit(w *wire, n uint32) *anypb.Any {
 
 // constants are the parts that never differ.
 type constants struct {
-	marker   *anypb.Any // the last filter of every chain
-	markOnly *anypb.Any // a chain of nothing else, for routes that answer without policies
-	dns      *anypb.Any // how names are resolved
-	off      *anypb.Any // switches a slot off that a less specific level switched on
+	marker *anypb.Any // the last filter of every chain
+	dns    *anypb.Any // how names are resolved
 }
 
 func newConstants(w *walker) constants {
 	x := newWire(w)
 	c := constants{marker: x.any(&httpsetfilterstatev3.Config{OnRequestHeaders: []*setfilterstatev3.FilterStateValue{
 		stateValue(chainState, "ok"), stateValue(pathState, "%REQ(:PATH)%")}})}
-	c.markOnly = chainEntry(x, []*corev3.TypedExtensionConfig{{Name: markName, TypedConfig: c.marker}})
-	c.off = x.any(&routev3.FilterConfig{Disabled: true})
 	c.dns = x.any(byName())
-	w.shared = []*anypb.Any{c.marker, c.markOnly, c.off, c.dns}
+	w.shared = []*anypb.Any{c.marker, c.dns}
 	return c
 }
 

@@ -53,9 +53,7 @@ func fakes() fakeTypes {
 			Effect: func(c *pair, _ policy.Input) (policy.Effect, error) {
 				return policy.Effect{
 					Filters: []policy.Filter{{Config: &luav3.Lua{DefaultSourceCode: inlineText(
-						"function envoy_on_request(h) if h:headers():get('x-ask') == 'yes' then h:respond({[':status'] = '204'}, '') end end")}}},
-					Answers: []*routev3.RouteMatch{{Headers: []*routev3.HeaderMatcher{
-						{Name: "x-ask", HeaderMatchSpecifier: &routev3.HeaderMatcher_PresentMatch{PresentMatch: true}}}}}}, nil
+						"function envoy_on_request(h) if h:headers():get('x-ask') == 'yes' then h:respond({[':status'] = '204'}, '') end end")}}}}, nil
 			}}),
 		policy.Define(policy.Spec[pair]{Name: "auth", Targets: ir.TargetAPI,
 			Replies: []policy.Reply{{Details: "no_credential_for_basic_auth", Body: `{"error":"100% 'no'"}`, Headers: map[string]string{"x-why": "50%"}},
@@ -74,12 +72,7 @@ func fakes() fakeTypes {
 			Effect: func(c *pair, _ policy.Input) (policy.Effect, error) {
 				return policy.Effect{
 					Filters: []policy.Filter{{Config: &corsv3.Cors{}, Route: &corsv3.CorsPolicy{AllowMethods: "GET",
-						AllowOriginStringMatch: []*matcherv3.StringMatcher{{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: c.Value}}}}}},
-					Guards: []*routev3.Route{{
-						Match: &routev3.RouteMatch{Headers: []*routev3.HeaderMatcher{{Name: "origin", HeaderMatchSpecifier: &routev3.HeaderMatcher_PresentMatch{PresentMatch: true}},
-							{Name: "origin", InvertMatch: true, HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
-								MatchPattern: &matcherv3.StringMatcher_Exact{Exact: c.Value}}}}}},
-						Action: &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{Status: 200}}}}}, nil
+						AllowOriginStringMatch: []*matcherv3.StringMatcher{{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: c.Value}}}}}}}, nil
 			}}),
 		policy.Define(policy.Spec[pair]{Name: "credential", Targets: ir.TargetUpstream,
 			Effect: func(c *pair, in policy.Input) (policy.Effect, error) {

@@ -29,9 +29,6 @@ var goldens = map[string]golden{
 		return oneAPI(bind("inject", "first", pair{"x-a", "1"}), bind("inject", "second", pair{"x-b", "2"}),
 			bind("auth", "maybe", pair{"alice", aliceHash}, method("POST|PUT")), bind("inject", "last", pair{"x-c", "3"}))
 	}},
-	"guards": {types: []string{ScopeType}, model: func() *ir.Gateway {
-		return oneAPI(bind("auth", "maybe", pair{"alice", aliceHash}, method("POST")), bind("cors", "cors", pair{"", "https://a.example"}))
-	}},
 	"answers": {types: []string{ScopeType}, model: func() *ir.Gateway { return oneAPI(bind("answer", "asked", pair{})) }},
 	"body": {types: []string{ScopeType}, model: func() *ir.Gateway {
 		return oneAPI(bind("inject", "before", pair{"x-a", "1"}), bind("body", "reader", pair{}))

@@ -41,14 +41,12 @@ type Options struct {
 	RequireEnv bool
 	// Partial: the set is not the whole gateway, so dangling references are notes.
 	Partial bool
-	// Held is for hold mode: the last good file that declared an object, parsed in its place; nil: any Error refuses the whole.
-	Held func(diag.Object) (source.File, bool)
 	// Memo keeps what earlier calls made of unchanged files; nil: nothing is kept.
 	Memo *Memo
 }
 
-// Load is the front half of the pipeline: parse, shape, decode, expand, link. The model is nil if any Error remains that
-// Held could not replace. Diagnostics are sorted by place.
+// Load is the front half of the pipeline: parse, shape, decode, expand, link. The model is nil if there is an Error.
+// Diagnostics are sorted by place.
 func Load(set source.Set, o Options) (*ir.Gateway, diag.List) {
 	m := o.Memo
 	if m == nil {

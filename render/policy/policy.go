@@ -80,11 +80,11 @@ const EnforceCluster = "flexgw-enforce"
 // InstanceMetadata is the gRPC initial metadata key that carries Input.Instance.
 const InstanceMetadata = enforce.InstanceMetadata
 
-// Effect is everything that one binding asks of Envoy. The zero Effect asks nothing.
+// Effect is everything that one binding asks of Envoy. The zero Effect asks nothing. Filters run for every request of the
+// API, for those that no route matches too (CORS preflights): the last route of an API answers 404 behind its chain.
 type Effect struct {
 	Filters    []Filter                    // in the API's chain, in this order, at the binding's place
 	Route      *routev3.Route              // fields of the API's routes that no filter owns; a field set twice is a conflict
-	Guards     []*routev3.Route            // matched before each route of the API; Match narrows, the renderer adds the path
 	Downstream *tlsv3.DownstreamTlsContext // of the port (tls)
 	Upstream   *Upstream                   // of a Service
 	Clusters   []*clusterv3.Cluster        // names start with Input.ID
@@ -93,11 +93,6 @@ type Effect struct {
 	Body       BodyNeeds                   // buffering asked for
 	Enforce    any                         // the immutable configuration that Start gets; data alone, all of it exported (see InstanceHash); nil: native
 	Publishes  Published                   // for later policies
-
-	// Answers are requests that the chain answers even where no route of the API matches them (CORS preflights). They
-	// narrow by headers alone: the renderer adds the API's path, tries them after the API's own routes, and gives them
-	// the API's chain and, for what the chain lets through, the 404 of an unmatched path.
-	Answers []*routev3.RouteMatch
 }
 
 // Filter is one HTTP filter of a chain.

@@ -8,11 +8,20 @@ import (
 	"github.com/flexgw/flexgw/render"
 )
 
+// node is one Envoy.
+type node struct {
+	ID       string
+	Version  string    // of Envoy, "1.40.0"; "" when it did not say
+	PID      int       // of the process behind the socket; 0: unknown
+	At       time.Time // when it connected, or when it went
+	Revision string    // the last revision that it acknowledged as a whole; "": none yet
+}
+
 // board is what others may see of a stream. The stream's goroutine writes, under a lock that is never held for longer
 // than a copy.
 type board struct {
 	mu         sync.Mutex
-	info       Node // ID, Version, PID, At and Revision are kept; the rest is worked out by node
+	info       node
 	seq        uint64
 	tally      tally
 	deliveries map[render.Key]deliver.Delivery
@@ -50,22 +59,11 @@ func (b *board) settle(w *world, t tally) (first bool) {
 	return true
 }
 
-// node is the Envoy as seen now, w being the published world (nil: none).
-func (b *board) node(w *world) Node {
+// who is the Envoy of the stream.
+func (b *board) who() node {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	n := b.info
-	n.Connected = true
-	n.Pending, n.Refused = b.tally.pending, b.tally.refused+b.tally.held
-	switch {
-	case w == nil, b.seq != w.seq, n.Pending > 0:
-		n.Outcome = Pending
-	case n.Refused > 0:
-		n.Outcome = Refused
-	default:
-		n.Outcome = Programmed
-	}
-	return n
+	return b.info
 }
 
 func (b *board) progress(w *world) deliver.Progress {
@@ -92,7 +90,7 @@ func (b *board) appendTo(all []deliver.Delivery) []deliver.Delivery {
 
 // nodeMemory is what the server keeps of an Envoy between its streams.
 type nodeMemory struct {
-	gone     Node // its last state, when no stream is left
+	gone     node // its last state, when no stream is left
 	refusals map[render.Key]refusal
 }
 

@@ -113,7 +113,7 @@ type response struct {
 
 // connect starts the life of a stream.
 func (s *Server) connect(n *corev3.Node, pid int, send func(*discoveryv3.DeltaDiscoveryResponse) error) *stream {
-	info := Node{ID: n.GetId(), Version: envoyVersion(n), PID: pid, At: time.Now()}
+	info := node{ID: n.GetId(), Version: envoyVersion(n), PID: pid, At: time.Now()}
 	st := &stream{
 		srv:       s,
 		send:      send,
@@ -167,8 +167,8 @@ func (s *Server) disconnect(st *stream, err error) {
 	}
 	s.mu.Lock()
 	delete(s.streams, st)
-	gone := st.board.node(s.world)
-	gone.Connected, gone.Outcome, gone.At = false, NoEnvoy, time.Now()
+	gone := st.board.who()
+	gone.At = time.Now()
 	s.nodes[gone.ID] = &nodeMemory{gone: gone, refusals: refusals}
 	s.forgetNodes()
 	s.mu.Unlock()

@@ -84,7 +84,6 @@ type Server struct {
 	log     changeLog            // what differs between worlds
 	streams map[*stream]struct{} // connected
 	nodes   map[string]*nodeMemory
-	tick    chan struct{} // closed when something changed and somebody waits
 	lastID  uint64
 }
 
@@ -106,8 +105,8 @@ func New(c Config) *Server {
 
 var _ deliver.Target = (*Server)(nil)
 
-// Serve answers Envoys on l, a Unix socket, whose peers must pass CheckPeer, until ctx ends, then closes their streams and l, and returns nil. It returns early only
-// with the error of l. It may be called for several listeners.
+// Serve answers Envoys on l, a Unix socket, whose peers must pass CheckPeer, until ctx ends, then closes their streams and
+// l, and returns nil. It returns early only with the error of l. It may be called for several listeners.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	opts := []grpc.ServerOption{
 		// A reconnecting Envoy names every resource it holds in one message: 100 bytes for each.
@@ -209,13 +208,6 @@ func (s *Server) Prune(live func(path string) bool) error {
 	return nil
 }
 
-// publish is Publish without files, for any snapshot.
-func (s *Server) publish(revision string, snap snapshot) {
-	s.publishing.Lock()
-	defer s.publishing.Unlock()
-	s.swap(revision, snap)
-}
-
 // swap replaces the world and wakes the streams. The walk for differences is done once, here, whatever the number of
 // Envoys.
 func (s *Server) swap(revision string, snap snapshot) {
@@ -255,7 +247,7 @@ func (s *Server) since(seq uint64) (w *world, keys []render.Key, whole bool) {
 	return s.world, keys, !ok
 }
 
-// Changed says that Report, Progress or Nodes may differ. It has one reader.
+// Changed says that Report or Progress may differ. It has one reader.
 func (s *Server) Changed() <-chan struct{} { return s.changed }
 
 // bump tells whoever looks that something changed.
@@ -264,12 +256,6 @@ func (s *Server) bump() {
 	case s.changed <- struct{}{}:
 	default:
 	}
-	s.mu.Lock()
-	if s.tick != nil {
-		close(s.tick)
-		s.tick = nil
-	}
-	s.mu.Unlock()
 }
 
 // Report is the state of every resource at every connected Envoy. While an Envoy is replaced by hot restart, two streams
@@ -327,86 +313,4 @@ func (s *Server) Progress() []deliver.Progress {
 	}
 	s.mu.Unlock()
 	return slices.SortedFunc(maps.Values(all), func(a, b deliver.Progress) int { return cmp.Compare(a.Node, b.Node) })
-}
-
-// Outcome says how far the published revision is.
-type Outcome string
-
-// What Programmed answers.
-const (
-	NoEnvoy    Outcome = "NoEnvoy"    // none is connected
-	Pending    Outcome = "Pending"    // something is not answered yet
-	Programmed Outcome = "Programmed" // everything is acknowledged; removals that wait for a drain may be outstanding
-	Refused    Outcome = "Refused"    // everything is answered, and something is refused, or held back because of that
-)
-
-// Node is one Envoy. The zero times and numbers of a node that is gone are those of its end.
-type Node struct {
-	ID        string
-	Version   string // of Envoy, "1.40.0"; "" when it did not say
-	PID       int    // of the process behind the socket; 0: unknown
-	Connected bool
-	At        time.Time // when it connected, or when it went
-	Revision  string    // the last revision that it acknowledged as a whole; "": none yet
-	Outcome   Outcome   // of the published revision; NoEnvoy when it is gone
-	Pending   int       // resources not answered
-	Refused   int       // resources refused or held back
-}
-
-// Nodes lists every stream's Envoy, and the last state of those that are gone, sorted by id, the connected and newest
-// first.
-func (s *Server) Nodes() []Node {
-	w := s.current()
-	var all []Node
-	seen := map[string]bool{}
-	for _, st := range s.connected() {
-		n := st.board.node(w)
-		seen[n.ID] = true
-		all = append(all, n)
-	}
-	s.mu.Lock()
-	for id, m := range s.nodes {
-		if !seen[id] && m.gone.ID == id && !m.gone.At.IsZero() {
-			all = append(all, m.gone)
-		}
-	}
-	s.mu.Unlock()
-	slices.SortStableFunc(all, func(a, b Node) int {
-		return cmp.Or(cmp.Compare(a.ID, b.ID), b.At.Compare(a.At))
-	})
-	return all
-}
-
-// Programmed says how far the published revision is at all connected Envoys together, and at each.
-func (s *Server) Programmed() (Outcome, []Node) {
-	nodes := s.Nodes()
-	p := NoEnvoy
-	rank := []Outcome{NoEnvoy, Programmed, Refused, Pending}
-	for _, n := range nodes {
-		if n.Connected && slices.Index(rank, n.Outcome) > slices.Index(rank, p) {
-			p = n.Outcome
-		}
-	}
-	return p, nodes
-}
-
-// Wait returns as soon as Programmed would answer Programmed or Refused, or with the error of ctx and the last answer.
-func (s *Server) Wait(ctx context.Context) (Outcome, error) {
-	for {
-		s.mu.Lock()
-		if s.tick == nil {
-			s.tick = make(chan struct{})
-		}
-		tick := s.tick
-		s.mu.Unlock()
-		p, _ := s.Programmed()
-		if p == Programmed || p == Refused {
-			return p, nil
-		}
-		select {
-		case <-tick:
-		case <-ctx.Done():
-			return p, ctx.Err()
-		}
-	}
 }

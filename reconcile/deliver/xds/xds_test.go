@@ -2,7 +2,6 @@ package xds
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -655,28 +654,6 @@ func TestListenerTakesOverAnAddressInOneResponse(t *testing.T) {
 	s.publish("r2", world.without(listener("p8081", 8081, 1)).with(listener("all-8081", 8081, 1)))
 	c.step(listeners, "+all-8081", "-p8081")
 	wait(t, s, Programmed)
-}
-
-func TestWait(t *testing.T) {
-	t.Parallel()
-	world := small()
-	s, socket := start(t, Config{}, world)
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Millisecond)
-	defer cancel()
-	if p, err := s.Wait(ctx); p != NoEnvoy || !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("without an Envoy: %s, %v", p, err)
-	}
-	c := started(t, s, socket)
-	s.publish("r2", world.with(scope("8081/a", 2)))
-	done := make(chan Outcome, 1)
-	go func() {
-		p, _ := s.Wait(context.Background())
-		done <- p
-	}()
-	c.step(scopes, "+8081/a")
-	if p := <-done; p != Programmed {
-		t.Errorf("progress %s", p)
-	}
 }
 
 func TestServerStopsAndComesBack(t *testing.T) {

@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 
-	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -129,16 +128,6 @@ func (d *dump) effect(e policy.Effect, in policy.Input) error {
 	if e.Route != nil {
 		d.message("route", e.Route)
 	}
-	var guards []any
-	for _, g := range e.Guards {
-		g = proto.CloneOf(g)
-		if g.GetMatch().GetPathSpecifier() == nil && g.GetMatch() != nil {
-			g.Match.PathSpecifier = &routev3.RouteMatch_Prefix{Prefix: "/"} // the renderer adds the path
-		}
-		guards = append(guards, d.any(g))
-	}
-	d.list("guards", guards)
-	d.list("answers", messages(d, e.Answers))
 	if e.Downstream != nil {
 		d.message("downstream", e.Downstream)
 	}
@@ -262,8 +251,7 @@ func (d *dump) any(m proto.Message) any {
 		return nil
 	}
 	d.raw = append(d.raw, raw...)
-	_, incomplete := m.(*routev3.RouteMatch) // the renderer adds the path
-	if v, ok := m.(interface{ ValidateAll() error }); ok && !incomplete {
+	if v, ok := m.(interface{ ValidateAll() error }); ok {
 		if err := v.ValidateAll(); err != nil {
 			d.problems = append(d.problems, err.Error())
 		}
