@@ -26,6 +26,9 @@ type problem struct{ what, hint string }
 func splitAddress(s string) (address, *problem) {
 	var a address
 	scheme, rest, ok := strings.Cut(s, "://")
+	if !ok && strings.HasPrefix(s, "$") {
+		return a, &problem{"is a variable, which only the config of a policy may have", "write the address itself"}
+	}
 	if !ok {
 		return a, &problem{"has no protocol", "write protocol://host:port"}
 	}
@@ -58,6 +61,19 @@ func splitAddress(s string) (address, *problem) {
 		a.port = uint16(n)
 	}
 	return a, nil
+}
+
+// withProtocol says how an address that lacks only its protocol is written; host stands for the one that a bare port lacks.
+func withProtocol(p problem, s, host string) problem {
+	if p.what != "has no protocol" {
+		return p
+	}
+	if n, err := strconv.ParseUint(s, 10, 16); err == nil && n > 0 {
+		p.hint = "write http://" + host + ":" + s
+	} else if isHostPort(s) {
+		p.hint = "write http://" + s
+	}
+	return p
 }
 
 // showAddress quotes an address without the credentials that it may hold.
@@ -125,7 +141,7 @@ func parseListen(t syntax.Text) (listen, diag.List) {
 	}
 	a, wrong := splitAddress(t.Value)
 	if wrong != nil {
-		return bad(*wrong)
+		return bad(withProtocol(*wrong, t.Value, "0.0.0.0"))
 	}
 	if a.scheme != "http" && a.scheme != "https" {
 		return bad(problem{fmt.Sprintf("has the protocol %q, expected http or https", a.scheme), didYouMean(nearest(a.scheme, []string{"http", "https"}))})
@@ -203,7 +219,7 @@ func parseEndpoint(t syntax.Text, path string) (endpoint, diag.List) {
 	}
 	a, wrong := splitAddress(t.Value)
 	if wrong != nil {
-		return bad(*wrong)
+		return bad(withProtocol(*wrong, t.Value, "host"))
 	}
 	if a.scheme != "http" && a.scheme != "https" && a.scheme != "h2" {
 		hint := didYouMean(nearest(a.scheme, []string{"http", "https", "h2"}))

@@ -49,7 +49,7 @@ func (s *state) linkAPIs() diag.List {
 
 func (s *state) linkAPI(e *entry) {
 	d := first(e.apis)
-	l := &apiLinker{state: s, entry: e, decl: d, out: &linkedAPI{listen: d.listen, gaps: gaps{d.broken, d.broken}}}
+	l := &apiLinker{state: s, entry: e, decl: d, out: &linkedAPI{listen: d.listen, gaps: gaps{d.broken || d.emptied, d.broken}}}
 	l.collect()
 	if e.api != nil && slices.Equal(e.api.inputs, l.out.inputs) {
 		e.api.auto, e.api.gaps = l.out.auto, l.out.gaps
@@ -243,7 +243,7 @@ func (l *apiLinker) routing() {
 	var all *routeDecl
 	for _, r := range l.routes {
 		if all != nil {
-			l.report(diag.Warning, "link/unreachable-route", r.at, r.owner, fmt.Sprintf("this route is never taken: %q comes first and takes every request", all.id.Name), "give it a lower order, or give the other one rules",
+			l.report(diag.Warning, "link/unreachable-route", r.at, r.owner, fmt.Sprintf("this route is never taken: %q comes first and takes every request", all.id.Name), r.earlier(all),
 				diag.Related{Subject: all.at, Summary: "the route that takes every request"})
 			continue
 		}
@@ -284,6 +284,17 @@ func (l *apiLinker) routing() {
 	if n := len(l.out.deps); n > maxUpstreams {
 		l.report(diag.Warning, "link/over-limit", d.at(), d.id, fmt.Sprintf("ApiInstance %q has %d upstreams; the product takes %d", d.id.Name, n, maxUpstreams), "")
 	}
+}
+
+// earlier says how a route can come before another.
+func (r *routeDecl) earlier(other *routeDecl) string {
+	switch {
+	case !r.inline:
+		return "give it a lower order, or give the other one rules"
+	case !other.inline:
+		return "give the other one a higher order, or rules"
+	}
+	return "write it before the other one, or give the other one rules"
 }
 
 // everything are the patterns that any value matches.

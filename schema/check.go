@@ -418,6 +418,12 @@ func (x *explainer) wrongType(n *syntax.Node, v view, loc []string, want types) 
 		}
 	} else if name == "headers" && n.Kind == syntax.Sequence && want&tObject != 0 {
 		hint = "write a mapping from header names to patterns, such as x-channel: mobile|kiosk"
+	} else if name == "services" && n.Kind == syntax.Sequence && want == tObject {
+		hint = "write a mapping from the name of each service to its address and routes, without dashes"
+	} else if n.Kind == syntax.Sequence && want == tObject {
+		hint = `leave out the "- " before the fields`
+	} else if s, ok := n.Scalar.(string); ok && want == tObject && v.requires("address") && !v.hidden && strings.Contains(s, "://") {
+		hint = fmt.Sprintf("write address: %s one level down", strings.Trim(showAddress(s), `"`))
 	} else if n.Kind == syntax.Mapping && want&tArray != 0 {
 		hint = `start each item with "- "`
 	} else if s, ok := n.Scalar.(string); ok && want == tObject && v.requires("name") && !v.hidden {

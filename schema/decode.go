@@ -106,6 +106,7 @@ func (d *decoder) document(doc *syntax.Document, out *unitResult) {
 	dd := &docDecoder{decoder: d, doc: doc, out: out}
 	from := len(out.ds)
 	dd.decode()
+	out.ds = append(out.ds[:from], withoutEchoes(out.ds[from:])...)
 	for i := from; i < len(out.ds); i++ {
 		if x := &out.ds[i]; x.Object.IsZero() {
 			if x.Object = dd.id; x.Path == "" && len(out.ds)-from <= maxPaths {
@@ -113,6 +114,22 @@ func (d *decoder) document(doc *syntax.Document, out *unitResult) {
 			}
 		}
 	}
+}
+
+// withoutEchoes drops what is said about the writing of a value that is refused as a whole.
+func withoutEchoes(ds diag.List) diag.List {
+	refused := map[diag.Range]bool{}
+	for i := range ds {
+		if ds[i].Severity == diag.Error {
+			refused[ds[i].Subject] = true
+		}
+	}
+	if len(refused) == 0 {
+		return ds
+	}
+	return slices.DeleteFunc(ds, func(d diag.Diagnostic) bool {
+		return (d.Code == "shape/empty-value" || d.Code == "shape/ambiguous-scalar") && refused[d.Subject]
+	})
 }
 
 // maxPaths is how many diagnostics of one document are given their paths; each costs a walk over the document.
@@ -481,9 +498,15 @@ func (d *docDecoder) configuration(root, spec *syntax.Node) {
 		return // not an object of the model: the registration and its split certificate may share a name
 	}
 	if text(root.Get("apiVersion")).Value == v1alpha1.Version {
-		for _, k := range o.Spec.Keys {
+		for _, k := range slices.Clone(o.Spec.Keys) {
 			if k.Value == "tracing" || k.Value == "circuitBreaker" {
 				d.report(diag.Error, "decode/needs-beta", k.Range, fmt.Sprintf("%q needs the apiVersion %s", k.Value, v1alpha1.Beta), "change the apiVersion of this document")
+				d.broken = true
+				o.Spec.Keys = without(o.Spec.Keys, k)
+				below := "/spec/" + k.Value
+				d.out.ds = slices.DeleteFunc(d.out.ds, func(x diag.Diagnostic) bool { // what it lacks besides can wait
+					return x.Object.IsZero() && (x.Path == below || strings.HasPrefix(x.Path, below+"/"))
+				})
 			}
 		}
 	}
@@ -570,7 +593,7 @@ func (d *docDecoder) match(list []v1alpha1.Rule, route bool) []ir.Match {
 	out := make([]ir.Match, 0, len(list))
 	for _, r := range list {
 		m := ir.Match{Path: d.pattern("path", r.Path, true, route), Host: d.pattern("host", r.Host, false, route), Method: d.pattern("methods", r.Methods, false, route)}
-		if w := r.Methods.Value; w != "" && lowerMethods(w) {
+		if w := r.Methods.Value; lowerMethods(w) {
 			d.report(diag.Warning, "link/lower-case-method", r.Methods.Range, fmt.Sprintf("methods pattern %q matches no method: methods are upper case", w), fmt.Sprintf("write %q", strings.ToUpper(w)))
 		}
 		seen := map[string]bool{}
@@ -608,9 +631,11 @@ func isToken(s string) bool {
 	}) < 0
 }
 
-// lowerMethods reports whether an expression is nothing but words in lower case.
+// lowerMethods reports whether an expression is nothing but words, some of them not in upper case.
 func lowerMethods(s string) bool {
-	return strings.IndexFunc(s, func(r rune) bool { return !(r >= 'a' && r <= 'z' || r == '|' || r == '(' || r == ')') }) < 0
+	return s != strings.ToUpper(s) && strings.IndexFunc(s, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r == '|' || r == '(' || r == ')')
+	}) < 0
 }
 
 // The numbers that traffic management promises (flex-resources.md, 8.8).
@@ -633,9 +658,18 @@ func (d *docDecoder) pattern(what string, t syntax.Text, path, route bool) ir.Pa
 		return ir.Pattern{}
 	}
 	p := d.patterns.parse(t.Value)
+	meant, why := suspicious(what, t.Value)
 	switch {
+	case variable.MatchString(t.Value):
+		d.report(diag.Error, "link/variable-out-of-place", t.Range, fmt.Sprintf("%s pattern %s is a variable, which only the config of a policy may have", what, quoteShort(t.Value)), "write the pattern itself")
 	case p.wrong != "":
 		d.report(diag.Error, "link/bad-regex", t.Range, fmt.Sprintf("%s pattern %s is not RE2: %s", what, quoteShort(t.Value), p.wrong), p.hint)
+	case why != "":
+		hint := meant
+		if hint != "" {
+			hint = fmt.Sprintf("write %q", meant)
+		}
+		d.report(diag.Warning, "link/suspicious-pattern", t.Range, fmt.Sprintf("%s pattern %s %s", what, quoteShort(t.Value), why), hint)
 	case !path:
 	case route && p.groups > maxGroups:
 		d.report(diag.Error, "link/too-many-groups", t.Range, fmt.Sprintf("path pattern %s has %d groups, expected at most %d", quoteShort(t.Value), p.groups, maxGroups), "write (?:…) for groups that are not to be forwarded")

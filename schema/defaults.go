@@ -137,7 +137,7 @@ func (d *docDecoder) configurationRules(c *v1alpha1.ConfigurationSpec, spec *syn
 	}
 	for _, k := range c.Keys {
 		switch {
-		case honoured[k.Value]:
+		case honoured[k.Value] || d.refused(k):
 		case k.Value == "sharedStorage":
 			if c.SharedStorage != nil && c.SharedStorage.Redis != nil {
 				d.report(diag.Warning, "link/not-supported-yet", k.Range, `"sharedStorage.redis" is not supported yet and has no effect`, "state is kept in memory")
@@ -166,6 +166,14 @@ func (d *docDecoder) configurationRules(c *v1alpha1.ConfigurationSpec, spec *syn
 			}
 		}
 	}
+}
+
+// refused reports whether a setting of this document is wrong, which has been said.
+func (d *docDecoder) refused(k syntax.Text) bool {
+	at := "/spec/" + k.Value
+	return slices.ContainsFunc(d.out.ds, func(x diag.Diagnostic) bool {
+		return x.Severity == diag.Error && x.Object.IsZero() && (x.Subject == k.Range || x.Path == at || strings.HasPrefix(x.Path, at+"/"))
+	})
 }
 
 // logTypes are the outputs of Fluent Bit 3.0 (flex-resources.md, Appendix A).

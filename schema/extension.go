@@ -92,7 +92,7 @@ func (s *state) unknownPolicy(b *bindingDecl) diag.Diagnostic {
 	}
 	if reason, ok := catalog.Known(name); ok {
 		d.Severity, d.Code = diag.Error, "link/policy-not-available"
-		d.Summary = fmt.Sprintf("policy %q is not available: %s", name, reason)
+		d.Summary = fmt.Sprintf("policy %q %s", name, isReason(reason))
 		return d
 	}
 	for _, x := range s.extensions {
@@ -113,6 +113,8 @@ func (s *state) unknownPolicy(b *bindingDecl) diag.Diagnostic {
 		d.Hint = fmt.Sprintf("did you mean %q? %q is the name of its definition", name+"-flex", name)
 	case nearest(name, names) != "":
 		d.Hint = didYouMean(nearest(name, names))
+	case alike(name, names) != "":
+		d.Hint = didYouMean(alike(name, names))
 	case s.partial:
 		d.Hint = "it may be declared outside these files"
 	default:
@@ -122,6 +124,56 @@ func (s *state) unknownPolicy(b *bindingDecl) diag.Diagnostic {
 		d.Hint = "declare an Extension of this name, or see flexgw policy list"
 	}
 	return d
+}
+
+// isReason makes a sentence of a reason: many begin as what follows "is".
+func isReason(reason string) string {
+	for _, w := range []string{"not ", "a ", "an "} {
+		if strings.HasPrefix(reason, w) {
+			return "is " + reason
+		}
+	}
+	return "is not available: " + reason
+}
+
+// otherWords are words that names of policies are written with, and the product's own.
+var otherWords = map[string]string{"auth": "authentication", "authn": "authentication", "whitelist": "allowlist", "blacklist": "blocklist", "throttling": "limiting",
+	"limit": "limiting", "ratelimit": "limiting", "limiter": "limiting", "headers": "header", "inject": "injection", "remove": "removal", "validate": "validation", "verification": "validation"}
+
+// alike is the one name that shares the most words with a name that nobody declared, or "".
+func alike(name string, names []string) string {
+	words := func(s string) []string {
+		var out []string
+		for _, w := range strings.FieldsFunc(strings.ToLower(s), func(r rune) bool { return r == '-' || r == '_' || r == '.' || r == ' ' }) {
+			if to := otherWords[w]; to != "" {
+				w = to
+			}
+			if w != "flex" && w != "policy" && w != "http" && w != "native" {
+				out = append(out, w)
+			}
+		}
+		return out
+	}
+	mine := words(name)
+	best, most, ties := "", 0, 0
+	for _, n := range names {
+		shared := 0
+		for _, w := range words(n) {
+			if slices.Contains(mine, w) {
+				shared++
+			}
+		}
+		switch {
+		case shared > most:
+			best, most, ties = n, shared, 0
+		case shared == most && shared > 0:
+			ties++
+		}
+	}
+	if ties > 0 {
+		return ""
+	}
+	return best
 }
 
 func (s *state) customBinding(b *bindingDecl, x *extension) *custom {

@@ -40,6 +40,7 @@ type apiDecl struct {
 	listen   listen
 	services []*serviceDecl
 	routes   []*routeDecl   // of inline services, in the order of the file
+	emptied  bool           // services has no value, which has been said
 	policies []*bindingDecl // inline, in list order; route policies are in routes
 }
 
@@ -110,6 +111,9 @@ func (d *docDecoder) apiInstance(spec *syntax.Node) {
 		var ds diag.List
 		api.listen, ds = parseListen(s.Address)
 		d.out.ds = append(d.out.ds, ds...)
+	}
+	if f := d.doc.Root.Get("spec").Field("services"); f != nil {
+		api.emptied = f.Value.IsNull()
 	}
 	for _, in := range s.Services {
 		d.inlineService(api, in)
@@ -202,7 +206,7 @@ func (d *docDecoder) policyBinding(spec *syntax.Node) {
 		return
 	}
 	key := b.policy.Range
-	if f := spec.Field("config"); f != nil {
+	if f := d.doc.Root.Get("spec").Field("config"); f != nil { // also when it has no value
 		key = f.Range
 	}
 	d.bind(b, s.PolicyRef, s.Config, s.Rules, []string{"spec", "config"}, key)

@@ -257,10 +257,20 @@ type portTLS struct {
 	bindings []*bindingDecl
 }
 
+// strayTLS reports whether some binding of the policy tls does not reach what it was meant for, which has been said.
+func (s *state) strayTLS() bool {
+	return slices.ContainsFunc(s.order, func(k *keptUnit) bool {
+		return slices.ContainsFunc(k.result.bindings, func(b *bindingDecl) bool {
+			e := s.objects[b.target]
+			return b.policy.Value == "tls" && (b.broken || e != nil && s.orphans[e])
+		})
+	})
+}
+
 // linkTLS finds the one tls binding of a port. Several with equal content are one.
 func (s *state) linkTLS(p *port, t portTLS) (*ir.Binding, diag.List) {
 	all := t.bindings
-	if len(all) == 0 && (t.scheme != "https" || t.gaps) {
+	if len(all) == 0 && (t.scheme != "https" || t.gaps || s.strayTLS()) {
 		return nil, nil
 	}
 	lead := p.lead()

@@ -239,8 +239,11 @@ func (z *normal) scalar(v view, n *syntax.Node) *syntax.Node {
 		return &syntax.Node{Scalar: n.Text, Text: n.Text, Range: n.Range}
 	case isText:
 		if x, ok := convert(v.want, text, !n.Quoted); ok {
-			z.report(diag.Warning, "shape/quoted-scalar", n.Range, fmt.Sprintf("%s is written as a text, expected %s", z.label(), wantWords(v.want)),
-				fmt.Sprintf("write %v without quotes", x), diag.Fix{Range: n.Range, Text: fmt.Sprint(x)})
+			summary, hint := fmt.Sprintf("%s is written as a text, expected %s", z.label(), wantWords(v.want)), fmt.Sprintf("write %v without quotes", x)
+			if !n.Quoted {
+				summary, hint = fmt.Sprintf("%s is %s, which many readers take for a text, expected %s", z.label(), shorten(text), wantWords(v.want)), fmt.Sprintf("write %v", x)
+			}
+			z.report(diag.Warning, "shape/quoted-scalar", n.Range, summary, hint, diag.Fix{Range: n.Range, Text: fmt.Sprint(x)})
 			return &syntax.Node{Scalar: x, Text: fmt.Sprint(x), Range: n.Range}
 		}
 	}

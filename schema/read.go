@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"fmt"
 	"path"
 	"runtime"
 	"slices"
@@ -42,9 +43,21 @@ func (s *state) read(set source.Set) diag.List {
 	}
 	if declared == 0 && !ds.HasErrors() {
 		ds = append(ds, diag.Diagnostic{Severity: diag.Error, Code: "source/no-declarations", Summary: "no declaration was found",
-			Hint: "a declaration is a YAML, JSON or CUE document with the apiVersion gateway.mulesoft.com/v1alpha1"})
+			Hint: readWords(set) + "a declaration is a document with the apiVersion gateway.mulesoft.com/v1alpha1"})
 	}
 	return ds
+}
+
+// readWords says what was read of a set that holds no declaration.
+func readWords(set source.Set) string {
+	switch n := len(set.Files); n {
+	case 0:
+		return "there is no file that ends in .yaml, .yml, .json or .cue; "
+	case 1:
+		return "read " + set.Files[0].Name + "; "
+	default:
+		return fmt.Sprintf("read %s and %s; ", set.Files[0].Name, count(n-1, "other file"))
+	}
 }
 
 // decode decodes the units of files that are new or were changed, in parallel. A CUE package is always among them, for

@@ -86,11 +86,11 @@ func (p *parser) unknownVariable(t token) {
 	case function:
 		hint = "a function needs its arguments: " + signature(t.value, n)
 	case slices.Contains(known["attributes"], t.value):
-		hint = "did you mean attributes." + t.value + "?"
+		hint = `did you mean "attributes.` + t.value + `"?`
 	case slices.Contains(known["authentication"], t.value):
-		hint = "did you mean authentication." + t.value + "?"
+		hint = `did you mean "authentication.` + t.value + `"?`
 	case t.value == "claimSet" || t.value == "claims":
-		hint = "did you mean authentication.properties.claims?"
+		hint = `did you mean "authentication.properties.claims"?`
 	case near != "":
 		hint = near
 	}
@@ -112,7 +112,7 @@ func habits() map[string]string {
 func (p *parser) unknownMember(root string, key token, known []string) {
 	hint := didYouMean(key.value, known)
 	if better, ok := habits()[key.value]; ok {
-		hint = "did you mean " + better + "?"
+		hint = `did you mean "` + better + `"?`
 	}
 	if hint == "" {
 		hint = root + " has " + strings.Join(known, ", ")
@@ -241,7 +241,7 @@ func didYouMean(s string, known []string) string {
 	if best == "" {
 		return ""
 	}
-	return "did you mean " + best + "?"
+	return `did you mean "` + best + `"?`
 }
 
 // distance is Levenshtein's, for names of bounded length.

@@ -173,7 +173,7 @@ func checkVar(v *dataweave.Var, use Use, unsupported func(dataweave.Expr, string
 		if path[1] == "statusCode" && !use.Response {
 			*diags = append(*diags, diag.Diagnostic{
 				Severity: diag.Error, Code: "expr/no-response-yet", Subject: v.Range(),
-				Summary: "attributes.statusCode is read while the request passes", Hint: "the status is known on the response only",
+				Summary: "attributes.statusCode is not known yet where this is computed: the request is still on its way", Hint: "use it where responses are worked on, or leave it out",
 			})
 		} else if len(v.Path) == 1 || len(v.Path) == 2 && path[1] == "headers" {
 			unsupported(v, "the whole of "+name, "select one: "+name+".name")

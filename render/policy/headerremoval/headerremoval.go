@@ -76,6 +76,10 @@ func checkEntry(text string, place diag.Range) diag.List {
 	case e.hit != "" && e.name == "" && e.regex == "":
 		return diag.List{{Severity: diag.Warning, Code: "headerremoval/protected", Subject: place,
 			Summary: fmt.Sprintf("%q matches only the protected header %q, which is never removed", text, e.hit), Hint: protectedHint}}
+	case strings.HasSuffix(text, "-*"):
+		return diag.List{{Severity: diag.Warning, Code: "headerremoval/wildcard", Subject: place,
+			Summary: fmt.Sprintf("%q is a regular expression, in which * repeats the hyphen before it", text),
+			Hint:    fmt.Sprintf("write %q for all headers that begin so", strings.TrimSuffix(text, "*")+".*")}}
 	case e.name == "" && e.regex == "":
 		return diag.List{{Severity: diag.Warning, Code: "headerremoval/matches-nothing", Subject: place,
 			Summary: fmt.Sprintf("%q matches no header name", text), Hint: commaHint(text)}}

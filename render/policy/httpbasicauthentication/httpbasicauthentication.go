@@ -76,6 +76,11 @@ func check(c *config, at policy.Locator) diag.List {
 		d.Code = "httpbasicauthentication/control-character"
 		d.Summary = "the user name holds a control character"
 		d.Hint = "remove it; a trailing line break often comes from the file that a variable was read from"
+	case strings.ContainsFunc(c.Password.Reveal(), unicode.IsControl):
+		d.Subject = at("password")
+		d.Code = "httpbasicauthentication/control-character"
+		d.Summary = "the password holds a control character, which no client sends"
+		d.Hint = "remove it; a trailing line break often comes from the file that a variable was read from"
 	default:
 		return nil
 	}

@@ -96,7 +96,7 @@ func suggestion(name string) string {
 		}
 	}
 	if distance <= len(name)/3 {
-		return "did you mean " + best + "?"
+		return `did you mean "` + best + `"?`
 	}
 	return "write the IANA name of a suite, for example TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"
 }
