@@ -6,7 +6,9 @@ package reconcile
 
 import (
 	"context"
+	"iter"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -57,9 +59,9 @@ type Loop struct {
 	mu    sync.Mutex
 	state state
 
-	eras  []*era // oldest first; the last one is now
-	ready bool
-	told  string // the refusals of Envoy that were told last
+	instances, files uses
+	ready            bool
+	told             string // the refusals of Envoy that were told last
 }
 
 type state struct {
@@ -73,14 +75,6 @@ type state struct {
 	reason   string     // of pending, CamelCase
 	place    *diag.Range
 	failed   *status.Failed
-}
-
-// era is the time from one programmed revision to the next. An Envoy that refuses a resource keeps the version of it that
-// it had, so while a revision is not programmed whole, what any revision since the last one that was may be in use.
-type era struct {
-	over             time.Time // what only earlier eras named is not in use any more after it; zero: no revision is programmed yet
-	instances, files map[string]bool
-	retired, pruned  bool
 }
 
 // fileGrace is how much longer than instances files stay: scopes wait for the drain too before they go.
@@ -263,10 +257,8 @@ func (l *Loop) kept() string {
 }
 
 func (l *Loop) publish(ctx context.Context, set source.Set, built Built) error {
-	if len(l.eras) == 0 {
-		l.eras = append(l.eras, newEra(time.Time{}))
-	}
-	l.eras[len(l.eras)-1].add(built.Resources)
+	l.instances.publish(maps.Keys(built.Resources.Instances()))
+	l.files.publish(paths(built.Resources))
 	if l.Enforce != nil {
 		if err := l.Enforce.Load(built.Resources.Instances()); err != nil {
 			return err
@@ -392,9 +384,9 @@ func (l *Loop) live(set source.Set, r *render.Resources) {
 	if l.Live != nil {
 		l.Live(set)
 	}
-	e := newEra(time.Now().Add(l.Drain))
-	e.add(r)
-	l.eras = append(l.eras, e)
+	over := time.Now().Add(l.Drain)
+	l.instances.programmed(maps.Keys(r.Instances()), over)
+	l.files.programmed(paths(r), over.Add(fileGrace))
 	if !l.ready && l.Ready != nil {
 		l.ready = true
 		l.Ready(r.Addresses())
@@ -404,43 +396,23 @@ func (l *Loop) live(set source.Set, r *render.Resources) {
 // retireOld closes policy instances and removes files that only revisions before a programmed one named, once requests
 // under way may have ended.
 func (l *Loop) retireOld(now time.Time) {
-	if i := l.over(now); i >= 0 && !l.eras[i].retired && l.Enforce != nil {
-		l.eras[i].retired = true
-		l.Enforce.Retire(func(id string) bool {
-			return slices.ContainsFunc(l.eras[i:], func(e *era) bool { return e.instances[id] })
-		})
+	if l.instances.over(now) && l.Enforce != nil {
+		l.Enforce.Retire(l.instances.has)
 	}
-	if i := l.over(now.Add(-fileGrace)); i >= 0 && !l.eras[i].pruned {
-		l.eras = l.eras[i:]
-		l.eras[0].pruned = true
-		err := l.Target.Prune(func(path string) bool {
-			return slices.ContainsFunc(l.eras, func(e *era) bool { return e.files[path] })
-		})
-		if err != nil {
+	if l.files.over(now) {
+		if err := l.Target.Prune(l.files.has); err != nil {
 			l.Log.Warn("old files stay", "error", err)
 		}
 	}
 }
 
-// over is the newest era that has outlived those before it; -1: none has.
-func (l *Loop) over(now time.Time) int {
-	for i := len(l.eras) - 1; i >= 0; i-- {
-		if e := l.eras[i]; !e.over.IsZero() && !now.Before(e.over) {
-			return i
+// paths are the files that a set of resources names.
+func paths(r *render.Resources) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, f := range r.Files() {
+			if !yield(f.Path) {
+				return
+			}
 		}
-	}
-	return -1
-}
-
-func newEra(over time.Time) *era {
-	return &era{over: over, instances: map[string]bool{}, files: map[string]bool{}}
-}
-
-func (e *era) add(r *render.Resources) {
-	for id := range r.Instances() {
-		e.instances[id] = true
-	}
-	for _, f := range r.Files() {
-		e.files[f.Path] = true
 	}
 }
