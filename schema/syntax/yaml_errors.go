@@ -29,6 +29,10 @@ var invisibles = map[rune]string{
 
 // invisible warns of the first invisible character in the source of a plain scalar.
 func (c *yamlConv) invisible(value string, from, end int) {
+	if r, _ := utf8.DecodeRuneInString(value); strings.ContainsRune("“”„‟", r) {
+		c.report(diag.Diagnostic{Severity: diag.Warning, Code: "yaml/typographic-quote", Subject: c.at(from),
+			Summary: fmt.Sprintf("%c is a typographic quote, which is part of the text", r), Hint: `write " for a quote of YAML`})
+	}
 	if strings.IndexFunc(value, isInvisible) < 0 {
 		return
 	}
