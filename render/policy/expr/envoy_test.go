@@ -45,6 +45,7 @@ type bench struct {
 	dir    string
 	addr   string
 	chains [][]policy.Filter
+	inputs int
 }
 
 // earlier is what the set_metadata filter at the head of every chain leaves behind.
@@ -63,8 +64,10 @@ func findings() map[string]any {
 	}
 }
 
+// input is that of another binding each time.
 func (b *bench) input() policy.Input {
-	return policy.Input{Earlier: earlier, Path: func(data []byte, ext string) string {
+	b.inputs++
+	return policy.Input{ID: fmt.Sprintf("test.p%d", b.inputs), Earlier: earlier, Path: func(data []byte, ext string) string {
 		path := filepath.Join(b.dir, "script"+ext)
 		if err := os.WriteFile(path, data, 0o600); err != nil {
 			b.t.Fatal(err)

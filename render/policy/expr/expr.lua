@@ -1,5 +1,5 @@
 -- Evaluates expressions that come as data in the filter context: see package expr. It keeps no state between requests: every
--- variable of this file is a constant, because one VM serves all routes of a worker. CASES stands above, made by script.go.
+-- variable of this file is a constant, because one VM serves all routes of a worker. CASES stands above, made by program.go.
 
 local NULL, ARRAY, OBJECT, EMPTY = {}, {}, {}, {} -- the null value, and the metatables of collections
 
@@ -276,11 +276,11 @@ local function parameters(uri)
 end
 
 -- line is the request line, read from the request itself or, on a response, from what its request left behind.
+-- The request leaves it under the name of the filter (capture), so that its presence says that the request passed this filter.
 local function line(c)
   if not c.line then
     if c.response then
-      local meta = c.handle:streamInfo():dynamicMetadata():get("flexgw.expr")
-      c.line = meta and meta.line or {}
+      c.line = c.seen
     else
       local h = c.handle:headers()
       c.line = { method = h:get(":method"), scheme = h:get(":scheme"), uri = h:get(":path") }
@@ -469,11 +469,12 @@ end
 
 local STEPS = { header = header, metadata = metadata, require = require_true }
 
-local function run(handle, response)
+local function run(handle, response, seen)
   local context = handle:filterContext()
-  local c = { handle = handle, response = response, nodes = context:get("nodes") }
-  if not response and context:get("capture") then
-    handle:streamInfo():dynamicMetadata():set("flexgw.expr", "line", line(c))
+  local c = { handle = handle, response = response, seen = seen, nodes = context:get("nodes") }
+  local capture = context:get("capture")
+  if not response and capture then
+    handle:streamInfo():dynamicMetadata():set("flexgw.expr", capture, line(c))
   end
   for _, step in ipairs(context:get(response and "response" or "request") or {}) do
     STEPS[step.step](c, step)
@@ -513,12 +514,14 @@ local function replace_response(handle)
   end
 end
 
--- A response whose request was refused before it came here passes as it is: it must not become a failure.
+-- A response whose request was refused before it came here passes as it is, whatever other filters of this kind saw.
 function envoy_on_response(handle)
-  local ok, why = pcall(run, handle, true)
+  local capture = handle:filterContext():get("capture")
+  local meta = capture and handle:streamInfo():dynamicMetadata():get("flexgw.expr")
+  local seen = meta and meta[capture]
+  if not seen then return end
+  local ok, why = pcall(run, handle, true, seen)
   if ok then return end
-  local seen = handle:streamInfo():dynamicMetadata():get("flexgw.expr")
-  if not (seen and seen.line) then return end
   log(handle, why)
   replace_response(handle)
 end

@@ -278,6 +278,11 @@ func TestHeaders(t *testing.T) {
 		Program{Request: []Step{Require(req("#[attributes.headers.'x-ok' == 'yes']"), 401, `{"error":"no"}`)}},
 		mustFilter(b, Program{Response: []Step{AppendHeader("x-b", res("#[attributes.method ++ '']")), AppendHeader("x-c", res("c"))}}),
 	)
+	around := b.add( // two of a kind around the refusal: the second never saw the request
+		Program{Response: []Step{AppendHeader("x-first", res("#[attributes.method ++ '']"))}},
+		mustFilter(b, Program{Request: []Step{Require(req("#[attributes.headers.'x-ok' == 'yes']"), 401, `{"error":"no"}`)}}),
+		mustFilter(b, Program{Response: []Step{AppendHeader("x-second", res("c")), AppendHeader("x-third", res("#[attributes.method ++ '']"))}}),
+	)
 	removed := b.add(Program{}, RemoveHeaders("", "x-a"))
 	claims := b.add(Program{Request: []Step{Require(compile(t, "#[vars.claimSet.scopes contains 'read']", Use{ClaimSet: true}), 401, "")}})
 	b.start()
@@ -318,6 +323,12 @@ func TestHeaders(t *testing.T) {
 	}
 	if got := b.get("GET", refused, map[string]string{"x-ok": "yes"}); got.status != 200 || got.headers.Get("x-b") != "GET" || got.headers.Get("x-c") != "c" {
 		t.Errorf("not refused: %d %s %v", got.status, got.body, got.headers)
+	}
+	if got := b.get("GET", around, nil); got.status != 401 || got.headers.Get("x-first") != "GET" || got.headers.Get("x-second")+got.headers.Get("x-third") != "" {
+		t.Errorf("refused between two: %d %s %v", got.status, got.body, got.headers)
+	}
+	if got := b.get("GET", around, map[string]string{"x-ok": "yes"}); got.status != 200 || got.headers.Get("x-second") != "c" || got.headers.Get("x-third") != "GET" {
+		t.Errorf("passed between two: %d %s %v", got.status, got.body, got.headers)
 	}
 	if got := b.get("GET", removed, map[string]string{"x-a": "old"}); got.status != 200 || got.up["X-A"] != nil {
 		t.Errorf("removed: %d %v", got.status, got.up)

@@ -106,7 +106,7 @@ func (p Program) Filter(suffix string, in policy.Input) (policy.Filter, policy.F
 		StatPrefix:        "expr",
 		ClearRouteCache:   wrapperspb.Bool(false),
 		SharedVmId:        vmID(),
-		FilterContext:     p.context(in.Earlier),
+		FilterContext:     p.context(in.Earlier, in.ID+"."+suffix),
 	}}, policy.File{Ext: ".lua", Data: data}
 }
 
@@ -119,7 +119,8 @@ func RemoveHeaders(suffix string, names ...string) policy.Filter {
 	return policy.Filter{Name: suffix, Config: &headermutationv3.HeaderMutation{Mutations: m}}
 }
 
-func (p Program) context(earlier policy.Published) *structpb.Struct {
+// context is what the script works from; name tells the filter from all others of the chain.
+func (p Program) context(earlier policy.Published, name string) *structpb.Struct {
 	n := &nodes{sees: p.Sees}
 	if n.sees.Principal.IsZero() && n.sees.Claims.IsZero() && n.sees.ClientID.IsZero() {
 		n.sees = earlier
@@ -127,7 +128,9 @@ func (p Program) context(earlier policy.Published) *structpb.Struct {
 	fields := map[string]*structpb.Value{
 		"request":  n.steps(p.Request),
 		"response": n.steps(p.Response),
-		"capture":  structpb.NewBoolValue(len(p.Response) > 0),
+	}
+	if len(p.Response) > 0 {
+		fields["capture"] = structpb.NewStringValue(name)
 	}
 	fields["nodes"] = structpb.NewListValue(&structpb.ListValue{Values: n.list})
 	return &structpb.Struct{Fields: fields}

@@ -146,7 +146,7 @@ func effect(c *config, in policy.Input) (policy.Effect, error) {
 		program.Request = steps(request)
 	}
 	if native.ResponseMutations, mark, ok = responseMutations(response, in.ID); !ok {
-		program.Response = append([]expr.Step{passed()}, steps(response)...)
+		program.Response = steps(response)
 	}
 	var e policy.Effect
 	if mark != nil {
@@ -243,12 +243,6 @@ func plain(id string) string {
 // are content-length and transfer-encoding. The steps of package expr hold the same two.
 func overwritten(name string) bool {
 	return name == "access-control-allow-origin" || name == "content-type"
-}
-
-// passed leaves a response alone whose request an earlier policy refused: nothing of the request was kept then.
-func passed() expr.Step {
-	e, _ := expr.Compile("#[attributes.method != null]", diag.Range{}, expr.Use{Response: true})
-	return expr.Require(e, 500, "")
 }
 
 func steps(list []compiled) []expr.Step {
