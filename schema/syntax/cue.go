@@ -7,6 +7,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"cuelang.org/go/cue"
 	"cuelang.org/go/cue/ast"
@@ -255,6 +256,35 @@ type cueRun struct {
 	busy    map[string]bool // packages being loaded, to see an import cycle
 	cueText
 	ds diag.List
+}
+
+// maxEvaluation bounds the evaluation of one package. CUE has no budget of its own and cannot be stopped, and a few lines
+// (a comprehension over millions) keep it busy for hours: such a package is given up, and its evaluation left behind, so
+// that it holds nobody else up.
+const maxEvaluation = time.Minute
+
+// parseCUEWithin is parseCUE, given up after a while.
+func parseCUEWithin(u Unit, limit time.Duration) ([]*Node, diag.List) {
+	type result struct {
+		roots []*Node
+		ds    diag.List
+	}
+	done := make(chan result, 1)
+	go func() {
+		roots, ds := parseCUE(u)
+		done <- result{roots, ds}
+	}()
+	late := time.NewTimer(limit)
+	defer late.Stop()
+	select {
+	case r := <-done:
+		return r.roots, r.ds
+	case <-late.C:
+		return nil, diag.List{{
+			Severity: diag.Error, Code: "cue/too-long", Subject: diag.Range{File: u.Files[0].Name},
+			Summary: fmt.Sprintf("this package is not evaluated after %s", limit), Hint: "look for a comprehension over very many values, or a recursion that grows",
+		}}
+	}
 }
 
 // parseCUE evaluates the package and returns its declarations: the package itself if it has apiVersion and kind, else

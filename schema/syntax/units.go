@@ -121,7 +121,7 @@ func (u Unit) Batches(f func([]*Document)) diag.List {
 		f(docs)
 	}
 	if u.cue != nil {
-		roots, ds := parseCUE(u)
+		roots, ds := parseCUEWithin(u, maxEvaluation)
 		batch(roots)
 		return ds.Sort()
 	}
