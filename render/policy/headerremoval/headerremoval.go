@@ -57,7 +57,13 @@ func check(c *config, at policy.Locator) diag.List {
 		l = append(l, checkEntry(text, at("inboundHeaders", strconv.Itoa(i)))...)
 	}
 	for i, text := range c.Outbound {
-		l = append(l, checkEntry(text, at("outboundHeaders", strconv.Itoa(i)))...)
+		place := at("outboundHeaders", strconv.Itoa(i))
+		l = append(l, checkEntry(text, place)...)
+		if strings.EqualFold(text, "server") {
+			l = append(l, diag.Diagnostic{Severity: diag.Warning, Code: "headerremoval/server", Subject: place,
+				Summary: fmt.Sprintf("%q has no effect: the gateway sets its own name once all policies have run", text),
+				Hint:    "set FLEX_REMOVE_SERVER_HEADER=true for the gateway"})
+		}
 	}
 	return l
 }
