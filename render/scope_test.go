@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -273,18 +272,6 @@ func tenThousand() []*ir.API {
 		bases = append(bases, fmt.Sprintf("/api/v%d/group%d/service%d", i%3, i%50, i))
 	}
 	return apisOf(bases...)
-}
-
-func TestSplitsAreQuick(t *testing.T) {
-	if testing.Short() {
-		t.Skip("measures time")
-	}
-	apis := tenThousand()
-	start := time.Now()
-	newSplits(8081, basePaths(apis)).scopes(apis)
-	if d := time.Since(start); d > 500*time.Millisecond {
-		t.Errorf("10,000 base paths took %v", d)
-	}
 }
 
 func BenchmarkSplits(b *testing.B) {

@@ -3,6 +3,8 @@ package diag_test
 import (
 	"bytes"
 	"errors"
+	"io"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -115,5 +117,26 @@ func TestPrintReportsTheWriter(t *testing.T) {
 	t.Parallel()
 	if err := (diag.Printer{}).Print(broken{}, diag.List{{Severity: diag.Error}}); err == nil {
 		t.Error("no error from a broken writer")
+	}
+}
+
+// BenchmarkPrint prints a mistake on each line of a file: what one costs must not grow with the file.
+func BenchmarkPrint(b *testing.B) {
+	for _, n := range []int{1_000, 10_000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			text := bytes.Repeat([]byte("name: value\n"), n)
+			l := make(diag.List, n)
+			for i := range l {
+				l[i] = diag.Diagnostic{Severity: diag.Error, Code: "a/b", Summary: "s", Subject: diag.Range{File: "f",
+					Start: diag.Pos{Line: i + 1, Column: 7, Offset: 12*i + 6}, End: diag.Pos{Line: i + 1, Column: 12, Offset: 12*i + 11}}}
+			}
+			p := diag.Printer{Sources: func(string) ([]byte, error) { return text, nil }}
+			for b.Loop() {
+				if err := p.Print(io.Discard, l); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/mistake")
+		})
 	}
 }
