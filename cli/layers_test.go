@@ -25,6 +25,7 @@ var bans = []ban{
 	{"render", nil, []string{"reconcile", "cli"}, "render is pure and knows nothing of delivery"},
 	{"render", []string{"render/policy/enforce", "/enforce", "render/policy/policytest"}, []string{"net/http", "os", "log/slog"}, "render touches nothing; a policy's enforce gets the world from its Env"},
 	{"render/policy", []string{"render/policy/all", "render/policy/policytest"}, []string{"render$", "render/policy/*"}, "policies know neither each other nor the renderer"},
+	{"cli", nil, []string{"schema/v1alpha1", "schema/syntax", "render/policy/*"}, "cli puts parts together: it knows no kind, no tree and no single policy"},
 	{"reconcile", nil, []string{"cli", "schema$", "schema/v1alpha1"}, "reconcile moves what others decided"},
 	{"reconcile/envoy", nil, []string{"schema", "render"}, "one Envoy process, whatever it serves"},
 	{"reconcile/enforce", nil, []string{"schema", "render$", "render/policy$", "reconcile/deliver"}, "the request path shares nothing with the reconciler"},
@@ -33,6 +34,43 @@ var bans = []ban{
 	{"", []string{"schema$"}, []string{"github.com/santhosh-tekuri/"}, "only schema knows the JSON Schema library"},
 	{"", []string{"reconcile/watch"}, []string{"github.com/go-git/"}, "only watch knows Git"},
 	{"", []string{"cli"}, []string{"github.com/urfave/"}, "only cli knows the command line library"},
+}
+
+// ours is all of our packages that a policy may import, beside what is below its own folder: the contract, the helpers that
+// policies share (docs/decisions/0001), and what configurations and their places are made of.
+var ours = []string{
+	"render/policy", "render/policy/enforce", "render/policy/expr", "render/policy/iplist", "render/policy/tlscheck", "render/match",
+	"schema/dataweave", "schema/diag", "schema/ir", "schema/syntax",
+}
+
+// strangers are the imports of ours that a package of a policy must not have. Packages that are no policy's have none.
+func strangers(pkg string, imports []string) []string {
+	name, ok := strings.CutPrefix(pkg, "render/policy/")
+	folder := strings.Split(name, "/")[0]
+	if !ok || slices.Contains([]string{"all", "policytest"}, folder) {
+		return nil
+	}
+	var bad []string
+	for _, imp := range imports {
+		own := under(imp, "render/policy/"+folder)
+		if room := strings.Split(imp, "/")[0]; slices.Contains([]string{"schema", "render", "reconcile", "cli"}, room) && !own && !slices.Contains(ours, imp) {
+			bad = append(bad, imp)
+		}
+	}
+	return bad
+}
+
+func TestPoliciesImportTheContractAlone(t *testing.T) {
+	t.Parallel()
+	for pkg, imports := range packages(t) {
+		for _, imp := range strangers(pkg, imports) {
+			t.Errorf("%s imports %s: a policy knows the contract, what policies share, and its own enforce", pkg, imp)
+		}
+	}
+	got := strangers("render/policy/cors", []string{"schema", "schema/ir", "schema/v1alpha1", "render", "render/policy/tls", "render/policy/cors/enforce", "fmt", "reconcile/egress"})
+	if want := []string{"schema", "schema/v1alpha1", "render", "render/policy/tls", "reconcile/egress"}; !slices.Equal(got, want) {
+		t.Errorf("strangers: got %v, want %v", got, want)
+	}
 }
 
 func TestLayers(t *testing.T) {
@@ -111,6 +149,9 @@ func TestLayersRulesBite(t *testing.T) {
 		{"render/policy/cors", "render/policy/cors/enforce", "render/policy/*", false},
 		{"render/policy/cors", "render/policy/expr", "render/policy/*", false},
 		{"render/policy/cors", "render", "render$", true},
+		{"cli", "render/policy/cors", "render/policy/*", true},
+		{"cli", "render/policy/all", "render/policy/*", false},
+		{"cli", "render/policy", "render/policy/*", false},
 		{"render/policy/cors", "render/policy", "render$", false},
 		{"schema/ir", "github.com/envoyproxy/go-control-plane/envoy/config/core/v3", "github.com/envoyproxy/", true},
 	} {

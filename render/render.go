@@ -124,7 +124,7 @@ func (r *renderer) ports(m *Memo, s *sum) diag.List {
 	var l diag.List
 	var ps []*port
 	for _, x := range r.gateway.Listeners {
-		if i := len(ps) - 1; slices.ContainsFunc(ps, func(p *port) bool { return p.listener.Addr.Port() == x.Addr.Port() }) {
+		if i := slices.IndexFunc(ps, func(p *port) bool { return p.listener.Addr.Port() == x.Addr.Port() }); i >= 0 {
 			l = append(l, diag.Diagnostic{Severity: diag.Error, Code: "render/port-twice", Object: listenerOrigin(x).Object, Subject: listenerOrigin(x).Range,
 				Summary: fmt.Sprintf("port %d is declared with two bind addresses, %s and %s", x.Addr.Port(), ps[i].listener.Addr.Addr(), x.Addr.Addr()),
 				Hint:    "use one bind address for all APIs of a port"})

@@ -1,6 +1,8 @@
 package all_test
 
 import (
+	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -8,7 +10,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/flexgw/flexgw/render/policy/all"
+	"github.com/flexgw/flexgw/schema/testkit"
 )
 
 func TestNamesAreUniqueAndSorted(t *testing.T) {
@@ -65,41 +70,71 @@ func TestFolderIsTheNameWithoutSuffixAndHyphens(t *testing.T) {
 	}
 }
 
-func TestIndexListsEveryPolicy(t *testing.T) {
+func TestNothingIsBothListedAndElsewhere(t *testing.T) {
 	t.Parallel()
-	b, err := os.ReadFile("../../../docs/policies.md")
+	for _, name := range (all.Catalog{}).Names() {
+		if reason, ok := all.Elsewhere()[name]; ok {
+			t.Errorf("%s is enforced and %s", name, reason)
+		}
+		if reason, ok := (all.Catalog{}).Known(name); ok {
+			t.Errorf("%s is enforced and known as %s", name, reason)
+		}
+	}
+}
+
+// TestIndex holds docs/policies.md to the list; UPDATE=1 writes it.
+func TestIndex(t *testing.T) {
+	t.Parallel()
+	const path = "../../../docs/policies.md"
+	want := index()
+	if testkit.Updating() {
+		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	got, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	index := string(b)
-	for _, name := range (all.Catalog{}).Names() {
-		folder := strings.ReplaceAll(strings.TrimSuffix(name, "-flex"), "-", "")
-		row := "| `" + name + "` | [" + folder + "](../render/policy/" + folder + "/" + folder + ".md) |"
-		if !strings.Contains(index, row) {
-			t.Errorf("docs/policies.md has no row that starts with %s", row)
-		}
+	if d := cmp.Diff(want, string(got)); d != "" {
+		t.Errorf("docs/policies.md (UPDATE=1 rewrites it): -want +got\n%s", d)
 	}
-	for name, reason := range all.Elsewhere() {
-		if _, listed := (all.Catalog{}).Type(name); listed {
+}
+
+// index is the page that lists all policies, each with the first sentence of its own page.
+func index() string {
+	var b strings.Builder
+	b.WriteString("# Policies\n\n`flexgw policy list` prints this list, `flexgw policy show NAME` a policy's page.\n\n## Enforced\n\n")
+	b.WriteString("| Name | Page | In one sentence |\n| --- | --- | --- |\n")
+	for _, typ := range (all.Catalog{}).All() {
+		folder := strings.ReplaceAll(strings.TrimSuffix(typ.Name(), "-flex"), "-", "")
+		fmt.Fprintf(&b, "| `%s` | [%s](../render/policy/%[2]s/%[2]s.md) | %s |\n", typ.Name(), folder, firstSentence(string(typ.Page())))
+	}
+	b.WriteString("\n`route` and `route-weighted` are not policies here: they are the routing.\n\n## Known, not enforced yet\n\n")
+	b.WriteString("A binding that names one of these is an error, never a policy that is silently missing.\n\n")
+	var rest strings.Builder
+	rest.WriteString("\n## Not available\n\n| Name | Why |\n| --- | --- |\n")
+	reasons := all.Elsewhere()
+	for _, name := range slices.Sorted(maps.Keys(reasons)) {
+		if reasons[name] == all.NotYet {
+			fmt.Fprintf(&b, "- `%s`\n", name)
 			continue
 		}
-		if !strings.Contains(index, "- `"+name+"`\n") && !strings.Contains(index, "| `"+name+"` | "+reason+" |\n") {
-			t.Errorf("docs/policies.md does not say of %s: %s", name, reason)
-		}
+		fmt.Fprintf(&rest, "| `%s` | %s |\n", name, reasons[name])
 	}
-	for _, m := range regexp.MustCompile("(?m)^(?:- |\\| )`([a-z0-9.-]+)`").FindAllStringSubmatch(index, -1) {
-		_, listed := all.Catalog{}.Type(m[1])
-		_, known := all.Catalog{}.Known(m[1])
-		if !listed && !known {
-			t.Errorf("docs/policies.md names %s, which the catalogue does not know", m[1])
-		}
+	return b.String() + rest.String()
+}
+
+// firstSentence is that of the first paragraph after the title, on one line.
+func firstSentence(page string) string {
+	_, text, _ := strings.Cut(page, "\n\n")
+	text, _, _ = strings.Cut(text, "\n\n")
+	text = strings.Join(strings.Fields(text), " ")
+	if i := strings.Index(text, ". "); i >= 0 {
+		text = text[:i+1]
 	}
-	listed := regexp.MustCompile("(?m)^- `([a-z0-9.-]+)`").FindAllStringSubmatch(index, -1)
-	for _, m := range listed {
-		if _, enforced := (all.Catalog{}).Type(m[1]); enforced {
-			t.Errorf("docs/policies.md says that %s is not enforced yet, but it is", m[1])
-		}
-	}
+	return text
 }
 
 func TestKnown(t *testing.T) {

@@ -42,20 +42,15 @@ var elsewhere = map[string]string{
 	"graphql-static-query-complexity-flex":  notYet,
 	"http-caching-flex":                     notYet,
 	"injection-protection-flex":             notYet,
-	"ip-allowlist-flex":                     notYet,
-	"ip-blocklist-flex":                     notYet,
 	"json-threat-protection-flex":           notYet,
-	"jwt-validation-flex":                   notYet,
 	"message-logging-flex":                  notYet,
 	"oauth2-token-introspection-flex":       notYet,
-	"rate-limiting-flex":                    notYet,
 	"response-timeout-flex":                 notYet,
 	"spec-validation-flex":                  notYet,
 	"soap-validation":                       notYet,
 	"spike-control-flex":                    notYet,
 	"stream-idle-timeout-flex":              notYet,
 	"tracing-flex":                          notYet,
-	"tls":                                   notYet,
 	"websocket-connection-limit-flex":       notYet,
 	"xml-threat-protection-flex":            notYet,
 	"native-aws-lambda":                     notYet,
@@ -66,7 +61,6 @@ var elsewhere = map[string]string{
 	"credential-injection-oauth2-flex":      notYet,
 	"jwt-generation-flex":                   notYet,
 	"message-logging-outbound-flex":         notYet,
-	"tls-outbound":                          notYet,
 	"idle-timeout-flex":                     notYet,
 	"access-log":                            undescribed,
 
@@ -121,5 +115,12 @@ var elsewhere = map[string]string{
 	"native-external-proc-flex":  extProc,
 }
 
-// Elsewhere are the product's policies that were not in the list when it was last looked at, with the reason of each.
-func Elsewhere() map[string]string { return maps.Clone(elsewhere) }
+// Elsewhere are the product's policies that are not in the list, with the reason of each. A policy that joins the list leaves
+// it by that alone.
+func Elsewhere() map[string]string {
+	m := maps.Clone(elsewhere)
+	for _, t := range list {
+		delete(m, t.Name())
+	}
+	return m
+}

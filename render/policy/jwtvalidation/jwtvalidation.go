@@ -167,9 +167,7 @@ func effect(c *config, in policy.Input) (policy.Effect, error) {
 		}
 		filter, script := program.Filter("custom", in)
 		out.Filters = append(out.Filters, filter)
-		if !found {
-			out.Files = append(out.Files, script)
-		}
+		out.Files = append(out.Files, script) // perhaps for the second time: a file is its content
 	}
 	if found {
 		out.Filters = append(out.Filters, expr.RemoveHeaders("clean", helper))
