@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/flexgw/flexgw/schema/diag"
 )
 
 // The exit codes of every command in every format (design.md, decision 16).
@@ -134,7 +136,7 @@ func plain(err error) string {
 func suggest(name string, known []string) string {
 	best, distance := "", 3
 	for _, k := range known {
-		if d := editDistance(name, k); d < distance {
+		if d := diag.Distance(name, k); d < distance {
 			best, distance = k, d
 		}
 	}
@@ -155,27 +157,6 @@ func commandNames(app *cli.App) []string {
 		names[i] = c.Name
 	}
 	return names
-}
-
-// editDistance is the number of letters to insert, drop or replace between two short words.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		last := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := last
-			if a[i] != b[j] {
-				cost++
-			}
-			last = row[j+1]
-			row[j+1] = min(cost, row[j]+1, last+1)
-		}
-	}
-	return row[len(b)]
 }
 
 // sortArgs moves the flags of a command before its arguments: urfave/cli v2 reads no flag after the first argument

@@ -144,7 +144,7 @@ func parseListen(t syntax.Text) (listen, diag.List) {
 		return bad(withProtocol(*wrong, t.Value, "0.0.0.0"))
 	}
 	if a.scheme != "http" && a.scheme != "https" {
-		return bad(problem{fmt.Sprintf("has the protocol %q, expected http or https", a.scheme), didYouMean(nearest(a.scheme, []string{"http", "https"}))})
+		return bad(problem{fmt.Sprintf("has the protocol %q, expected http or https", a.scheme), didYouMean(diag.Nearest(a.scheme, []string{"http", "https"}))})
 	}
 	if a.port == 0 {
 		return bad(problem{"has no port", "write protocol://host:port, such as " + a.scheme + "://" + bracket(a.host) + ":8081" + a.path})
@@ -222,7 +222,7 @@ func parseEndpoint(t syntax.Text, path string) (endpoint, diag.List) {
 		return bad(withProtocol(*wrong, t.Value, "host"))
 	}
 	if a.scheme != "http" && a.scheme != "https" && a.scheme != "h2" {
-		hint := didYouMean(nearest(a.scheme, []string{"http", "https", "h2"}))
+		hint := didYouMean(diag.Nearest(a.scheme, []string{"http", "https", "h2"}))
 		if a.scheme == "grpc" || a.scheme == "h2c" {
 			hint = "write h2:// for HTTP/2 without TLS"
 		}

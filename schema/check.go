@@ -329,7 +329,7 @@ func (x *explainer) unknown(n *syntax.Node, v view, loc []string, name string) {
 		if c, ok := v.canonicalKey(name); ok && n.Field(c) != nil {
 			summary, advice = fmt.Sprintf("field %q is declared twice, as %q too", c, name), "keep one of them"
 		} else if advice = x.elsewhere(v, loc, name); advice == "" {
-			to = nearest(name, absent(fields, n))
+			to = diag.Nearest(name, absent(fields, n))
 		}
 	}
 	switch {
@@ -504,7 +504,7 @@ func (x *explainer) notAllowed(n *syntax.Node, v view, loc []string, want []any)
 	hint := ""
 	if s, ok := n.Scalar.(string); ok && !v.hidden {
 		if _, isVar := x.normal.vars[n]; !isVar {
-			if to := nearest(s, texts); to != "" {
+			if to := diag.Nearest(s, texts); to != "" {
 				hint = fmt.Sprintf("did you mean %q?", to)
 			}
 		}
@@ -609,50 +609,4 @@ func (x *explainer) distinct() diag.List {
 		out = append(out, d)
 	}
 	return out
-}
-
-// nearest is the candidate that name was most likely meant to be, or "".
-func nearest(name string, candidates []string) string {
-	best, least := "", max(1, len([]rune(name))/3)+1
-	for _, c := range candidates {
-		if d := distance(strings.ToLower(name), strings.ToLower(c)); d < least {
-			best, least = c, d
-		}
-	}
-	if best != "" || len(name) < 3 {
-		return best
-	}
-	for _, c := range candidates {
-		if l, s := strings.ToLower(c), strings.ToLower(name); strings.HasPrefix(l, s) || strings.HasPrefix(s, l) && len(l) >= 3 {
-			return c
-		}
-	}
-	return ""
-}
-
-// distance counts the insertions, deletions, substitutions and swaps of neighbours between two texts.
-func distance(a, b string) int {
-	x, y := []rune(a), []rune(b)
-	if len(x)-len(y) > 8 || len(y)-len(x) > 8 || len(x) > 200 {
-		return 1 << 20
-	}
-	before, last, row := make([]int, len(y)+1), make([]int, len(y)+1), make([]int, len(y)+1)
-	for j := range last {
-		last[j] = j
-	}
-	for i := 1; i <= len(x); i++ {
-		row[0] = i
-		for j := 1; j <= len(y); j++ {
-			cost := 1
-			if x[i-1] == y[j-1] {
-				cost = 0
-			}
-			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+cost)
-			if i > 1 && j > 1 && x[i-1] == y[j-2] && x[i-2] == y[j-1] {
-				row[j] = min(row[j], before[j-2]+1)
-			}
-		}
-		before, last, row = last, row, before
-	}
-	return last[len(y)]
 }

@@ -425,7 +425,7 @@ func nearMiss(v, name string) string {
 	}
 	for _, w := range all {
 		_, version, _ := strings.Cut(w, "/")
-		if plain(v) == plain(w) || strings.EqualFold(v, version) || distance(strings.ToLower(v), w) <= 3 {
+		if plain(v) == plain(w) || strings.EqualFold(v, version) || diag.Distance(strings.ToLower(v), w) <= 3 {
 			return w
 		}
 	}
@@ -459,7 +459,7 @@ func (d *docDecoder) known(name, group string, kinds []string) (string, string, 
 	case name == "Policy":
 		hint = "Policy objects are seen in dumps only; write a PolicyBinding"
 	default:
-		hint = didYouMean(nearest(name, kinds))
+		hint = didYouMean(diag.Nearest(name, kinds))
 	}
 	if hint == "" {
 		hint = "known kinds: " + strings.Join(kinds, ", ")
@@ -623,13 +623,8 @@ func (d *docDecoder) match(list []v1alpha1.Rule, route bool) []ir.Match {
 	return out
 }
 
-// isToken reports whether s may be the name of a header, in lower case (RFC 9110, 5.6.2), or one of HTTP/2's own.
-func isToken(s string) bool {
-	s = strings.TrimPrefix(s, ":")
-	return s != "" && strings.IndexFunc(s, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || strings.ContainsRune("!#$%&'*+-.^_`|~", r))
-	}) < 0
-}
+// isToken reports whether s, in lower case, may be the name of a header, or one of HTTP/2's own.
+func isToken(s string) bool { return ir.IsHeaderName(strings.TrimPrefix(s, ":")) }
 
 // lowerMethods reports whether an expression is nothing but words, some of them not in upper case.
 func lowerMethods(s string) bool {

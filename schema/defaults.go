@@ -196,7 +196,7 @@ func (d *docDecoder) logging(l *v1alpha1.Logging) {
 		seen[o.Name.Value] = o.Name.Range
 		names = append(names, o.Name.Value)
 		if t := strings.ToLower(o.Type.Value); !slices.Contains(logTypes, t) {
-			d.report(diag.Error, "link/unknown-log-type", o.Type.Range, fmt.Sprintf("unknown type %q of a log output", o.Type.Value), cmp.Or(didYouMean(nearest(t, logTypes)), "write the name of a Fluent Bit output plugin, such as file or http"))
+			d.report(diag.Error, "link/unknown-log-type", o.Type.Range, fmt.Sprintf("unknown type %q of a log output", o.Type.Value), cmp.Or(didYouMean(diag.Nearest(t, logTypes)), "write the name of a Fluent Bit output plugin, such as file or http"))
 		}
 	}
 	check := func(n *syntax.Node) {
@@ -205,7 +205,7 @@ func (d *docDecoder) logging(l *v1alpha1.Logging) {
 		}
 		for _, item := range n.Items {
 			if t := text(item); !slices.Contains(names, t.Value) {
-				d.report(diag.Error, "link/unknown-log-output", t.Range, fmt.Sprintf("no log output is named %q", t.Value), cmp.Or(didYouMean(nearest(t.Value, names)), "declare it in logging.outputs"))
+				d.report(diag.Error, "link/unknown-log-output", t.Range, fmt.Sprintf("no log output is named %q", t.Value), cmp.Or(didYouMean(diag.Nearest(t.Value, names)), "declare it in logging.outputs"))
 			}
 		}
 	}

@@ -111,8 +111,8 @@ func (s *state) unknownPolicy(b *bindingDecl) diag.Diagnostic {
 		d.Hint = didYouMean("tls")
 	case slices.Contains(names, name+"-flex"):
 		d.Hint = fmt.Sprintf("did you mean %q? %q is the name of its definition", name+"-flex", name)
-	case nearest(name, names) != "":
-		d.Hint = didYouMean(nearest(name, names))
+	case diag.Nearest(name, names) != "":
+		d.Hint = didYouMean(diag.Nearest(name, names))
 	case alike(name, names) != "":
 		d.Hint = didYouMean(alike(name, names))
 	case s.partial:
@@ -257,7 +257,7 @@ func (s *state) judgeExtension(x *extension) diag.List {
 			}
 			names = append(names, builtin...)
 			slices.Sort(names)
-			report(s.absent(), "link/unknown-extension", e.Name.Range, fmt.Sprintf("no Extension named %q in namespace %q", e.Name.Value, namespaces[0]), didYouMean(nearest(e.Name.Value, names)))
+			report(s.absent(), "link/unknown-extension", e.Name.Range, fmt.Sprintf("no Extension named %q in namespace %q", e.Name.Value, namespaces[0]), didYouMean(diag.Nearest(e.Name.Value, names)))
 		case parent == x:
 			report(diag.Error, "link/extends-cycle", e.Name.Range, fmt.Sprintf("Extension %q extends itself", name), "a definition and its implementation have two names")
 		case parent.Range.Compare(x.Range) > 0: // a circle is told once, where it goes back

@@ -262,7 +262,7 @@ func (s *state) meant(name string, candidates []string) string {
 	if s.lost > maxGuesses {
 		return ""
 	}
-	return nearest(name, candidates)
+	return diag.Nearest(name, candidates)
 }
 
 // linkUpstreams links the Services that changes touch.

@@ -225,12 +225,3 @@ func described(t *testing.T, at string, doc any, needs bool) {
 	described(t, at+"[]", m["items"], false)
 	described(t, at+".*", m["additionalProperties"], false)
 }
-
-func TestNearest(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct{ name, want string }{{"orderz", "orders"}, {"roders", "orders"}, {"user", "username"}, {"zzz", ""}, {"ORDERS", "orders"}, {"o", ""}} {
-		if got := nearest(c.name, []string{"orders", "username"}); got != c.want {
-			t.Errorf("%q: got %q, want %q", c.name, got, c.want)
-		}
-	}
-}

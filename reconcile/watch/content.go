@@ -15,10 +15,6 @@ import (
 	"github.com/flexgw/flexgw/schema/source"
 )
 
-// MaxFileSize is how much of one file is taken, in bytes. Of a larger file the first MaxFileSize+1 bytes are read, so
-// that the parser can tell that it is too large without the rest being held in memory.
-const MaxFileSize = 32 << 20
-
 // ErrChanged is the error of File.Bytes when the file no longer holds what its hash promises. Another Fetch will tell.
 var ErrChanged = errors.New("changed since it was read")
 
@@ -116,7 +112,7 @@ func readOnce(path string, closed bool) (b []byte, s stamp, steady bool, err err
 	if closed && time.Now().UnixNano()-s.mtime < int64(writerPause) && openForWriting(fd) {
 		return nil, s, false, errOpen
 	}
-	b = make([]byte, min(s.size, MaxFileSize)+1) // one more than expected, to see a file that grows
+	b = make([]byte, min(s.size, source.MaxFileSize)+1) // one more than expected, to see a file that grows
 	n := 0
 	for n < len(b) {
 		m, err := retry(func() (int, error) { return syscall.Read(fd, b[n:]) })
@@ -131,7 +127,7 @@ func readOnce(path string, closed bool) (b []byte, s stamp, steady bool, err err
 	if err := syscall.Fstat(fd, &st); err != nil {
 		return nil, s, false, err
 	}
-	return b[:n:n], s, stampOf(&st) == s && int64(n) == min(s.size, MaxFileSize+1), nil
+	return b[:n:n], s, stampOf(&st) == s && int64(n) == min(s.size, source.MaxFileSize+1), nil
 }
 
 // openForWriting asks the kernel for a lease, which it refuses while there is a writer: fcntl(2), F_SETLEASE. Where

@@ -437,13 +437,13 @@ func TestHugeFilesAreCutOff(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	a := write(t, "", dir, "a.yaml")
-	do(t, os.Truncate(a, 3*watch.MaxFileSize))
+	do(t, os.Truncate(a, 3*source.MaxFileSize))
 	set, err := watch.ReadPaths([]string{a}, nil)
 	do(t, err)
 	b, err := set.Files[0].Bytes()
 	do(t, err)
-	if len(b) != watch.MaxFileSize+1 {
-		t.Errorf("%d bytes, want one more than %d", len(b), watch.MaxFileSize)
+	if len(b) != source.MaxFileSize+1 {
+		t.Errorf("%d bytes, want one more than %d", len(b), source.MaxFileSize)
 	}
 }
 

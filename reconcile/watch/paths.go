@@ -100,7 +100,7 @@ func (r *reader) readStream(in io.Reader, name, shown string) error {
 	if in == nil {
 		return fmt.Errorf("read %s: there is none", shown)
 	}
-	b, err := io.ReadAll(io.LimitReader(in, MaxFileSize+1))
+	b, err := io.ReadAll(io.LimitReader(in, source.MaxFileSize+1))
 	if err != nil {
 		return fmt.Errorf("read %s: %w", shown, bare(err))
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/flexgw/flexgw/schema/diag"
 )
 
 // roots are the variables, each with the members it has; none named means any.
@@ -234,7 +236,7 @@ func didYouMean(s string, known []string) string {
 	slices.Sort(known)
 	best, least := "", len(s)/3+2
 	for _, k := range known {
-		if d := distance(strings.ToLower(s), strings.ToLower(k)); d < least && d < max(len(s), len(k))-1 {
+		if d := diag.Distance(strings.ToLower(s), strings.ToLower(k)); d < least && d < max(len(s), len(k))-1 {
 			best, least = k, d
 		}
 	}
@@ -242,28 +244,4 @@ func didYouMean(s string, known []string) string {
 		return ""
 	}
 	return `did you mean "` + best + `"?`
-}
-
-// distance is Levenshtein's, for names of bounded length.
-func distance(a, b string) int {
-	if len(a) > 64 || len(b) > 64 {
-		return 64
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -6,6 +6,7 @@ package ir
 
 import (
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/flexgw/flexgw/schema/diag"
@@ -103,6 +104,13 @@ func (p Pattern) IsZero() bool { return p.Text == "" }
 type HeaderPattern struct {
 	Name string
 	Pattern
+}
+
+// IsHeaderName reports whether s may be the name of a header, in any case (RFC 9110, 5.6.2).
+func IsHeaderName(s string) bool {
+	return s != "" && strings.IndexFunc(s, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("!#$%&'*+-.^_`|~", r))
+	}) < 0
 }
 
 // Upstream is one Service.

@@ -16,6 +16,9 @@ type Hash [sha256.Size]byte
 // String is the hash in hexadecimal.
 func (h Hash) String() string { return hex.EncodeToString(h[:]) }
 
+// MaxFileSize is how many bytes a file may have. A reader takes one byte more, so that a larger one can be told and refused.
+const MaxFileSize = 32 << 20
+
 // File is one file of a Set.
 type File struct {
 	Name  string // slash-separated, relative to the source root

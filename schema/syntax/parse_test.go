@@ -102,7 +102,7 @@ func TestSources(t *testing.T) {
 		return nil, &fs.PathError{Op: "open", Path: "/secret/place/gone.yaml", Err: fs.ErrPermission}
 	}}
 	odd := source.File{Name: "odd.json", Bytes: func() ([]byte, error) { return nil, errors.New("a bad day") }}
-	big := source.NewFile("big.cue", make([]byte, syntax.MaxFileSize+1))
+	big := source.NewFile("big.cue", make([]byte, source.MaxFileSize+1))
 	files := append(set("le.yaml", "\xff\xfea\x00", "be.yaml", "\xfe\xff\x00a", "latin.yaml", "ok: 1\nü: \xfc", "good.yaml", "a: 1").Files, unreadable, odd, big)
 	docs, ds := syntax.Parse(source.NewSet(files))
 	if len(docs) != 1 || docs[0].Unit.Name != "good.yaml" {

@@ -17,9 +17,6 @@ import (
 	"github.com/flexgw/flexgw/schema/source"
 )
 
-// MaxFileSize is how many bytes a file may have; a larger one is refused with source/too-large.
-const MaxFileSize = 32 << 20
-
 // MaxDepth is how deep values may nest; deeper ones are refused (yaml/too-deep, json/too-deep, cue/too-deep).
 const MaxDepth = 1000
 
@@ -145,9 +142,9 @@ func read(f source.File) (*index, diag.List) {
 		return nil, diag.List{{Severity: diag.Error, Code: "source/unreadable", Subject: whole,
 			Summary: "this file cannot be read: " + reason(err), Hint: "check that the file exists and may be read"}}
 	}
-	if len(b) > MaxFileSize {
+	if len(b) > source.MaxFileSize {
 		return nil, diag.List{{Severity: diag.Error, Code: "source/too-large", Subject: whole,
-			Summary: fmt.Sprintf("this file is larger than the %d MiB that are read", MaxFileSize>>20),
+			Summary: fmt.Sprintf("this file is larger than the %d MiB that are read", source.MaxFileSize>>20),
 			Hint:    "split the file, or move what is not a declaration elsewhere"}}
 	}
 	x := newIndex(f.Name, b)

@@ -4,12 +4,6 @@ import (
 	"slices"
 	"sync"
 
-	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
-	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
-	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
-	"google.golang.org/protobuf/proto"
-
 	"github.com/flexgw/flexgw/render"
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/ir"
@@ -28,15 +22,7 @@ const (
 
 // typeURLs are those of the kinds.
 func typeURLs() [kinds]string {
-	url := func(m proto.Message) string {
-		return "type.googleapis.com/" + string(m.ProtoReflect().Descriptor().FullName())
-	}
-	return [kinds]string{
-		clusters:  url(&clusterv3.Cluster{}),
-		secrets:   url(&tlsv3.Secret{}),
-		scopes:    url(&routev3.ScopedRouteConfiguration{}),
-		listeners: url(&listenerv3.Listener{}),
-	}
+	return [kinds]string{clusters: render.ClusterType, secrets: render.SecretType, scopes: render.ScopeType, listeners: render.ListenerType}
 }
 
 // snapshot is what the server needs of a rendered set.

@@ -155,15 +155,12 @@ func (g group) checkMethods(i int, at policy.Locator) diag.List {
 	return l
 }
 
-var (
-	headerName = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$") // RFC 9110, 5.6.2
-	port       = regexp.MustCompile(`^[0-9]{1,5}$`)
-)
+var port = regexp.MustCompile(`^[0-9]{1,5}$`)
 
 func checkNames(names []string, at policy.Locator, path ...string) diag.List {
 	var l diag.List
 	for i, name := range names {
-		if !headerName.MatchString(name) {
+		if !ir.IsHeaderName(name) {
 			l = append(l, diag.Diagnostic{Severity: diag.Error, Code: "cors/bad-header", Summary: fmt.Sprintf("%q is not a header name", name),
 				Hint: "write one name for each entry, of letters, digits and !#$%&'*+-.^_`|~", Subject: at(append(path, strconv.Itoa(i))...)})
 		}

@@ -8,7 +8,6 @@ package headerinjection
 import (
 	_ "embed"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -49,8 +48,6 @@ type header struct {
 	Key   string `flex:"key"`
 	Value string `flex:"value"`
 }
-
-var token = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$") // RFC 9110, 5.6.2
 
 // maxValue is Envoy's limit for a header in its configuration (config.core.v3.HeaderValue), in bytes.
 const maxValue = 16384
@@ -106,7 +103,7 @@ func checkName(name string) *diag.Diagnostic {
 	case strings.HasPrefix(lower, expr.InternalPrefix):
 		return &diag.Diagnostic{Code: "headerinjection/reserved", Summary: fmt.Sprintf("the header %q is the gateway's own: names that start with %s are reserved", name, expr.InternalPrefix),
 			Hint: "choose another name"}
-	case !token.MatchString(name):
+	case !ir.IsHeaderName(name):
 		return &diag.Diagnostic{Code: "headerinjection/bad-name", Summary: fmt.Sprintf("%q is not a header name", name),
 			Hint: "use letters, digits and !#$%&'*+-.^_`|~"}
 	}

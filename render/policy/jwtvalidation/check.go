@@ -13,6 +13,7 @@ import (
 	"github.com/flexgw/flexgw/render/policy/expr"
 	"github.com/flexgw/flexgw/schema/dataweave"
 	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/ir"
 )
 
 // checker collects what is wrong with one configuration.
@@ -216,13 +217,11 @@ func (x *checker) checkClaim(c claim, mandatory bool, path ...string) {
 	x.rules = append(x.rules, r)
 }
 
-var headerName = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$") // RFC 9110, 5.6.2
-
 func (x *checker) checkHeaders() {
 	for i, h := range x.ToHeaders {
 		name := strings.ToLower(h.Value)
 		switch {
-		case !headerName.MatchString(h.Value):
+		case !ir.IsHeaderName(h.Value):
 			x.error("jwtvalidation/bad-header", fmt.Sprintf("%q is not a header name", h.Value), "use letters, digits and !#$%&'*+-.^_`|~", "claimsToHeaders", strconv.Itoa(i), "value")
 		case slices.Contains([]string{"host", "content-length", "transfer-encoding", "connection", "upgrade", "te"}, name) || strings.HasPrefix(name, expr.InternalPrefix):
 			x.error("jwtvalidation/bad-header", fmt.Sprintf("the header %q is the gateway's own and cannot carry a claim", h.Value), "choose another name", "claimsToHeaders", strconv.Itoa(i), "value")

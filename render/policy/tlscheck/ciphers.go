@@ -90,7 +90,7 @@ func suggestion(name string) string {
 	best, distance := "", len(name)
 	fold := strings.NewReplacer("-", "_", "TLS_", "", "WITH_", "").Replace(strings.ToUpper(name))
 	for known := range suites() {
-		d := edits(fold, strings.NewReplacer("TLS_", "", "WITH_", "").Replace(known))
+		d := diag.Distance(fold, strings.NewReplacer("TLS_", "", "WITH_", "").Replace(known))
 		if d < distance || d == distance && known < best {
 			best, distance = known, d
 		}
@@ -99,25 +99,4 @@ func suggestion(name string) string {
 		return `did you mean "` + best + `"?`
 	}
 	return "write the IANA name of a suite, for example TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"
-}
-
-// edits is the Levenshtein distance of two ASCII texts.
-func edits(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		before := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := before
-			if a[i] != b[j] {
-				cost++
-			}
-			before = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
