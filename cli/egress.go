@@ -37,7 +37,7 @@ func egressCommand(env Env) *cli.Command {
 					return verdict(list, writeText(env.Stderr, env, set, count(len(set.Files), p.documents(), list), list, false, false))
 				}
 				e := egress.New(egress.Options{})
-				e.Set(egress.JWKS, destinations(render.Needs(g, all.Catalog{})))
+				e.Set(egress.JWKS, destinations(new(render.Needy).Needs(g, all.Catalog{})))
 				rows := e.List()
 				return each(outs, env.Stdout, func(format string, w io.Writer) error {
 					if format == "json" {

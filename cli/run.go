@@ -93,8 +93,10 @@ type daemon struct {
 	last     *store.Store
 	keeping  chan source.Set // the newest programmed set that is not on disk yet
 	warned   map[string]bool // warnings of the revision before, that were shown
-	served   []policy.Need   // of the revision that was published last; used by the loop alone
-	mu       sync.Mutex      // guards hints
+	needy    render.Needy
+	next     []policy.Need // of the revision that was built last
+	served   []policy.Need // of the revision that was published last; used by the loop alone
+	mu       sync.Mutex    // guards hints
 	hints    []string
 }
 
@@ -342,13 +344,15 @@ func (d *daemon) build(ctx context.Context, set source.Set) (reconcile.Built, di
 	if g == nil || list.HasErrors() {
 		return reconcile.Built{}, list
 	}
-	d.want(append(render.Needs(g, all.Catalog{}), d.served...))
+	d.next = d.needy.Needs(g, all.Catalog{})
+	d.want(append(slices.Clone(d.next), d.served...))
 	limit, cancel := context.WithTimeout(ctx, firstFetch)
 	defer cancel()
 	d.fetcher.Tried(limit)
 	built, more := d.render(ctx, g)
 	list = append(list, more...).Sort()
 	if list.HasErrors() {
+		d.next = d.served
 		d.want(d.served)
 	} else {
 		d.warn(set, list)
@@ -434,7 +438,7 @@ func (d *daemon) want(needs []policy.Need) {
 
 // published follows a revision that the target took over.
 func (d *daemon) published(b reconcile.Built) {
-	d.served = render.Needs(b.Gateway, all.Catalog{})
+	d.served = d.next
 	d.want(d.served)
 	if err := d.echoes.Set(b.Gateway.Echoes); err != nil {
 		d.log.Error("echo not served", "error", err)

@@ -25,8 +25,12 @@ func BenchmarkRenameToLive(b *testing.B) {
 	for _, n := range []int{100, 1_000, 10_000} {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {
 			g, options := manyAPIs(b, n)
+			until(b, time.Minute, func() error { // the first state goes to disk beside all this
+				_, err := os.Stat(filepath.Join(g.state, "last-good", "index"))
+				return err
+			})
 			const clients = 4
-			x := load(b, clients, g.url(8081, workload.BasePath(0)+"/items"))
+			x := load(b, clients, g.url(8081, workload.BasePath(0)+"/items/x"))
 			c := &http.Client{Transport: &http.Transport{MaxConnsPerHost: 1}}
 			wire, cpu := g.wireBytes(), g.cpu()
 			var took []time.Duration
@@ -40,7 +44,7 @@ func BenchmarkRenameToLive(b *testing.B) {
 				if err := os.WriteFile(path+".new", []byte(text), 0o644); err != nil {
 					b.Fatal(err)
 				}
-				url := g.url(8081, workload.BasePath(i)+"/items")
+				url := g.url(8081, workload.BasePath(i)+"/items/x")
 				began := time.Now()
 				if err := os.Rename(path+".new", path); err != nil {
 					b.Fatal(err)
@@ -76,7 +80,7 @@ func TestOneChangeOfManyIsSmall(t *testing.T) {
 	wire := g.wireBytes()
 	edit(5, "2", "")
 	until(t, 10*time.Second, func() error {
-		if v := versionOf(t, c, g.url(8081, workload.BasePath(5)+"/items")); v != "2" {
+		if v := versionOf(t, c, g.url(8081, workload.BasePath(5)+"/items/x")); v != "2" {
 			return fmt.Errorf("version %q", v)
 		}
 		return nil

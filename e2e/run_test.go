@@ -399,7 +399,7 @@ func TestStartWithManyAPIs(t *testing.T) {
 	answered := 0
 	deadline := time.Now().Add(2 * time.Minute)
 	for i := n - 1; answered < 300; i = (i + 3571) % n {
-		res, err := c.Get(g.url(8081, workload.BasePath(i)+"/items"))
+		res, err := c.Get(g.url(8081, workload.BasePath(i)+"/items/x"))
 		if errors.Is(err, syscall.ECONNREFUSED) {
 			if time.Now().After(deadline) {
 				t.Fatalf("no port after two minutes:\n%s", g.log())

@@ -113,26 +113,53 @@ func (o *bundle) add(w *wire, name string, m proto.Message, origins []ir.Origin)
 	return nil
 }
 
+// Needy lists what gateways need. It remembers what the last one's APIs need, so that an edit costs one API: an unchanged
+// element is the same pointer. The zero Needy remembers nothing. Not safe for concurrent use.
+type Needy struct {
+	apis  []*ir.API
+	needs [][]policy.Need
+}
+
 // Needs lists what must be fetched before g can be rendered, sorted and without repetitions.
-func Needs(g *ir.Gateway, t Types) []policy.Need {
+func (n *Needy) Needs(g *ir.Gateway, t Types) []policy.Need {
 	r := renderer{types: t}
 	seen := map[policy.Need]bool{}
-	add := func(b *ir.Binding) {
-		for _, n := range r.needs(b) {
-			seen[n] = true
-		}
+	needy := map[string]bool{} // most policies need nothing, and there are very many bindings
+	for _, x := range t.All() {
+		needy[x.Name()] = x.HasNeeds()
 	}
-	for _, l := range g.Listeners {
-		add(l.TLS)
-		for _, a := range l.APIs {
-			for _, b := range a.Bindings {
-				add(b)
+	of := func(bindings ...*ir.Binding) (needs []policy.Need) {
+		for _, b := range bindings {
+			if b != nil && (b.Type != nil || needy[b.Policy]) {
+				needs = append(needs, r.needs(b)...)
 			}
 		}
+		return needs
 	}
+	add := func(needs []policy.Need) {
+		for _, x := range needs {
+			seen[x] = true
+		}
+	}
+	i := 0
+	for _, l := range g.Listeners {
+		add(of(l.TLS))
+		for _, a := range l.APIs {
+			switch {
+			case i == len(n.apis):
+				n.apis, n.needs = append(n.apis, a), append(n.needs, of(a.Bindings...))
+			case n.apis[i] != a:
+				n.apis[i], n.needs[i] = a, of(a.Bindings...)
+			}
+			add(n.needs[i])
+			i++
+		}
+	}
+	clear(n.apis[i:])
+	n.apis, n.needs = n.apis[:i], n.needs[:i]
 	for _, u := range g.Upstreams {
-		for _, b := range u.Bindings {
-			add(b)
+		if len(u.Bindings) > 0 {
+			add(of(u.Bindings...))
 		}
 	}
 	return sortedNeeds(seen)

@@ -292,7 +292,7 @@ func TestNeeds(t *testing.T) {
 	t.Parallel()
 	g := oneAPI(bind("script", "b", pair{"http://b", ""}), bind("script", "a", pair{"http://a", ""}), bind("script", "c", pair{"http://b", ""}), bind("inject", "i", pair{"x", "y"}))
 	want := []policy.Need{{Policy: "script", Purpose: "script", URL: "http://a"}, {Policy: "script", Purpose: "script", URL: "http://b"}}
-	if d := cmp.Diff(want, Needs(g, fakes())); d != "" {
+	if d := cmp.Diff(want, new(Needy).Needs(g, fakes())); d != "" {
 		t.Error(d)
 	}
 }

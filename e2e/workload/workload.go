@@ -32,7 +32,7 @@ func BasePath(i int) string {
 
 // API is the i-th declaration: one ApiInstance with a service, two rules and three policies. version is the value of the
 // header x-version that the API adds to requests, so that an edit shows in the echo of an upstream. Below BasePath,
-// /items is a path that every API takes.
+// /items/ is a path that every API takes.
 func API(i int, version string, o Options) string {
 	r := rand.New(rand.NewPCG(o.Seed, uint64(i)))
 	port, upstream := o.Port, o.Upstream
@@ -57,9 +57,9 @@ spec:
       address: %s
       routes:
         - rules:
-            - path: /items(/[a-z0-9-]{1,%d})?
+            - path: /items(/.*)
               methods: GET|POST|HEAD
-            - path: /orders(/.*)
+            - path: /orders(/[a-z0-9-]{1,%d}/.*)
 `, Name(i), i%29, r.IntN(4), port, BasePath(i), upstream, 16+r.IntN(48))
 	if i%3 == 0 {
 		fmt.Fprintf(&b, "              headers:\n                x-channel: mobile|kiosk|c%d\n", r.IntN(100))

@@ -178,6 +178,7 @@ type Type struct {
 	accessLogs []*accesslogv3.AccessLog
 	start      enforce.Start
 	decode     func(*syntax.Node) (any, diag.List)
+	hasNeeds   bool
 	needs      func(any) []Need
 	usable     func(Need, []byte) error
 	effect     func(any, Input) (Effect, error)
@@ -198,6 +199,7 @@ func Define[C any](s Spec[C]) Type {
 		}
 		return c, l
 	}
+	t.hasNeeds = s.Needs != nil
 	t.needs = func(c any) []Need {
 		if s.Needs == nil || c == nil {
 			return nil
@@ -247,6 +249,9 @@ func (t Type) Start() enforce.Start { return t.start }
 
 // Decode makes the configuration of a binding: a *C, and what is wrong with it. cfg is a mapping whose shape holds.
 func (t Type) Decode(cfg *syntax.Node) (any, diag.List) { return t.decode(cfg) }
+
+// HasNeeds reports whether any configuration of this type needs something.
+func (t Type) HasNeeds() bool { return t.hasNeeds }
 
 // Needs names what must be fetched for this configuration.
 func (t Type) Needs(config any) []Need { return t.needs(config) }
