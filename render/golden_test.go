@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/flexgw/flexgw/schema/ir"
 	"github.com/flexgw/flexgw/schema/testkit"
 )
@@ -120,14 +122,24 @@ func printAll(t *testing.T, res *Resources, typ string) []byte {
 		if err != nil {
 			t.Fatal(err)
 		}
-		y, err := YAML(Redact(m))
-		if err != nil {
-			t.Fatal(err)
-		}
+		y := yamlText(t, Redact(m))
 		if b.Len() > 0 {
 			b.WriteString("---\n")
 		}
 		b.Write(y)
 	})
 	return b.Bytes()
+}
+
+func yamlText(t *testing.T, m proto.Message) []byte {
+	t.Helper()
+	j, err := JSON(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	y, err := Text(j).YAML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return y
 }

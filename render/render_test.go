@@ -195,7 +195,7 @@ func TestNamesOfTheChain(t *testing.T) {
 	}
 	x, _ := res.Get(Key{ScopeType, "8081/orders"})
 	m, _ := x.Message()
-	y, _ := YAML(m)
+	y := yamlText(t, m)
 	for _, want := range []string{"- name: _flex.chain.0\n", "- name: default.twice\n", `- name: "default.twice~"`} {
 		if !strings.Contains(string(y), want) {
 			t.Errorf("no %q in\n%s", want, y)

@@ -40,15 +40,6 @@ func compactJSON(m proto.Message) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// YAML prints the same as JSON, as YAML in block style.
-func YAML(m proto.Message) ([]byte, error) {
-	raw, err := compactJSON(m)
-	if err != nil {
-		return nil, err
-	}
-	return yamlOf(raw)
-}
-
 // yamlOf turns JSON into YAML and keeps the order of members.
 func yamlOf(raw []byte) ([]byte, error) {
 	d := json.NewDecoder(bytes.NewReader(raw))

@@ -6,15 +6,13 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"maps"
-	"slices"
-	"strconv"
 	"strings"
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 
+	"github.com/flexgw/flexgw/render"
 	"github.com/flexgw/flexgw/render/policy"
 	"github.com/flexgw/flexgw/schema/ir"
 )
@@ -40,9 +38,11 @@ func effects(g *ir.Gateway, typ policy.Type, got map[string][]byte) (shown, erro
 		if len(s.text) > 0 {
 			s.text = append(s.text, "---\n"...)
 		}
-		var out bytes.Buffer
-		writeYAML(&out, d.fields, 0)
-		s.text = append(s.text, out.Bytes()...)
+		text, err := d.yaml()
+		if err != nil {
+			return err
+		}
+		s.text = append(s.text, text...)
 		s.raw = append(s.raw, d.raw...)
 		s.problems = append(s.problems, d.problems...)
 		return nil
@@ -77,11 +77,45 @@ type field struct {
 	value any
 }
 
+type mapping []field
+
+// MarshalJSON keeps the order.
+func (m mapping) MarshalJSON() ([]byte, error) {
+	var b bytes.Buffer
+	b.WriteByte('{')
+	for i, f := range m {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		name, err := json.Marshal(f.name)
+		if err != nil {
+			return nil, err
+		}
+		value, err := json.Marshal(f.value)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", f.name, err)
+		}
+		b.Write(name)
+		b.WriteByte(':')
+		b.Write(value)
+	}
+	b.WriteByte('}')
+	return b.Bytes(), nil
+}
+
 type dump struct {
 	typ      policy.Type
-	fields   []field
+	fields   mapping
 	raw      []byte
 	problems []string
+}
+
+func (d *dump) yaml() ([]byte, error) {
+	b, err := json.Marshal(d.fields)
+	if err != nil {
+		return nil, err
+	}
+	return render.Text(b).YAML()
 }
 
 func (d *dump) add(name string, value any) { d.fields = append(d.fields, field{name, value}) }
@@ -112,7 +146,7 @@ func (d *dump) binding(b *ir.Binding, api *ir.API, up *ir.Upstream, settings *ir
 	if needs := d.typ.Needs(b.Config); len(needs) > 0 {
 		var list []any
 		for _, n := range needs {
-			list = append(list, []field{{"purpose", n.Purpose}, {"url", n.URL}, {"ttl", n.TTL.String()}, {"timeout", n.Timeout.String()}})
+			list = append(list, mapping{{"purpose", n.Purpose}, {"url", n.URL}, {"ttl", n.TTL.String()}, {"timeout", n.Timeout.String()}})
 		}
 		d.add("needs", list)
 	}
@@ -139,7 +173,7 @@ func (d *dump) effect(e policy.Effect, in policy.Input) error {
 	var files []any
 	for _, f := range e.Files {
 		d.raw = append(d.raw, f.Data...)
-		entry := []field{{"path", in.Path(f.Data, f.Ext)}}
+		entry := mapping{{"path", in.Path(f.Data, f.Ext)}}
 		if f.Secret {
 			entry = append(entry, field{"data", "[redacted]"})
 		} else if len(f.Data) <= 2048 {
@@ -149,21 +183,17 @@ func (d *dump) effect(e policy.Effect, in policy.Input) error {
 	}
 	d.list("files", files)
 	if e.Body != (policy.BodyNeeds{}) {
-		d.add("body", []field{{"request", int(e.Body.Request)}})
+		d.add("body", mapping{{"request", int(e.Body.Request)}})
 	}
 	if e.Enforce != nil {
 		b, err := json.Marshal(e.Enforce)
 		if err != nil {
 			return fmt.Errorf("enforce: %w", err)
 		}
-		v, err := plainJSON(b)
-		if err != nil {
-			return err
-		}
 		d.raw = append(d.raw, b...)
-		d.add("enforce", v)
+		d.add("enforce", json.RawMessage(b))
 	}
-	var published []field
+	var published mapping
 	for _, x := range []struct {
 		name string
 		ref  policy.Ref
@@ -192,7 +222,7 @@ func (d *dump) filters(list []policy.Filter) ([]any, error) {
 			d.problems = append(d.problems, fmt.Sprintf("two filters have the suffix %q", f.Name))
 		}
 		seen[f.Name] = true
-		entry := []field{}
+		entry := mapping{}
 		if f.Name != "" {
 			entry = append(entry, field{"suffix", f.Name})
 		}
@@ -209,7 +239,7 @@ func (d *dump) upstream(u *policy.Upstream) error {
 	if u == nil {
 		return nil
 	}
-	var fields []field
+	var fields mapping
 	if u.TLS != nil {
 		fields = append(fields, field{"tls", d.any(u.TLS)})
 	}
@@ -257,7 +287,7 @@ func (d *dump) any(m proto.Message) any {
 		}
 	}
 	wrapped := &anypb.Any{}
-	if err := anypb.MarshalFrom(wrapped, redacted(m), proto.MarshalOptions{Deterministic: true}); err != nil {
+	if err := anypb.MarshalFrom(wrapped, render.Redact(m), proto.MarshalOptions{Deterministic: true}); err != nil {
 		d.problems = append(d.problems, err.Error())
 		return nil
 	}
@@ -266,97 +296,5 @@ func (d *dump) any(m proto.Message) any {
 		d.problems = append(d.problems, err.Error())
 		return nil
 	}
-	v, err := plainJSON(b)
-	if err != nil {
-		d.problems = append(d.problems, err.Error())
-	}
-	return v
-}
-
-func plainJSON(b []byte) (any, error) {
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.UseNumber()
-	var v any
-	if err := dec.Decode(&v); err != nil {
-		return nil, fmt.Errorf("read what was written: %w", err)
-	}
-	return v, nil
-}
-
-// writeYAML writes fields, mappings, lists and scalars, mappings sorted by key with @type first.
-func writeYAML(b *bytes.Buffer, v any, indent int) {
-	pad := strings.Repeat("  ", indent)
-	switch v := v.(type) {
-	case map[string]any:
-		var fs []field
-		for _, k := range slices.Sorted(maps.Keys(v)) { // "@type" sorts before letters
-			fs = append(fs, field{k, v[k]})
-		}
-		writeYAML(b, fs, indent)
-	case []field:
-		for _, f := range v {
-			b.WriteString(pad + key(f.name) + ":")
-			nested(b, f.value, indent)
-		}
-	case []any:
-		for _, item := range v {
-			var inner bytes.Buffer
-			if isNested(item) {
-				writeYAML(&inner, item, indent+1)
-				b.WriteString(pad + "- " + strings.TrimPrefix(inner.String(), pad+"  "))
-				continue
-			}
-			b.WriteString(pad + "- " + scalar(item, indent) + "\n")
-		}
-	}
-}
-
-func isNested(v any) bool {
-	switch v := v.(type) {
-	case map[string]any:
-		return len(v) > 0
-	case []field:
-		return len(v) > 0
-	case []any:
-		return len(v) > 0
-	}
-	return false
-}
-
-func nested(b *bytes.Buffer, v any, indent int) {
-	if isNested(v) {
-		b.WriteByte('\n')
-		if _, list := v.([]any); list {
-			writeYAML(b, v, indent)
-			return
-		}
-		writeYAML(b, v, indent+1)
-		return
-	}
-	b.WriteString(" " + scalar(v, indent) + "\n")
-}
-
-func key(s string) string {
-	if strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == "" && s != "" {
-		return s
-	}
-	return strconv.Quote(s)
-}
-
-func scalar(v any, indent int) string {
-	switch v := v.(type) {
-	case nil:
-		return "null"
-	case string:
-		if strings.HasSuffix(v, "\n") && strings.Count(v, "\n") > 1 && !strings.HasPrefix(v, " ") && !strings.ContainsAny(v, "\t\r") {
-			pad := "\n" + strings.Repeat("  ", indent+1)
-			return "|" + strings.ReplaceAll(pad+strings.ReplaceAll(strings.TrimSuffix(v, "\n"), "\n", pad), pad+"\n", "\n\n")
-		}
-		return strconv.Quote(v)
-	case map[string]any:
-		return "{}"
-	case []any, []field:
-		return "[]"
-	}
-	return fmt.Sprint(v)
+	return json.RawMessage(b)
 }
