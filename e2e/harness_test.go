@@ -28,12 +28,24 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 )
 
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if folder != "" {
+		os.RemoveAll(folder)
+	}
+	os.Exit(code)
+}
+
+// folder holds what binary built; "" until then.
+var folder string
+
 // binary is the flexgw that the tests run, built once from this checkout.
 var binary = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "flexgw-e2e-")
 	if err != nil {
 		return "", err
 	}
+	folder = dir
 	path := filepath.Join(dir, "flexgw")
 	out, err := exec.Command("go", "build", "-o", path, "github.com/flexgw/flexgw").CombinedOutput()
 	if err != nil {

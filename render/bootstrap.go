@@ -43,7 +43,7 @@ const (
 func Bootstrap(o BootstrapOptions) *bootstrapv3.Bootstrap {
 	w := newWire(newWalker())
 	b := base(w, o)
-	b.DynamicResources = &bootstrapv3.Bootstrap_DynamicResources{LdsConfig: ads(), CdsConfig: ads(), AdsConfig: adsSource(o)}
+	b.DynamicResources = &bootstrapv3.Bootstrap_DynamicResources{LdsConfig: policy.ADS(), CdsConfig: policy.ADS(), AdsConfig: adsSource(o)}
 	b.StaticResources.Clusters = append([]*clusterv3.Cluster{pipeCluster(w, xdsCluster, o.XDSSocket, &corev3.Http2ProtocolOptions{
 		ConnectionKeepalive: &corev3.KeepaliveSettings{Interval: seconds(30), Timeout: seconds(5)}}, nil)}, b.StaticResources.Clusters...)
 	b.StaticResources.Listeners = []*listenerv3.Listener{anchor(w)}

@@ -76,7 +76,7 @@ func fakes() fakeTypes {
 			}}),
 		policy.Define(policy.Spec[pair]{Name: "credential", Targets: ir.TargetUpstream,
 			Effect: func(c *pair, in policy.Input) (policy.Effect, error) {
-				g, err := anypb.New(&genericv3.Generic{Header: "x-api-key", Credential: &tlsv3.SdsSecretConfig{Name: in.ID + ".key", SdsConfig: ads()}})
+				g, err := anypb.New(&genericv3.Generic{Header: "x-api-key", Credential: &tlsv3.SdsSecretConfig{Name: in.ID + ".key", SdsConfig: policy.ADS()}})
 				return policy.Effect{
 					Secrets: []*tlsv3.Secret{{Name: in.ID + ".key", Type: &tlsv3.Secret_GenericSecret{GenericSecret: &tlsv3.GenericSecret{Secret: inlineText(c.Value)}}}},
 					Upstream: &policy.Upstream{Idle: 7 * time.Second, Thresholds: &clusterv3.CircuitBreakers_Thresholds{MaxRequests: wrapperspb.UInt32(9)},
@@ -113,7 +113,7 @@ func fakes() fakeTypes {
 					Secrets: []*tlsv3.Secret{{Name: in.ID + ".cert", Type: &tlsv3.Secret_TlsCertificate{TlsCertificate: &tlsv3.TlsCertificate{
 						CertificateChain: inlineText(c.Key), PrivateKey: inlineText(c.Value)}}}},
 					Downstream: &tlsv3.DownstreamTlsContext{CommonTlsContext: &tlsv3.CommonTlsContext{
-						TlsCertificateSdsSecretConfigs: []*tlsv3.SdsSecretConfig{{Name: in.ID + ".cert", SdsConfig: ads()}}}}}, nil
+						TlsCertificateSdsSecretConfigs: []*tlsv3.SdsSecretConfig{{Name: in.ID + ".cert", SdsConfig: policy.ADS()}}}}}, nil
 			}}),
 		policy.Define(policy.Spec[pair]{Name: "tls-out", Targets: ir.TargetUpstream, Place: ir.Outside,
 			Effect: func(c *pair, in policy.Input) (policy.Effect, error) {

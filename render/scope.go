@@ -11,9 +11,9 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	ehmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
-	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/flexgw/flexgw/render/match"
+	"github.com/flexgw/flexgw/render/policy"
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/ir"
 )
@@ -292,8 +292,8 @@ func scopedRoutes() *hcmv3.ScopedRoutes {
 	return &hcmv3.ScopedRoutes{
 		Name:            "flexgw",
 		ScopeKeyBuilder: scopeKeyBuilder(),
-		RdsConfigSource: scopeSource(),
-		ConfigSpecifier: &hcmv3.ScopedRoutes_ScopedRds{ScopedRds: &hcmv3.ScopedRds{ScopedRdsConfigSource: scopeSource()}},
+		RdsConfigSource: policy.ADS(),
+		ConfigSpecifier: &hcmv3.ScopedRoutes_ScopedRds{ScopedRds: &hcmv3.ScopedRds{ScopedRdsConfigSource: policy.ADS()}},
 	}
 }
 
@@ -311,13 +311,4 @@ func scopeKeyBuilder() *hcmv3.ScopedRoutes_ScopeKeyBuilder {
 		}})
 	}
 	return b
-}
-
-// scopeSource never times out: a listener waits for its scopes rather than answering 404.
-func scopeSource() *corev3.ConfigSource {
-	return &corev3.ConfigSource{
-		ResourceApiVersion:    corev3.ApiVersion_V3,
-		ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: &corev3.AggregatedConfigSource{}},
-		InitialFetchTimeout:   durationpb.New(0),
-	}
 }

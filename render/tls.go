@@ -1,22 +1,18 @@
 package render
 
 import (
+	"net/netip"
+
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/flexgw/flexgw/render/policy"
 	"github.com/flexgw/flexgw/schema/ir"
-	"net/netip"
 )
 
 const tlsSocket = "envoy.transport_sockets.tls"
-
-// ads is where everything but the bootstrap comes from. A zero fetch timeout waits for ever: no port opens with 404s.
-func ads() *corev3.ConfigSource {
-	return &corev3.ConfigSource{ResourceApiVersion: corev3.ApiVersion_V3, InitialFetchTimeout: seconds(0),
-		ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: &corev3.AggregatedConfigSource{}}}
-}
 
 func downstreamSocket(w *wire, t *tlsv3.DownstreamTlsContext) *corev3.TransportSocket {
 	return &corev3.TransportSocket{Name: tlsSocket, ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: w.any(t)}}
@@ -73,7 +69,7 @@ func verify(u *ir.Upstream, t *tlsv3.UpstreamTlsContext) {
 	case *tlsv3.CommonTlsContext_ValidationContextSdsSecretConfig:
 		v = combine(c, x.ValidationContextSdsSecretConfig)
 	default:
-		v = combine(c, &tlsv3.SdsSecretConfig{Name: systemCA, SdsConfig: ads()})
+		v = combine(c, &tlsv3.SdsSecretConfig{Name: systemCA, SdsConfig: policy.ADS()})
 	}
 	if len(v.MatchTypedSubjectAltNames) == 0 && !t.AutoSniSanValidation {
 		v.MatchTypedSubjectAltNames = []*tlsv3.SubjectAltNameMatcher{sanOf(u.Host)}

@@ -38,9 +38,6 @@ func NewAdmin(socket string) *Admin {
 	}}
 }
 
-// Socket is the path it asks through.
-func (a *Admin) Socket() string { return a.socket }
-
 // StatusError is an answer other than 200.
 type StatusError struct {
 	Path   string

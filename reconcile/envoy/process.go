@@ -27,10 +27,7 @@ type Options struct {
 	BaseID        uint32        // 0: BaseID(StateDir)
 	Concurrency   int           // worker threads; 0: one per CPU
 	DrainTime     time.Duration // how long a listener that goes still takes connections; 0: Envoy's own 600 s
-	DrainStrategy string        // gradual (also ""): ask more and more clients to go; immediate: all at once
 	LogPath       string        // "": StateDir/envoy.log. A file and not a pipe: it must outlive the daemon
-	LogLevel      string        // "": info
-	Args          []string      // after all others
 }
 
 // The bounds of what Envoy is waited for.
@@ -62,10 +59,6 @@ func (o Options) baseID() uint32 {
 }
 
 func (o Options) args() []string {
-	level := o.LogLevel
-	if level == "" {
-		level = "info"
-	}
 	args := []string{
 		"--config-path", o.BootstrapPath,
 		// With hot restart Envoy asks for SIGTERM at its parent's death (PR_SET_PDEATHSIG), which for Linux is the death of
@@ -74,7 +67,7 @@ func (o Options) args() []string {
 		"--base-id", strconv.FormatUint(uint64(o.baseID()), 10),
 		"--file-flush-interval-msec", "100",
 		"--log-path", o.logPath(),
-		"--log-level", level,
+		"--log-level", "info",
 	}
 	if o.Concurrency > 0 {
 		args = append(args, "--concurrency", strconv.Itoa(o.Concurrency))
@@ -82,10 +75,7 @@ func (o Options) args() []string {
 	if o.DrainTime > 0 {
 		args = append(args, "--drain-time-s", strconv.Itoa(max(1, int(o.DrainTime.Round(time.Second)/time.Second))))
 	}
-	if o.DrainStrategy != "" {
-		args = append(args, "--drain-strategy", o.DrainStrategy)
-	}
-	return append(args, o.Args...)
+	return args
 }
 
 // record is what is remembered of a started Envoy.

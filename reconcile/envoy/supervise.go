@@ -14,7 +14,7 @@ type EventKind uint8
 const (
 	Started EventKind = iota // a new process; its admin interface answers
 	Adopted                  // a running one was found
-	Differs                  // as Adopted, but it was started with another bootstrap: Restart makes it ours
+	Differs                  // as Adopted, but it was started with another bootstrap
 	Died                     // it ended by itself; Err says how, Wait when the next one is started
 	Failed                   // one could not be started; Err says why, Wait when that is tried again
 )
@@ -156,9 +156,6 @@ func (s *Supervisor) Process() *Process {
 	return s.process
 }
 
-// Admin asks whatever Envoy runs at the time of asking.
-func (s *Supervisor) Admin() *Admin { return s.Process().Admin }
-
 // Leave ends the supervision and lets Envoy run, for the next daemon to adopt.
 func (s *Supervisor) Leave() {
 	s.mu.Lock()
@@ -178,21 +175,4 @@ func (s *Supervisor) Stop(ctx context.Context, drain time.Duration) error {
 	default:
 		return p.Stop(ctx, drain)
 	}
-}
-
-// Restart drains and ends the running Envoy and starts another with the options, that is with the bootstrap that is on
-// the disk now. Connections are refused in between. When that fails, it is tried again as after a death.
-func (s *Supervisor) Restart(ctx context.Context, drain time.Duration) error {
-	defer s.watch()
-	if err := s.Stop(ctx, drain); err != nil {
-		return err
-	}
-	p, err := Start(ctx, s.options)
-	if err == nil {
-		s.mu.Lock()
-		s.process = p
-		s.mu.Unlock()
-		s.tell(Event{Kind: Started, Process: p})
-	}
-	return err
 }

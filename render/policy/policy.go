@@ -88,7 +88,7 @@ type Effect struct {
 	Downstream *tlsv3.DownstreamTlsContext // of the port (tls)
 	Upstream   *Upstream                   // of a Service
 	Clusters   []*clusterv3.Cluster        // names start with Input.ID
-	Secrets    []*tlsv3.Secret             // names start with Input.ID; referenced with sds_config {ads: {}} (SDS)
+	Secrets    []*tlsv3.Secret             // names start with Input.ID; referenced with sds_config ADS() (SDS)
 	Files      []File                      // content-addressed: named by Input.Path
 	Body       BodyNeeds                   // buffering asked for
 	Enforce    any                         // the immutable configuration that Start gets; data alone, all of it exported (see InstanceHash); nil: native

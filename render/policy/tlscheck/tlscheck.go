@@ -17,7 +17,6 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
-	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/flexgw/flexgw/render/policy"
 	"github.com/flexgw/flexgw/schema/diag"
@@ -237,12 +236,6 @@ func privateKey(text string) (key crypto.Signer, kind Kind, problem, hint string
 	return signer, 0, "", ""
 }
 
-// ads is where secrets come from. A zero fetch timeout waits for ever, as the renderer's own sources do.
-func ads() *corev3.ConfigSource {
-	return &corev3.ConfigSource{ResourceApiVersion: corev3.ApiVersion_V3, InitialFetchTimeout: &durationpb.Duration{},
-		ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: &corev3.AggregatedConfigSource{}}}
-}
-
 // Context is the common part of a TLS context and the secrets that it names. p has no Problem of severity Error. Secrets
 // travel by SDS (design.md, decision 15), so that a new pair drains nothing.
 func Context(p Params, id string) (*tlsv3.CommonTlsContext, []*tlsv3.Secret) {
@@ -252,14 +245,14 @@ func Context(p Params, id string) (*tlsv3.CommonTlsContext, []*tlsv3.Secret) {
 		name := id + ".certificate"
 		secrets = append(secrets, &tlsv3.Secret{Name: name, Type: &tlsv3.Secret_TlsCertificate{TlsCertificate: &tlsv3.TlsCertificate{
 			CertificateChain: inline(normalized(p.Crt)), PrivateKey: inline(normalized(p.Key.Reveal()))}}})
-		c.TlsCertificateSdsSecretConfigs = []*tlsv3.SdsSecretConfig{{Name: name, SdsConfig: ads()}}
+		c.TlsCertificateSdsSecretConfigs = []*tlsv3.SdsSecretConfig{{Name: name, SdsConfig: policy.ADS()}}
 	}
 	if p.CA != "" {
 		name := id + ".ca"
 		secrets = append(secrets, &tlsv3.Secret{Name: name, Type: &tlsv3.Secret_ValidationContext{
 			ValidationContext: &tlsv3.CertificateValidationContext{TrustedCa: inline(normalized(p.CA))}}})
 		c.ValidationContextType = &tlsv3.CommonTlsContext_ValidationContextSdsSecretConfig{
-			ValidationContextSdsSecretConfig: &tlsv3.SdsSecretConfig{Name: name, SdsConfig: ads()}}
+			ValidationContextSdsSecretConfig: &tlsv3.SdsSecretConfig{Name: name, SdsConfig: policy.ADS()}}
 	}
 	return c, secrets
 }
