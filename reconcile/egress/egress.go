@@ -46,9 +46,8 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("%s is not an allowed destination for purpose %q: no accepted declaration or flag names it", e.Host, e.Purpose)
 }
 
-// Options are the zero value for a process that calls its destinations directly and trusts the system's roots.
+// Options are the zero value for a process that trusts the system's roots. Destinations are called directly, whatever the environment says of a proxy.
 type Options struct {
-	Proxy   *url.URL       // every HTTP request goes through it; nil: none, whatever the environment says
 	RootCAs *x509.CertPool // nil: the system's
 	Timeout time.Duration  // of a whole HTTP request, body included; 0: 30 s
 }
@@ -68,7 +67,7 @@ type Egress struct {
 	dialer  net.Dialer
 
 	mu      sync.Mutex
-	allowed map[Destination]int // how often each reason was given
+	allowed map[Destination]bool
 	clients map[Purpose]*http.Client
 }
 
@@ -80,26 +79,8 @@ func New(o Options) *Egress {
 	return &Egress{
 		options: o,
 		dialer:  net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second},
-		allowed: map[Destination]int{},
+		allowed: map[Destination]bool{},
 		clients: map[Purpose]*http.Client{},
-	}
-}
-
-// Allow adds a destination: "host" for every port, or "host:port". The same destination may be allowed for several
-// reasons, and as often as there are callers; it stays allowed until every one is revoked.
-func (e *Egress) Allow(purpose Purpose, host, why string) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.allowed[Destination{purpose, normal(host), why}]++
-}
-
-// Revoke takes back one Allow with the same arguments. Connections that are open stay open; no new request uses them.
-func (e *Egress) Revoke(purpose Purpose, host, why string) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	d := Destination{purpose, normal(host), why}
-	if e.allowed[d]--; e.allowed[d] <= 0 {
-		delete(e.allowed, d)
 	}
 }
 
@@ -114,7 +95,7 @@ func (e *Egress) Set(purpose Purpose, destinations []Destination) {
 		}
 	}
 	for _, d := range destinations {
-		e.allowed[Destination{purpose, normal(d.Host), d.Why}]++
+		e.allowed[Destination{purpose, normal(d.Host), d.Why}] = true
 	}
 }
 
@@ -158,22 +139,15 @@ func (e *Egress) HTTPClient(purpose Purpose) *http.Client {
 
 func (e *Egress) transport(purpose Purpose) http.RoundTripper {
 	t := &http.Transport{
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			return e.Dial(ctx, purpose, network, addr)
+		},
 		TLSClientConfig:       &tls.Config{RootCAs: e.options.RootCAs, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:   tlsTimeout,
 		ResponseHeaderTimeout: headerTimeout,
 		IdleConnTimeout:       30 * time.Second,
 		MaxIdleConnsPerHost:   2,
 		ForceAttemptHTTP2:     true,
-	}
-	proxy := e.options.Proxy
-	if proxy == nil {
-		t.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
-			return e.Dial(ctx, purpose, network, addr)
-		}
-	} else {
-		t.Proxy = http.ProxyURL(proxy)
-		// The flag that names the proxy is what allows it; the destination behind it is checked per request.
-		t.DialContext = e.dialer.DialContext
 	}
 	return &guard{egress: e, purpose: purpose, next: t}
 }

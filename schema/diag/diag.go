@@ -5,7 +5,6 @@ package diag
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -144,7 +143,7 @@ func (l List) Sort() List {
 	})
 }
 
-// Err is nil unless l holds an Error; FromErr is the way back.
+// Err is nil unless l holds an Error.
 func (l List) Err() error {
 	if !l.HasErrors() {
 		return nil
@@ -166,13 +165,4 @@ func (e listError) Error() string {
 		b.WriteString(d.String())
 	}
 	return b.String()
-}
-
-// FromErr returns the diagnostics that an error from List.Err carries.
-func FromErr(err error) (List, bool) {
-	var e listError
-	if errors.As(err, &e) {
-		return List(e), true
-	}
-	return nil, false
 }

@@ -2,7 +2,6 @@ package diag_test
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"testing"
 
@@ -43,12 +42,6 @@ func TestErrAndBack(t *testing.T) {
 	err := fmt.Errorf("load: %w", l.Err())
 	if want := "load: f:3:4: error: broken [a/b]"; err.Error() != want {
 		t.Errorf("got %q, want %q", err, want)
-	}
-	if back, ok := diag.FromErr(err); !ok || len(back) != 1 {
-		t.Errorf("got %v %v", back, ok)
-	}
-	if _, ok := diag.FromErr(errors.New("other")); ok {
-		t.Error("another error was taken for a list")
 	}
 }
 
