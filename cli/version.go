@@ -7,10 +7,9 @@ import (
 	"runtime/debug"
 
 	"github.com/urfave/cli/v2"
-)
 
-// EnvoyVersion is the release that flexgw renders for and is tested with.
-const EnvoyVersion = "1.40"
+	"github.com/flexgw/flexgw/reconcile/envoy"
+)
 
 // version is that of the module, or the commit of a build from a checkout.
 func version() string {
@@ -43,7 +42,7 @@ func versionCommand(env Env) *cli.Command {
 				Version string `json:"version"`
 				Go      string `json:"go"`
 				Envoy   string `json:"envoy"`
-			}{version(), runtime.Version(), EnvoyVersion}
+			}{version(), runtime.Version(), envoy.Series}
 			return each(outs, env.Stdout, func(format string, w io.Writer) error {
 				if format == "json" {
 					return indented(w, v)
