@@ -121,16 +121,6 @@ func (f *Fetcher) Got(n policy.Need) ([]byte, bool) {
 	return w.answer, true
 }
 
-// Err is why the last try of a wanted need failed; nil if it did not.
-func (f *Fetcher) Err(n policy.Need) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if w := f.wants[n]; w != nil {
-		return w.err
-	}
-	return nil
-}
-
 // follow fetches now and again: after the time to live when it went well, else with exponential backoff.
 func (f *Fetcher) follow(ctx context.Context, n policy.Need, w *want) {
 	backoff := firstBackoff
