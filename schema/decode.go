@@ -72,7 +72,7 @@ func (d *decoder) unit(u syntax.Unit) *unitResult {
 	var found diag.List
 	ds := u.Batches(func(docs []*syntax.Document) {
 		parts := make([]unitResult, (len(docs)+few-1)/few)
-		inParallel(len(parts), func(i int) {
+		syntax.InParallel(len(parts), func(i int) {
 			for _, doc := range docs[i*few : min((i+1)*few, len(docs))] {
 				d.document(doc, &parts[i])
 			}

@@ -3,10 +3,8 @@ package schema
 import (
 	"fmt"
 	"path"
-	"runtime"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/source"
@@ -74,7 +72,7 @@ func (s *state) decode(changed source.Set) diag.List {
 		}
 		todo = append(todo, i)
 	}
-	inParallel(len(todo), func(i int) { results[todo[i]] = s.decoder.unit(units[todo[i]]) })
+	syntax.InParallel(len(todo), func(i int) { results[todo[i]] = s.decoder.unit(units[todo[i]]) })
 	for _, i := range todo {
 		key := unitKey(units[i])
 		if old, ok := s.units[key]; ok {
@@ -106,29 +104,4 @@ func unitHash(u syntax.Unit) source.Hash {
 		return u.Hash
 	}
 	return u.Files[0].Hash
-}
-
-// inParallel calls f for 0 … n-1 and returns when all calls have.
-func inParallel(n int, f func(int)) {
-	workers := min(runtime.GOMAXPROCS(0), n)
-	if workers < 2 {
-		for i := range n {
-			f(i)
-		}
-		return
-	}
-	next := make(chan int, n)
-	for i := range n {
-		next <- i
-	}
-	close(next)
-	var wg sync.WaitGroup
-	for range workers {
-		wg.Go(func() {
-			for i := range next {
-				f(i)
-			}
-		})
-	}
-	wg.Wait()
 }

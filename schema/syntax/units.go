@@ -63,7 +63,7 @@ func Parse(set source.Set) ([]*Document, diag.List) {
 		ds   diag.List
 	}
 	results := make([]result, len(units))
-	inParallel(len(units), func(i int) { results[i].docs, results[i].ds = units[i].Parse() })
+	InParallel(len(units), func(i int) { results[i].docs, results[i].ds = units[i].Parse() })
 	var docs []*Document
 	for _, r := range results {
 		docs = append(docs, r.docs...)
@@ -72,8 +72,8 @@ func Parse(set source.Set) ([]*Document, diag.List) {
 	return docs, ds.Sort()
 }
 
-// inParallel calls f for 0 … n-1 on GOMAXPROCS goroutines and returns when all calls have.
-func inParallel(n int, f func(int)) {
+// InParallel calls f for 0 … n-1 on GOMAXPROCS goroutines and returns when all calls have.
+func InParallel(n int, f func(int)) {
 	workers := min(runtime.GOMAXPROCS(0), n)
 	if workers < 2 {
 		for i := range n {

@@ -43,7 +43,7 @@ func parseYAML(x *index, f func([]*Node)) diag.List {
 			ds    diag.List
 		}
 		results := make([]result, len(batch))
-		inParallel(len(batch), func(i int) { results[i].roots, results[i].ds = parseChunk(x, breaks, batch[i]) })
+		InParallel(len(batch), func(i int) { results[i].roots, results[i].ds = parseChunk(x, breaks, batch[i]) })
 		var roots []*Node
 		for _, r := range results {
 			roots = append(roots, r.roots...)
