@@ -272,3 +272,31 @@ func (a *authority) file(t testing.TB) string {
 	}
 	return path
 }
+
+// TestQuickstart is the README's demonstration: an edit goes live, and a mistake is named and changes nothing.
+func TestQuickstart(t *testing.T) {
+	t.Parallel()
+	b, err := os.ReadFile("../examples/quickstart/gateway.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := startDir(t, "../examples/quickstart")
+	with := func(password string) int {
+		return g.get(8081, "/hello", "authorization: Basic "+base64Of("alice:"+password)).Status
+	}
+	if got := with("open-sesame"); got != 200 {
+		t.Fatalf("status %d: %s", got, g.log())
+	}
+	g.write("gateway.yaml", strings.Replace(string(b), "password: open-sesame", "password: swordfish", 1))
+	until(t, 10*time.Second, func() error {
+		if old, fresh := with("open-sesame"), with("swordfish"); old != 401 || fresh != 200 {
+			return fmt.Errorf("the old password gets %d, the new one %d", old, fresh)
+		}
+		return nil
+	})
+	g.write("gateway.yaml", strings.Replace(string(b), "username: alice", "usrname: alice", 1))
+	g.waitLog(`gateway\.yaml:28:9: error: unknown field "usrname"`, 10*time.Second)
+	if got := with("swordfish"); got != 200 {
+		t.Errorf("after the mistake: status %d", got)
+	}
+}
