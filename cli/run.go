@@ -69,6 +69,7 @@ func runCommand(env Env) *cli.Command {
 			// Only here: a command that does not drain must end at once when it is told to.
 			ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
 			defer stop()
+			context.AfterFunc(ctx, func() { signal.Reset(os.Interrupt) }) // a second Ctrl-C does not wait for the drain
 			return d.run(ctx)
 		},
 	}
