@@ -97,6 +97,10 @@ func (l *Loop) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
+			// What became live a moment ago is the last good state too.
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+			l.observe(last, poll)
+			cancel()
 			return nil
 		case <-again.C:
 		case <-l.Source.Changed():
