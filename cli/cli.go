@@ -100,7 +100,7 @@ func newApp(env Env) *cli.App {
 				return err
 			}
 			if c.Args().Present() {
-				return usage("no command %q; flexgw --help lists the commands%s", c.Args().First(), suggest(c.Args().First(), commandNames(c.App)))
+				return usage("no command %q%s; flexgw --help lists the commands", c.Args().First(), suggest(c.Args().First(), commandNames(c.App)))
 			}
 			return cli.ShowAppHelp(c)
 		},
@@ -148,7 +148,7 @@ func suggest(name string, known []string) string {
 	if best == "" {
 		return ""
 	}
-	return fmt.Sprintf("; did you mean %q?", best)
+	return fmt.Sprintf(", did you mean %q?", best)
 }
 
 func commandNames(app *cli.App) []string {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -20,29 +21,54 @@ func explainCommand(env Env) *cli.Command {
 		Name:      "explain",
 		Usage:     "say what a diagnostic's code or a declared field means",
 		ArgsUsage: "[CODE|FIELD]",
+		Flags:     []cli.Flag{outputFlag("text", "json")},
 		Description: "A CODE is what stands in brackets behind a diagnostic: link/unknown-service. A FIELD is a path from a kind or a\n" +
 			"policy: ApiInstance.spec.address, rate-limiting-flex.rateLimits. Without either: all codes, kinds and policies.",
 		Action: func(c *cli.Context) error {
-			switch what := c.Args().First(); {
-			case c.NArg() > 1:
-				return usage("explain takes one CODE or FIELD, got %d", c.NArg())
-			case what == "":
-				return explainAll(env.Stdout)
-			case strings.Contains(what, "/"):
-				text, ok := docs.Diagnostic(what)
-				if !ok {
-					text, ok = policyDiagnostic(what)
-				}
-				if !ok {
-					return usage("no diagnostic has the code %q; flexgw explain lists them%s", what, suggest(what, docs.Codes()))
-				}
-				_, err := fmt.Fprintf(env.Stdout, "%s\n\n%s\n", what, text)
+			outs, err := outputsOf(c, "text", "json")
+			if err != nil {
 				return err
-			default:
-				return explainField(env.Stdout, what)
 			}
+			var text bytes.Buffer
+			if err := explain(&text, c.Args().Slice()); err != nil {
+				return err
+			}
+			return each(outs, env.Stdout, func(format string, w io.Writer) error {
+				if format == "json" {
+					return indented(w, struct {
+						Subject string `json:"subject"`
+						Text    string `json:"text"`
+					}{c.Args().First(), text.String()})
+				}
+				_, err := w.Write(text.Bytes())
+				return err
+			})
 		},
 	}
+}
+
+func explain(w io.Writer, args []string) error {
+	what := ""
+	if len(args) > 0 {
+		what = args[0]
+	}
+	switch {
+	case len(args) > 1:
+		return usage("explain takes one CODE or FIELD, got %d", len(args))
+	case what == "":
+		return explainAll(w)
+	case strings.Contains(what, "/"):
+		text, ok := docs.Diagnostic(what)
+		if !ok {
+			text, ok = policyDiagnostic(what)
+		}
+		if !ok {
+			return usage("no diagnostic has the code %q%s; flexgw explain lists them", what, suggest(what, docs.Codes()))
+		}
+		_, err := fmt.Fprintf(w, "%s\n\n%s\n", what, text)
+		return err
+	}
+	return explainField(w, what)
 }
 
 // policyDiagnostic is what a policy's own page says of a code, in a table of codes and when they are reported.

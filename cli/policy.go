@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -51,12 +52,16 @@ func policyCommand(env Env) *cli.Command {
 				Name:      "show",
 				Usage:     "print a policy's page, or its JSON Schema",
 				ArgsUsage: "NAME",
-				Flags:     []cli.Flag{&cli.BoolFlag{Name: "schema", Usage: "print the JSON Schema of its config"}},
+				Flags:     []cli.Flag{outputFlag("text", "json"), &cli.BoolFlag{Name: "schema", Usage: "print the JSON Schema of its config"}},
 				Action: func(c *cli.Context) error {
 					if c.NArg() != 1 {
 						return usage("policy show takes one NAME; flexgw policy list has them")
 					}
-					return showPolicy(env, c.Args().First(), c.Bool("schema"))
+					outs, err := outputsOf(c, "text", "json")
+					if err != nil {
+						return err
+					}
+					return showPolicy(env, outs, c.Args().First(), c.Bool("schema"))
 				},
 			},
 		},
@@ -69,7 +74,7 @@ func policyCommand(env Env) *cli.Command {
 	}
 }
 
-func showPolicy(env Env, name string, schema bool) error {
+func showPolicy(env Env, outs []output, name string, schema bool) error {
 	t, ok := all.Catalog{}.Type(name)
 	if !ok {
 		if name == "route" || name == "route-weighted" {
@@ -78,14 +83,24 @@ func showPolicy(env Env, name string, schema bool) error {
 		if reason, known := (all.Catalog{}).Known(name); known {
 			return &exit{ExitDiagnostics, fmt.Errorf("%s is known, but not offered: %s", name, reason)}
 		}
-		return usage("no policy %q; flexgw policy list has them%s", name, suggest(name, policyNames()))
+		return usage("no policy %q%s; flexgw policy list has all", name, suggest(name, policyNames()))
 	}
-	text := t.Page()
-	if schema {
-		text = t.ConfigSchema()
-	}
-	_, err := env.Stdout.Write(text)
-	return err
+	return each(outs, env.Stdout, func(format string, w io.Writer) error {
+		if format == "json" {
+			return indented(w, struct {
+				Name   string          `json:"name"`
+				Target string          `json:"target"`
+				Page   string          `json:"page"`
+				Schema json.RawMessage `json:"schema"`
+			}{t.Name(), targets(t.Targets()), string(t.Page()), t.ConfigSchema()})
+		}
+		text := t.Page()
+		if schema {
+			text = t.ConfigSchema()
+		}
+		_, err := w.Write(text)
+		return err
+	})
 }
 
 func policies() []listed {

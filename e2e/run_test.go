@@ -292,6 +292,53 @@ func TestPortThatCannotBeBound(t *testing.T) {
 	})
 }
 
+// An API that is moved to a port that is taken is served where it was until it can be had.
+func TestMoveToATakenPort(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	g := start(t, versioned)
+	x := load(t, 2, g.url(8081, "/shop/x"))
+	moved := strings.Replace(g.rewrite(version("2")), g.url(8081, "/shop"), "http://"+l.Addr().String()+"/shop", 1)
+	g.writeRaw("api.yaml", moved)
+	until(t, 10*time.Second, func() error {
+		if c, _ := g.report().Condition(status.Programmed); c.Reason != "Rejected" {
+			return fmt.Errorf("programmed: %+v", c)
+		}
+		return nil
+	})
+	x.end(t, 2)
+	if a := g.get(8081, "/shop/x"); a.Status != 200 {
+		t.Errorf("where it was, the API answers %d", a.Status)
+	}
+	l.Close()
+	until(t, 20*time.Second, func() error {
+		res, err := http.Get("http://" + l.Addr().String() + "/shop/x")
+		if err != nil {
+			return err
+		}
+		res.Body.Close()
+		if v := res.Header.Get("x-version"); v != "2" {
+			return fmt.Errorf("version %q", v)
+		}
+		return nil
+	})
+	until(t, 10*time.Second, func() error { // and no longer where it was
+		c, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", g.ports[8081]), time.Second)
+		if err == nil {
+			c.Close()
+			return errors.New("the old port is still open")
+		}
+		return nil
+	})
+	if r := g.report(); r.LastFailed != nil {
+		t.Errorf("what is live is said to have failed: %+v", r.LastFailed)
+	}
+}
+
 func TestStopEndsEnvoyToo(t *testing.T) {
 	t.Parallel()
 	g := start(t, versioned, withArgs("--drain-time", "19s"))

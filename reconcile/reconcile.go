@@ -192,6 +192,9 @@ func (l *Loop) build(ctx context.Context, set source.Set) {
 		return
 	}
 	if err := l.publish(ctx, set, built); err != nil {
+		if ctx.Err() != nil {
+			return // told to stop
+		}
 		l.Log.Error("revision not delivered; "+l.kept(), "revision", set.Revision, "error", err)
 		l.refuse(set, "NotDelivered", diag.List{{Severity: diag.Error, Code: "envoy/not-delivered", Summary: err.Error()}})
 		return
@@ -306,6 +309,9 @@ func (l *Loop) observe(ctx context.Context, poll *time.Ticker) {
 		s.pending, s.reason = pending, reason
 		if reason == "" {
 			s.live, s.place = s.set.Revision, nil
+			if s.failed != nil && s.failed.Revision == s.live {
+				s.failed = nil // what Envoy refused at first, it took later
+			}
 		}
 		if len(rejected) > 0 {
 			s.place = status.Place(rejected[0].Subject)

@@ -208,6 +208,9 @@ func (l *apiLinker) route(r *routeDecl) *ir.Route {
 	return out
 }
 
+// conditional reports whether a binding does not run for every request.
+func conditional(b bound) bool { return b.ir != nil && len(b.ir.Rules) > 0 }
+
 // repeated warns of a policy that an API has twice where that is rarely meant (flex-resources.md, 10.4 and 10.5).
 func (l *apiLinker) repeated() {
 	for i, b := range l.bound {
@@ -219,7 +222,7 @@ func (l *apiLinker) repeated() {
 			case b.place == ir.First:
 				l.report(diag.Warning, "link/policy-twice", b.decl.at(), b.decl.owner, fmt.Sprintf("ApiInstance %q has policy %q twice", l.entry.id.Name, b.decl.policy.Value), "keep one of them",
 					diag.Related{Subject: a.decl.at(), Summary: "the other one"})
-			case b.place == ir.Ordered && a.decl.automated != b.decl.automated:
+			case b.place == ir.Ordered && a.decl.automated != b.decl.automated && !conditional(a) && !conditional(b):
 				own, auto := b, a
 				if own.decl.automated {
 					own, auto = a, b
@@ -250,6 +253,9 @@ func (l *apiLinker) routing() {
 		if !r.broken && takesAll(r.rules) {
 			all = r
 		}
+	}
+	if all == nil {
+		l.covered()
 	}
 	by := map[int]*routeDecl{}
 	for _, r := range l.routes {
@@ -284,6 +290,43 @@ func (l *apiLinker) routing() {
 	if n := len(l.out.deps); n > maxUpstreams {
 		l.report(diag.Warning, "link/over-limit", d.at(), d.id, fmt.Sprintf("ApiInstance %q has %d upstreams; the product takes %d", d.id.Name, n, maxUpstreams), "")
 	}
+}
+
+// covered warns of routes all of whose rules stand, word for word, in routes that are tried before.
+func (l *apiLinker) covered() {
+	taken := map[string]*routeDecl{}
+	for _, r := range l.routes {
+		if r.broken {
+			continue
+		}
+		var by *routeDecl
+		covered := true
+		for _, m := range r.rules {
+			other, ok := taken[ruleKey(m)]
+			covered = covered && ok && other != r
+			by = cmp.Or(by, other)
+		}
+		if covered && by != nil {
+			l.report(diag.Warning, "link/unreachable-route", r.at, r.owner, fmt.Sprintf("this route is never taken: %q comes first and has the same rules", by.id.Name), "remove it, or give it other rules",
+				diag.Related{Subject: by.at, Summary: "the route that takes these requests"})
+			continue
+		}
+		for _, m := range r.rules {
+			if _, ok := taken[ruleKey(m)]; !ok {
+				taken[ruleKey(m)] = r
+			}
+		}
+	}
+}
+
+// ruleKey is equal for rules of the same words.
+func ruleKey(m ir.Match) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%q %q %q", m.Path.Text, m.Method.Text, m.Host.Text)
+	for _, h := range m.Headers {
+		fmt.Fprintf(&b, " %q %q", h.Name, h.Text)
+	}
+	return b.String()
 }
 
 // earlier says how a route can come before another.

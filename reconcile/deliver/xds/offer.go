@@ -291,6 +291,7 @@ func (st *stream) changeListeners() error {
 		}
 	}
 	waiting := st.unsentListeners() > len(ups)
+	open, refused := st.unsettledListeners()
 	for _, e := range take(&t.down) {
 		e.queuedDown = false
 		_, had := e.latest()
@@ -298,12 +299,32 @@ func (st *stream) changeListeners() error {
 		case st.want(e) != nil || !had || len(e.sent) > 0:
 		case waiting || st.behind(scopes, e.downSince):
 			st.queueDown(e) // what replaces it is not ready
+		case !takesOver(e, ups) && (open || refused):
+			if refused && !e.lingering { // an API that moves to a port that cannot be had stays where it is
+				st.linger(e)
+				st.wakeWaiters(e.key)
+			}
+			st.queueDown(e)
 		default:
 			downs = append(downs, &item{e: e})
 		}
 	}
 	st.opened = true
 	return st.batches(listeners, ups, downs)
+}
+
+// takesOver says whether one of the offered listeners wants the port of e: then e must go in the same response.
+func takesOver(e *entry, ups []*item) bool {
+	return slices.ContainsFunc(ups, func(it *item) bool { return e.mayBeOn(listenerPort(it.res)) })
+}
+
+// unsettledListeners says whether Envoy has not answered for every listener of the revision, and whether it refuses one.
+func (st *stream) unsettledListeners() (open, refused bool) {
+	for _, l := range st.listeners {
+		open = open || l.upSince != 0
+		refused = refused || st.want(l) != nil && l.refused()
+	}
+	return open, refused
 }
 
 // unsentListeners counts the listeners that are to be offered, and can be or will.
@@ -389,7 +410,7 @@ func (st *stream) mayRemoveScope(e *entry) bool {
 	var due time.Time
 	for _, k := range e.after {
 		l := st.entries[k]
-		if l != nil && l.mayServe() && (l.upSince != 0 || l.downSince != 0 || l.refused()) {
+		if l != nil && l.mayServe() && (l.upSince != 0 || l.downSince != 0 || l.lingering || l.refused()) {
 			st.awaitChange(e, k, l)
 			return false
 		}
@@ -415,7 +436,7 @@ func (st *stream) mayRemoveScope(e *entry) bool {
 // awaitChange parks the removal of a scope until a resource is answered. One that is refused is answered, so that the
 // outcome of the revision does not wait for it.
 func (st *stream) awaitChange(e *entry, on render.Key, d *entry) {
-	if d != nil && d.refused() {
+	if d != nil && (d.refused() || d.lingering) {
 		st.linger(e)
 	}
 	st.wait(e, on)
@@ -448,7 +469,7 @@ func (st *stream) changing(e *entry) []render.Key {
 	port := scopePort(e.key.Name)
 	var all []render.Key
 	for _, l := range st.listeners {
-		if !l.mayServe() || (l.upSince == 0 && l.downSince == 0 && !l.refused()) {
+		if !l.mayServe() || (l.upSince == 0 && l.downSince == 0 && !l.lingering && !l.refused()) {
 			continue
 		}
 		if l.mayBeOn(port) {

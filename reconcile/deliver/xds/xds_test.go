@@ -762,6 +762,30 @@ func TestPeers(t *testing.T) {
 	}
 }
 
+// An API that moves to a port that cannot be had is served where it was, until it can be had.
+func TestAListenerStaysWhileAnotherIsRefused(t *testing.T) {
+	t.Parallel()
+	world := makeSet(scope("8081/a", 1), listener("p8081", 8081, 1))
+	s, socket := start(t, Config{Drain: -1}, world)
+	c := dial(t, socket, "n")
+	c.ask(clusters)
+	c.step(clusters)
+	c.ask(scopes)
+	c.step(scopes, "+8081/a")
+	c.ask(listeners)
+	c.step(listeners, "+p8081")
+
+	s.publish("r2", makeSet(scope("8082/a", 1), listener("p8082", 8082, 1)))
+	c.step(scopes, "+8082/a")
+	c.nack(c.next(listeners, "+p8082"), "cannot bind '0.0.0.0:8082': Address already in use")
+	wait(t, s, Refused)
+	c.nack(c.next(listeners, "+p8082"), "cannot bind '0.0.0.0:8082': Address already in use") // after a second
+	c.step(listeners, "+p8082")                                                               // after two more
+	c.step(listeners, "-p8081")
+	c.step(scopes, "-8081/a")
+	wait(t, s, Programmed)
+}
+
 func TestAListenerStaysUntilItsReplacementIsReady(t *testing.T) {
 	t.Parallel()
 	world := small()
