@@ -2,7 +2,9 @@ package render
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -213,7 +215,28 @@ func longest(apis []*ir.API, path string) *ir.API {
 // Whatever the base paths, nested ones included: the scope that Envoy finds holds the API that a flat table would find.
 func TestScopeAndRouteAgree(t *testing.T) {
 	t.Parallel()
-	rnd := rand.New(rand.NewPCG(1, 2))
+	hits := 0
+	for seed := range uint64(300) {
+		hits += scopesAgree(t, seed)
+	}
+	if hits < 1000 {
+		t.Errorf("only %d paths hit an API", hits)
+	}
+}
+
+// FuzzScopeAndRoute looks for a set of base paths in which a path reaches another API through its scope than through one
+// flat table.
+func FuzzScopeAndRoute(f *testing.F) {
+	for seed := range uint64(20) {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, seed uint64) { scopesAgree(t, seed) })
+}
+
+// scopesAgree compares both for random paths and a random set of base paths; it returns how many paths hit an API.
+func scopesAgree(t *testing.T, seed uint64) (hits int) {
+	t.Helper()
+	rnd := rand.New(rand.NewPCG(seed, 2))
 	words := []string{"a", "b", "c", "api", "v1", "x;y", "e%20f"}
 	path := func(depth int) string {
 		p := ""
@@ -222,48 +245,40 @@ func TestScopeAndRouteAgree(t *testing.T) {
 		}
 		return p
 	}
-	hits := 0
-	for range 300 {
-		set := map[string]bool{}
-		for range 1 + rnd.IntN(80) {
-			if p := path(6); p != "" || rnd.IntN(20) == 0 {
-				set[p] = true
-			}
-		}
-		var bases []string
-		for b := range set {
-			bases = append(bases, b)
-		}
-		apis := apisOf(bases...)
-		s := newSplits(8081, basePaths(apis))
-		byKey := map[string][]*ir.API{}
-		for _, g := range s.scopes(apis) {
-			byKey[strings.Join(g.key, "/")] = g.apis
-		}
-		for range 200 {
-			p := path(7)
-			if p == "" || rnd.IntN(5) == 0 {
-				p += "/"
-			}
-			var got *ir.API
-			for _, a := range byKey[envoyKey(s, p)] {
-				if under(p, a.BasePath) {
-					got = a
-					break
-				}
-			}
-			want := longest(apis, p)
-			if got != want {
-				t.Fatalf("path %q of %q: scope has %v, flat table %v", p, bases, got, want)
-			}
-			if want != nil {
-				hits++
-			}
+	set := map[string]bool{}
+	for range 1 + rnd.IntN(80) {
+		if p := path(6); p != "" || rnd.IntN(20) == 0 {
+			set[p] = true
 		}
 	}
-	if hits < 1000 {
-		t.Errorf("only %d requests reached an API", hits)
+	bases := slices.Sorted(maps.Keys(set))
+	apis := apisOf(bases...)
+	s := newSplits(8081, basePaths(apis))
+	byKey := map[string][]*ir.API{}
+	for _, g := range s.scopes(apis) {
+		byKey[strings.Join(g.key, "/")] = g.apis
 	}
+	for range 200 {
+		p := path(7)
+		if p == "" || rnd.IntN(5) == 0 {
+			p += "/"
+		}
+		var got *ir.API
+		for _, a := range byKey[envoyKey(s, p)] {
+			if under(p, a.BasePath) {
+				got = a
+				break
+			}
+		}
+		want := longest(apis, p)
+		if got != want {
+			t.Fatalf("path %q of %q: scope has %v, flat table %v", p, bases, got, want)
+		}
+		if want != nil {
+			hits++
+		}
+	}
+	return hits
 }
 
 func tenThousand() []*ir.API {
