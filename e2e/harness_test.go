@@ -106,11 +106,6 @@ func withTLSUpstream(port int, c *tls.Config) option {
 	return func(g *gateway) { g.serve(port, &echo{tls: c}) }
 }
 
-// withH2Upstream serves a port by the echo over HTTP/2 without TLS.
-func withH2Upstream(port int) option {
-	return func(g *gateway) { g.serve(port, &echo{h2: true}) }
-}
-
 // start runs the declarations of a txtar text and waits until they are programmed.
 func start(t testing.TB, files string, opts ...option) *gateway {
 	t.Helper()

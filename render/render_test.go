@@ -111,7 +111,7 @@ func mustAny(m proto.Message) *anypb.Any {
 	if err != nil {
 		panic(err)
 	}
-	return &anypb.Any{TypeUrl: typeURL(m), Value: b}
+	return &anypb.Any{TypeUrl: typePrefix + string(m.ProtoReflect().Descriptor().FullName()), Value: b}
 }
 
 func TestOneNameTwoContents(t *testing.T) {

@@ -19,11 +19,6 @@ const (
 	typePrefix = "type.googleapis.com/"
 )
 
-// typeURL is the type URL of a message.
-func typeURL(m proto.Message) string {
-	return typePrefix + string(m.ProtoReflect().Descriptor().FullName())
-}
-
 // marshal gives the same bytes for the same message, which anypb.New does not.
 func marshal(m proto.Message) ([]byte, error) {
 	return proto.MarshalOptions{Deterministic: true}.Marshal(m)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -77,24 +76,6 @@ func (a *Admin) ask(ctx context.Context, method, path string) ([]byte, error) {
 		return body, &StatusError{Path: path, Status: answer.StatusCode, Body: string(body[:min(len(body), 300)])}
 	}
 	return body, nil
-}
-
-// The states that Ready answers, in the order an Envoy passes through them.
-const (
-	PreInitializing = "PRE_INITIALIZING" // clusters are outstanding
-	Initializing    = "INITIALIZING"     // listeners are outstanding
-	Live            = "LIVE"
-	Draining        = "DRAINING" // after Drain
-)
-
-// Ready is the server's state. An error means that nobody answered.
-func (a *Admin) Ready(ctx context.Context) (string, error) {
-	body, err := a.Get(ctx, "/ready")
-	var status *StatusError
-	if errors.As(err, &status) && status.Status == http.StatusServiceUnavailable {
-		err = nil
-	}
-	return strings.TrimSpace(string(body)), err
 }
 
 // ServerInfo is what is used of Envoy's own answer of that name.

@@ -132,12 +132,22 @@ func start(t *testing.T, o envoy.Options) *envoy.Process {
 	return p
 }
 
+// ready is the server's state; Envoy says it with a 503 until it is LIVE.
+func ready(a *envoy.Admin) (string, error) {
+	body, err := a.Get(context.Background(), "/ready")
+	var refused *envoy.StatusError
+	if errors.As(err, &refused) && refused.Status == http.StatusServiceUnavailable {
+		err = nil
+	}
+	return strings.TrimSpace(string(body)), err
+}
+
 func live(t *testing.T, a *envoy.Admin) {
 	t.Helper()
 	var state string
 	var err error
 	for range 500 {
-		if state, err = a.Ready(context.Background()); state == envoy.Live {
+		if state, err = ready(a); state == "LIVE" {
 			return
 		}
 		time.Sleep(10 * time.Millisecond)
@@ -480,7 +490,7 @@ dynamic_resources:
 	p, err := envoy.Start(context.Background(), o)
 	do(t, err)
 	t.Cleanup(func() { _ = p.Stop(context.Background(), 0) })
-	if state, err := p.Admin.Ready(context.Background()); err != nil || state != envoy.PreInitializing {
+	if state, err := ready(p.Admin); err != nil || state != "PRE_INITIALIZING" {
 		t.Errorf("state %q, %v", state, err)
 	}
 	w, err := p.Admin.Warming(context.Background())

@@ -270,6 +270,14 @@ func parseNumber(s string) (float64, bool) {
 	return f, err == nil
 }
 
+// FormatNumber writes a number as the language does: no exponent and no fraction where none is needed.
+func FormatNumber(f float64) string {
+	if -1e15 < f && f < 1e15 {
+		return strconv.FormatFloat(f, 'f', -1, 64)
+	}
+	return strconv.FormatFloat(f, 'g', -1, 64)
+}
+
 // text is the string that a simple value converts to where a string is wanted. Null converts to nothing.
 func text(v Value) (string, bool) {
 	switch v := v.(type) {

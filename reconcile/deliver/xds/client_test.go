@@ -318,6 +318,24 @@ func (c *client) step(k kind, content ...string) *discoveryv3.DeltaDiscoveryResp
 	return r
 }
 
+type names []string
+
+// join asks for one kind after another and acknowledges what comes, every scope in a response of its own.
+func (c *client) join(cs, ss, ls names) {
+	c.t.Helper()
+	c.ask(clusters)
+	c.step(clusters, cs...)
+	c.ask(scopes)
+	if len(ss) == 0 {
+		c.step(scopes)
+	}
+	for _, name := range ss {
+		c.step(scopes, name)
+	}
+	c.ask(listeners)
+	c.step(listeners, ls...)
+}
+
 // quiet asserts that nothing is sent for a while.
 func (c *client) quiet() {
 	c.t.Helper()

@@ -147,11 +147,3 @@ func printString(b *strings.Builder, s string) {
 	}
 	b.WriteByte('\'')
 }
-
-// FormatNumber writes a number as the language does: no exponent and no fraction where none is needed.
-func FormatNumber(f float64) string {
-	if -1e15 < f && f < 1e15 {
-		return strconv.FormatFloat(f, 'f', -1, 64)
-	}
-	return strconv.FormatFloat(f, 'g', -1, 64)
-}
