@@ -27,14 +27,9 @@ func egressCommand(env Env) *cli.Command {
 				if err != nil {
 					return err
 				}
-				set, err := readPaths(c.Args().Slice(), env)
-				if err != nil {
+				g, err := validModel(c.Args().Slice(), env)
+				if g == nil {
 					return err
-				}
-				p := onePass(env)
-				g, list := p.model(set)
-				if g == nil || list.HasErrors() {
-					return verdict(list, writeText(env.Stderr, env, set, count(len(set.Files), p.documents(), list), list, false, false))
 				}
 				e := egress.New(egress.Options{})
 				e.Set(egress.JWKS, destinations(new(render.Needy).Needs(g, all.Catalog{})))

@@ -38,15 +38,9 @@ func listCommand(env Env) *cli.Command {
 			if err != nil {
 				return err
 			}
-			set, err := readPaths(c.Args().Slice(), env)
-			if err != nil {
+			g, err := validModel(c.Args().Slice(), env)
+			if g == nil {
 				return err
-			}
-			p := onePass(env)
-			g, list := p.model(set)
-			if list.HasErrors() || g == nil {
-				n := count(len(set.Files), p.documents(), list)
-				return verdict(list, writeText(env.Stderr, env, set, n, list, false, false))
 			}
 			rows := inventories(g)
 			return each(outs, env.Stdout, func(format string, w io.Writer) error {

@@ -49,6 +49,22 @@ func (p *pipeline) model(set source.Set) (*ir.Gateway, diag.List) {
 	return g, list
 }
 
+// validModel is the model of the declarations at the paths. If they have mistakes it is nil, the mistakes are written
+// to standard error, and the error is the exit code.
+func validModel(paths []string, env Env) (*ir.Gateway, error) {
+	set, err := readPaths(paths, env)
+	if err != nil {
+		return nil, err
+	}
+	p := onePass(env)
+	g, list := p.model(set)
+	if g == nil || list.HasErrors() {
+		n := count(len(set.Files), p.documents(), list)
+		return nil, verdict(list, writeText(env.Stderr, env, set, n, list, false, false))
+	}
+	return g, nil
+}
+
 // build goes on to Envoy's resources; both results are nil if the list has an error.
 func (p *pipeline) build(set source.Set) (*ir.Gateway, *render.Resources, diag.List) {
 	g, list := p.model(set)
