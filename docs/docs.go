@@ -4,45 +4,40 @@
 package docs
 
 import (
-	_ "embed"
+	"embed"
+	"io/fs"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
 
-//go:embed diagnostics.md
-var diagnostics string
+// pages are the diagnostics', diagnostics/<area>/<slug>.md. Each starts with a title that is the code.
+//
+//go:embed diagnostics
+var pages embed.FS
 
-// Diagnostic is the section about a code, as a terminal shows it: what it means, why it is reported and what to do. The
+// Diagnostic is the page about a code, as a terminal shows it: what it means, why it is reported and what to do. The
 // codes of a policy are explained on the policy's own page.
 func Diagnostic(code string) (text string, ok bool) {
-	for _, s := range sections() {
-		if s.code == code {
-			return plain(s.body), true
-		}
+	page, err := pages.ReadFile("diagnostics/" + code + ".md")
+	if err != nil || !strings.Contains(code, "/") {
+		return "", false
 	}
-	return "", false
+	_, body, _ := strings.Cut(string(page), "\n")
+	return plain(body), true
 }
 
-// Codes are all codes that have a section, in the order of the page.
+// Codes are all codes that have a page, sorted.
 func Codes() []string {
-	var codes []string
-	for _, s := range sections() {
-		codes = append(codes, s.code)
+	names, err := fs.Glob(pages, "diagnostics/*/*.md")
+	if err != nil {
+		panic(err) // the pattern is a constant
 	}
-	return codes
-}
-
-type section struct{ code, body string }
-
-// sections are the page's, headed by a code each.
-func sections() []section {
-	var found []section
-	for i, s := range strings.Split(diagnostics, "\n## ") {
-		if head, body, _ := strings.Cut(s, "\n"); i > 0 {
-			found = append(found, section{strings.Trim(head, "` "), strings.TrimSpace(body)})
-		}
+	for i, name := range names {
+		names[i] = strings.TrimSuffix(strings.TrimPrefix(name, "diagnostics/"), ".md")
 	}
-	return found
+	slices.Sort(names)
+	return names
 }
 
 // width is how wide prose is on a terminal.

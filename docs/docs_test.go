@@ -258,33 +258,31 @@ func exprName(e ast.Expr) string {
 	return ""
 }
 
-// TestEveryCodeHasASection holds the page and the code to each other. The codes of a policy are explained on its own page,
+// TestEveryCodeHasAPage holds the pages and the code to each other. The codes of a policy are explained on its own page,
 // which policytest sees to.
-func TestEveryCodeHasASection(t *testing.T) {
+func TestEveryCodeHasAPage(t *testing.T) {
 	t.Parallel()
 	want, err := sourceCodes("..", areas)
 	if err != nil {
 		t.Fatal(err)
 	}
-	sections := docs.Codes()
+	codes := docs.Codes()
 	for _, c := range want {
-		if !slices.Contains(sections, c) {
-			t.Errorf("docs/diagnostics.md has no section of %s", c)
+		if !slices.Contains(codes, c) {
+			t.Errorf("there is no page docs/diagnostics/%s.md", c)
 		}
 	}
-	for _, s := range sections {
-		if !slices.Contains(want, s) {
-			t.Errorf("docs/diagnostics.md has a section of %s, which nothing reports", s)
+	for _, c := range codes {
+		path := "diagnostics/" + c + ".md"
+		if !slices.Contains(want, c) {
+			t.Errorf("%s is about a code that nothing reports", path)
 		}
-		if text, ok := docs.Diagnostic(s); !ok || text == "" || strings.Contains(text, "```") {
-			t.Errorf("the section of %s is empty, or not as a terminal shows it:\n%s", s, text)
+		if text, ok := docs.Diagnostic(c); !ok || text == "" || strings.Contains(text, "```") {
+			t.Errorf("%s is empty, or not as a terminal shows it:\n%s", path, text)
 		}
-	}
-	if !slices.IsSorted(sections) {
-		t.Error("the sections are not sorted by code")
-	}
-	if n := len(slices.Compact(slices.Clone(sections))); n != len(sections) {
-		t.Errorf("%d sections are there twice", len(sections)-n)
+		if page, err := os.ReadFile(path); err != nil || !strings.HasPrefix(string(page), "# `"+c+"`\n\n") {
+			t.Errorf("%s is not headed by its code: %v", path, err)
+		}
 	}
 }
 
@@ -301,7 +299,7 @@ func TestProseFitsATerminal(t *testing.T) {
 	}
 }
 
-// TestExamplesShowTheirCode wants the answer of a section's example to be about the section.
+// TestExamplesShowTheirCode wants the answers of a page's examples to be about its code.
 func TestExamplesShowTheirCode(t *testing.T) {
 	t.Parallel()
 	examples := 0
