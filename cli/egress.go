@@ -7,6 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/flexgw/flexgw/cli/report"
 	"github.com/flexgw/flexgw/reconcile/egress"
 	"github.com/flexgw/flexgw/render"
 	"github.com/flexgw/flexgw/render/policy/all"
@@ -36,7 +37,7 @@ func egressCommand(env Env) *cli.Command {
 				rows := e.List()
 				return each(outs, env.Stdout, func(format string, w io.Writer) error {
 					if format == "json" {
-						return indented(w, struct {
+						return report.Indented(w, struct {
 							Destinations []egress.Destination `json:"destinations"`
 						}{rows})
 					}

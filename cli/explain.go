@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/flexgw/flexgw/cli/report"
 	"github.com/flexgw/flexgw/docs"
 	"github.com/flexgw/flexgw/render/policy/all"
 	"github.com/flexgw/flexgw/schema"
@@ -35,7 +36,7 @@ func explainCommand(env Env) *cli.Command {
 			}
 			return each(outs, env.Stdout, func(format string, w io.Writer) error {
 				if format == "json" {
-					return indented(w, struct {
+					return report.Indented(w, struct {
 						Subject string `json:"subject"`
 						Text    string `json:"text"`
 					}{c.Args().First(), text.String()})

@@ -20,6 +20,7 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/flexgw/flexgw/cli/report"
 	"github.com/flexgw/flexgw/reconcile/envoy"
 	"github.com/flexgw/flexgw/render"
 	"github.com/flexgw/flexgw/schema/source"
@@ -184,7 +185,7 @@ func FuzzValues(f *testing.F) {
 
 func quoted(s string) string {
 	b := new(bytes.Buffer)
-	_ = indented(b, strings.ToValidUTF8(s, "?"))
+	_ = report.Indented(b, strings.ToValidUTF8(s, "?"))
 	return strings.TrimSpace(b.String())
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/flexgw/flexgw/cli/report"
 	"github.com/flexgw/flexgw/schema/ir"
 )
 
@@ -45,7 +46,7 @@ func listCommand(env Env) *cli.Command {
 			rows := inventories(g)
 			return each(outs, env.Stdout, func(format string, w io.Writer) error {
 				if format == "json" {
-					return indented(w, struct {
+					return report.Indented(w, struct {
 						APIs []inventory `json:"apis"`
 					}{rows})
 				}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 
+	"github.com/flexgw/flexgw/cli/report"
 	"github.com/flexgw/flexgw/reconcile/watch"
 	"github.com/flexgw/flexgw/render"
 	"github.com/flexgw/flexgw/render/policy/all"
@@ -19,7 +20,7 @@ type pipeline struct {
 	render render.Options
 	memo   render.Memo
 	once   bool // what schema keeps for a next time is dropped
-	read   int  // documents
+	read   int  // documents of the last pass, also those that are not ours
 }
 
 // onePass is the pipeline of a command that reads its declarations once.
@@ -59,8 +60,7 @@ func validModel(paths []string, env Env) (*ir.Gateway, error) {
 	p := onePass(env)
 	g, list := p.model(set)
 	if g == nil || list.HasErrors() {
-		n := count(len(set.Files), p.documents(), list)
-		return nil, verdict(list, writeText(env.Stderr, env, set, n, list, false, false))
+		return nil, p.refuse(env, set, list)
 	}
 	return g, nil
 }
@@ -79,8 +79,21 @@ func (p *pipeline) build(set source.Set) (*ir.Gateway, *render.Resources, diag.L
 	return g, r, list
 }
 
-// documents is how many documents the last pass read, also those that are not ours.
-func (p *pipeline) documents() int { return p.read }
+// report is what the last pass over set found.
+func (p *pipeline) report(set source.Set, list diag.List) report.Report {
+	names := make([]string, len(set.Files))
+	for i, f := range set.Files {
+		names[i] = f.Name
+	}
+	return report.Report{Files: names, Documents: p.read, Diagnostics: list, Sources: set.Bytes}
+}
+
+// refuse says on standard error what is wrong with declarations that a command needs to be right.
+func (p *pipeline) refuse(env Env, set source.Set, list diag.List) error {
+	r := p.report(set, list)
+	r.Color = colour(env.Stderr, env)
+	return verdict(list, r.Write(env.Stderr, "text"))
+}
 
 // readPaths reads what a one-shot command was given.
 func readPaths(paths []string, env Env) (source.Set, error) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/flexgw/flexgw/cli/report"
 	"github.com/flexgw/flexgw/render/policy/all"
 	"github.com/flexgw/flexgw/schema/ir"
 )
@@ -40,7 +41,7 @@ func policyCommand(env Env) *cli.Command {
 					rows := policies()
 					return each(outs, env.Stdout, func(format string, w io.Writer) error {
 						if format == "json" {
-							return indented(w, struct {
+							return report.Indented(w, struct {
 								Policies []listed `json:"policies"`
 							}{rows})
 						}
@@ -87,7 +88,7 @@ func showPolicy(env Env, outs []output, name string, schema bool) error {
 	}
 	return each(outs, env.Stdout, func(format string, w io.Writer) error {
 		if format == "json" {
-			return indented(w, struct {
+			return report.Indented(w, struct {
 				Name   string          `json:"name"`
 				Target string          `json:"target"`
 				Page   string          `json:"page"`

@@ -55,8 +55,7 @@ func renderCommand(env Env) *cli.Command {
 			p.load.RequireEnv = true
 			_, r, list := p.build(set)
 			if list.HasErrors() {
-				n := count(len(set.Files), p.documents(), list)
-				return verdict(list, writeText(env.Stderr, env, set, n, list, false, false))
+				return p.refuse(env, set, list)
 			}
 			text, err := printed(env, r, form, c.Bool("show-secrets"))
 			if err != nil {

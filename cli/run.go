@@ -476,7 +476,7 @@ func (d *daemon) refused(set source.Set, list diag.List) {
 // show prints the first of a list.
 func (d *daemon) show(set source.Set, list diag.List) {
 	more := len(list) - maxShown
-	p := diag.Printer{Sources: sources(set), Color: colour(d.env.Stderr, d.env), Notes: d.verbose}
+	p := diag.Printer{Sources: set.Bytes, Color: colour(d.env.Stderr, d.env), Notes: d.verbose}
 	if err := p.Print(d.env.Stderr, list[:min(len(list), maxShown)]); err != nil {
 		d.log.Error("problems could not be shown", "error", err)
 	}

@@ -5,11 +5,12 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/flexgw/flexgw/cli/report"
 	"github.com/flexgw/flexgw/schema/diag"
 )
 
 func validateCommand(env Env) *cli.Command {
-	formats := []string{"text", "json"}
+	formats := report.Formats()
 	return &cli.Command{
 		Name:      "validate",
 		Usage:     "report every problem in declarations, at its file, line and column",
@@ -34,12 +35,11 @@ func validateCommand(env Env) *cli.Command {
 			p := onePass(env)
 			p.load.Partial, p.load.RequireEnv = c.Bool("partial"), c.Bool("require-env")
 			_, _, list := p.build(set)
-			n := count(len(set.Files), p.documents(), list)
+			r := p.report(set, list)
+			r.Notes, r.Incomplete = c.Bool("verbose"), unread != nil
 			err = each(outs, env.Stdout, func(format string, w io.Writer) error {
-				if format == "json" {
-					return writeJSON(w, n, list)
-				}
-				return writeText(w, env, set, n, list, c.Bool("verbose"), unread != nil)
+				r.Color = colour(w, env)
+				return r.Write(w, format)
 			})
 			if unread != nil {
 				return unread // said after what is wrong with the rest

@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/flexgw/flexgw/cli/report"
 	"github.com/flexgw/flexgw/reconcile/envoy"
 )
 
@@ -45,7 +46,7 @@ func versionCommand(env Env) *cli.Command {
 			}{version(), runtime.Version(), envoy.Series}
 			return each(outs, env.Stdout, func(format string, w io.Writer) error {
 				if format == "json" {
-					return indented(w, v)
+					return report.Indented(w, v)
 				}
 				_, err := fmt.Fprintf(w, "flexgw %s (%s, for Envoy %s)\n", v.Version, v.Go, v.Envoy)
 				return err

@@ -6,6 +6,7 @@ package source
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"io/fs"
 	"slices"
 	"strings"
 )
@@ -49,4 +50,13 @@ func NewSet(files []File) Set {
 		h.Write(f.Hash[:])
 	}
 	return Set{Revision: "sha256:" + hex.EncodeToString(h.Sum(nil)[:16]), Files: files}
+}
+
+// Bytes are those of the file called name; fs.ErrNotExist if there is none.
+func (s Set) Bytes(name string) ([]byte, error) {
+	i, ok := slices.BinarySearchFunc(s.Files, name, func(f File, n string) int { return strings.Compare(f.Name, n) })
+	if !ok {
+		return nil, fs.ErrNotExist
+	}
+	return s.Files[i].Bytes()
 }
