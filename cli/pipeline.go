@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"io/fs"
+	"slices"
 
 	"github.com/flexgw/flexgw/cli/report"
 	"github.com/flexgw/flexgw/reconcile/watch"
@@ -93,6 +94,45 @@ func (p *pipeline) refuse(env Env, set source.Set, list diag.List) error {
 	r := p.report(set, list)
 	r.Color = colour(env.Stderr, env)
 	return verdict(list, r.Write(env.Stderr, "text"))
+}
+
+// check finds every problem of a set: what is wrong in one place hides nothing of the rest.
+func (p *pipeline) check(set source.Set) diag.List {
+	p.load.Salvage, p.load.AllowUnenforced = true, true
+	g, list := p.model(set)
+	if g == nil {
+		return list
+	}
+	_, more := render.Render(g, all.Catalog{}, p.render, &p.memo)
+	if list.HasErrors() {
+		more = beside(more, list)
+	}
+	return append(list, more...).Sort()
+}
+
+// beside leaves out of what the renderer says about a model with gaps what may only be an echo: of an error at the same
+// place, or of what is not there.
+func beside(more, list diag.List) diag.List {
+	type place struct {
+		file string
+		line int
+	}
+	wrong := map[place][]diag.Range{}
+	for _, d := range list {
+		if d.Severity == diag.Error {
+			at := place{d.Subject.File, d.Subject.Start.Line}
+			wrong[at] = append(wrong[at], d.Subject)
+		}
+	}
+	return slices.DeleteFunc(more, func(d diag.Diagnostic) bool {
+		switch d.Code {
+		case "render/internal", "render/base-path-clash", "render/port-twice":
+			return true
+		}
+		return slices.ContainsFunc(wrong[place{d.Subject.File, d.Subject.Start.Line}], func(r diag.Range) bool {
+			return r.Start.Offset < d.Subject.End.Offset && d.Subject.Start.Offset < r.End.Offset
+		})
+	})
 }
 
 // readPaths reads what a one-shot command was given.

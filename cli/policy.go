@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -107,7 +108,11 @@ func showPolicy(env Env, outs []output, name string, schema bool) error {
 func policies() []listed {
 	rows := []listed{}
 	for _, t := range (all.Catalog{}).All() {
-		rows = append(rows, listed{Name: t.Name(), Enforced: true, Target: targets(t.Targets())})
+		row := listed{Name: t.Name(), Enforced: t.Enforced(), Target: targets(t.Targets())}
+		if !row.Enforced {
+			row.Reason = all.NotYet
+		}
+		rows = append(rows, row)
 	}
 	elsewhere := all.Elsewhere()
 	for _, name := range slices.Sorted(maps.Keys(elsewhere)) {
@@ -142,7 +147,7 @@ func writePolicies(w io.Writer, rows []listed) error {
 		if r.Enforced {
 			fmt.Fprintf(t, "%s\t%s\tyes\n", r.Name, r.Target)
 		} else {
-			fmt.Fprintf(t, "%s\t-\tno: %s\n", r.Name, r.Reason)
+			fmt.Fprintf(t, "%s\t%s\tno: %s\n", r.Name, cmp.Or(r.Target, "-"), r.Reason)
 		}
 	}
 	return t.Flush()

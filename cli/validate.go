@@ -34,7 +34,7 @@ func validateCommand(env Env) *cli.Command {
 			}
 			p := onePass(env)
 			p.load.Partial, p.load.RequireEnv = c.Bool("partial"), c.Bool("require-env")
-			_, _, list := p.build(set)
+			list := p.check(set)
 			r := p.report(set, list)
 			r.Notes, r.Incomplete = c.Bool("verbose"), unread != nil
 			err = each(outs, env.Stdout, func(format string, w io.Writer) error {

@@ -81,9 +81,11 @@ func (r *renderer) got(n policy.Need) ([]byte, bool) {
 	return r.opts.Got(n)
 }
 
-// unready reports whether nothing can be made of a binding: an unset $VARIABLE in its config, which only validate lets
-// pass.
-func unready(b *ir.Binding) bool { return b == nil || len(b.Unresolved) > 0 || b.Config == nil }
+// unready reports whether nothing can be made of a binding, which only validate lets pass: an unset $VARIABLE in its
+// config, or a policy that is not enforced yet.
+func unready(b *ir.Binding) bool {
+	return b == nil || len(b.Unresolved) > 0 || b.Unenforced || b.Config == nil
+}
 
 // brought adds what an effect brings beside filters: clusters, secrets, files, an instance.
 func (o *bundle) brought(w *walker, a *asked, files func(policy.File) string) diag.List {

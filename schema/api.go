@@ -139,12 +139,19 @@ func (l *apiLinker) collect() {
 	}
 }
 
+// isGap reports whether nothing can be made of a binding.
+func (l *apiLinker) isGap(b *bindingDecl) bool { return b.broken || l.unknown(b) }
+
+func (l *apiLinker) unknown(b *bindingDecl) bool {
+	return b.typ == nil && b.route == nil && (l.unlisted[b] == nil || l.unlisted[b].ir == nil)
+}
+
 // gap notes what a binding that is wrong may have been meant to be.
 func (l *apiLinker) gap(b *bindingDecl) {
-	unknown := b.typ == nil && b.route == nil && l.unlisted[b] == nil
-	if !b.broken && !unknown {
+	if !l.isGap(b) {
 		return
 	}
+	unknown := l.unknown(b)
 	l.out.gaps.route = l.out.gaps.route || unknown || b.route != nil
 	l.out.gaps.tls = l.out.gaps.tls || unknown || b.place == ir.Outside
 }
@@ -184,6 +191,7 @@ func (l *apiLinker) link() {
 	l.out.ds = append(l.out.ds, l.equalOrders(l.bound)...)
 	l.repeated()
 	l.routing()
+	api.Gaps = d.broken || slices.ContainsFunc(slices.Concat(l.entry.bindings, d.policies, l.out.auto), l.isGap)
 	if d.listen.ok {
 		l.out.api = api
 	}

@@ -361,12 +361,22 @@ func (d *docDecoder) configure(b *bindingDecl, typ PolicyType, config *syntax.No
 		b.broken = true // the kind's own schema has said so
 		return
 	}
+	if !typ.Enforced() {
+		sev := diag.Error
+		if d.o.AllowUnenforced {
+			sev = diag.Warning
+		}
+		d.report(sev, "link/not-supported-yet", b.policy.Range, fmt.Sprintf("policy %q is checked, but not enforced by flexgw yet", b.policy.Value),
+			"flexgw run refuses it, so that no API is served without its policy; flexgw policy list has those that are enforced")
+		b.ir.Unenforced = true
+	}
 	c := j.check(config, path, key, d.getenv, d.o.RequireEnv)
 	d.out.ds = append(d.out.ds, c.ds...)
 	if !c.ok {
 		b.broken = true
 		return
 	}
+	b.ir.Guard = typ.Guard(nil)
 	if len(c.unresolved) > 0 {
 		b.ir.Unresolved = c.unresolved
 		return
@@ -377,7 +387,7 @@ func (d *docDecoder) configure(b *bindingDecl, typ PolicyType, config *syntax.No
 		b.broken = true
 		return
 	}
-	b.ir.Config = cfg
+	b.ir.Config, b.ir.Guard = cfg, typ.Guard(cfg)
 	if b.place == ir.Outside {
 		h := sha256.Sum256([]byte(canonical(c.node)))
 		b.content = string(h[:])

@@ -25,7 +25,7 @@ func (m *Memo) Documents() int {
 // state is what is known after a load. The next load takes away what the removed units declared, adds what the new ones
 // do, and links again whatever those touch.
 type state struct {
-	requireEnv, partial bool
+	requireEnv, partial, unenforced bool
 
 	decoder *decoder
 	load    uint64 // number of this load
@@ -111,7 +111,7 @@ type linkedUpstream struct {
 }
 
 func newState(o Options) *state {
-	return &state{requireEnv: o.RequireEnv, partial: o.Partial, decoder: &decoder{o: o, patterns: &patterns{}},
+	return &state{requireEnv: o.RequireEnv, partial: o.Partial, unenforced: o.AllowUnenforced, decoder: &decoder{o: o, patterns: &patterns{}},
 		units: map[string]*keptUnit{}, objects: map[diag.Object]*entry{}, dirty: map[*entry]bool{}, orphans: map[*entry]bool{},
 		twins: map[*entry]bool{}, talking: map[*entry]bool{}, unlisted: map[*bindingDecl]*custom{}, types: map[*v1alpha1.Object[v1alpha1.ExtensionSpec]]*customType{},
 		listeners: map[uint16]*port{}, all: true}

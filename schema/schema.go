@@ -28,6 +28,9 @@ type PolicyType interface {
 	ConfigSchema() []byte // JSON Schema of the configuration
 	Targets() ir.Target
 	Place() ir.Place
+	Guard(config any) ir.Guard // of a configuration that Decode made; nil: it is not known
+	Since() string             // the release of the product that has it first, "1.12.0"
+	Enforced() bool            // false: bindings are judged, and nothing can be made of them yet
 	// Decode makes the typed configuration. cfg is a mapping (empty when none was declared) whose shape holds.
 	Decode(cfg *syntax.Node) (any, diag.List)
 }
@@ -39,21 +42,27 @@ type Options struct {
 	Getenv func(string) (string, bool)
 	// RequireEnv makes an unset $VARIABLE an error; else it is a note, and the binding that has it is Unresolved.
 	RequireEnv bool
+	// AllowUnenforced makes a binding of a policy that is not enforced yet a warning, for those who judge declarations and
+	// do not serve them; else it is an error, for an API without its guard must not be served.
+	AllowUnenforced bool
 	// Partial: the set is not the whole gateway, so dangling references are notes.
 	Partial bool
+	// Salvage returns the model in spite of errors, without what they are about: to look for more problems in the rest,
+	// never to be served.
+	Salvage bool
 	// Memo keeps what earlier calls made of unchanged files; nil: nothing is kept.
 	Memo *Memo
 }
 
-// Load is the front half of the pipeline: parse, shape, decode, expand, link. The model is nil if there is an Error.
-// Diagnostics are sorted by place.
+// Load is the front half of the pipeline: parse, shape, decode, expand, link. The model is nil if there is an Error (but see
+// Options.Salvage). Diagnostics are sorted by place.
 func Load(set source.Set, o Options) (*ir.Gateway, diag.List) {
 	m := o.Memo
 	if m == nil {
 		m = &Memo{}
 	}
 	s := m.state
-	if s == nil || s.requireEnv != o.RequireEnv || s.partial != o.Partial {
+	if s == nil || s.requireEnv != o.RequireEnv || s.partial != o.Partial || s.unenforced != o.AllowUnenforced {
 		s = newState(o)
 	}
 	m.state = nil // whatever happens from here on, half a state is never used again
@@ -62,7 +71,7 @@ func Load(set source.Set, o Options) (*ir.Gateway, diag.List) {
 	g, more := s.link()
 	m.state = s
 	ds = append(ds, more...).Sort()
-	if ds.HasErrors() {
+	if ds.HasErrors() && !o.Salvage {
 		return nil, ds
 	}
 	g.Revision = set.Revision

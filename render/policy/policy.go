@@ -27,6 +27,7 @@ type Spec[C any] struct {
 	Page    []byte    // the user's page in Markdown
 	Targets ir.Target // what it may be bound to
 	Place   ir.Place  // Ordered unless it is cors (First) or tls (Outside)
+	Since   string    // the release of the product that has it first: "1.12.0"
 
 	// Defaults returns the configuration that an empty document stands for; nil: the zero C.
 	Defaults func() C
@@ -38,13 +39,17 @@ type Spec[C any] struct {
 	AccessLogs []*accesslogv3.AccessLog
 	// Check says what a schema cannot say; may be nil. It runs once the schema holds and every $VARIABLE is known.
 	Check func(c *C, at Locator) diag.List
+	// Guard says what a configuration keeps away; nil: nothing. It is asked about the zero C (or Defaults) where an unset
+	// $VARIABLE hides the rest.
+	Guard func(c *C) ir.Guard
 	// Needs names what the daemon must fetch before rendering (a remote key set); nil: nothing. Its bytes are part of
 	// what the rendering depends on.
 	Needs func(c *C) []Need
 	// Usable says whether an answer to a Need can be rendered: one that cannot is kept away from Effect, and the last
 	// usable one stays. Nil: every answer is.
 	Usable func(n Need, answer []byte) error
-	// Effect is pure: the same input gives the same effect. An error is a bug of ours, never a user's mistake.
+	// Effect is pure: the same input gives the same effect. An error is a bug of ours, never a user's mistake. Nil: the
+	// policy is judged, but not enforced yet; bindings of it are refused by all who serve.
 	Effect func(c *C, in Input) (Effect, error)
 	// Start makes the request-time half from Effect.Enforce; nil: Envoy decides alone.
 	Start enforce.Start
@@ -173,6 +178,8 @@ type Type struct {
 	page       []byte
 	targets    ir.Target
 	place      ir.Place
+	guard      func(any) ir.Guard
+	since      string
 	ownRules   bool
 	replies    []Reply
 	accessLogs []*accesslogv3.AccessLog
@@ -186,7 +193,7 @@ type Type struct {
 
 // Define is the only place that asserts the type of a configuration.
 func Define[C any](s Spec[C]) Type {
-	t := Type{name: s.Name, schema: s.Schema, page: s.Page, targets: s.Targets, place: s.Place, ownRules: s.OwnRules,
+	t := Type{name: s.Name, schema: s.Schema, page: s.Page, targets: s.Targets, place: s.Place, since: s.Since, ownRules: s.OwnRules,
 		replies: s.Replies, accessLogs: s.AccessLogs, start: s.Start, usable: s.Usable}
 	t.decode = func(n *syntax.Node) (any, diag.List) {
 		c := new(C)
@@ -199,6 +206,20 @@ func Define[C any](s Spec[C]) Type {
 		}
 		return c, l
 	}
+	t.guard = func(c any) ir.Guard {
+		cc, ok := c.(*C)
+		switch {
+		case s.Guard == nil:
+			return ir.GuardNone
+		case ok:
+		case s.Defaults != nil:
+			d := s.Defaults()
+			cc = &d
+		default:
+			cc = new(C)
+		}
+		return s.Guard(cc)
+	}
 	t.hasNeeds = s.Needs != nil
 	t.needs = func(c any) []Need {
 		if s.Needs == nil || c == nil {
@@ -209,6 +230,9 @@ func Define[C any](s Spec[C]) Type {
 			needs[i].Policy = s.Name
 		}
 		return needs
+	}
+	if s.Effect == nil {
+		return t
 	}
 	t.effect = func(c any, in Input) (Effect, error) {
 		cc, ok := c.(*C)
@@ -234,6 +258,18 @@ func (t Type) Targets() ir.Target { return t.targets }
 
 // Place says where in a chain the policy stands.
 func (t Type) Place() ir.Place { return t.place }
+
+// Guard says what the policy keeps away with a configuration; nil: with one that is not known.
+func (t Type) Guard(config any) ir.Guard { return t.guard(config) }
+
+// Always is the Guard of a policy that keeps away the same with every configuration.
+func Always[C any](g ir.Guard) func(*C) ir.Guard { return func(*C) ir.Guard { return g } }
+
+// Since is the release of the product that has the policy first.
+func (t Type) Since() string { return t.since }
+
+// Enforced reports whether the policy has an Effect; without one, it is only judged.
+func (t Type) Enforced() bool { return t.effect != nil }
 
 // OwnRules reports whether the policy judges a binding's rules itself.
 func (t Type) OwnRules() bool { return t.ownRules }
@@ -264,5 +300,5 @@ func (t Type) Usable(n Need, answer []byte) error {
 	return t.usable(n, answer)
 }
 
-// Effect asks the policy what it wants of Envoy.
+// Effect asks the policy what it wants of Envoy. The policy must be Enforced.
 func (t Type) Effect(config any, in Input) (Effect, error) { return t.effect(config, in) }

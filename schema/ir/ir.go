@@ -63,6 +63,7 @@ type API struct {
 	Settings *Settings
 	Routes   []*Route   // in the order in which they are tried
 	Bindings []*Binding // in the order in which they run; without `tls` and the route policies
+	Gaps     bool       // something that was bound to it is in error: what is absent may have been meant (schema.Options.Salvage)
 }
 
 // Route is one inline route, or one `route` or `route-weighted` binding.
@@ -144,6 +145,17 @@ const (
 	Outside
 )
 
+// Guard says what a policy keeps away from an upstream. The zero Guard keeps away nothing.
+type Guard uint8
+
+// The guards, weakest first. A policy that Restricts refuses some requests, by their address, content or number; one that
+// Authenticates refuses all whose sender does not prove who it is.
+const (
+	GuardNone Guard = iota
+	Restricts
+	Authenticates
+)
+
 // Binding is one policy bound to one target, inline or as a PolicyBinding.
 type Binding struct {
 	Origin     Origin
@@ -153,9 +165,11 @@ type Binding struct {
 	Automated  bool    // bound by a Selector
 	Rules      []Match // alternatives; empty: every request
 	RulesAt    diag.Range
+	Guard      Guard    // what it keeps away
 	Config     any      // made and read by the policy type alone; nil while Unresolved
 	Type       any      // what Catalog.Custom returned, for a policy that an Extension defines; nil for a listed one
 	Unresolved []string // names of unset $VARIABLEs in its config: nothing can be made of it (validate only)
+	Unenforced bool     // its policy is judged, but not enforced yet: nothing is made of it (validate only)
 }
 
 // Probe is a check that must pass before a revision counts as programmed (`apiVersion: flexgw/v1alpha1`, `kind: Probe`).

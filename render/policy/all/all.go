@@ -23,7 +23,7 @@ import (
 	"github.com/flexgw/flexgw/schema/v1alpha1"
 )
 
-// list is every policy that flexgw enforces, sorted by name.
+// list is every policy that flexgw judges, sorted by name. It enforces those that have an effect.
 var list = []policy.Type{
 	cors.Type,
 	headerinjection.Type,

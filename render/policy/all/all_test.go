@@ -107,23 +107,28 @@ func index() string {
 	var b strings.Builder
 	b.WriteString("# Policies\n\n`flexgw policy list` prints this list, `flexgw policy show NAME` a policy's page.\n\n## Enforced\n\n")
 	b.WriteString("| Name | Page | In one sentence |\n| --- | --- | --- |\n")
-	for _, typ := range (all.Catalog{}).All() {
-		folder := strings.ReplaceAll(strings.TrimSuffix(typ.Name(), "-flex"), "-", "")
-		fmt.Fprintf(&b, "| `%s` | [%s](../render/policy/%[2]s/%[2]s.md) | %s |\n", typ.Name(), folder, firstSentence(string(typ.Page())))
-	}
-	b.WriteString("\n`route` and `route-weighted` are not policies here: they are the routing.\n\n## Known, not enforced yet\n\n")
-	b.WriteString("A binding that names one of these is an error, never a policy that is silently missing.\n\n")
+	rows(&b, true)
+	b.WriteString("\n`route` and `route-weighted` are not policies here: they are the routing.\n\n## Checked, not enforced yet\n\n")
+	b.WriteString("`flexgw validate` judges a binding of one of these like any other and warns; `flexgw run` refuses it, so that no API is served without its policy.\n\n")
+	b.WriteString("| Name | Page | In one sentence |\n| --- | --- | --- |\n")
+	rows(&b, false)
 	var rest strings.Builder
 	rest.WriteString("\n## Not available\n\n| Name | Why |\n| --- | --- |\n")
 	reasons := all.Elsewhere()
 	for _, name := range slices.Sorted(maps.Keys(reasons)) {
-		if reasons[name] == all.NotYet {
-			fmt.Fprintf(&b, "- `%s`\n", name)
-			continue
-		}
 		fmt.Fprintf(&rest, "| `%s` | %s |\n", name, reasons[name])
 	}
 	return b.String() + rest.String()
+}
+
+// rows are the lines of the listed policies that are enforced, or are not.
+func rows(b *strings.Builder, enforced bool) {
+	for _, typ := range (all.Catalog{}).All() {
+		if typ.Enforced() == enforced {
+			folder := strings.ReplaceAll(strings.TrimSuffix(typ.Name(), "-flex"), "-", "")
+			fmt.Fprintf(b, "| `%s` | [%s](../render/policy/%[2]s/%[2]s.md) | %s |\n", typ.Name(), folder, firstSentence(string(typ.Page())))
+		}
+	}
 }
 
 // firstSentence is that of the first paragraph after the title, on one line.

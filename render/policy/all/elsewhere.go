@@ -2,9 +2,11 @@ package all
 
 import "maps"
 
-// The reasons, each a clause that follows the name of a policy.
+// NotYet is the reason of a policy that Local Mode has and flexgw does not enforce.
+const NotYet = "not enforced by flexgw yet"
+
+// The other reasons, each a clause that follows the name of a policy.
 const (
-	notYet      = "not enforced by flexgw yet"
 	contracts   = "not available in Local Mode: it checks contracts that API Manager synchronises"
 	alerts      = "not available in Local Mode: its results feed alerts in API Manager"
 	controlled  = "not available in Local Mode: it reports to the control plane"
@@ -30,38 +32,38 @@ const (
 // Source: https://docs.mulesoft.com/gateway/latest/policies-included-overview
 var elsewhere = map[string]string{
 	// Local Mode has them.
-	"ldap-authentication-flex":              notYet,
-	"dataweave-body-transformation-flex":    notYet,
-	"dataweave-headers-transformation-flex": notYet,
-	"dataweave-request-filter-flex":         notYet,
-	"native-ext-authz-flex":                 notYet,
-	"native-ext-proc-flex":                  notYet,
-	"graphql-introspection-control-flex":    notYet,
-	"graphql-operation-limits-flex":         notYet,
-	"graphql-schema-validation-flex":        notYet,
-	"graphql-static-query-complexity-flex":  notYet,
-	"http-caching-flex":                     notYet,
-	"injection-protection-flex":             notYet,
-	"json-threat-protection-flex":           notYet,
-	"message-logging-flex":                  notYet,
-	"oauth2-token-introspection-flex":       notYet,
-	"response-timeout-flex":                 notYet,
-	"spec-validation-flex":                  notYet,
-	"soap-validation":                       notYet,
-	"spike-control-flex":                    notYet,
-	"stream-idle-timeout-flex":              notYet,
-	"tracing-flex":                          notYet,
-	"websocket-connection-limit-flex":       notYet,
-	"xml-threat-protection-flex":            notYet,
-	"native-aws-lambda":                     notYet,
-	"native-aws-signature":                  notYet,
-	"circuit-breaker-flex":                  notYet,
-	"credential-injection-api-key-flex":     notYet,
-	"credential-injection-basic-auth-flex":  notYet,
-	"credential-injection-oauth2-flex":      notYet,
-	"jwt-generation-flex":                   notYet,
-	"message-logging-outbound-flex":         notYet,
-	"idle-timeout-flex":                     notYet,
+	"ldap-authentication-flex":              NotYet,
+	"dataweave-body-transformation-flex":    NotYet,
+	"dataweave-headers-transformation-flex": NotYet,
+	"dataweave-request-filter-flex":         NotYet,
+	"native-ext-authz-flex":                 NotYet,
+	"native-ext-proc-flex":                  NotYet,
+	"graphql-introspection-control-flex":    NotYet,
+	"graphql-operation-limits-flex":         NotYet,
+	"graphql-schema-validation-flex":        NotYet,
+	"graphql-static-query-complexity-flex":  NotYet,
+	"http-caching-flex":                     NotYet,
+	"injection-protection-flex":             NotYet,
+	"json-threat-protection-flex":           NotYet,
+	"message-logging-flex":                  NotYet,
+	"oauth2-token-introspection-flex":       NotYet,
+	"response-timeout-flex":                 NotYet,
+	"spec-validation-flex":                  NotYet,
+	"soap-validation":                       NotYet,
+	"spike-control-flex":                    NotYet,
+	"stream-idle-timeout-flex":              NotYet,
+	"tracing-flex":                          NotYet,
+	"websocket-connection-limit-flex":       NotYet,
+	"xml-threat-protection-flex":            NotYet,
+	"native-aws-lambda":                     NotYet,
+	"native-aws-signature":                  NotYet,
+	"circuit-breaker-flex":                  NotYet,
+	"credential-injection-api-key-flex":     NotYet,
+	"credential-injection-basic-auth-flex":  NotYet,
+	"credential-injection-oauth2-flex":      NotYet,
+	"jwt-generation-flex":                   NotYet,
+	"message-logging-outbound-flex":         NotYet,
+	"idle-timeout-flex":                     NotYet,
 	"access-log":                            undescribed,
 
 	// Local Mode does not.

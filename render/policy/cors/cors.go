@@ -39,6 +39,7 @@ var Type = policy.Define(policy.Spec[config]{
 	Page:     page,
 	Targets:  ir.TargetAPI,
 	Place:    ir.First,
+	Since:    "1.0.0",
 	Defaults: func() config { return config{Public: true} },
 	Check:    check,
 	Effect:   effect,

@@ -32,6 +32,7 @@ var Type = policy.Define(policy.Spec[config]{
 	Schema:  schema,
 	Page:    page,
 	Targets: ir.TargetAPI,
+	Since:   "1.0.0",
 	Check:   check,
 	Effect:  effect,
 })

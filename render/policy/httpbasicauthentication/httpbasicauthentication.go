@@ -34,6 +34,8 @@ var Type = policy.Define(policy.Spec[config]{
 	Schema:  schema,
 	Page:    page,
 	Targets: ir.TargetAPI,
+	Since:   "1.0.0",
+	Guard:   policy.Always[config](ir.Authenticates),
 	Replies: replies,
 	Check:   check,
 	Effect:  effect,

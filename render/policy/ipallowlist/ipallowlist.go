@@ -26,6 +26,8 @@ var Type = policy.Define(policy.Spec[iplist.Config]{
 	Schema:   schema,
 	Page:     page,
 	Targets:  ir.TargetAPI,
+	Since:    "1.0.0",
+	Guard:    policy.Always[iplist.Config](ir.Restricts),
 	Replies:  []policy.Reply{{Details: "rbac_access_denied_matched_policy[" + refusal + "]", Body: `{"error":"The address of this request is not allowed."}`}},
 	Defaults: iplist.Defaults,
 	Check:    check,

@@ -42,6 +42,8 @@ var Type = policy.Define(policy.Spec[config]{
 	Schema:  schema,
 	Page:    page,
 	Targets: ir.TargetAPI,
+	Since:   "1.2.0",
+	Guard:   policy.Always[config](ir.Restricts),
 	// A refusal (429) comes from the daemon as it is; this is for the time when nobody counts.
 	Replies: []policy.Reply{{Details: "rate_limiter_error", Body: `{"error":"Service Unavailable"}`}},
 	Check:   check,

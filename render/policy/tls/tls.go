@@ -30,6 +30,8 @@ var Type = policy.Define(policy.Spec[config]{
 	Page:     page,
 	Targets:  ir.TargetAPI,
 	Place:    ir.Outside,
+	Since:    "1.0.0",
+	Guard:    guard,
 	Defaults: func() config { return config{ALPN: []string{"h2", "http/1.1"}, Min: "1.2", Max: "1.3"} },
 	Check:    check,
 	Effect:   effect,
@@ -46,6 +48,14 @@ type config struct {
 	Min     string   `flex:"minversion"`
 	Max     string   `flex:"maxversion"`
 	Ciphers []string `flex:"ciphers"`
+}
+
+// guard says that clients must prove who they are when their certificates are required.
+func guard(c *config) ir.Guard {
+	if c.Require {
+		return ir.Authenticates
+	}
+	return ir.GuardNone
 }
 
 func (c *config) params() tlscheck.Params {

@@ -30,6 +30,7 @@ var Type = policy.Define(policy.Spec[config]{
 	Page:     page,
 	Targets:  ir.TargetUpstream,
 	Place:    ir.Outside,
+	Since:    "1.4.0",
 	Defaults: func() config { return config{ALPN: []string{"h2", "http/1.1"}, Min: "1.2", Max: "1.3"} },
 	Check:    check,
 	Effect:   effect,
