@@ -106,7 +106,7 @@ func newApp(env Env) *cli.App {
 		},
 		Commands: []*cli.Command{
 			validateCommand(env), renderCommand(env), runCommand(env), statusCommand(env), listCommand(env),
-			policyCommand(env), explainCommand(env), egressCommand(env), versionCommand(env),
+			policyCommand(env), explainCommand(env), schemaCommand(env), egressCommand(env), versionCommand(env),
 		},
 	}
 	onUsageError(app.Commands)

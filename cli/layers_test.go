@@ -22,6 +22,7 @@ type ban struct {
 
 var bans = []ban{
 	{"schema", nil, []string{"render", "reconcile", "cli", "github.com/envoyproxy/"}, "schema never learns that Envoy exists"},
+	{"schema/export", nil, []string{"os", "net/http", "schema/syntax"}, "schemas in, bytes out: cli writes the files"},
 	{"render", nil, []string{"reconcile", "cli"}, "render is pure and knows nothing of delivery"},
 	{"render", []string{"render/policy/enforce", "/enforce", "render/policy/policytest"}, []string{"net/http", "os", "log/slog"}, "render touches nothing; a policy's enforce gets the world from its Env"},
 	{"render/policy", []string{"render/policy/all", "render/policy/policytest"}, []string{"render$", "render/policy/*"}, "policies know neither each other nor the renderer"},

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/flexgw/flexgw/schema/syntax"
 	"github.com/flexgw/flexgw/schema/v1alpha1"
 )
 
@@ -36,6 +37,18 @@ func Kinds() []string {
 	names := append(slices.Clone(kindNames), ourKinds...)
 	slices.Sort(names)
 	return names
+}
+
+// RoutePolicies are the names of the policies that are the routing itself, sorted. KindSchema has the schemas of their configs.
+func RoutePolicies() []string { return []string{routePolicy, weightedPolicy} }
+
+// TakesNothing reports whether a JSON Schema of a config is content with an empty one, so that a binding may leave it out.
+func TakesNothing(text []byte) (bool, error) {
+	s, err := compileShape(text)
+	if err != nil {
+		return false, err
+	}
+	return (verdict{}).ok(s, &syntax.Node{Kind: syntax.Mapping}), nil
 }
 
 // kindJudges are the compiled schemas of kinds and route policies. They are constants, compiled when first needed.
