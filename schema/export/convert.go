@@ -120,6 +120,8 @@ func orVariable(m object) object {
 		out := maps.Clone(m)
 		out["type"] = append(slices.Clone(toAny(types)), "string")
 		out["pattern"] = variablePattern // judges strings alone
+		// Editors show this in the place of the pattern; other readers skip it.
+		out["patternErrorMessage"] = "expected " + strings.Join(types, " or ") + ", or a $VARIABLE"
 		return out
 	}
 	return m
