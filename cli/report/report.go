@@ -18,6 +18,7 @@ type Report struct {
 	Documents   int       // that were read, also those that are not ours
 	Diagnostics diag.List // written in this order
 	Incomplete  bool      // something could not be read: there may be more to find
+	LeftOut     int       // problems that were found and are not reported, because they are old
 
 	Sources func(file string) ([]byte, error) // of a file; text shows its lines
 
@@ -32,12 +33,13 @@ type Summary struct {
 	Errors    int `json:"errors"`
 	Warnings  int `json:"warnings"`
 	Notes     int `json:"notes"`
+	LeftOut   int `json:"leftOut,omitempty"` // problems that are not reported, because they are old
 }
 
 // Summary counts.
 func (r Report) Summary() Summary {
 	l := r.Diagnostics
-	return Summary{len(r.Files), r.Documents, l.Count(diag.Error), l.Count(diag.Warning), l.Count(diag.Note)}
+	return Summary{len(r.Files), r.Documents, l.Count(diag.Error), l.Count(diag.Warning), l.Count(diag.Note), r.LeftOut}
 }
 
 // format is one way to write a report.

@@ -21,6 +21,9 @@ func text(w io.Writer, r Report) error {
 	if c.Notes > 0 && !r.Notes {
 		hidden = " (--verbose shows them)"
 	}
+	if r.LeftOut > 0 {
+		hidden += "; " + plural(r.LeftOut, "old problem") + " left out"
+	}
 	verdict := "ok"
 	switch {
 	case c.Errors > 0:

@@ -1,6 +1,7 @@
 package syntax
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"errors"
@@ -146,6 +147,10 @@ func read(f source.File) (*index, diag.List) {
 		return nil, diag.List{{Severity: diag.Error, Code: "source/too-large", Subject: whole,
 			Summary: fmt.Sprintf("this file is larger than the %d MiB that are read", source.MaxFileSize>>20),
 			Hint:    "split the file, or move what is not a declaration elsewhere"}}
+	}
+	if bytes.HasPrefix(b, []byte("version https://git-lfs.github.com/spec/")) {
+		return nil, diag.List{{Severity: diag.Error, Code: "source/lfs-pointer", Subject: whole,
+			Summary: "this file is a Git LFS pointer: its content is not here", Hint: "fetch it with `git lfs pull`, or keep declarations out of Git LFS"}}
 	}
 	x := newIndex(f.Name, b)
 	if bad, what := notText(b); bad >= 0 {

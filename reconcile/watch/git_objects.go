@@ -1,0 +1,165 @@
+package watch
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/go-git/go-billy/v5"
+	"github.com/go-git/go-billy/v5/osfs"
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/cache"
+	"github.com/go-git/go-git/v5/storage/filesystem"
+	"github.com/go-git/go-git/v5/storage/filesystem/dotgit"
+
+	"github.com/flexgw/flexgw/schema/source"
+)
+
+// store is one folder of objects. Its objects are not read by two callers at once.
+type store struct {
+	dir     string
+	objects *filesystem.ObjectStorage
+}
+
+// maxAlternates is how deep alternates may name each other; git's own limit.
+const maxAlternates = 5
+
+// openStores opens the objects of a repository and those it borrows (gitrepository-layout(5), objects/info/alternates).
+func openStores(common string, getenv func(string) (string, bool)) ([]*store, error) {
+	dir := filepath.Join(common, "objects")
+	if v, ok := getenv("GIT_OBJECT_DIRECTORY"); ok && v != "" {
+		if dir, ok = v, true; !filepath.IsAbs(v) {
+			dir = absoluteFrom(filepath.Dir(common), v)
+		}
+	}
+	var dirs []string
+	var add func(dir string, depth int) error
+	add = func(dir string, depth int) error {
+		if slices.Contains(dirs, dir) || depth > maxAlternates {
+			return nil
+		}
+		dirs = append(dirs, dir)
+		b, err := os.ReadFile(filepath.Join(dir, "info", "alternates"))
+		if errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read the alternates of %s: %w", dir, bare(err))
+		}
+		for line := range strings.Lines(string(b)) {
+			if line = strings.TrimSpace(line); line == "" || strings.HasPrefix(line, "#") {
+				continue
+			}
+			if err := add(absoluteFrom(dir, line), depth+1); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	list, _ := getenv("GIT_ALTERNATE_OBJECT_DIRECTORIES")
+	for _, d := range append([]string{dir}, filepath.SplitList(list)...) {
+		if d == "" {
+			continue
+		}
+		if err := add(filepath.Clean(d), 0); err != nil {
+			return nil, err
+		}
+	}
+	stores := make([]*store, len(dirs))
+	for i, d := range dirs {
+		git := dotgit.New(mounted{osfs.New(d)})
+		stores[i] = &store{dir: d, objects: filesystem.NewObjectStorageWithOptions(git, cache.NewObjectLRU(objectCache), filesystem.Options{KeepDescriptors: true})}
+	}
+	return stores, nil
+}
+
+// objectCache is how many bytes of objects are kept as bases of others.
+const objectCache = 16 << 20
+
+// mounted is a folder of objects as a repository's: GIT_OBJECT_DIRECTORY and alternates name folders of any name.
+type mounted struct{ billy.Filesystem }
+
+func (m mounted) in(name string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(filepath.ToSlash(name), "objects"), "/")
+}
+
+func (m mounted) Open(name string) (billy.File, error)       { return m.Filesystem.Open(m.in(name)) }
+func (m mounted) Stat(name string) (os.FileInfo, error)      { return m.Filesystem.Stat(m.in(name)) }
+func (m mounted) Lstat(name string) (os.FileInfo, error)     { return m.Filesystem.Lstat(m.in(name)) }
+func (m mounted) ReadDir(name string) ([]os.FileInfo, error) { return m.Filesystem.ReadDir(m.in(name)) }
+func (m mounted) OpenFile(name string, flag int, p os.FileMode) (billy.File, error) {
+	return m.Filesystem.OpenFile(m.in(name), flag, p)
+}
+
+// errMissing is the error of an object that no store has.
+type errMissing struct{ id plumbing.Hash }
+
+func (e errMissing) Error() string {
+	return "the object " + e.id.String() + " is not in the repository"
+}
+
+// object reads one object whole, or as much of it as a file of declarations may have, and a byte more.
+func (r *Repo) object(id plumbing.Hash) (plumbing.ObjectType, []byte, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range r.stores {
+		o, err := s.objects.EncodedObject(plumbing.AnyObject, id)
+		if errors.Is(err, plumbing.ErrObjectNotFound) {
+			continue
+		}
+		if err != nil {
+			return 0, nil, fmt.Errorf("read the object %s: %w", id, bare(err))
+		}
+		in, err := o.Reader()
+		if err != nil {
+			return 0, nil, fmt.Errorf("read the object %s: %w", id, bare(err))
+		}
+		defer in.Close()
+		b, err := io.ReadAll(io.LimitReader(in, source.MaxFileSize+1))
+		if err != nil {
+			return 0, nil, fmt.Errorf("read the object %s: %w", id, bare(err))
+		}
+		return o.Type(), b, nil
+	}
+	return 0, nil, r.missing(id)
+}
+
+// missing says why an object may not be there, and what to do.
+func (r *Repo) missing(id plumbing.Hash) error {
+	err := errMissing{id}
+	switch {
+	case len(r.shallow) > 0:
+		return fmt.Errorf("%w: this clone is shallow; `git fetch --unshallow` fetches the rest (in CI: a checkout with the whole history)", err)
+	case r.partial():
+		return fmt.Errorf("%w: this clone is partial; `git fetch --refetch --no-filter` fetches the rest", err)
+	}
+	return fmt.Errorf("%w; `git fsck` says more", err)
+}
+
+// partial reports whether objects were left out when the repository was cloned.
+func (r *Repo) partial() bool {
+	if r.option("extensions", "", "partialClone") != "" {
+		return true
+	}
+	for _, s := range r.config.Section("remote").Subsections {
+		if strings.EqualFold(s.Option("promisor"), "true") {
+			return true
+		}
+	}
+	return false
+}
+
+// Close lets the files go that objects were read from.
+func (r *Repo) Close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var errs []error
+	for _, s := range r.stores {
+		errs = append(errs, s.objects.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,476 @@
+package watch
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha1"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+	"github.com/go-git/go-git/v5/plumbing/format/index"
+
+	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/source"
+)
+
+// item is one entry of a tree or of the index.
+type item struct {
+	mode filemode.FileMode
+	id   plumbing.Hash
+	kids map[string]*item // of a folder; nil: not read yet
+}
+
+func (i *item) isFolder() bool { return i.mode == filemode.Dir }
+
+func (i *item) isFile() bool {
+	return i.mode == filemode.Regular || i.mode == filemode.Executable || i.mode == filemode.Deprecated
+}
+
+// At reads the declarations that a revision has below paths, which are as a user writes them in the folder that the Repo was
+// opened for; none: that folder. What counts, and how it is named, is as in ReadPaths. Contents are read when they are
+// asked for. The diagnostics name what is in the tree, but not in the repository: submodules and Git LFS pointers. The error
+// names every path that cannot be read; one that the revision does not have wraps fs.ErrNotExist.
+func (r *Repo) At(rev string, paths []string) (source.Set, diag.List, error) {
+	id, err := r.Resolve(rev)
+	if err != nil {
+		return source.Set{}, nil, err
+	}
+	tree, err := r.treeOf(plumbing.NewHash(id))
+	if err != nil {
+		return source.Set{}, nil, err
+	}
+	set, ds, err := r.gather(&item{mode: filemode.Dir, id: tree}, rev, paths)
+	set.Revision = id
+	return set, ds, err
+}
+
+// Staged reads the declarations of the index, which is what the next commit will have.
+func (r *Repo) Staged(paths []string) (source.Set, diag.List, error) {
+	root, err := r.readIndex()
+	if err != nil {
+		return source.Set{}, nil, err
+	}
+	return r.gather(root, "the index", paths)
+}
+
+func (r *Repo) readIndex() (*item, error) {
+	root := &item{mode: filemode.Dir, kids: map[string]*item{}}
+	b, err := os.ReadFile(r.index)
+	if errors.Is(err, fs.ErrNotExist) {
+		return root, nil // nothing was ever added
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the index: %w", bare(err))
+	}
+	// index.skipHash, which feature.manyFiles sets: the sum at the end is left out.
+	if n := len(b) - sha1.Size; n > 0 && bytes.Equal(b[n:], make([]byte, sha1.Size)) {
+		sum := sha1.Sum(b[:n])
+		b = append(b[:n:n], sum[:]...)
+	}
+	var idx index.Index
+	switch err := index.NewDecoder(bytes.NewReader(b)).Decode(&idx); {
+	case errors.Is(err, index.ErrUnknownExtension) && bytes.Contains(b, []byte("sdir")):
+		return nil, errors.New("the index is sparse, which cannot be read: `git sparse-checkout reapply --no-sparse-index` makes it whole")
+	case errors.Is(err, index.ErrUnknownExtension):
+		return nil, errors.New("the index is split, which cannot be read: `git update-index --no-split-index` makes it whole")
+	case err != nil:
+		return nil, fmt.Errorf("read the index %s: %w", r.index, err)
+	}
+	var conflicts []string
+	for _, e := range idx.Entries {
+		if e.Stage != 0 { // go-git has no right name for what is merged
+			if !slices.Contains(conflicts, e.Name) {
+				conflicts = append(conflicts, e.Name)
+			}
+			continue
+		}
+		if !e.IntentToAdd { // `git add --intent-to-add`: not in the next commit
+			root.put(e.Name, &item{mode: e.Mode, id: e.Hash})
+		}
+	}
+	if len(conflicts) > 0 {
+		return nil, fmt.Errorf("the index has conflicts: resolve and add %s", strings.Join(conflicts, ", "))
+	}
+	return root, nil
+}
+
+func (i *item) put(name string, leaf *item) {
+	dir, base := path.Split(name)
+	for part := range strings.SplitSeq(strings.TrimSuffix(dir, "/"), "/") {
+		if part == "" {
+			continue
+		}
+		next := i.kids[part]
+		if next == nil {
+			next = &item{mode: filemode.Dir, kids: map[string]*item{}}
+			i.kids[part] = next
+		}
+		i = next
+	}
+	i.kids[base] = leaf
+}
+
+// open reads the entries of a folder.
+func (r *Repo) open(i *item) error {
+	if i.kids != nil {
+		return nil
+	}
+	kind, b, err := r.object(i.id)
+	if err != nil {
+		return err
+	}
+	if kind != plumbing.TreeObject {
+		return fmt.Errorf("the object %s is a %s, expected a tree", i.id, kind)
+	}
+	kids := map[string]*item{}
+	for len(b) > 0 {
+		head, rest, ok := bytes.Cut(b, []byte{0})
+		mode, name, cut := strings.Cut(string(head), " ")
+		if !ok || !cut || len(rest) < len(plumbing.ZeroHash) {
+			return fmt.Errorf("the tree %s is broken", i.id)
+		}
+		m, err := filemode.New(mode)
+		if err != nil {
+			return fmt.Errorf("the tree %s is broken: %w", i.id, err)
+		}
+		kid := &item{mode: m}
+		copy(kid.id[:], rest)
+		kids[name], b = kid, rest[len(kid.id):]
+	}
+	i.kids = kids
+	return nil
+}
+
+// gathering is one reading of a tree.
+type gathering struct {
+	repo    *Repo
+	root    *item
+	what    string // the revision, or "the index"
+	files   []source.File
+	ds      diag.List
+	owners  map[string]int // by the real path in the tree: which path brought a file first
+	names   map[string]bool
+	faults  map[string]error
+	entries int
+	now     int // number of the path that is read
+}
+
+func (r *Repo) gather(root *item, what string, paths []string) (source.Set, diag.List, error) {
+	if len(paths) == 0 {
+		paths = []string{"."}
+	}
+	g := &gathering{repo: r, root: root, what: what, owners: map[string]int{}, names: map[string]bool{}, faults: map[string]error{}}
+	for i, p := range paths {
+		g.now = i
+		if err := g.path(p); err != nil {
+			g.faults[p] = fmt.Errorf("read %s: %w", p, err)
+		}
+	}
+	names := make([]string, 0, len(g.faults))
+	for name := range g.faults {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	errs := make([]error, len(names))
+	for i, name := range names {
+		errs[i] = g.faults[name]
+	}
+	return source.NewSet(g.files), g.ds.Sort(), errors.Join(errs...)
+}
+
+// trail is the way from the root to an entry, free of links; the names have one less than the items.
+type trail struct {
+	items []*item
+	names []string
+}
+
+func (t trail) last() *item { return t.items[len(t.items)-1] }
+
+func (t trail) real() string { return strings.Join(t.names, "/") }
+
+func (t trail) up() trail {
+	return trail{t.items[:len(t.items)-1], t.names[:len(t.names)-1]}
+}
+
+func (t trail) down(name string, i *item) trail {
+	return trail{append(slices.Clip(t.items), i), append(slices.Clip(t.names), name)}
+}
+
+var errOutside = errors.New("the symbolic link leads out of the repository")
+
+// path reads what a user named.
+func (g *gathering) path(p string) error {
+	inside, err := g.repo.inside(p)
+	if err != nil {
+		return err
+	}
+	links := 0
+	at, err := g.follow(trail{items: []*item{g.root}}, inside, &links)
+	if err != nil {
+		return err
+	}
+	shown := filepath.ToSlash(filepath.Clean(p))
+	switch i := at.last(); {
+	case i.isFolder():
+		return g.folder(at, shown, nil)
+	case i.isFile():
+		if !IsDeclaration("x" + path.Ext(p)) {
+			return errors.New("a file of declarations ends in .yaml, .yml, .json or .cue")
+		}
+		return g.file(at, shown)
+	}
+	g.submodule(at, shown)
+	return nil
+}
+
+// inside is a path of the user's as a path in the tree; "" is its root.
+func (r *Repo) inside(p string) (string, error) {
+	rel := filepath.Clean(p)
+	switch {
+	case r.top != "":
+		abs := r.absolute(p)
+		var err error
+		if rel, err = filepath.Rel(r.top, abs); err != nil || leads(rel) {
+			// What was reached by a link has another name than the work tree has.
+			if real, err := filepath.EvalSymlinks(filepath.Dir(abs)); err == nil {
+				rel, _ = filepath.Rel(r.top, filepath.Join(real, filepath.Base(abs)))
+			}
+		}
+	case filepath.IsAbs(p):
+		return "", errors.New("a bare repository has no such folder: write the path from its root")
+	}
+	if rel == "" || leads(rel) {
+		return "", errors.New("it is outside the repository " + r.shown())
+	}
+	if rel == "." {
+		return "", nil
+	}
+	return filepath.ToSlash(rel), nil
+}
+
+// leads reports whether a relative path leads out of where it begins.
+func leads(rel string) bool {
+	return rel == ".." || strings.HasPrefix(rel, ".."+string(filepath.Separator))
+}
+
+func (r *Repo) shown() string {
+	if r.top != "" {
+		return r.top
+	}
+	return r.git
+}
+
+// FromRoot is how a user would write, in the folder that the Repo was opened for, a path that is written from the root of
+// the repository, as in REF:path. A path that begins with ./ or ../ is so already.
+func (r *Repo) FromRoot(p string) string {
+	if r.top == "" || p == "." || strings.HasPrefix(p, "./") || p == ".." || strings.HasPrefix(p, "../") {
+		if p == "" {
+			return "."
+		}
+		return p
+	}
+	if rel, err := filepath.Rel(r.dir, filepath.Join(r.top, filepath.FromSlash(p))); err == nil {
+		return filepath.ToSlash(rel)
+	}
+	return p
+}
+
+// follow goes from a folder along a path, through links. links counts them.
+func (g *gathering) follow(at trail, p string, links *int) (trail, error) {
+	for part := range strings.SplitSeq(p, "/") {
+		switch part {
+		case "", ".":
+			continue
+		case "..":
+			if len(at.names) == 0 {
+				return at, errOutside
+			}
+			at = at.up()
+			continue
+		}
+		if !at.last().isFolder() {
+			if at.last().mode == filemode.Submodule {
+				return at, fmt.Errorf("%s is a submodule, whose files are another repository's", at.real())
+			}
+			return at, g.none()
+		}
+		if err := g.repo.open(at.last()); err != nil {
+			return at, err
+		}
+		kid := at.last().kids[part]
+		if kid == nil {
+			return at, g.none()
+		}
+		next := at.down(part, kid)
+		if kid.mode == filemode.Symlink {
+			if *links++; *links > maxLinks {
+				return at, errors.New("the symbolic link leads in a circle")
+			}
+			_, target, err := g.repo.object(kid.id)
+			if err != nil {
+				return at, err
+			}
+			if strings.HasPrefix(string(target), "/") {
+				return at, errOutside
+			}
+			if next, err = g.follow(at, string(target), links); err != nil {
+				if errors.Is(err, fs.ErrNotExist) {
+					err = fmt.Errorf("the symbolic link leads nowhere: %w", err)
+				}
+				return at, err
+			}
+		}
+		at = next
+	}
+	return at, nil
+}
+
+// none says that a path is not there.
+func (g *gathering) none() error { return notThere(g.what) }
+
+type notThere string
+
+func (e notThere) Error() string { return "it is not in " + string(e) }
+
+func (notThere) Is(err error) bool { return err == fs.ErrNotExist }
+
+// folder reads a folder and all below it. above holds the real paths of the folders that were gone through.
+func (g *gathering) folder(at trail, shown string, above []string) error {
+	if i := slices.Index(above, at.real()); i >= 0 {
+		return fmt.Errorf("the symbolic link leads back to %s, which holds it", cmp.Or(at.real(), "the root of the repository"))
+	}
+	if err := g.repo.open(at.last()); err != nil {
+		return err
+	}
+	above = append(slices.Clip(above), at.real())
+	kids := at.last().kids
+	names := make([]string, 0, len(kids))
+	for name := range kids {
+		if !hidden(name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		if g.entries++; g.entries > maxEntries {
+			return fmt.Errorf("more than %d files and folders", maxEntries)
+		}
+		full := path.Join(shown, name)
+		if err := g.entry(at, name, full, above); err != nil {
+			g.faults[full] = fmt.Errorf("read %s: %w", full, err)
+		}
+	}
+	return nil
+}
+
+func (g *gathering) entry(at trail, name, full string, above []string) error {
+	kid := at.last().kids[name]
+	to := at.down(name, kid)
+	if kid.mode == filemode.Symlink {
+		links := 0
+		var err error
+		if to, err = g.follow(at, name, &links); err != nil {
+			if path.Ext(name) == "" || IsDeclaration(name) {
+				return err
+			}
+			return nil
+		}
+	}
+	switch i := to.last(); {
+	case i.isFolder():
+		return g.folder(to, full, above)
+	case i.isFile() && IsDeclaration(name):
+		return g.file(to, full)
+	case i.mode == filemode.Submodule:
+		g.submodule(to, full)
+	}
+	return nil
+}
+
+func (g *gathering) submodule(at trail, full string) {
+	g.ds = append(g.ds, diag.Diagnostic{Severity: diag.Warning, Code: "source/submodule", Subject: diag.Range{File: full},
+		Summary: fmt.Sprintf("%s is a submodule, at commit %s: its files are another repository's and are not read", full, short(at.last().id)),
+		Hint:    "validate the folder itself, or the submodule's own repository"})
+}
+
+func (g *gathering) file(at trail, name string) error {
+	owner, seen := g.owners[at.real()]
+	if g.names[name] || seen && owner != g.now {
+		return nil
+	}
+	g.owners[at.real()], g.names[name] = g.now, true
+	id, r := at.last().id, g.repo
+	g.files = append(g.files, source.File{Name: name, Hash: blobHash(id), Bytes: func() ([]byte, error) {
+		kind, b, err := r.object(id)
+		if err == nil && kind != plumbing.BlobObject {
+			err = fmt.Errorf("the object %s is a %s, expected a file", id, kind)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", name, err)
+		}
+		return r.smudged(b), nil
+	}})
+	return nil
+}
+
+// smudged is the content that a Git LFS pointer stands for, where it has been fetched; else b itself. See the specification
+// of pointers, https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md.
+func (r *Repo) smudged(b []byte) []byte {
+	if !bytes.HasPrefix(b, []byte(lfsPointer)) || len(b) > 1024 {
+		return b
+	}
+	_, rest, _ := strings.Cut(string(b), "\noid sha256:")
+	oid, _, _ := strings.Cut(rest, "\n")
+	if len(oid) != 2*sha256.Size || !isHex(oid) {
+		return b
+	}
+	f, err := os.Open(filepath.Join(r.common, "lfs", "objects", oid[:2], oid[2:4], oid))
+	if err != nil {
+		return b
+	}
+	defer f.Close()
+	whole, err := io.ReadAll(io.LimitReader(f, source.MaxFileSize+1))
+	if sum := sha256.Sum256(whole); err != nil || len(whole) <= source.MaxFileSize && hex.EncodeToString(sum[:]) != oid {
+		return b
+	}
+	return whole
+}
+
+const lfsPointer = "version https://git-lfs.github.com/spec/"
+
+// blobHash names a content by the name that Git gives it, so that it need not be read to be known. Other sources give equal
+// contents another hash.
+func blobHash(id plumbing.Hash) source.Hash {
+	return sha256.Sum256(append([]byte("git blob "), id[:]...))
+}
+
+// Named gives the files of a Set the hashes that they have in a repository, so that what did not change since a revision is
+// seen to be the same. Their contents are read for it.
+func Named(set source.Set) source.Set {
+	files := slices.Clone(set.Files)
+	for i, f := range files {
+		b, err := f.Bytes()
+		if err != nil || len(b) > keepSize {
+			continue
+		}
+		h := sha1.New()
+		fmt.Fprintf(h, "blob %d\x00", len(b))
+		h.Write(b)
+		var id plumbing.Hash
+		h.Sum(id[:0])
+		files[i].Hash = blobHash(id)
+		files[i].Bytes = func() ([]byte, error) { return b, nil }
+	}
+	return source.Set{Revision: set.Revision, Files: files}
+}
