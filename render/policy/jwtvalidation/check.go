@@ -19,50 +19,37 @@ import (
 // checker collects what is wrong with one configuration.
 type checker struct {
 	*config
-	at policy.Locator
-	l  diag.List
+	policy.Findings
 }
 
 func check(c *config, at policy.Locator) diag.List {
-	x := &checker{config: c, at: at}
+	x := &checker{config: c, Findings: policy.Findings{At: at}}
 	x.checkMethod()
 	if c.Origin == custom {
 		x.checkToken()
 	}
 	if !c.SkipClientID {
-		x.error("jwtvalidation/client-id-validation", "skipClientIdValidation is false, but checking the client needs contracts, which Local Mode does not have",
+		x.Error("jwtvalidation/client-id-validation", "skipClientIdValidation is false, but checking the client needs contracts, which Local Mode does not have",
 			"set skipClientIdValidation: true", "skipClientIdValidation")
 	}
 	x.checkAudiences()
 	x.checkCustom()
 	x.checkHeaders()
-	return x.l
-}
-
-func (x *checker) report(severity diag.Severity, code diag.Code, summary, hint string, path ...string) {
-	x.l = append(x.l, diag.Diagnostic{Severity: severity, Code: code, Summary: summary, Hint: hint, Subject: x.at(path...)})
-}
-
-func (x *checker) error(code diag.Code, summary, hint string, path ...string) {
-	x.report(diag.Error, code, summary, hint, path...)
-}
-
-func (x *checker) warn(code diag.Code, summary, hint string, path ...string) {
-	x.report(diag.Warning, code, summary, hint, path...)
+	return x.List
 }
 
 func (x *checker) checkMethod() {
 	switch {
 	case x.Method == "none":
-		x.error("jwtvalidation/unsigned", "signingMethod none accepts tokens that anybody can write, and is not supported", "sign the tokens: rsa, es or hmac", "signingMethod")
+		x.Error("jwtvalidation/unsigned", "signingMethod none accepts tokens that anybody can write, and is not supported", "sign the tokens: rsa, es or hmac", "signingMethod")
 		return
 	case x.Method == "es" && x.Length == 512:
-		x.error("jwtvalidation/key-length", "signingKeyLength 512 does not exist for signingMethod es", "write 256 or 384", "signingKeyLength")
+		x.Error("jwtvalidation/key-length", "signingKeyLength 512 does not exist for signingMethod es", "write 256 or 384", "signingKeyLength")
 		return
 	}
 	switch x.KeyOrigin {
 	case custom:
-		x.error("jwtvalidation/key-expression", "jwtKeyOrigin customExpression is not supported yet: the key must be known before a request comes", "write text or jwks", "jwtKeyOrigin")
+		x.Error("jwtvalidation/key-expression", "jwtKeyOrigin customExpression is not supported yet: the key must be known before a request comes", "write text or jwks", "jwtKeyOrigin")
 	case "jwks":
 		x.checkURLs()
 	default:
@@ -78,13 +65,13 @@ func (x *checker) checkTextKey() {
 	const form = "write the key's PEM text without its BEGIN and END lines"
 	switch {
 	case strings.TrimSpace(text) == "":
-		x.error("jwtvalidation/no-key", "textKey is missing or empty, so no token could be verified", "give the key, or set jwtKeyOrigin: jwks and jwksUrl", "textKey")
+		x.Error("jwtvalidation/no-key", "textKey is missing or empty, so no token could be verified", "give the key, or set jwtKeyOrigin: jwks and jwksUrl", "textKey")
 		return
 	case placeholder.MatchString(text):
-		x.error("jwtvalidation/placeholder", "textKey is the example text of the product's form, not a key", "give the key", "textKey")
+		x.Error("jwtvalidation/placeholder", "textKey is the example text of the product's form, not a key", "give the key", "textKey")
 		return
 	case strings.Contains(text, "-----BEGIN"):
-		x.error("jwtvalidation/pem-armor", "textKey holds the BEGIN line of a PEM text, expected the text between the lines", "leave out the lines with BEGIN and END", "textKey")
+		x.Error("jwtvalidation/pem-armor", "textKey holds the BEGIN line of a PEM text, expected the text between the lines", "leave out the lines with BEGIN and END", "textKey")
 		return
 	}
 	key, problem := x.textKey()
@@ -96,19 +83,19 @@ func (x *checker) checkTextKey() {
 		if x.Method == "hmac" {
 			hint = "take a longer secret, or a smaller signingKeyLength"
 		}
-		x.error("jwtvalidation/bad-key", "textKey "+problem, hint, "textKey")
+		x.Error("jwtvalidation/bad-key", "textKey "+problem, hint, "textKey")
 		return
 	}
 	if x.Method == "hmac" && strings.TrimSpace(text) != text {
-		x.warn("jwtvalidation/blank", "textKey begins or ends with a blank or a line break, which is part of the secret",
+		x.Warn("jwtvalidation/blank", "textKey begins or ends with a blank or a line break, which is part of the secret",
 			"remove it; a line break often comes from a block text (|) or from the file that a variable was read from", "textKey")
 	}
 	if k, ok := key.(*rsa.PublicKey); ok && k.N.BitLen() < 2048 {
-		x.warn("jwtvalidation/weak-key", fmt.Sprintf("textKey is an RSA key of %d bits, which can be broken", k.N.BitLen()), "use a key of at least 2048 bits", "textKey")
+		x.Warn("jwtvalidation/weak-key", fmt.Sprintf("textKey is an RSA key of %d bits, which can be broken", k.N.BitLen()), "use a key of at least 2048 bits", "textKey")
 	}
 	b, err := x.pinned(key, "")
 	if err != nil {
-		x.error("jwtvalidation/bad-key", "textKey cannot be used as a key", form, "textKey")
+		x.Error("jwtvalidation/bad-key", "textKey cannot be used as a key", form, "textKey")
 		return
 	}
 	x.key = b
@@ -128,29 +115,29 @@ func (c *config) urls() []string {
 func (x *checker) checkURLs() {
 	urls := x.urls()
 	if len(urls) == 0 {
-		x.error("jwtvalidation/no-url", "jwksUrl is empty, so there is no key to verify a token with", "write the address of a JSON Web Key Set", "jwksUrl")
+		x.Error("jwtvalidation/no-url", "jwksUrl is empty, so there is no key to verify a token with", "write the address of a JSON Web Key Set", "jwksUrl")
 	}
 	for _, text := range urls {
 		u, err := url.Parse(text)
 		switch {
 		case text == defaultURL:
-			x.error("jwtvalidation/placeholder", fmt.Sprintf("jwksUrl is %s, the example of the product's form", defaultURL), "write the address of a JSON Web Key Set", "jwksUrl")
+			x.Error("jwtvalidation/placeholder", fmt.Sprintf("jwksUrl is %s, the example of the product's form", defaultURL), "write the address of a JSON Web Key Set", "jwksUrl")
 		case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
-			x.error("jwtvalidation/bad-url", fmt.Sprintf("%q is not an http:// or https:// address", text), "write one address, or several with commas between them", "jwksUrl")
+			x.Error("jwtvalidation/bad-url", fmt.Sprintf("%q is not an http:// or https:// address", text), "write one address, or several with commas between them", "jwksUrl")
 		case u.User != nil:
-			x.error("jwtvalidation/bad-url", "an address of jwksUrl holds a user name or a password, which would show in logs", "leave it out", "jwksUrl")
+			x.Error("jwtvalidation/bad-url", "an address of jwksUrl holds a user name or a password, which would show in logs", "leave it out", "jwksUrl")
 		}
 	}
 }
 
 func (x *checker) checkToken() {
 	e, l := expr.Compile(x.Expression.Value, x.Expression.Range, expr.Use{})
-	x.l = append(x.l, l...)
+	x.List = append(x.List, l...)
 	if l.HasErrors() {
 		return
 	}
 	if _, ok := e.Literal(); ok {
-		x.error("jwtvalidation/constant-token", fmt.Sprintf("jwtExpression %s is the same for every request", x.Expression.Value),
+		x.Error("jwtvalidation/constant-token", fmt.Sprintf("jwtExpression %s is the same for every request", x.Expression.Value),
 			"write an expression that reads the request, for example "+defaultToken, "jwtExpression")
 		return
 	}
@@ -171,12 +158,12 @@ func (c *config) audiences() []string {
 func (x *checker) checkAudiences() {
 	switch listed := len(x.audiences()) > 0; {
 	case x.ValidateAud && !listed:
-		x.error("jwtvalidation/no-audience", "validateAudClaim is true, but supportedAudiences names none, so no token would be accepted",
+		x.Error("jwtvalidation/no-audience", "validateAudClaim is true, but supportedAudiences names none, so no token would be accepted",
 			"list the audiences with commas between them, or set validateAudClaim: false", "supportedAudiences")
 	case !x.ValidateAud && listed:
-		x.warn("jwtvalidation/unused", "supportedAudiences is ignored while validateAudClaim is not true", "set validateAudClaim: true", "supportedAudiences")
+		x.Warn("jwtvalidation/unused", "supportedAudiences is ignored while validateAudClaim is not true", "set validateAudClaim: true", "supportedAudiences")
 	case !x.ValidateAud && x.MandatoryAud:
-		x.warn("jwtvalidation/unused", "mandatoryAudClaim is ignored while validateAudClaim is not true", "set validateAudClaim: true", "mandatoryAudClaim")
+		x.Warn("jwtvalidation/unused", "mandatoryAudClaim is ignored while validateAudClaim is not true", "set validateAudClaim: true", "mandatoryAudClaim")
 	}
 }
 
@@ -188,7 +175,7 @@ func (x *checker) checkCustom() {
 	}{{"mandatoryCustomClaims", x.Mandatory, true}, {"nonMandatoryCustomClaims", x.Optional, false}} {
 		if !x.ValidateCustom {
 			if len(list.claims) > 0 {
-				x.warn("jwtvalidation/unused", list.field+" is ignored while validateCustomClaim is not true", "set validateCustomClaim: true", list.field)
+				x.Warn("jwtvalidation/unused", list.field+" is ignored while validateCustomClaim is not true", "set validateCustomClaim: true", list.field)
 			}
 			continue
 		}
@@ -200,7 +187,7 @@ func (x *checker) checkCustom() {
 
 func (x *checker) checkClaim(c claim, mandatory bool, path ...string) {
 	e, l := expr.Compile(c.Value.Value, c.Value.Range, expr.Use{ClaimSet: true})
-	x.l = append(x.l, l...)
+	x.List = append(x.List, l...)
 	if l.HasErrors() {
 		return
 	}
@@ -209,11 +196,11 @@ func (x *checker) checkClaim(c claim, mandatory bool, path ...string) {
 	if _, truth := condition.(*dataweave.Bool); literal && !truth {
 		condition = nil
 	} else if literal || len(dataweave.Vars(condition)) == 0 {
-		x.warn("jwtvalidation/constant-claim", fmt.Sprintf("the condition %s for the claim %q is the same for every token", c.Value.Value, c.Key),
+		x.Warn("jwtvalidation/constant-claim", fmt.Sprintf("the condition %s for the claim %q is the same for every token", c.Value.Value, c.Key),
 			"write a text to compare with, or a condition over vars.claimSet", append(path, "value")...)
 	}
 	r, l := expr.Of(rule(c.Key, text, condition, mandatory), expr.Use{ClaimSet: true})
-	x.l = append(x.l, l...)
+	x.List = append(x.List, l...)
 	x.rules = append(x.rules, r)
 }
 
@@ -222,9 +209,9 @@ func (x *checker) checkHeaders() {
 		name := strings.ToLower(h.Value)
 		switch {
 		case !ir.IsHeaderName(h.Value):
-			x.error("jwtvalidation/bad-header", fmt.Sprintf("%q is not a header name", h.Value), "use letters, digits and !#$%&'*+-.^_`|~", "claimsToHeaders", strconv.Itoa(i), "value")
+			x.Error("jwtvalidation/bad-header", fmt.Sprintf("%q is not a header name", h.Value), "use letters, digits and !#$%&'*+-.^_`|~", "claimsToHeaders", strconv.Itoa(i), "value")
 		case slices.Contains([]string{"host", "content-length", "transfer-encoding", "connection", "upgrade", "te"}, name) || strings.HasPrefix(name, expr.InternalPrefix):
-			x.error("jwtvalidation/bad-header", fmt.Sprintf("the header %q is the gateway's own and cannot carry a claim", h.Value), "choose another name", "claimsToHeaders", strconv.Itoa(i), "value")
+			x.Error("jwtvalidation/bad-header", fmt.Sprintf("the header %q is the gateway's own and cannot carry a claim", h.Value), "choose another name", "claimsToHeaders", strconv.Itoa(i), "value")
 		}
 	}
 }
