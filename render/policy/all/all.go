@@ -8,12 +8,16 @@ import (
 	"strings"
 
 	"github.com/flexgw/flexgw/render/policy"
+	"github.com/flexgw/flexgw/render/policy/accesslog"
 	"github.com/flexgw/flexgw/render/policy/cors"
+	"github.com/flexgw/flexgw/render/policy/graphqlintrospectioncontrol"
+	"github.com/flexgw/flexgw/render/policy/graphqloperationlimits"
 	"github.com/flexgw/flexgw/render/policy/headerinjection"
 	"github.com/flexgw/flexgw/render/policy/headerremoval"
 	"github.com/flexgw/flexgw/render/policy/httpbasicauthentication"
 	"github.com/flexgw/flexgw/render/policy/ipallowlist"
 	"github.com/flexgw/flexgw/render/policy/ipblocklist"
+	"github.com/flexgw/flexgw/render/policy/jsonthreatprotection"
 	"github.com/flexgw/flexgw/render/policy/jwtvalidation"
 	"github.com/flexgw/flexgw/render/policy/ratelimiting"
 	"github.com/flexgw/flexgw/render/policy/tls"
@@ -25,12 +29,16 @@ import (
 
 // list is every policy that flexgw judges, sorted by name. It enforces those that have an effect.
 var list = []policy.Type{
+	accesslog.Type,
 	cors.Type,
+	graphqlintrospectioncontrol.Type,
+	graphqloperationlimits.Type,
 	headerinjection.Type,
 	headerremoval.Type,
 	httpbasicauthentication.Type,
 	ipallowlist.Type,
 	ipblocklist.Type,
+	jsonthreatprotection.Type,
 	jwtvalidation.Type,
 	ratelimiting.Type,
 	tls.Type,

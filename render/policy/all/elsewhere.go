@@ -38,13 +38,10 @@ var elsewhere = map[string]string{
 	"dataweave-request-filter-flex":         NotYet,
 	"native-ext-authz-flex":                 NotYet,
 	"native-ext-proc-flex":                  NotYet,
-	"graphql-introspection-control-flex":    NotYet,
-	"graphql-operation-limits-flex":         NotYet,
 	"graphql-schema-validation-flex":        NotYet,
 	"graphql-static-query-complexity-flex":  NotYet,
 	"http-caching-flex":                     NotYet,
 	"injection-protection-flex":             NotYet,
-	"json-threat-protection-flex":           NotYet,
 	"message-logging-flex":                  NotYet,
 	"oauth2-token-introspection-flex":       NotYet,
 	"response-timeout-flex":                 NotYet,
@@ -64,7 +61,6 @@ var elsewhere = map[string]string{
 	"jwt-generation-flex":                   NotYet,
 	"message-logging-outbound-flex":         NotYet,
 	"idle-timeout-flex":                     NotYet,
-	"access-log":                            undescribed,
 
 	// Local Mode does not.
 	"openidconnect-access-token-enforcement-flex": oidc,
