@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -153,7 +154,10 @@ func (x *explainer) report(code diag.Code, n *syntax.Node, at []string, summary,
 func (x *explainer) full(at []string) []string { return append(slices.Clip(x.path), at...) }
 
 func (x *explainer) label(at []string) string {
-	full := x.full(at)
+	return labelOf(x.full(at))
+}
+
+func labelOf(full []string) string {
 	if len(full) == 0 {
 		return "the document"
 	}
@@ -316,19 +320,25 @@ func (x *explainer) unknown(n *syntax.Node, v view, loc []string, name string) {
 	d := diag.Diagnostic{Severity: diag.Error, Code: "shape/unknown-field", Subject: f.Range, Path: pointer(x.full(append(slices.Clip(loc), name)))}
 	fields := v.fields()
 	to, advice := "", ""
-	for _, h := range fieldHints {
-		if !strings.EqualFold(h.name, name) || h.within != "" && !x.within(loc, h.within) {
-			continue
-		}
-		if h.to == "" && h.advice != "" || slices.Contains(fields, h.to) {
-			to, advice = h.to, h.advice
-			break
+	var move []string
+	known, listed := v.mistake(name)
+	if listed {
+		to, move, advice = x.listed(n, loc, known)
+	} else {
+		for _, h := range fieldHints {
+			if !strings.EqualFold(h.name, name) || h.within != "" && !x.within(loc, h.within) {
+				continue
+			}
+			if h.to == "" && h.advice != "" || slices.Contains(fields, h.to) {
+				to, advice, listed = h.to, h.advice, true
+				break
+			}
 		}
 	}
 	if to == "" && advice == "" {
 		if c, ok := v.canonicalKey(name); ok && n.Field(c) != nil {
 			summary, advice = fmt.Sprintf("field %q is declared twice, as %q too", c, name), "keep one of them"
-		} else if advice = x.elsewhere(v, loc, name); advice == "" {
+		} else if move, advice = x.elsewhere(v, loc, f); advice == "" {
 			to = diag.Nearest(name, absent(fields, n))
 		}
 	}
@@ -343,31 +353,106 @@ func (x *explainer) unknown(n *syntax.Node, v view, loc []string, name string) {
 		d.Hint = "remove it"
 	}
 	if to != "" {
-		d.Fixes = []diag.Fix{{Range: f.Range, Text: rekey(*f, to)}}
 		x.meant = append(x.meant, missed{object: n, names: []string{to}})
+		d.Edits = x.rename(n, v, f, to, listed)
+	} else if move != nil {
+		x.meantThere(loc, move)
+		d.Edits = []diag.Edit{{Op: diag.Move, At: f.Range, To: move}}
 	}
 	d.Summary = summary
 	x.ds = append(x.ds, d)
 }
 
-// elsewhere says where a field of this name belongs: further out, or one level further in.
-func (x *explainer) elsewhere(v view, loc []string, name string) string {
+// listed is what a schema's own list of mistakes says of a field: another name, another place, advice.
+func (x *explainer) listed(n *syntax.Node, loc []string, m mistake) (to string, move []string, advice string) {
+	switch {
+	case len(m.to) == 0:
+		return "", nil, m.hint
+	case len(m.to) > 1 || m.to[0] == "..":
+		if advice = m.hint; advice == "" {
+			advice = x.belongs(loc, m.to)
+		}
+		return "", m.to, advice
+	case n.Field(m.to[0]) != nil:
+		return "", nil, cmp.Or(m.hint, fmt.Sprintf("its name is %q, which is there already: keep one of them", m.to[0]))
+	}
+	return m.to[0], nil, m.hint
+}
+
+// belongs says where a field belongs that stands in the object at loc.
+func (x *explainer) belongs(loc, move []string) string {
+	full, name := x.full(loc), move[len(move)-1]
+	up := 0
+	for up < len(move)-1 && up < len(full) && move[up] == ".." {
+		up++
+	}
+	if down := move[up : len(move)-1]; len(down) > 0 {
+		return fmt.Sprintf("%q belongs below %s", name, label(append(slices.Clone(full[:len(full)-up]), down...)))
+	}
+	return fmt.Sprintf("%q belongs further out, in %s", name, labelOf(full[:len(full)-up]))
+}
+
+// meantThere notes that the field which a move leads to is not missing.
+func (x *explainer) meantThere(loc, move []string) {
+	for len(move) > 0 && move[0] == ".." {
+		if len(loc) == 0 {
+			return
+		}
+		loc, move = loc[:len(loc)-1], move[1:]
+	}
+	n, _, _ := x.at(loc)
+	for len(move) > 1 {
+		next, whole := n.At(move[0])
+		if !whole {
+			break
+		}
+		n, move = next, move[1:]
+	}
+	x.meant = append(x.meant, missed{object: n, names: move[:1]})
+}
+
+// rename is the edit that gives f another name, if its value is of the type that is wanted there. A mere likeness is
+// certain only when no other name is as near.
+func (x *explainer) rename(n *syntax.Node, v view, f *syntax.Field, to string, listed bool) []diag.Edit {
+	child, _ := v.field(to)
+	if !child.takes(f.Value) || !listed && !diag.Unmistakable(f.Name, to, absent(v.fields(), n)) {
+		return nil
+	}
+	return []diag.Edit{{Op: diag.Rename, At: f.Range, Name: to}}
+}
+
+// elsewhere says where a field of this name belongs: further out, or one level further in; and how it gets there, when
+// that is certain.
+func (x *explainer) elsewhere(v view, loc []string, field *syntax.Field) (move []string, advice string) {
+	name := field.Name
 	for i := len(loc) - 1; i >= 0; i-- {
 		n, outer, _ := x.at(loc[:i])
 		if n.Kind != syntax.Mapping {
 			continue
 		}
-		if _, known := outer.field(name); known {
-			return fmt.Sprintf("%q belongs further out, in %s", name, x.label(loc[:i]))
+		if child, known := outer.field(name); known {
+			if n.Field(name) == nil && child.takes(field.Value) {
+				move = append(slices.Repeat([]string{".."}, len(loc)-i), name)
+			}
+			return move, x.belongs(loc, append(slices.Repeat([]string{".."}, len(loc)-i), name))
 		}
 	}
+	homes := 0
 	for _, f := range v.fields() {
 		child, _ := v.field(f)
-		if _, known := child.field(name); known {
-			return fmt.Sprintf("%q belongs below %q", name, f)
+		home, known := child.field(name)
+		if !known {
+			continue
+		}
+		if homes++; homes > 1 {
+			return nil, advice
+		}
+		advice = fmt.Sprintf("%q belongs below %q", name, f)
+		if child.want == tObject && home.takes(field.Value) {
+			move = []string{f, name}
 		}
 	}
-	return ""
+	return move, advice
 }
 
 // within reports whether the nearest names of a location hold name.

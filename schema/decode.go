@@ -352,22 +352,21 @@ func (d *docDecoder) classify() (kind, group string, ok bool) {
 		if group == "flexgw" {
 			want = quoteAll([]string{v1alpha1.Ours})
 		}
-		d.wrong("decode/unknown-version", version.Value.Range, fmt.Sprintf("unknown apiVersion %q, expected %s", v, alternatives(want)), "write "+want[0],
-			diag.Fix{Range: version.Value.Range, Text: strings.Trim(want[0], `"`)})
+		d.wrong("decode/unknown-version", version.Value.Range, fmt.Sprintf("unknown apiVersion %q, expected %s", v, alternatives(want)), "write "+want[0])
 		return "", "", false
 	}
 	if want := nearMiss(v, name); want != "" {
 		d.wrong("decode/near-miss-version", version.Value.Range, fmt.Sprintf("apiVersion is %q, expected %q for a document of kind %s", v, want, name),
-			fmt.Sprintf("write %q: the product skips other versions in silence", want), diag.Fix{Range: version.Value.Range, Text: want})
+			fmt.Sprintf("write %q: the product skips other versions in silence", want), diag.Edit{Op: diag.Set, At: version.Value.Range, Value: want})
 		return "", "", false
 	}
 	d.foreign(version.Range, fmt.Sprintf("this document has the apiVersion %q and is skipped", v))
 	return "", "", false
 }
 
-func (d *docDecoder) wrong(code diag.Code, at diag.Range, summary, hint string, fixes ...diag.Fix) {
+func (d *docDecoder) wrong(code diag.Code, at diag.Range, summary, hint string, edits ...diag.Edit) {
 	d.out.declared++
-	d.report(diag.Error, code, at, summary, hint).Fixes = fixes
+	d.report(diag.Error, code, at, summary, hint).Edits = edits
 }
 
 func (d *docDecoder) foreign(at diag.Range, summary string) {

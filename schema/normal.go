@@ -93,6 +93,30 @@ func (v view) canonicalKey(name string) (string, bool) {
 	return "", false
 }
 
+// mistake is what a field that v does not have was meant to be, as far as the schema says; the case of the name does not
+// matter.
+func (v view) mistake(name string) (mistake, bool) {
+	lower := strings.ToLower(name)
+	for _, s := range v.flat {
+		if m, ok := s.mistakes[lower]; ok {
+			return m, true
+		}
+	}
+	return mistake{}, false
+}
+
+// takes reports whether a value is of a type that v wants, or can be read as one.
+func (v view) takes(n *syntax.Node) bool {
+	if v.want == 0 || v.want&typeOf(n) != 0 {
+		return true
+	}
+	if n.Kind != syntax.Scalar || n.Scalar == nil {
+		return false
+	}
+	_, ok := convert(v.want, n.Text, !n.Quoted)
+	return ok || v.want&tString != 0
+}
+
 func (v view) requires(name string) bool {
 	return slices.ContainsFunc(v.flat, func(s *shape) bool { return slices.Contains(s.required, name) })
 }
@@ -120,8 +144,8 @@ type normal struct {
 	path       []string
 }
 
-func (z *normal) report(s diag.Severity, code diag.Code, at diag.Range, summary, hint string, fixes ...diag.Fix) {
-	z.ds = append(z.ds, diag.Diagnostic{Severity: s, Code: code, Subject: at, Summary: summary, Hint: hint, Path: pointer(z.path), Fixes: fixes})
+func (z *normal) report(s diag.Severity, code diag.Code, at diag.Range, summary, hint string, edits ...diag.Edit) {
+	z.ds = append(z.ds, diag.Diagnostic{Severity: s, Code: code, Subject: at, Summary: summary, Hint: hint, Path: pointer(z.path), Edits: edits})
 }
 
 func (z *normal) node(v view, n *syntax.Node) *syntax.Node {
@@ -170,7 +194,7 @@ func (z *normal) mapping(v view, n *syntax.Node) *syntax.Node {
 		if !known {
 			if c, ok := v.canonicalKey(f.Name); ok && out.Field(c) == nil {
 				z.report(diag.Warning, "shape/key-case", f.Range, fmt.Sprintf("field %q is spelt %q", c, f.Name),
-					fmt.Sprintf("write %q: only some readers take another case", c), diag.Fix{Range: f.Range, Text: rekey(f, c)})
+					fmt.Sprintf("write %q: only some readers take another case", c), diag.Edit{Op: diag.Rename, At: f.Range, Name: c})
 				own()
 				out.Fields[i].Name = c
 				f.Name = c
@@ -200,14 +224,6 @@ func (z *normal) mapping(v view, n *syntax.Node) *syntax.Node {
 	return out
 }
 
-// rekey is name as it is to be written in the place of f's key: quoted when the key was.
-func rekey(f syntax.Field, name string) string {
-	if f.Range.End.Offset-f.Range.Start.Offset == len(f.Name) {
-		return name
-	}
-	return strconv.Quote(name)
-}
-
 var (
 	variable = regexp.MustCompile(`^\$[A-Za-z_][A-Za-z0-9_]*$`)
 	literal  = regexp.MustCompile(`^\$\$[A-Za-z_][A-Za-z0-9_]*$`)
@@ -226,7 +242,7 @@ func (z *normal) scalar(v view, n *syntax.Node) *syntax.Node {
 	}
 	t := typeOfScalar(n.Scalar)
 	if v.want == 0 || v.want&t != 0 {
-		if t == tString && !n.Quoted && v.want != 0 && v.want&tBool == 0 && ambiguous(text) {
+		if t == tString && !n.Quoted && v.want != 0 && v.want&tBool == 0 && syntax.Ambiguous(text) {
 			z.warnAmbiguous(v, n)
 		}
 		return n
@@ -243,31 +259,23 @@ func (z *normal) scalar(v view, n *syntax.Node) *syntax.Node {
 			if !n.Quoted {
 				summary, hint = fmt.Sprintf("%s is %s, which many readers take for a text, expected %s", z.label(), shorten(text), wantWords(v.want)), fmt.Sprintf("write %v", x)
 			}
-			z.report(diag.Warning, "shape/quoted-scalar", n.Range, summary, hint, diag.Fix{Range: n.Range, Text: fmt.Sprint(x)})
+			z.report(diag.Warning, "shape/quoted-scalar", n.Range, summary, hint, diag.Edit{Op: diag.Set, At: n.Range, Value: x})
 			return &syntax.Node{Scalar: x, Text: fmt.Sprint(x), Range: n.Range}
 		}
 	}
 	return n
 }
 
-// ambiguous reports whether readers of YAML 1.1 and 1.2 disagree about an unquoted text.
-func ambiguous(s string) bool {
-	switch strings.ToLower(s) {
-	case "yes", "no", "on", "off", "y", "n", "true", "false":
-		return true
-	}
-	return false
-}
-
 func (z *normal) warnAmbiguous(v view, n *syntax.Node) {
 	quoted := strconv.Quote(n.Text)
 	summary := fmt.Sprintf("%s is a text, but %s is not quoted", z.label(), n.Text)
 	hint := "write " + quoted + ": readers disagree about the type of the bare word"
+	edit := diag.Edit{Op: diag.Set, At: n.Range, Value: n.Text}
 	if v.hidden || secretName(z.path) {
-		z.report(diag.Warning, "shape/ambiguous-scalar", n.Range, fmt.Sprintf("%s is a text, but its value is not quoted", z.label()), "put the value in quotes: readers disagree about the type of the bare word")
-		return // and no fix, which would show it
+		edit = diag.Edit{Op: diag.Quote, At: n.Range} // which does not show it
+		summary, hint = fmt.Sprintf("%s is a text, but its value is not quoted", z.label()), "put the value in quotes: readers disagree about the type of the bare word"
 	}
-	z.report(diag.Warning, "shape/ambiguous-scalar", n.Range, summary, hint, diag.Fix{Range: n.Range, Text: quoted})
+	z.report(diag.Warning, "shape/ambiguous-scalar", n.Range, summary, hint, edit)
 }
 
 // convert reads a text as a boolean or a number. bare: it was not quoted, so YAML 1.1 words count.

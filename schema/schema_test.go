@@ -132,7 +132,7 @@ func TestCases(t *testing.T) {
 				}
 			}
 		}
-		c.Want(t, "want/diagnostics", []byte(lines(ds)))
+		c.Want(t, "want/diagnostics", []byte(lines(schema.Resolve(setOf(c), ds))))
 		if _, quiet := c.Flag("model"); !quiet {
 			c.Want(t, "want/ir.yaml", []byte(dump(g)))
 		}

@@ -67,10 +67,21 @@ type shape struct {
 	not        *shape
 	when       *shape // if
 	then, els  *shape
-	hidden     bool // writeOnly: its values are never shown
+	hidden     bool               // writeOnly: its values are never shown
+	mistakes   map[string]mistake // x-mistakes: what known wrong names were meant to be
 
 	flat []*shape // this shape and all that it is composed of
 	want types    // what flat allows together; zero: everything
+}
+
+// mistake is an entry of the keyword x-mistakes: what a field that the schema does not have was meant to be. The keyword
+// stands beside `properties` of the object in which the mistake is made: a mapping from the wrong name to where the field
+// belongs, `"to"`, or to `{"to": …, "hint": …}`, of which one may be missing. `to` is a path from that object, with "/"
+// between its steps: another name ("maxAge"), a place further in ("https/basicAuth", "originGroups/0/origins") or further
+// out ("../../keySelector", where each ".." leaves an object or a list).
+type mistake struct {
+	to   []string
+	hint string
 }
 
 type patternShape struct {
@@ -241,11 +252,42 @@ func (c *shapeCompiler) keyword(s *shape, k string, v any, at string) {
 		s.els = c.compile(v, sub)
 	case "writeOnly":
 		s.hidden = v == true
+	case "x-mistakes":
+		s.mistakes = c.mistakes(v, sub)
 	default:
 		if !slices.Contains(ignoredKeywords, k) && !strings.HasPrefix(k, "x-") {
 			c.fail(at, "keyword %q is not supported", k)
 		}
 	}
+}
+
+func (c *shapeCompiler) mistakes(v any, at string) map[string]mistake {
+	out := map[string]mistake{}
+	for name, x := range c.object(v, at) {
+		var m mistake
+		to, simple := x.(string)
+		if !simple {
+			for k, part := range c.object(x, at+"/"+name) {
+				text, ok := part.(string)
+				switch {
+				case ok && k == "to":
+					to = text
+				case ok && k == "hint":
+					m.hint = text
+				default:
+					c.fail(at, "the mistake %q has the part %q, expected the texts to and hint", name, k)
+				}
+			}
+		}
+		if to != "" {
+			m.to = strings.Split(to, "/")
+		}
+		if to == "" && m.hint == "" || slices.Contains(m.to, "") {
+			c.fail(at, "the mistake %q says neither where the field belongs nor a hint", name)
+		}
+		out[strings.ToLower(name)] = m
+	}
+	return out
 }
 
 func (c *shapeCompiler) types(v any, at string) types {

@@ -225,3 +225,35 @@ func described(t *testing.T, at string, doc any, needs bool) {
 	described(t, at+"[]", m["items"], false)
 	described(t, at+".*", m["additionalProperties"], false)
 }
+
+func TestCheckSchema(t *testing.T) {
+	t.Parallel()
+	with := func(mistakes string) string {
+		return `{"type": "object", "properties": {"a": {"type": "string"}, "l": {"type": "array", "items": {"type": "object", "properties": {"b": {"type": "string"}}, "x-mistakes": ` +
+			mistakes + `}}, "o": {"type": "object", "properties": {"p": {"type": "array", "items": {"type": "object", "properties": {"c": {}}}}}}}}`
+	}
+	for _, c := range []struct{ mistakes, want string }{
+		{`{"x": "b", "y": "../../a", "z": {"to": "../../o/p/0/c", "hint": "h"}, "w": {"hint": "h"}, "v": "../../../../order"}`, ""},
+		{`{"b": "../../a"}`, `"b" is a field of the schema`},
+		{`{"x": "c"}`, `"x" leads to c, which the schema does not have`},
+		{`{"x": "../a"}`, `"x" leads to ../a, which the schema does not have`},
+		{`{"x": "../.."}`, `"x" leads to ../.., which the schema does not have`},
+		{`{"x": {"into": "b"}}`, `the mistake "x" has the part "into"`},
+		{`{"x": ""}`, `the mistake "x" says neither where the field belongs nor a hint`},
+		{`["x"]`, `is not an object`},
+	} {
+		got := ""
+		if err := CheckSchema([]byte(with(c.mistakes))); err != nil {
+			got = err.Error()
+		}
+		if c.want == "" && got != "" || !strings.Contains(got, c.want) {
+			t.Errorf("%s: got %q, want %q", c.mistakes, got, c.want)
+		}
+	}
+	for _, name := range append([]string{routePolicy, weightedPolicy}, Kinds()...) {
+		text, _ := KindSchema(name)
+		if err := CheckSchema(text); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -84,7 +84,8 @@ type Related struct {
 	Summary string
 }
 
-// Fix is one mechanical edit: the text in Range becomes Text.
+// Fix is one mechanical edit: the text in Range becomes Text. The fixes of one Diagnostic belong together: they mend it when
+// all of them are made, and no two of them touch.
 type Fix struct {
 	Range Range
 	Text  string
@@ -101,6 +102,7 @@ type Diagnostic struct {
 	Subject  Range  // what to underline
 	Related  []Related
 	Fixes    []Fix
+	Edits    []Edit // what is to be changed, before it is known how the text is written; in no output
 }
 
 // String is the one-line form: file:line:column: severity: summary [code].

@@ -21,6 +21,25 @@ func Nearest(name string, candidates []string) string {
 	return ""
 }
 
+// Unmistakable reports whether name can only have been meant to be to, one of the candidates: the two differ in case or word
+// separators alone or by very little, and no other candidate is as near.
+func Unmistakable(name, to string, candidates []string) bool {
+	plain := func(s string) string {
+		return strings.NewReplacer("-", "", "_", "", ".", "", " ", "").Replace(strings.ToLower(s))
+	}
+	a, b := plain(name), plain(to)
+	d := Distance(a, b)
+	if d > max(1, min(2, len([]rune(b))/4)) || len([]rune(b)) < 3 && d > 0 {
+		return false
+	}
+	for _, c := range candidates {
+		if c != to && Distance(a, plain(c)) <= d {
+			return false
+		}
+	}
+	return true
+}
+
 // Distance counts the insertions, deletions, substitutions and swaps of neighbours between two texts. Texts that are
 // very long, or of very different length, are far from each other.
 func Distance(a, b string) int {

@@ -90,6 +90,9 @@ func (p *policyTest) folder(t *testing.T) {
 }
 
 func (p *policyTest) schema(t *testing.T) {
+	if err := schema.CheckSchema(p.typ.ConfigSchema()); err != nil {
+		t.Error(err)
+	}
 	for _, problem := range Lint(p.typ.ConfigSchema()) {
 		t.Error(problem)
 	}
