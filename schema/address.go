@@ -8,6 +8,7 @@ import (
 	"unicode"
 
 	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/ir"
 	"github.com/flexgw/flexgw/schema/syntax"
 )
 
@@ -129,12 +130,43 @@ type listen struct {
 	ok     bool   // false: the address is wrong, which has been said
 }
 
-// reserved ports of the product (flex-resources.md, 11.7): the newest releases keep 9998 for themselves, those before
-// 1.7 the others.
-var reserved = map[uint16]diag.Severity{9998: diag.Error, 4000: diag.Warning, 9999: diag.Warning, 15000: diag.Warning, 15100: diag.Warning}
+// internalPorts are those that the product keeps for itself, or once did, with the releases that refuse them: from
+// inclusive, until exclusive, neither for those that no release refuses (flex-resources.md, 11.7).
+var internalPorts = map[uint16]struct{ from, until ir.Release }{
+	2000:  {},
+	4000:  {ir.Release{Major: 1}, ir.Release{Major: 1, Minor: 7}},
+	9998:  {ir.Release{Major: 1, Minor: 7}, ir.Release{}},
+	9999:  {ir.Release{Major: 1}, ir.Release{Major: 1, Minor: 7}},
+	15000: {ir.Release{Major: 1}, ir.Release{Major: 1, Minor: 7}},
+	15100: {ir.Release{Major: 1}, ir.Release{Major: 1, Minor: 7}},
+}
+
+// reservedPort judges a port for a release.
+func reservedPort(port uint16, target ir.Release) (sev diag.Severity, what string) {
+	p, ok := internalPorts[port]
+	switch {
+	case !ok:
+		return diag.Note, ""
+	case p.from.IsZero():
+		return diag.Warning, "is used by the product itself"
+	case !target.Before(p.from) && (p.until.IsZero() || target.Before(p.until)):
+		return diag.Error, "is reserved by the product" + asOf(target)
+	case target.Before(p.from):
+		return diag.Warning, fmt.Sprintf("is reserved by the product from %v on", p.from)
+	}
+	return diag.Warning, fmt.Sprintf("was reserved by the product before %v", p.until)
+}
+
+// asOf names the release that was asked for.
+func asOf(r ir.Release) string {
+	if r.IsZero() {
+		return ""
+	}
+	return " in release " + r.String()
+}
 
 // parseListen judges the address of an ApiInstance (flex-resources.md, 2.2 and 8.1).
-func parseListen(t syntax.Text) (listen, diag.List) {
+func parseListen(t syntax.Text, target ir.Release) (listen, diag.List) {
 	bad := func(p problem) (listen, diag.List) {
 		return listen{}, diag.List{{Severity: diag.Error, Code: "link/bad-address", Subject: t.Range, Path: "/spec/address",
 			Summary: fmt.Sprintf("address %s %s", showAddress(t.Value), p.what), Hint: p.hint}}
@@ -161,14 +193,14 @@ func parseListen(t syntax.Text) (listen, diag.List) {
 		ds = append(ds, diag.Diagnostic{Severity: diag.Warning, Code: "link/loopback-address", Subject: t.Range, Path: "/spec/address",
 			Summary: fmt.Sprintf("address %q listens on %s only, out of reach from outside", t.Value, a.host), Hint: "write 0.0.0.0 to listen on every interface"})
 	}
-	if s, ok := reserved[a.port]; ok {
-		what, hint := "is reserved by the product", "choose another port"
-		if s == diag.Warning {
-			what, hint = "was reserved by the product before 1.7", "choose another port if the declarations are to run there"
+	if sev, what := reservedPort(a.port, target); what != "" {
+		hint := "choose another port"
+		if sev == diag.Warning {
+			hint = "choose another port if the declarations are to run there"
 		}
-		ds = append(ds, diag.Diagnostic{Severity: s, Code: "link/reserved-port", Subject: t.Range, Path: "/spec/address",
+		ds = append(ds, diag.Diagnostic{Severity: sev, Code: "link/reserved-port", Subject: t.Range, Path: "/spec/address",
 			Summary: fmt.Sprintf("port %d %s", a.port, what), Hint: hint})
-		if s == diag.Error {
+		if sev == diag.Error {
 			return listen{}, ds
 		}
 	}

@@ -109,7 +109,7 @@ func (d *docDecoder) apiInstance(spec *syntax.Node) {
 	api := &apiDecl{decl: decl{id: d.id, owner: d.id, name: d.name, broken: d.broken}, labels: d.labels, address: s.Address}
 	if s.Address.Value != "" {
 		var ds diag.List
-		api.listen, ds = parseListen(s.Address)
+		api.listen, ds = parseListen(s.Address, d.o.Target)
 		d.out.ds = append(d.out.ds, ds...)
 	}
 	if f := d.doc.Root.Get("spec").Field("services"); f != nil {
@@ -194,6 +194,7 @@ func (d *docDecoder) policyBinding(spec *syntax.Node) {
 		var n int64
 		if ds := o.Decode(&n); !ds.HasErrors() && n >= math.MinInt32 && n < math.MaxInt32 {
 			b.order, b.explicit = int(n), o.Range
+			d.since(o.Range, "order", "1.3")
 		}
 	}
 	b.policyNS = d.id.Namespace
@@ -361,6 +362,7 @@ func (d *docDecoder) configure(b *bindingDecl, typ PolicyType, config *syntax.No
 		b.broken = true // the kind's own schema has said so
 		return
 	}
+	d.since(b.policy.Range, fmt.Sprintf("policy %q", b.policy.Value), typ.Since())
 	if !typ.Enforced() {
 		sev := diag.Error
 		if d.o.AllowUnenforced {
@@ -407,6 +409,9 @@ func (d *docDecoder) bindRoute(b *bindingDecl, config *syntax.Node, rules []v1al
 	if config.Kind != syntax.Mapping {
 		b.broken, r.broken = true, true
 		return
+	}
+	if b.policy.Value == weightedPolicy {
+		d.since(b.policy.Range, fmt.Sprintf("policy %q", b.policy.Value), "1.5")
 	}
 	c := kindJudges()[b.policy.Value].check(config, path, key, d.getenv, d.o.RequireEnv)
 	d.out.ds = append(d.out.ds, c.ds...)

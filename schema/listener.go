@@ -58,8 +58,8 @@ func (s *state) probePorts() diag.List {
 			a := first(taken.apis[0].apis)
 			d.Summary = fmt.Sprintf("port %d is that of ApiInstance %q", n, a.id.Name)
 			d.Related = []diag.Related{{Subject: a.address.Range, Summary: "its address"}}
-		} else if reserved[uint16(n)] == diag.Error {
-			d.Summary = fmt.Sprintf("port %d is reserved by the product", n)
+		} else if sev, what := reservedPort(uint16(n), s.target); sev == diag.Error {
+			d.Summary = fmt.Sprintf("port %d %s", n, what)
 		} else {
 			continue
 		}

@@ -26,6 +26,7 @@ func (m *Memo) Documents() int {
 // do, and links again whatever those touch.
 type state struct {
 	requireEnv, partial, unenforced bool
+	target                          ir.Release
 
 	decoder *decoder
 	load    uint64 // number of this load
@@ -111,7 +112,7 @@ type linkedUpstream struct {
 }
 
 func newState(o Options) *state {
-	return &state{requireEnv: o.RequireEnv, partial: o.Partial, unenforced: o.AllowUnenforced, decoder: &decoder{o: o, patterns: &patterns{}},
+	return &state{requireEnv: o.RequireEnv, partial: o.Partial, unenforced: o.AllowUnenforced, target: o.Target, decoder: &decoder{o: o, patterns: &patterns{}},
 		units: map[string]*keptUnit{}, objects: map[diag.Object]*entry{}, dirty: map[*entry]bool{}, orphans: map[*entry]bool{},
 		twins: map[*entry]bool{}, talking: map[*entry]bool{}, unlisted: map[*bindingDecl]*custom{}, types: map[*v1alpha1.Object[v1alpha1.ExtensionSpec]]*customType{},
 		listeners: map[uint16]*port{}, all: true}

@@ -45,6 +45,8 @@ type Options struct {
 	// AllowUnenforced makes a binding of a policy that is not enforced yet a warning, for those who judge declarations and
 	// do not serve them; else it is an error, for an API without its guard must not be served.
 	AllowUnenforced bool
+	// Target is the release of the product that the declarations are written for.
+	Target ir.Release
 	// Partial: the set is not the whole gateway, so dangling references are notes.
 	Partial bool
 	// Salvage returns the model in spite of errors, without what they are about: to look for more problems in the rest,
@@ -62,7 +64,7 @@ func Load(set source.Set, o Options) (*ir.Gateway, diag.List) {
 		m = &Memo{}
 	}
 	s := m.state
-	if s == nil || s.requireEnv != o.RequireEnv || s.partial != o.Partial || s.unenforced != o.AllowUnenforced {
+	if s == nil || s.requireEnv != o.RequireEnv || s.partial != o.Partial || s.unenforced != o.AllowUnenforced || s.target != o.Target {
 		s = newState(o)
 	}
 	m.state = nil // whatever happens from here on, half a state is never used again

@@ -105,7 +105,7 @@ func setOf(c *testkit.Case) source.Set {
 }
 
 // TestCases loads every case twice, with a fresh memo and with one that has seen it, and compares diagnostics and model.
-// Lines "env: A=b", "partial: true" and "require-env: true" of a case's comment set options.
+// Lines "env: A=b", "partial: true", "require-env: true" and "target: 1.6" of a case's comment set options.
 func TestCases(t *testing.T) {
 	t.Parallel()
 	testkit.Run(t, "testdata/*.txtar", func(t *testing.T, c *testkit.Case) {
@@ -118,7 +118,14 @@ func TestCases(t *testing.T) {
 		}
 		_, partial := c.Flag("partial")
 		_, require := c.Flag("require-env")
-		o := schema.Options{Policies: newCatalog(), Partial: partial, RequireEnv: require, Memo: &schema.Memo{},
+		var target ir.Release
+		if v, ok := c.Flag("target"); ok {
+			var err error
+			if target, err = ir.ParseRelease(v); err != nil {
+				t.Fatal(err)
+			}
+		}
+		o := schema.Options{Policies: newCatalog(), Partial: partial, RequireEnv: require, Target: target, Memo: &schema.Memo{},
 			Getenv: func(name string) (string, bool) { v, ok := env[name]; return v, ok }}
 		g, ds := schema.Load(setOf(c), o)
 		again, ds2 := schema.Load(setOf(c), o)

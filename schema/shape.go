@@ -15,6 +15,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/syntax"
 )
 
@@ -101,6 +102,17 @@ func newJudge(text []byte) (*judge, error) {
 		return nil, err
 	}
 	return &judge{root: s, explain: sync.OnceValues(func() (*jsonschema.Schema, error) { return compileLibrary(text) })}, nil
+}
+
+// Shape judges a tree that is no declaration by a JSON Schema, and returns it in the schema's spelling of keys. The list has
+// an Error when it does not fit. The error is a mistake in the schema.
+func Shape(text []byte, n *syntax.Node) (*syntax.Node, diag.List, error) {
+	j, err := newJudge(text)
+	if err != nil {
+		return nil, nil, err
+	}
+	c := j.check(n, nil, diag.Range{}, nil, false)
+	return c.node, c.ds, nil
 }
 
 func compileLibrary(text []byte) (*jsonschema.Schema, error) {

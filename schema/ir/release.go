@@ -1,0 +1,61 @@
+package ir
+
+import (
+	"cmp"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Release is a release of the product, such as 1.9 or 1.12.3. The zero Release is the newest one that is known.
+type Release struct{ Major, Minor, Patch int }
+
+// newest is the newest release that is known (flex-resources.md, 12).
+var newest = Release{1, 14, 0}
+
+// ParseRelease reads "1.9", "1.9.2" or "v1.9".
+func ParseRelease(s string) (Release, error) {
+	parts := strings.Split(strings.TrimPrefix(s, "v"), ".")
+	var n [3]int
+	if len(parts) < 2 || len(parts) > 3 {
+		return Release{}, fmt.Errorf("%q is no release such as 1.9 or 1.12.3", s)
+	}
+	for i, p := range parts {
+		v, err := strconv.ParseUint(p, 10, 16)
+		if err != nil {
+			return Release{}, fmt.Errorf("%q is no release such as 1.9 or 1.12.3", s)
+		}
+		n[i] = int(v)
+	}
+	r := Release{n[0], n[1], n[2]}
+	if r.Major != 1 || r.Minor > newest.Minor {
+		return Release{}, fmt.Errorf("release %s is not known; known are 1.0 to %d.%d", s, newest.Major, newest.Minor)
+	}
+	return r, nil
+}
+
+// IsZero reports whether no release was named.
+func (r Release) IsZero() bool { return r == Release{} }
+
+// known is r, or the newest release.
+func (r Release) known() Release {
+	if r.IsZero() {
+		return newest
+	}
+	return r
+}
+
+// Before reports whether r is older than o.
+func (r Release) Before(o Release) bool {
+	a, b := r.known(), o.known()
+	return cmp.Or(cmp.Compare(a.Major, b.Major), cmp.Compare(a.Minor, b.Minor), cmp.Compare(a.Patch, b.Patch)) < 0
+}
+
+// String is the release as people write it: without a patch that is 0.
+func (r Release) String() string {
+	r = r.known()
+	if r.Patch == 0 {
+		return fmt.Sprintf("%d.%d", r.Major, r.Minor)
+	}
+	return fmt.Sprintf("%d.%d.%d", r.Major, r.Minor, r.Patch)
+}

@@ -1,0 +1,205 @@
+// Package project is what a repository says about its own checks: the target release, severities, accepted problems.
+//
+// It judges no declaration and reads no file: it is handed what was found, and says what of it is reported, and how.
+package project
+
+import (
+	_ "embed"
+	"fmt"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/flexgw/flexgw/schema"
+	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/ir"
+	"github.com/flexgw/flexgw/schema/source"
+	"github.com/flexgw/flexgw/schema/syntax"
+)
+
+// FileName is what the file is called, in the folder of the repository that it is about.
+const FileName = ".flexgw.yaml"
+
+//go:embed project.schema.json
+var shape []byte
+
+// Schema is the JSON Schema of the file.
+func Schema() []byte { return shape }
+
+// Project is a decoded file. The zero Project changes nothing.
+type Project struct {
+	Target   ir.Release
+	Levels   []Level
+	Suppress []*Suppression
+	Baseline syntax.Text   // a path relative to the file; zero: none
+	Rules    []syntax.Text // paths relative to the file
+	Partial  bool
+}
+
+// Level gives codes a severity.
+type Level struct {
+	Codes    Codes
+	Severity diag.Severity
+	Off      bool // not reported at all
+}
+
+// Codes names one code, an area ("link/*"), or all ("*").
+type Codes string
+
+// Match reports whether a code is among them.
+func (c Codes) Match(code diag.Code) bool {
+	area, whole := strings.CutSuffix(string(c), "*")
+	return string(c) == string(code) || whole && strings.HasPrefix(string(code), area)
+}
+
+// precision orders what matches: a code before its area before all.
+func (c Codes) precision() int {
+	switch {
+	case c == "*":
+		return 0
+	case strings.HasSuffix(string(c), "/*"):
+		return 1
+	}
+	return 2
+}
+
+// Known says which codes there are.
+type Known struct {
+	Has   func(code string) bool
+	Names []string // sorted; for "did you mean"
+}
+
+// unknown complains of codes that nothing reports; the result is empty when they are known.
+func (k Known) unknown(c Codes) (summary, hint string) {
+	s := string(c)
+	if area, whole := strings.CutSuffix(s, "/*"); whole {
+		for _, n := range k.Names {
+			if strings.HasPrefix(n, area+"/") {
+				return "", ""
+			}
+		}
+		return fmt.Sprintf("no code starts with %q", area+"/"), "flexgw explain lists the codes"
+	}
+	if s == "*" || k.Has == nil || k.Has(s) {
+		return "", ""
+	}
+	if to := diag.Nearest(s, k.Names); to != "" {
+		return fmt.Sprintf("there is no code %q", s), fmt.Sprintf("did you mean %q?", to)
+	}
+	return fmt.Sprintf("there is no code %q", s), "flexgw explain lists the codes"
+}
+
+// ParseLevel reads the CODE=SEVERITY of a flag.
+func ParseLevel(s string, known Known) (Level, error) {
+	codes, word, ok := strings.Cut(s, "=")
+	if !ok || codes == "" {
+		return Level{}, fmt.Errorf("%q is not CODE=SEVERITY, such as link/no-routes=error", s)
+	}
+	if summary, hint := known.unknown(Codes(codes)); summary != "" {
+		return Level{}, fmt.Errorf("%s; %s", summary, hint)
+	}
+	l, ok := levelOf(Codes(codes), word)
+	if !ok {
+		return Level{}, fmt.Errorf("%q is no severity: error, warning, note or off", word)
+	}
+	return l, nil
+}
+
+func levelOf(c Codes, word string) (Level, bool) {
+	for _, s := range []diag.Severity{diag.Note, diag.Warning, diag.Error} {
+		if s.String() == word {
+			return Level{Codes: c, Severity: s}, true
+		}
+	}
+	return Level{Codes: c, Off: true}, word == "off"
+}
+
+// Parse decodes the file. What is wrong with it is an error at its place; what is right counts all the same.
+func Parse(f source.File, known Known) (*Project, diag.List) {
+	p := &Project{}
+	docs, ds := syntax.Parse(source.Set{Files: []source.File{f}})
+	if len(docs) == 0 {
+		return p, ds
+	}
+	if len(docs) > 1 {
+		ds = append(ds, bad(docs[1].Range, "there is a second document; one is read", "write one document"))
+	}
+	root, more, err := schema.Shape(shape, docs[0].Root)
+	if err != nil {
+		panic(fmt.Sprintf("project: %v", err)) // the schema is a constant
+	}
+	if ds = append(ds, more...); more.HasErrors() || root.IsNull() {
+		return p, ds
+	}
+	return p, append(ds, p.decode(root, path.Dir(f.Name), known)...)
+}
+
+func bad(at diag.Range, summary, hint string) diag.Diagnostic {
+	return diag.Diagnostic{Severity: diag.Error, Code: "project/bad-setting", Subject: at, Summary: summary, Hint: hint}
+}
+
+func (p *Project) decode(root *syntax.Node, dir string, known Known) diag.List {
+	var raw struct {
+		Target   syntax.Text   `flex:"targetVersion"`
+		Severity *syntax.Node  `flex:"severity"`
+		Suppress *syntax.Node  `flex:"suppress"`
+		Baseline syntax.Text   `flex:"baseline"`
+		Rules    []syntax.Text `flex:"rules"`
+		Partial  bool          `flex:"partial"`
+	}
+	ds := root.Decode(&raw)
+	p.Baseline, p.Rules, p.Partial = raw.Baseline, raw.Rules, raw.Partial
+	if t := raw.Target; t.Value != "" {
+		r, err := ir.ParseRelease(t.Value)
+		if err != nil {
+			ds = append(ds, bad(t.Range, err.Error(), "leave it out for the newest"))
+		}
+		p.Target = r
+	}
+	if raw.Severity != nil {
+		for _, f := range raw.Severity.Fields {
+			if summary, hint := known.unknown(Codes(f.Name)); summary != "" {
+				ds = append(ds, bad(f.Range, summary, hint))
+				continue
+			}
+			if l, ok := levelOf(Codes(f.Name), f.Value.Text); ok {
+				p.Levels = append(p.Levels, l)
+			}
+		}
+	}
+	if raw.Suppress != nil {
+		for _, item := range raw.Suppress.Items {
+			s, more := suppression(item, dir, known)
+			ds = append(ds, more...)
+			if s != nil {
+				p.Suppress = append(p.Suppress, s)
+			}
+		}
+	}
+	return ds
+}
+
+func suppression(n *syntax.Node, dir string, known Known) (*Suppression, diag.List) {
+	var raw struct {
+		Code   syntax.Text `flex:"code"`
+		File   syntax.Text `flex:"file"`
+		Object syntax.Text `flex:"object"`
+		Reason syntax.Text `flex:"reason"`
+		Until  syntax.Text `flex:"until"`
+	}
+	ds := n.Decode(&raw)
+	if summary, hint := known.unknown(Codes(raw.Code.Value)); summary != "" {
+		return nil, append(ds, bad(raw.Code.Range, summary, hint))
+	}
+	until, err := time.Parse(time.DateOnly, raw.Until.Value)
+	if err != nil {
+		return nil, append(ds, bad(raw.Until.Range, fmt.Sprintf("until is %q, expected a day such as 2027-01-31", raw.Until.Value), "write year-month-day"))
+	}
+	s := &Suppression{Codes: []Codes{Codes(raw.Code.Value)}, Reason: raw.Reason.Value, Until: until, At: n.Locate("code"), Object: raw.Object.Value}
+	if raw.File.Value != "" {
+		if s.files, err = pattern(path.Join(dir, raw.File.Value)); err != nil {
+			return nil, append(ds, bad(raw.File.Range, fmt.Sprintf("file %q is no pattern", raw.File.Value), "write a name, * within a folder, or ** across folders"))
+		}
+	}
+	return s, ds
+}

@@ -1,0 +1,251 @@
+package project
+
+import (
+	"bytes"
+	"fmt"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/flexgw/flexgw/schema/diag"
+)
+
+// Marker starts a suppression in a comment:
+//
+//	# flexgw:ignore CODE[,CODE…] until YYYY-MM-DD: REASON
+//
+// Behind a value it is about its line; on a line of its own about the next line and the block that is indented below it.
+// "flexgw:ignore-document" is about the whole YAML document, "flexgw:ignore-file" about the whole file. In CUE the comment
+// starts with //. JSON has no comments: the project file's `suppress` is for it.
+const Marker = "flexgw:ignore"
+
+// Suppression accepts diagnostics for a while.
+type Suppression struct {
+	Codes  []Codes
+	Reason string
+	Until  time.Time // the last day on which it counts, midnight UTC
+	At     diag.Range
+	Object string // "Kind namespace/name"; "": every object
+
+	files    *regexp.Regexp // of the project file: names of files; nil: every file
+	file     string         // of a comment: its file
+	from, to int            // of a comment: lines, both inclusive
+	used     bool
+}
+
+func (s *Suppression) match(d diag.Diagnostic) bool {
+	if !slices.ContainsFunc(s.Codes, func(c Codes) bool { return c.Match(d.Code) }) || s.Object != "" && s.Object != d.Object.String() {
+		return false
+	}
+	if s.file == "" {
+		return s.files == nil || s.files.MatchString(d.Subject.File)
+	}
+	return d.Subject.File == s.file && s.from <= d.Subject.Start.Line && d.Subject.Start.Line <= s.to
+}
+
+// pattern compiles a name with * and **.
+func pattern(glob string) (*regexp.Regexp, error) {
+	if !utf8.ValidString(glob) || path.IsAbs(glob) || strings.HasPrefix(glob, "../") {
+		return nil, fmt.Errorf("%q leaves the folder", glob)
+	}
+	var b strings.Builder
+	for i := 0; i < len(glob); i++ {
+		switch {
+		case strings.HasPrefix(glob[i:], "**/"):
+			b.WriteString("(?:.*/)?")
+			i += 2
+		case strings.HasPrefix(glob[i:], "**"):
+			b.WriteString(".*")
+			i++
+		case glob[i] == '*':
+			b.WriteString("[^/]*")
+		case glob[i] == '?':
+			b.WriteString("[^/]")
+		default:
+			j := i + 1
+			for j < len(glob) && !strings.ContainsRune("*?", rune(glob[j])) {
+				j++
+			}
+			b.WriteString(regexp.QuoteMeta(glob[i:j]))
+			i = j - 1
+		}
+	}
+	return regexp.Compile("^(?:" + b.String() + ")$")
+}
+
+// Comments finds the suppressions in the comments of one file, and what is wrong with them.
+func Comments(file string, text []byte, known Known) ([]*Suppression, diag.List) {
+	if !bytes.Contains(text, []byte(Marker)) {
+		return nil, nil
+	}
+	c := comments{file: file, known: known, lead: "#"}
+	switch strings.ToLower(path.Ext(file)) {
+	case ".json":
+		return nil, nil
+	case ".cue":
+		c.lead = "//"
+	}
+	offset := 0
+	for line := range strings.Lines(string(text)) {
+		c.lines = append(c.lines, lineAt{strings.TrimRight(line, "\r\n"), offset})
+		offset += len(line)
+	}
+	if len(c.lines) > 0 {
+		c.lines[0].text = strings.TrimPrefix(c.lines[0].text, "\uFEFF")
+	}
+	for i := range c.lines {
+		c.line(i)
+	}
+	return c.found, c.ds
+}
+
+type comments struct {
+	file  string
+	known Known
+	lead  string // of a comment
+	lines []lineAt
+	found []*Suppression
+	ds    diag.List
+}
+
+type lineAt struct {
+	text   string
+	offset int
+}
+
+// line looks for a suppression on the line i.
+func (c *comments) line(i int) {
+	text := c.lines[i].text
+	m := strings.Index(text, Marker)
+	if m < 0 {
+		return
+	}
+	before := strings.TrimRight(text[:m], " \t")
+	head, ok := strings.CutSuffix(before, c.lead)
+	if !ok || head != "" && !strings.HasSuffix(head, " ") && !strings.HasSuffix(head, "\t") {
+		return // not at the start of a comment
+	}
+	start := utf8.RuneCountInString(text[:m]) + 1
+	at := diag.Range{File: c.file, Start: diag.Pos{Line: i + 1, Column: start, Offset: c.lines[i].offset + m},
+		End: diag.Pos{Line: i + 1, Column: utf8.RuneCountInString(text) + 1, Offset: c.lines[i].offset + len(text)}}
+	s := &Suppression{At: at, file: c.file}
+	rest := text[m+len(Marker):]
+	switch scope, more, _ := strings.Cut(rest, " "); scope {
+	case "":
+		s.from, s.to = i+1, i+1
+		if strings.TrimSpace(head) == "" {
+			s.from, s.to = c.block(i)
+		}
+		rest = more
+	case "-document":
+		s.from, s.to = c.document(i)
+		rest = more
+	case "-file":
+		s.from, s.to = 1, len(c.lines)
+		rest = more
+	default:
+		c.bad(at, fmt.Sprintf("%q is no form of a suppression", Marker+scope), "write flexgw:ignore, flexgw:ignore-document or flexgw:ignore-file")
+		return
+	}
+	if c.read(s, rest) {
+		c.found = append(c.found, s)
+	}
+}
+
+func (c *comments) bad(at diag.Range, summary, hint string) {
+	c.ds = append(c.ds, diag.Diagnostic{Severity: diag.Error, Code: "project/bad-suppression", Subject: at, Summary: summary, Hint: hint})
+}
+
+// read reads CODES until DATE: REASON.
+func (c *comments) read(s *Suppression, text string) bool {
+	const form = "write # flexgw:ignore CODE until YYYY-MM-DD: REASON"
+	head, reason, _ := strings.Cut(text, ":")
+	var date string
+	words := strings.FieldsFunc(head, func(r rune) bool { return r == ' ' || r == '\t' || r == ',' })
+	if i := slices.Index(words, "until"); i >= 0 {
+		if i+1 < len(words) {
+			date = words[i+1]
+		}
+		words = words[:i]
+	}
+	if len(words) == 0 {
+		c.bad(s.At, "a suppression names no code", form)
+		return false
+	}
+	for _, w := range words {
+		if summary, hint := c.known.unknown(Codes(w)); summary != "" {
+			c.bad(s.At, summary, hint)
+			return false
+		}
+		s.Codes = append(s.Codes, Codes(w))
+	}
+	var err error
+	if s.Until, err = time.Parse(time.DateOnly, date); err != nil {
+		c.bad(s.At, "a suppression has no day on which it ends", form)
+		return false
+	}
+	if s.Reason = strings.TrimSpace(reason); s.Reason == "" {
+		c.bad(s.At, "a suppression has no reason", form)
+		return false
+	}
+	return true
+}
+
+// block is the next line behind the comment on line i that is no comment itself, and what is indented below it.
+func (c *comments) block(i int) (from, to int) {
+	first := i + 1
+	for first < len(c.lines) && c.idle(first) {
+		first++
+	}
+	if first == len(c.lines) {
+		return i + 1, i + 1
+	}
+	depth := indent(c.lines[first].text)
+	item := strings.HasPrefix(strings.TrimLeft(c.lines[first].text, " \t"), "- ")
+	last := first
+	for j := first + 1; j < len(c.lines); j++ {
+		if c.idle(j) {
+			continue
+		}
+		text := strings.TrimLeft(c.lines[j].text, " \t")
+		d := indent(c.lines[j].text)
+		// A list may stand at the indentation of its key.
+		if d < depth || d == depth && (item || !strings.HasPrefix(text, "- ") && text != "-") && !strings.HasPrefix(text, "}") && !strings.HasPrefix(text, "]") {
+			break
+		}
+		last = j
+	}
+	return first + 1, last + 1
+}
+
+func (c *comments) idle(i int) bool {
+	t := strings.TrimSpace(c.lines[i].text)
+	return t == "" || strings.HasPrefix(t, c.lead)
+}
+
+func indent(s string) int { return len(s) - len(strings.TrimLeft(s, " \t")) }
+
+// document is the YAML document around line i; elsewhere the file.
+func (c *comments) document(i int) (from, to int) {
+	from, to = 1, len(c.lines)
+	if c.lead != "#" {
+		return from, to
+	}
+	border := func(j int) bool { t := c.lines[j].text; return t == "---" || strings.HasPrefix(t, "--- ") }
+	for j := i; j >= 0; j-- {
+		if border(j) {
+			from = j + 1
+			break
+		}
+	}
+	for j := i + 1; j < len(c.lines); j++ {
+		if border(j) {
+			to = j
+			break
+		}
+	}
+	return from, to
+}
