@@ -26,6 +26,15 @@ func (r reading) close() {
 	}
 }
 
+// watch notes what is read. What was there before is read first, and again only where it has changed.
+func (r *reading) watch(w *watched) {
+	r.set = w.watch(r.set)
+	if r.then != nil {
+		then := w.watch(*r.then)
+		r.then = &then
+	}
+}
+
 // readAsked reads the paths, in the index or on the disk, and what they were at a revision ("": not asked for).
 func readAsked(paths []string, staged bool, since string, env Env) (now reading, err error) {
 	if !staged && since == "" {

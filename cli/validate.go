@@ -18,29 +18,41 @@ func validateCommand(env Env) *cli.Command {
 		Description: "Reads files, directories (recursively, hidden files left out) and - (standard input), and renders what it read:\n" +
 			"what passes here can be applied. Exit code 1 means that at least one error was found.\n" +
 			"With --staged or --changed-since, no PATH is the working directory.",
-		Flags: []cli.Flag{
+		Flags: append([]cli.Flag{
 			outputFlag(formats...), verboseFlag(),
 			&cli.BoolFlag{Name: "partial", Usage: "the paths are not the whole gateway: references to other objects are notes"},
 			&cli.BoolFlag{Name: "require-env", Usage: "an unset $VARIABLE is an error"},
 			&cli.BoolFlag{Name: "staged", Usage: "judge what the next commit will have: Git's index, not the files"},
 			&cli.StringFlag{Name: "changed-since", Usage: "report only what is not to be found at `REF` (a branch, tag or commit; main... is where HEAD left main)"},
-		},
+		}, projectFlags()...),
 		Action: func(c *cli.Context) error {
 			defer collectLess()()
 			outs, err := outputsOf(c, formats...)
 			if err != nil {
 				return err
 			}
-			p := onePass(env)
-			p.load.Partial, p.load.RequireEnv = c.Bool("partial"), c.Bool("require-env")
+			s, err := readSettings(c, env)
+			if err != nil {
+				return err
+			}
 			now, err := readAsked(c.Args().Slice(), c.Bool("staged"), c.String("changed-since"), env)
 			if err != nil {
 				return err
 			}
 			defer now.close()
+			var w watched
+			now.watch(&w)
+			p := onePass(env)
+			p.load.Partial, p.load.RequireEnv, p.load.Target = s.partial, c.Bool("require-env"), s.target
 			list, left := p.judge(now)
-			r := p.report(now.set, list)
-			r.Notes, r.Incomplete, r.LeftOut = c.Bool("verbose"), now.unread != nil, left
+			s.judge.Narrowed = now.then != nil
+			judged, err := s.apply(now.set, &w, list)
+			if err != nil {
+				return err
+			}
+			r := p.report(now.set, judged.Reported)
+			r.Sources, r.LeftOut, r.Strict = s.sources(now.set), left+judged.Known, s.failOn == diag.Warning
+			r.Notes, r.Incomplete = c.Bool("verbose"), now.unread != nil
 			err = each(outs, env.Stdout, func(format string, w io.Writer) error {
 				r.Color = colour(w, env)
 				return r.Write(w, format)
@@ -48,7 +60,7 @@ func validateCommand(env Env) *cli.Command {
 			if now.unread != nil {
 				return now.unread // said after what is wrong with the rest
 			}
-			return verdict(list, err)
+			return s.verdict(judged.Reported, err)
 		},
 	}
 }

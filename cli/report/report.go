@@ -19,6 +19,7 @@ type Report struct {
 	Diagnostics diag.List // written in this order
 	Incomplete  bool      // something could not be read: there may be more to find
 	LeftOut     int       // problems that were found and are not reported, because they are old
+	Strict      bool      // a warning makes the check fail too
 
 	Sources func(file string) ([]byte, error) // of a file; text shows its lines
 

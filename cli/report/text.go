@@ -26,7 +26,7 @@ func text(w io.Writer, r Report) error {
 	}
 	verdict := "ok"
 	switch {
-	case c.Errors > 0:
+	case c.Errors > 0, r.Strict && c.Warnings > 0:
 		verdict = "invalid"
 	case r.Incomplete:
 		verdict = "incomplete"

@@ -21,9 +21,9 @@ type Judge struct {
 
 // Suppressed is a diagnostic that a suppression keeps from being reported.
 type Suppressed struct {
-	diag.Diagnostic
-	Reason   string
-	InSource bool // by a comment; else by the project file
+	Diagnostic diag.Diagnostic
+	InSource   bool // by a comment; else by the project file
+	Reason     string
 }
 
 // Outcome is what becomes of what was found.
@@ -52,11 +52,9 @@ func (j Judge) Apply(found diag.List) Outcome {
 		if d.Severity = sev; off {
 			continue
 		}
-		if i := slices.IndexFunc(all, func(s *Suppression) bool { return s.match(d) }); i >= 0 {
-			if all[i].used = true; !j.expired(all[i]) {
-				out.Suppressed = append(out.Suppressed, Suppressed{d, all[i].Reason, all[i].file != ""})
-				continue
-			}
+		if s := j.accepted(d, all); s != nil {
+			out.Suppressed = append(out.Suppressed, Suppressed{d, s.file != "", s.Reason})
+			continue
 		}
 		if e := entryOf(d); known[e] > 0 {
 			known[e]--
@@ -68,6 +66,20 @@ func (j Judge) Apply(found diag.List) Outcome {
 	out.Reported = append(out.Reported, j.leftover(all, known)...)
 	out.Reported = out.Reported.Sort()
 	return out
+}
+
+// accepted is the first suppression that accepts d; all that would are used, also those that have ended.
+func (j Judge) accepted(d diag.Diagnostic, all []*Suppression) *Suppression {
+	var first *Suppression
+	for _, s := range all {
+		if !s.match(d) {
+			continue
+		}
+		if s.used = true; first == nil && !j.expired(s) {
+			first = s
+		}
+	}
+	return first
 }
 
 // severity is that of the most precise level; among equals the last one counts.

@@ -129,9 +129,9 @@ func Parse(f source.File, known Known) (*Project, diag.List) {
 		panic(fmt.Sprintf("project: %v", err)) // the schema is a constant
 	}
 	if ds = append(ds, more...); more.HasErrors() || root.IsNull() {
-		return p, ds
+		return p, ds.Sort()
 	}
-	return p, append(ds, p.decode(root, path.Dir(f.Name), known)...)
+	return p, append(ds, p.decode(root, path.Dir(f.Name), known)...).Sort()
 }
 
 func bad(at diag.Range, summary, hint string) diag.Diagnostic {

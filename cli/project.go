@@ -1,0 +1,246 @@
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/flexgw/flexgw/docs"
+	"github.com/flexgw/flexgw/render/policy/all"
+	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/ir"
+	"github.com/flexgw/flexgw/schema/project"
+	"github.com/flexgw/flexgw/schema/source"
+)
+
+// projectFlags are those of commands that judge by the repository's own settings.
+func projectFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "config", Usage: "read the project's settings from `FILE` instead of the nearest " + project.FileName + " above the working directory"},
+		&cli.BoolFlag{Name: "no-config", Usage: "read no project settings"},
+		&cli.GenericFlag{Name: "severity", Value: &values{}, Usage: "`CODE=SEVERITY`, may repeat: error, warning, note or off; CODE may be link/* or *"},
+		&cli.StringFlag{Name: "target-version", Usage: "the `RELEASE` of the product that the declarations are written for, such as 1.9 (the newest unless told)"},
+		&cli.StringFlag{Name: "baseline", Usage: "leave out the known problems in `FILE`"},
+		&cli.StringFlag{Name: "write-baseline", Usage: "write what is reported now to `FILE`, as known problems"},
+		&cli.StringFlag{Name: "fail-on", Value: "error", Usage: "exit with 1 from this `SEVERITY` on: error or warning"},
+	}
+}
+
+// settings are what the flags and the project file say about a check.
+type settings struct {
+	judge   project.Judge
+	file    source.File // of the project; no name: none
+	problem diag.List   // what is wrong with it
+	target  ir.Release
+	partial bool
+	write   string        // file of a new baseline; "": none
+	failOn  diag.Severity // the mildest that makes the exit code 1
+}
+
+// readSettings reads flags, project file and baseline.
+func readSettings(c *cli.Context, env Env) (*settings, error) {
+	s := &settings{failOn: diag.Error, write: c.String("write-baseline")}
+	s.judge.Today = env.now()
+	known := knownCodes()
+	switch c.String("fail-on") {
+	case "error":
+	case "warning":
+		s.failOn = diag.Warning
+	default:
+		return nil, usage("--fail-on takes error or warning, not %q", c.String("fail-on"))
+	}
+	if v, _ := c.Generic("severity").(*values); v != nil {
+		for _, text := range *v {
+			l, err := project.ParseLevel(text, known)
+			if err != nil {
+				return nil, usage("--severity: %v", err)
+			}
+			s.judge.Levels = append(s.judge.Levels, l)
+		}
+	}
+	p, err := s.readProject(c, known)
+	if err != nil {
+		return nil, err
+	}
+	s.judge.Project, s.target, s.partial = p, p.Target, p.Partial || c.Bool("partial")
+	if t := c.String("target-version"); t != "" {
+		if s.target, err = ir.ParseRelease(t); err != nil {
+			return nil, usage("--target-version: %v", err)
+		}
+	}
+	return s, s.readBaseline(c, p)
+}
+
+func (s *settings) readProject(c *cli.Context, known project.Known) (*project.Project, error) {
+	name := c.String("config")
+	if name != "" && c.Bool("no-config") {
+		return nil, usage("--config and --no-config exclude each other")
+	}
+	if c.Bool("no-config") {
+		return &project.Project{}, nil
+	}
+	if name == "" {
+		if name = nearestProject(); name == "" {
+			return &project.Project{}, nil
+		}
+	}
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return nil, world(fmt.Errorf("read the project's settings: %w", err))
+	}
+	s.file = source.NewFile(filepath.ToSlash(filepath.Clean(name)), b)
+	p, l := project.Parse(s.file, known)
+	s.problem = l
+	return p, nil
+}
+
+// nearestProject is the path of the project file in the working directory or above it, within the repository; "" if there
+// is none.
+func nearestProject() string {
+	dir := "."
+	for {
+		name := filepath.Join(dir, project.FileName)
+		if info, err := os.Stat(name); err == nil && info.Mode().IsRegular() {
+			return name
+		}
+		if _, err := os.Stat(filepath.Join(dir, ".git")); err == nil {
+			return ""
+		}
+		up := filepath.Join(dir, "..")
+		here, err := filepath.Abs(dir)
+		if err != nil || filepath.Dir(here) == here {
+			return ""
+		}
+		dir = up
+	}
+}
+
+// readBaseline reads the baseline of the flag, or of the project. One that is about to be written need not be there.
+func (s *settings) readBaseline(c *cli.Context, p *project.Project) error {
+	name, at := c.String("baseline"), diag.Range{}
+	if name == "" && p.Baseline.Value != "" {
+		name, at = filepath.Join(filepath.Dir(s.file.Name), filepath.FromSlash(p.Baseline.Value)), p.Baseline.Range
+	}
+	if name == "" || s.write != "" {
+		return nil
+	}
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return world(fmt.Errorf("read the baseline: %w", err))
+	}
+	if s.judge.Baseline, err = project.ReadBaseline(b); err != nil {
+		return world(fmt.Errorf("read the baseline %s: %w", name, err))
+	}
+	if s.judge.BaseAt = at; at.IsZero() {
+		s.judge.BaseAt = diag.Range{File: filepath.ToSlash(name)}
+	}
+	return nil
+}
+
+// watched notes which files of a set hold the marker of a suppression, as they are read: no file is read again for it.
+type watched struct {
+	mu     sync.Mutex
+	marked map[string]bool
+}
+
+func (w *watched) watch(set source.Set) source.Set {
+	if w.marked == nil {
+		w.marked = map[string]bool{}
+	}
+	set.Files = slices.Clone(set.Files)
+	for i := range set.Files {
+		name, read := set.Files[i].Name, set.Files[i].Bytes
+		set.Files[i].Bytes = func() ([]byte, error) {
+			b, err := read()
+			if bytes.Contains(b, []byte(project.Marker)) {
+				w.mu.Lock()
+				w.marked[name] = true
+				w.mu.Unlock()
+			}
+			return b, err
+		}
+	}
+	return set
+}
+
+// apply judges what was found in a set.
+func (s *settings) apply(set source.Set, w *watched, found diag.List) (project.Outcome, error) {
+	known := knownCodes()
+	var wrong diag.List
+	for _, f := range set.Files {
+		if !w.marked[f.Name] {
+			continue
+		}
+		b, err := f.Bytes()
+		if err != nil {
+			continue // reported where it was read first
+		}
+		comments, l := project.Comments(f.Name, b, known)
+		s.judge.Comments = append(s.judge.Comments, comments...)
+		wrong = append(wrong, l...)
+	}
+	out := s.judge.Apply(slices.Concat(found, s.problem, wrong))
+	if s.write == "" {
+		return out, nil
+	}
+	b, err := project.NewBaseline(out.Reported).Bytes()
+	if err == nil {
+		err = os.WriteFile(s.write, b, 0o644)
+	}
+	if err != nil {
+		return out, world(fmt.Errorf("write the baseline: %w", err))
+	}
+	return out, nil
+}
+
+// sources are the set's files, and the project's own.
+func (s *settings) sources(set source.Set) func(string) ([]byte, error) {
+	return func(name string) ([]byte, error) {
+		b, err := set.Bytes(name)
+		if errors.Is(err, fs.ErrNotExist) && s.file.Name != "" && name == s.file.Name {
+			return s.file.Bytes()
+		}
+		return b, err
+	}
+}
+
+// verdict is the exit of a command that reports by these settings.
+func (s *settings) verdict(l diag.List, err error) error {
+	if err == nil && slices.ContainsFunc(l, func(d diag.Diagnostic) bool { return d.Severity >= s.failOn }) {
+		return &exit{code: ExitDiagnostics}
+	}
+	return err
+}
+
+// policyCode finds the codes that a policy's page explains.
+var policyCode = regexp.MustCompile("(?m)^\\| `([a-z0-9]+/[a-z0-9-]+)` \\|")
+
+// knownCodes are the codes that something can report.
+func knownCodes() project.Known {
+	names := docs.Codes()
+	for _, t := range (all.Catalog{}).All() {
+		for _, m := range policyCode.FindAllSubmatch(t.Page(), -1) {
+			names = append(names, string(m[1]))
+		}
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	return project.Known{Names: names, Has: func(code string) bool { _, ok := slices.BinarySearch(names, code); return ok }}
+}
+
+// now is the time of day.
+func (e Env) now() time.Time {
+	if e.Now == nil {
+		return time.Now()
+	}
+	return e.Now()
+}

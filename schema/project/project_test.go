@@ -1,0 +1,199 @@
+package project_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/project"
+	"github.com/flexgw/flexgw/schema/source"
+)
+
+var known = project.Known{Names: []string{"link/no-routes", "link/unused-service"}, Has: func(c string) bool { return strings.HasPrefix(c, "link/") && !strings.HasSuffix(c, "-x") }}
+
+func text(l diag.List) string {
+	var b strings.Builder
+	for _, d := range l {
+		b.WriteString(d.String() + "\n")
+	}
+	return b.String()
+}
+
+func TestWhereACommentReaches(t *testing.T) {
+	t.Parallel()
+	const ignore = "flexgw:ignore link/no-routes until 2099-01-31: x"
+	for name, c := range map[string]struct {
+		file, text string
+		lines      string // those it reaches, as 0 and 1
+	}{
+		"behind a value":            {"a.yaml", "a: 1 # " + ignore + "\nb: 2\n", "10"},
+		"above a block":             {"a.yaml", "# " + ignore + "\na:\n  b: 1\n\n  c: 2\nd: 3\n", "011110"},
+		"above, comments between":   {"a.yaml", "# " + ignore + "\n# more\n\na: 1\nb: 2\n", "00010"},
+		"a list at its key":         {"a.yaml", "# " + ignore + "\na:\n- 1\n- 2\nb: 1\n", "01110"},
+		"one item":                  {"a.yaml", "a:\n# " + ignore + "\n- b: 1\n  c: 2\n- d: 3\n", "00110"},
+		"nothing below":             {"a.yaml", "a: 1\n# " + ignore + "\n", "01"},
+		"document":                  {"a.yaml", "a: 1\n---\nb: 1\n# " + strings.Replace(ignore, "ignore", "ignore-document", 1) + "\nc: 1\n---\nd: 1\n", "0111100"},
+		"file":                      {"a.yaml", "a: 1\n---\nb: 1 # " + strings.Replace(ignore, "ignore", "ignore-file", 1) + "\n", "111"},
+		"cue":                       {"a.cue", "// " + ignore + "\na: {\n\tb: 1\n}\nc: 1\n", "01110"},
+		"no comment":                {"a.yaml", "a: '" + ignore + "'\n", "0"},
+		"a hash that is no comment": {"a.yaml", "a: b#" + ignore + "\n", "0"},
+		"json has none":             {"a.json", "{} # " + ignore + "\n", "0"},
+		"byte order mark, CRLF":     {"a.yaml", "\uFEFFa: 1 # " + ignore + "\r\nb: 1\r\n", "10"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			found, l := project.Comments(c.file, []byte(c.text), known)
+			if len(l) > 0 {
+				t.Fatal(text(l))
+			}
+			got := ""
+			for line := 1; line <= strings.Count(c.text, "\n"); line++ {
+				d := diag.Diagnostic{Severity: diag.Warning, Code: "link/no-routes", Summary: "x", Subject: diag.Range{File: c.file, Start: diag.Pos{Line: line, Column: 1}}}
+				out := project.Judge{Comments: found, Today: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), Narrowed: true}.Apply(diag.List{d})
+				got += map[bool]string{true: "1", false: "0"}[len(out.Suppressed) == 1 && len(out.Reported) == 0]
+			}
+			if got != c.lines {
+				t.Errorf("got %s, want %s", got, c.lines)
+			}
+		})
+	}
+}
+
+func TestWrongComments(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"# flexgw:ignore":                                                 "a suppression names no code",
+		"# flexgw:ignore until 2099-01-01: x":                             "a suppression names no code",
+		"# flexgw:ignore link/no-routes: x":                               "no day on which it ends",
+		"# flexgw:ignore link/no-routes until never: x":                   "no day on which it ends",
+		"# flexgw:ignore link/no-routes until 2099-02-30: x":              "no day on which it ends",
+		"# flexgw:ignore link/no-routes until 2099-01-01":                 "has no reason",
+		"# flexgw:ignore link/no-routes until 2099-01-01:  ":              "has no reason",
+		"# flexgw:ignore link/no-rout-x until 2099-01-01: x":              `there is no code "link/no-rout-x"`,
+		"# flexgw:ignore links/* until 2099-01-01: x":                     `no code starts with "links/"`,
+		"# flexgw:ignore-next link/no-routes until 2099-01-01: x":         `"flexgw:ignore-next" is no form`,
+		"# flexgw:ignore link/no-routes,link/* * until 2099-01-01: x: y ": "",
+	} {
+		found, l := project.Comments("a.yaml", []byte("a: 1\n"+in+"\n"), known)
+		if (want == "") != (len(l) == 0) || !strings.Contains(text(l), want) || (len(found) == 1) != (want == "") {
+			t.Errorf("%s: got %d and %s, want %s", in, len(found), text(l), want)
+		}
+		if len(l) > 0 && l[0].Subject.Start != (diag.Pos{Line: 2, Column: 3, Offset: 7}) {
+			t.Errorf("%s: at %+v", in, l[0].Subject.Start)
+		}
+	}
+}
+
+func TestMistakesInTheFile(t *testing.T) {
+	t.Parallel()
+	_, l := project.Parse(source.NewFile(".flexgw.yaml", []byte(`targetVersion: 9
+severity: {link/no-routes: fatal, link/nope-x: error}
+suppress:
+  - {code: link/no-routes, reason: x}
+  - {code: link/no-routes, reason: x, until: tomorrow}
+  - {code: link/no-routes, reason: x, until: 2099-01-01, file: ../x}
+rule: [a.cue]
+---
+a: 1
+`)), known)
+	// What does not fit the shape is said alone: the rest would be guesswork.
+	want := `.flexgw.yaml:2:28: error: "link/no-routes" is "fatal", expected "error", "warning", "note" or "off" [shape/not-allowed-value]
+.flexgw.yaml:4:6: error: "suppress[0]" lacks the field "until" [shape/missing-field]
+.flexgw.yaml:7:1: error: unknown field "rule" in the document [shape/unknown-field]
+.flexgw.yaml:9:1: error: there is a second document; one is read [project/bad-setting]
+`
+	if d := cmp.Diff(want, text(l)); d != "" {
+		t.Error(d)
+	}
+	_, l = project.Parse(source.NewFile("x/.flexgw.yaml", []byte(`targetVersion: 9
+severity: {link/nope-x: error}
+suppress:
+  - {code: link/no-routes, reason: x, until: tomorrow}
+  - {code: link/no-routes, reason: x, until: 2099-01-01, file: ../../x}
+`)), known)
+	want = `x/.flexgw.yaml:1:16: error: "9" is no release such as 1.9 or 1.12.3 [project/bad-setting]
+x/.flexgw.yaml:2:12: error: there is no code "link/nope-x" [project/bad-setting]
+x/.flexgw.yaml:4:46: error: until is "tomorrow", expected a day such as 2027-01-31 [project/bad-setting]
+x/.flexgw.yaml:5:64: error: file "../../x" is no pattern [project/bad-setting]
+`
+	if d := cmp.Diff(want, text(l)); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestFilesOfASuppression(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		glob, file string
+		want       bool
+	}{
+		{"legacy/**", "conf/legacy/a/b.yaml", true}, {"legacy/**", "conf/other/a.yaml", false}, {"*.yaml", "conf/a.yaml", true}, {"*.yaml", "conf/a/b.yaml", false},
+		{"**/b.yaml", "conf/b.yaml", true}, {"**/b.yaml", "conf/a/c/b.yaml", true}, {"a?.yaml", "conf/ab.yaml", true}, {"a.yaml", "conf/aXyaml", false},
+	} {
+		p, l := project.Parse(source.NewFile("conf/.flexgw.yaml", []byte("suppress: [{code: 'link/*', reason: x, until: 2099-01-01, file: '"+c.glob+"'}]")), known)
+		if len(l) > 0 {
+			t.Fatal(text(l))
+		}
+		d := diag.Diagnostic{Severity: diag.Error, Code: "link/no-routes", Subject: diag.Range{File: c.file, Start: diag.Pos{Line: 1, Column: 1}}}
+		out := project.Judge{Project: p, Narrowed: true}.Apply(diag.List{d})
+		if got := len(out.Suppressed) == 1; got != c.want {
+			t.Errorf("%s on %s: %v", c.glob, c.file, got)
+		}
+	}
+}
+
+func TestLastDayCounts(t *testing.T) {
+	t.Parallel()
+	found, _ := project.Comments("a.yaml", []byte("a: 1 # flexgw:ignore link/no-routes until 2026-11-30: x\n"), known)
+	d := diag.List{{Severity: diag.Error, Code: "link/no-routes", Subject: diag.Range{File: "a.yaml", Start: diag.Pos{Line: 1, Column: 1}}}}
+	for day, want := range map[string]int{"2026-11-30T23:59:59Z": 0, "2026-12-01T00:00:00Z": 2} {
+		now, err := time.Parse(time.RFC3339, day)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out := (project.Judge{Comments: found, Today: now}).Apply(d); len(out.Reported) != want {
+			t.Errorf("%s: %s", day, text(out.Reported))
+		}
+	}
+}
+
+func TestBaselineCounts(t *testing.T) {
+	t.Parallel()
+	d := func(line int) diag.Diagnostic {
+		return diag.Diagnostic{Severity: diag.Error, Code: "link/no-routes", Summary: "s", Subject: diag.Range{File: "a.yaml", Start: diag.Pos{Line: line, Column: 1}}}
+	}
+	b, err := project.NewBaseline(diag.List{d(1), d(2)}).Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	base, err := project.ReadBaseline(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := project.Judge{Baseline: base}.Apply(diag.List{d(5), d(6), d(7)})
+	if out.Known != 2 || len(out.Reported) != 1 || out.Reported[0].Subject.Start.Line != 7 {
+		t.Errorf("got %d known, %s", out.Known, text(out.Reported))
+	}
+	for _, bad := range []string{"", "{}", `{"schemaVersion": 2, "entries": []}`, `{"schemaVersion": 1, "entries": [], "x": 1}`} {
+		if _, err := project.ReadBaseline([]byte(bad)); err == nil {
+			t.Errorf("%q is taken for a baseline", bad)
+		}
+	}
+}
+
+func FuzzComments(f *testing.F) {
+	f.Add("a.yaml", "# flexgw:ignore link/no-routes until 2099-01-31: x\na:\n- 1\n")
+	f.Add("a.cue", "a: 1 // flexgw:ignore-file link/* until 2099-01-31: x")
+	f.Fuzz(func(t *testing.T, name, in string) {
+		found, l := project.Comments(name, []byte(in), known)
+		for _, d := range l {
+			if d.Subject.Start.Offset > len(in) || d.Subject.End.Offset > len(in) || d.Subject.Start.Line > strings.Count(in, "\n")+1 {
+				t.Errorf("%v leaves the file", d)
+			}
+		}
+		project.Judge{Comments: found}.Apply(diag.List{{Code: "link/no-routes", Subject: diag.Range{File: name, Start: diag.Pos{Line: 1}}}})
+	})
+}
