@@ -525,17 +525,6 @@ dynamic_resources:
 	}
 }
 
-func TestValidate(t *testing.T) {
-	t.Parallel()
-	o, _ := gateway(t)
-	do(t, envoy.Validate(context.Background(), o.Binary, o.BootstrapPath))
-	write(t, o.BootstrapPath, "nonsense: 1\n")
-	var refused *envoy.RefusedError
-	if err := envoy.Validate(context.Background(), o.Binary, o.BootstrapPath); !errors.As(err, &refused) || !strings.Contains(refused.Message, "nonsense") {
-		t.Errorf("error %v, want a RefusedError that names the field", err)
-	}
-}
-
 func TestSocketPathStaysShort(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -206,16 +206,3 @@ func TestFindSaysWhatToDoWithoutPip(t *testing.T) {
 		t.Errorf("no cache: %v", err)
 	}
 }
-
-func TestPlainHidesConfiguration(t *testing.T) {
-	t.Parallel()
-	for said, want := range map[string]string{
-		"[critical] error `Unable to parse (near 3): bad): {\"key\":\"secret\"}":                          "[critical] error `Unable to parse (near 3): bad)",
-		"goo.gle/debugonly key: \"secret\" : Proto constraint validation failed (A.B: value is required)": "Proto constraint validation failed (A.B: value is required)",
-		"missing ): /a(b": "missing ): /a(b",
-	} {
-		if got := plain(said); got != want {
-			t.Errorf("plain(%q) = %q, want %q", said, got, want)
-		}
-	}
-}

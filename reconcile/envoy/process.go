@@ -290,7 +290,7 @@ func sum(b []byte) string {
 	return hex.EncodeToString(s[:])
 }
 
-// lastWords is the last line of weight in a log, from an offset on, cut to 500 bytes.
+// lastWords is the last line of weight in a log, from an offset on.
 func lastWords(path string, from int64) (said string) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -309,19 +309,10 @@ func lastWords(path string, from int64) (said string) {
 			said = line
 		}
 	}
-	return plain(said)
-}
-
-// plain is what may be shown of Envoy's words: without the configuration that it repeats before a violated constraint and
-// behind a parse error, which may hold keys; cut to 500 bytes.
-func plain(said string) string {
-	if i := strings.Index(said, "Proto constraint validation failed"); i >= 0 {
-		said = said[i:]
+	if said == "" {
+		return ""
 	}
-	if i := strings.Index(said, "): {"); i >= 0 {
-		said = said[:i+1]
-	}
-	return strings.TrimSpace(said[:min(len(said), 500)])
+	return Clean(said)
 }
 
 // Adopt finds the Envoy that a former daemon left in the state folder. p is nil when there is none: then nothing holds
@@ -493,22 +484,3 @@ func (p *Process) drain(ctx context.Context, limit time.Duration) {
 		}
 	}
 }
-
-// Validate has Envoy judge a configuration file (--mode validate). A refusal is a *RefusedError; any other error, a crash
-// included, says nothing about the file. It sends DNS queries for STRICT_DNS clusters.
-func Validate(ctx context.Context, binary, config string) error {
-	out, err := exec.CommandContext(ctx, binary, "--mode", "validate", "--config-path", config, "--log-level", "error", "--disable-hot-restart").CombinedOutput()
-	var exit *exec.ExitError
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &exit) && exit.ExitCode() == 1:
-		return &RefusedError{plain(string(out))}
-	}
-	return fmt.Errorf("envoy --mode validate: %w: %s", err, plain(string(out)))
-}
-
-// RefusedError is Envoy's word on a configuration file.
-type RefusedError struct{ Message string }
-
-func (e *RefusedError) Error() string { return "envoy refuses the configuration: " + e.Message }

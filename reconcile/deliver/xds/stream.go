@@ -17,6 +17,7 @@ import (
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 
 	"github.com/flexgw/flexgw/reconcile/deliver"
+	"github.com/flexgw/flexgw/reconcile/envoy"
 	"github.com/flexgw/flexgw/render"
 )
 
@@ -345,7 +346,7 @@ func (st *stream) request(r *discoveryv3.DeltaDiscoveryRequest) {
 		delete(st.inflight, r.GetResponseNonce())
 		st.types[resp.kind].waiting--
 		if d := r.GetErrorDetail(); d != nil {
-			st.refused(resp, clean(d.GetMessage()))
+			st.refused(resp, envoy.Clean(d.GetMessage()))
 		} else {
 			st.acknowledged(resp)
 		}

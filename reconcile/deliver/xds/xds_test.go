@@ -692,25 +692,6 @@ func TestLogForgets(t *testing.T) {
 	)
 }
 
-func TestClean(t *testing.T) {
-	t.Parallel()
-	cases := []struct{ name, text, want string }{
-		{"plain", "missing ): /a(b", "missing ): /a(b"},
-		{"constraint", "goo.gle/debugonly \nname: \"x\" key: \"-----BEGIN KEY-----\\nAA\\n-----END KEY-----\"\n: Proto constraint validation failed (A.B: c)", "Proto constraint validation failed (A.B: c)"},
-		{"constraint inside the dump", "a: Proto constraint validation failed (x: \"password\")\n: Proto constraint validation failed (A.B: c)", "Proto constraint validation failed (A.B: c)"},
-		{"other dump", "Unable to parse goo.gle/debugproto key: \"secret\"", "refused; Envoy's text was a dump of the resource and is not kept"},
-		{"pem", "bad -----BEGIN PRIVATE KEY-----\nAA\n-----END PRIVATE KEY----- here", "bad [redacted] here"},
-		{"open pem", "bad -----BEGIN PRIVATE KEY-----\nAA", "bad [redacted]"},
-		{"empty", "", "refused without a reason"},
-		{"long", strings.Repeat("é", longest), strings.Repeat("é", longest/2) + "…"},
-	}
-	for _, c := range cases {
-		if diff := cmp.Diff(c.want, clean(c.text)); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", c.name, diff)
-		}
-	}
-}
-
 func TestPeers(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

@@ -1,4 +1,4 @@
-package xds
+package envoy
 
 import (
 	"regexp"
@@ -7,26 +7,31 @@ import (
 )
 
 const (
-	constraint = "Proto constraint validation failed"
-	longest    = 2048 // bytes of Envoy's text that we keep
+	constraint  = "Proto constraint validation failed"
+	longestWord = 2048 // bytes of Envoy's text that are kept
 )
 
 // pem is a PEM block, or what is left of one, in any of the escapes of Envoy's text.
 var pem = regexp.MustCompile(`(?s)-----BEGIN .*?(?:-----END [^-]*-----|$)`)
 
-// clean makes Envoy's text of a refusal fit to be kept and shown. The text of a proto constraint violation starts with the
-// whole resource, private keys included (envoy-findings/delivery.md, T7): only what follows the last such dump stays. PEM
-// never stays.
-func clean(text string) string {
+// Clean makes Envoy's text of a refusal fit to be kept and shown. The text of a proto constraint violation starts with the
+// whole resource, and that of a parse error ends with it, private keys included (envoy-findings/delivery.md, T7): the dump goes.
+// PEM never stays.
+func Clean(text string) string {
 	if i := strings.LastIndex(text, ": "+constraint); i >= 0 {
 		text = text[i+2:]
 	} else if strings.Contains(text, "goo.gle/debug") {
 		return "refused; Envoy's text was a dump of the resource and is not kept"
 	}
+	if i := strings.Index(text, "Unable to parse"); i >= 0 {
+		if end := strings.Index(text[i:], "): "); end >= 0 {
+			text = text[:i+end+1]
+		}
+	}
 	text = strings.TrimSpace(pem.ReplaceAllString(text, "[redacted]"))
 	text = strings.ToValidUTF8(text, "\uFFFD")
-	if len(text) > longest {
-		cut := longest
+	if len(text) > longestWord {
+		cut := longestWord
 		for !utf8.RuneStart(text[cut]) {
 			cut--
 		}

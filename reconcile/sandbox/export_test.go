@@ -1,0 +1,4 @@
+package sandbox
+
+// Without leaves walls out.
+func (c Command) Without(l Layers) Command { c.without = l; return c }
