@@ -75,8 +75,8 @@ func Main(args []string, env Env) int {
 	if !errors.As(err, &e) {
 		e = &exit{ExitUsage, err} // what the library itself complains of
 	}
-	if text := e.Error(); text != "" {
-		for line := range strings.SplitSeq(text, "\n") {
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		if line != "" {
 			fmt.Fprintln(env.Stderr, "flexgw: "+line)
 		}
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"io"
 	"os"
 	"slices"
@@ -21,12 +22,17 @@ func parseOutputs(values []string, formats ...string) ([]output, error) {
 	var outs []output
 	toStdout := 0
 	for _, v := range values {
-		format, file, _ := strings.Cut(v, "=")
+		format, file, named := strings.Cut(v, "=")
 		if !slices.Contains(formats, format) {
 			return nil, usage("no output format %q; known are %s", format, strings.Join(formats, ", "))
 		}
-		if file == "-" {
+		switch {
+		case named && file == "":
+			return nil, usage("--output %s names no file", v)
+		case file == "-":
 			file = ""
+		case file != "" && slices.ContainsFunc(outs, func(o output) bool { return o.file == file }):
+			return nil, usage("two outputs go to the file %s", file)
 		}
 		if file == "" {
 			toStdout++
@@ -39,12 +45,14 @@ func parseOutputs(values []string, formats ...string) ([]output, error) {
 	return outs, nil
 }
 
-// each opens the destination of every output in turn.
+// each opens the destination of every output in turn. One that fails keeps no other from being written.
 func each(outs []output, stdout io.Writer, write func(format string, w io.Writer) error) error {
+	var errs []error
 	for _, o := range outs {
-		if err := o.write(stdout, write); err != nil {
-			return world(err)
-		}
+		errs = append(errs, o.write(stdout, write))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return world(err)
 	}
 	return nil
 }

@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"errors"
-	"io/fs"
 	"slices"
 
 	"github.com/flexgw/flexgw/cli/report"
@@ -142,10 +140,6 @@ func readPaths(paths []string, env Env) (source.Set, error) {
 	}
 	set, err := watch.ReadPaths(paths, env.Stdin)
 	if err != nil {
-		var missing *fs.PathError
-		if errors.As(err, &missing) && errors.Is(err, fs.ErrNotExist) {
-			return set, world(errors.New(missing.Path + ": no such file or directory"))
-		}
 		return set, world(err)
 	}
 	return set, nil

@@ -42,6 +42,7 @@ type settings struct {
 	problem diag.List   // what is wrong with it
 	target  ir.Release
 	partial bool
+	base    string        // file of the baseline; "": none
 	write   string        // file of a new baseline; "": none
 	failOn  diag.Severity // the mildest that makes the exit code 1
 }
@@ -130,6 +131,7 @@ func (s *settings) readBaseline(c *cli.Context, p *project.Project) error {
 	if name == "" && p.Baseline.Value != "" {
 		name, at = filepath.Join(filepath.Dir(s.file.Name), filepath.FromSlash(p.Baseline.Value)), p.Baseline.Range
 	}
+	s.base = name
 	if name == "" || s.write != "" {
 		return nil
 	}

@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"errors"
 	"io"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
@@ -35,11 +37,14 @@ func validateCommand(env Env) *cli.Command {
 			if err != nil {
 				return err
 			}
-			now, err := readAsked(c.Args().Slice(), c.Bool("staged"), c.String("changed-since"), env)
+			outs = withText(outs)
+			paths := c.Args().Slice()
+			now, err := readAsked(paths, c.Bool("staged"), c.String("changed-since"), env)
 			if err != nil {
-				return err
+				return errors.Join(err, unreadable(outs, env, paths, err))
 			}
 			defer now.close()
+			now.set = withoutOwn(now.set, outs, s.base, s.write)
 			var w watched
 			now.watch(&w)
 			p := onePass(env)
@@ -52,17 +57,41 @@ func validateCommand(env Env) *cli.Command {
 			}
 			r := p.report(now.set, judged.Reported)
 			r.Sources, r.LeftOut, r.Strict = s.sources(now.set), left+judged.Known, s.failOn == diag.Warning
-			r.Notes, r.Incomplete = c.Bool("verbose"), now.unread != nil
+			r.Notes = c.Bool("verbose")
+			for _, x := range judged.Suppressed {
+				r.Suppressed = append(r.Suppressed, report.Suppressed(x))
+			}
+			describe(&r, env, paths, now.unread)
 			err = each(outs, env.Stdout, func(format string, w io.Writer) error {
 				r.Color = colour(w, env)
 				return r.Write(w, format)
 			})
 			if now.unread != nil {
-				return now.unread // said after what is wrong with the rest
+				return errors.Join(now.unread, err) // said after what is wrong with the rest
 			}
 			return s.verdict(judged.Reported, err)
 		},
 	}
+}
+
+// withText adds text on standard output when all that was asked for goes to files: whoever reads the log of a CI job wants to
+// see there why it failed.
+func withText(outs []output) []output {
+	if slices.ContainsFunc(outs, func(o output) bool { return o.file == "" || o.format == "text" }) {
+		return outs
+	}
+	return append([]output{{format: "text"}}, outs...)
+}
+
+// unreadable tells programs that nothing could be read; people are told on standard error.
+func unreadable(outs []output, env Env, paths []string, err error) error {
+	if e := new(exit); !errors.As(err, &e) || e.code != ExitWorld {
+		return nil
+	}
+	var r report.Report
+	describe(&r, env, paths, err)
+	outs = slices.DeleteFunc(outs, func(o output) bool { return o.format == "text" })
+	return each(outs, env.Stdout, func(format string, w io.Writer) error { return r.Write(w, format) })
 }
 
 // verdict is the exit of a command that checked declarations; it does not depend on the format.

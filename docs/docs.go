@@ -19,12 +19,18 @@ var pages embed.FS
 // Diagnostic is the page about a code, as a terminal shows it: what it means, why it is reported and what to do. The
 // codes of a policy are explained on the policy's own page.
 func Diagnostic(code string) (text string, ok bool) {
+	body := Markdown(code)
+	return plain(body), body != ""
+}
+
+// Markdown is the page about a code as it is written, without its title; "" if there is none.
+func Markdown(code string) string {
 	page, err := pages.ReadFile("diagnostics/" + code + ".md")
 	if err != nil || !strings.Contains(code, "/") {
-		return "", false
+		return ""
 	}
 	_, body, _ := strings.Cut(string(page), "\n")
-	return plain(body), true
+	return strings.TrimSpace(body)
 }
 
 // Codes are all codes that have a page, sorted.

@@ -14,17 +14,45 @@ import (
 
 // Report is what one check found.
 type Report struct {
-	Files       []string  // that were read, sorted
-	Documents   int       // that were read, also those that are not ours
-	Diagnostics diag.List // written in this order
-	Incomplete  bool      // something could not be read: there may be more to find
-	LeftOut     int       // problems that were found and are not reported, because they are old
-	Strict      bool      // a warning makes the check fail too
+	Version     string       // of flexgw
+	Paths       []string     // what was to be checked, as it was named; the first stands for what has no file
+	Files       []string     // that were read, sorted
+	Documents   int          // that were read, also those that are not ours
+	Diagnostics diag.List    // written in this order
+	Suppressed  []Suppressed // not part of Diagnostics, written by the formats that have a word for it
+	LeftOut     int          // problems that were found and are not reported, because they are old
+	Unread      []Unread     // what could not be read: there may be more to find
+	Strict      bool         // a warning makes the check fail too
 
-	Sources func(file string) ([]byte, error) // of a file; text shows its lines
+	Sources func(file string) ([]byte, error) // of a file; for the lines that text and junit show
+	Name    func(file string) string          // a file as CI systems look for it; nil: as it is
+	Rule    func(code diag.Code) Rule         // what is known of a code, where that is something; nil: nothing
 
 	Color bool // text: ANSI colours
 	Notes bool // text: notes too; every other format always carries them
+}
+
+// Suppressed is a diagnostic that somebody has decided not to hear of.
+type Suppressed struct {
+	Diagnostic diag.Diagnostic
+	InSource   bool   // by a comment beside it, else by a file of its own (a baseline)
+	Reason     string // may be empty
+}
+
+// Unread is a path that could not be read.
+type Unread struct {
+	File   string `json:"file"` // may be empty
+	Reason string `json:"reason"`
+}
+
+// Rule is what is known of a code.
+type Rule struct {
+	Summary  string // one sentence
+	About    string // one paragraph
+	Help     string // all of it, for a terminal
+	Markdown string // the same for a browser; may be empty
+	URL      string // where that can be read; may be empty
+	Severity string // the usual one, in its word; "": as what was found
 }
 
 // Summary is how much was read and what was found.
@@ -43,6 +71,11 @@ func (r Report) Summary() Summary {
 	return Summary{len(r.Files), r.Documents, l.Count(diag.Error), l.Count(diag.Warning), l.Count(diag.Note), r.LeftOut}
 }
 
+// fails reports whether a diagnostic makes the check fail: formats that pass a verdict must agree with the exit code.
+func (r Report) fails(d diag.Diagnostic) bool {
+	return d.Severity == diag.Error || r.Strict && d.Severity == diag.Warning
+}
+
 // format is one way to write a report.
 type format struct {
 	name  string
@@ -51,7 +84,9 @@ type format struct {
 
 // formats are all, the usual one first.
 func formats() []format {
-	return []format{{"text", text}, {"json", writeJSON}}
+	return []format{
+		{"text", text}, {"json", writeJSON}, {"sarif", sarif}, {"github", github}, {"gitlab", gitlab}, {"junit", junit}, {"tap", tap}, {"checkstyle", checkstyle},
+	}
 }
 
 // Formats are the names that Write knows, the usual one first.

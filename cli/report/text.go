@@ -28,7 +28,7 @@ func text(w io.Writer, r Report) error {
 	switch {
 	case c.Errors > 0, r.Strict && c.Warnings > 0:
 		verdict = "invalid"
-	case r.Incomplete:
+	case len(r.Unread) > 0:
 		verdict = "incomplete"
 	}
 	_, err := fmt.Fprintf(w, "%s: %s in %s, %s, %s, %s%s\n", verdict, plural(c.Documents, "document"), plural(c.Files, "file"),

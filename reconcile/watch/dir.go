@@ -2,6 +2,7 @@ package watch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -61,9 +62,9 @@ func checkRoot(path string, info os.FileInfo) error {
 	case info.IsDir():
 		return nil
 	case !info.Mode().IsRegular():
-		return fmt.Errorf("read %s: %w", path, errNotRegular)
+		return &ReadError{path, errNotRegular}
 	case !IsDeclaration("x" + filepath.Ext(path)):
-		return fmt.Errorf("read %s: a file of declarations ends in .yaml, .yml, .json or .cue", path)
+		return &ReadError{path, errors.New("a file of declarations ends in .yaml, .yml, .json or .cue")}
 	}
 	return nil
 }

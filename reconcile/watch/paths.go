@@ -17,7 +17,7 @@ import (
 // can be opened from the working directory: "conf/orders.yaml" for the directory "./conf/". Standard input is named
 // stdin.json when its first character is { or [, else stdin.yaml. What is reached by two paths counts once.
 //
-// An error names every path that could not be read (a missing one wraps fs.ErrNotExist); the Set then holds the others.
+// An error joins a *ReadError for every path that could not be read (a missing one wraps fs.ErrNotExist); the Set then holds the others.
 func ReadPaths(paths []string, stdin io.Reader) (source.Set, error) {
 	r := reader{stdin: stdin, names: map[string]bool{}, owners: map[id]int{}}
 	for i, path := range paths {
@@ -27,6 +27,17 @@ func ReadPaths(paths []string, stdin io.Reader) (source.Set, error) {
 	}
 	return source.NewSet(r.files), errors.Join(r.errs...)
 }
+
+// ReadError is a path that could not be read.
+type ReadError struct {
+	Path string // as the user would write it
+	Err  error
+}
+
+func (e *ReadError) Error() string { return "read " + e.Path + ": " + e.Err.Error() }
+
+// Unwrap is the reason.
+func (e *ReadError) Unwrap() error { return e.Err }
 
 type reader struct {
 	stdin     io.Reader
@@ -47,12 +58,12 @@ func (r *reader) read(i int, path string) error {
 	}
 	info, err := os.Stat(path)
 	if err != nil {
-		return fmt.Errorf("read %s: %w", path, bare(err))
+		return &ReadError{path, bare(err)}
 	}
 	if isStream(path, info) {
 		f, err := os.Open(path)
 		if err != nil {
-			return fmt.Errorf("read %s: %w", path, bare(err))
+			return &ReadError{path, bare(err)}
 		}
 		defer f.Close()
 		return r.readStream(f, filepath.ToSlash(filepath.Clean(path)), path)
@@ -98,15 +109,15 @@ func isStream(path string, info os.FileInfo) bool {
 
 func (r *reader) readStream(in io.Reader, name, shown string) error {
 	if in == nil {
-		return fmt.Errorf("read %s: there is none", shown)
+		return &ReadError{shown, errors.New("there is none")}
 	}
 	b, err := io.ReadAll(io.LimitReader(in, source.MaxFileSize+1))
 	if err != nil {
-		return fmt.Errorf("read %s: %w", shown, bare(err))
+		return &ReadError{shown, bare(err)}
 	}
 	name += sniff(b)
 	if r.names[name] {
-		return fmt.Errorf("read %s: its name %s is taken by a file", shown, name)
+		return &ReadError{shown, fmt.Errorf("its name %s is taken by a file", name)}
 	}
 	r.names[name] = true
 	r.files = append(r.files, source.NewFile(name, b))

@@ -71,7 +71,7 @@ func (t *tree) scan() error {
 	}
 	if err := t.scanRoot(); err != nil {
 		t.root = nil
-		return fmt.Errorf("read %s: %w", t.shown, err)
+		return &ReadError{t.shown, err}
 	}
 	for name := range before {
 		if !t.holds(name) {
@@ -388,7 +388,7 @@ func (t *tree) finish(ctx context.Context) error {
 }
 
 func (t *tree) fault(name string, err error) {
-	t.faults[name] = fmt.Errorf("read %s: %w", t.show(name), err)
+	t.faults[name] = &ReadError{t.show(name), err}
 }
 
 // err joins all faults, sorted by name.

@@ -1,6 +1,7 @@
 package diag
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 )
@@ -48,7 +49,11 @@ func (d Diagnostic) MarshalJSON() ([]byte, error) {
 	for _, f := range d.Fixes {
 		w.Fixes = append(w.Fixes, wireFix{f.Range, f.Text})
 	}
-	return json.Marshal(w)
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false) // hints are full of & and <
+	err := e.Encode(w)
+	return b.Bytes(), err
 }
 
 // UnmarshalJSON reads the documented shape; the object's group is not part of it.

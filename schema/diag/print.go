@@ -33,11 +33,20 @@ const (
 // Print writes l in its order. The only errors are those of w.
 func (p Printer) Print(w io.Writer, l List) error {
 	var b bytes.Buffer
+	p.Each(l, func(_ int, text []byte) { b.Write(text) })
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+// Each hands out what Print would write, a diagnostic at a time with its index in l. The bytes are only good until do returns.
+func (p Printer) Each(l List, do func(i int, text []byte)) {
+	var b bytes.Buffer
 	files := map[string]*lines{}
-	for _, d := range l {
+	for i, d := range l {
 		if d.Severity == Note && !p.Notes {
 			continue
 		}
+		b.Reset()
 		p.headline(&b, d)
 		p.snippet(&b, d, files)
 		for _, r := range d.Related {
@@ -50,9 +59,8 @@ func (p Printer) Print(w io.Writer, l List) error {
 		if d.Hint != "" {
 			fmt.Fprintf(&b, "  %s %s\n", p.paint(ansiBold, "hint:"), d.Hint)
 		}
+		do(i, b.Bytes())
 	}
-	_, err := w.Write(b.Bytes())
-	return err
 }
 
 func (p Printer) headline(b *bytes.Buffer, d Diagnostic) {

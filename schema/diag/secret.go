@@ -114,6 +114,23 @@ func SecretIn(src []byte, from, to int) bool {
 	return slices.ContainsFunc(secretSpans(src, start, end), func(s stretch) bool { return start+s.from < to && from < start+s.to })
 }
 
+// Secret reports whether a text, of one or more lines, has a secret in it.
+func Secret(text []byte) bool {
+	for from := 0; from < len(text); {
+		to := len(text)
+		if i := bytes.IndexByte(text[from:], '\n'); i >= 0 {
+			to = from + i
+		}
+		for at := from; at < to; at += around { // a long line in parts that overlap
+			if len(secretSpans(text, max(from, at-around), min(to, at+around))) > 0 {
+				return true
+			}
+		}
+		from = to + 1
+	}
+	return false
+}
+
 // stretch is a part of a line, in bytes.
 type stretch struct{ from, to int }
 
