@@ -293,6 +293,7 @@ func TestAt(t *testing.T) {
 		{`"#[\"x\" ++ attributes.metod]"`, `#["x" ++ attributes.metod]`, 24},
 		{`"#['ä' ++ attributes.metod]"`, "#['ä' ++ attributes.metod]", 22},
 		{`"#['\x41' ++ attributes.metod]"`, "#['A' ++ attributes.metod]", 22},
+		{`"#[\n\t\"x\" ++ attributes.metod]"`, "#[\n\t\"x\" ++ attributes.metod]", 28},
 	} {
 		r := diag.Range{File: "f", Start: diag.Pos{Line: 3, Column: 1, Offset: 40}}
 		r.End = diag.Pos{Line: 3, Column: 1 + utf8.RuneCountInString(tc.scalar), Offset: 40 + len(tc.scalar)}
@@ -312,6 +313,14 @@ func TestAt(t *testing.T) {
 		{ // >-
 			"#[attributes.metod]", diag.Pos{Line: 4, Column: 4, Offset: 96}, diag.Pos{Line: 5, Column: 22, Offset: 120},
 			diag.Pos{Line: 5, Column: 16, Offset: 114},
+		},
+		{ // |, indented by two, with a line that has no text and no indentation
+			"#['ä' ++\n\n  attributes.metod]\n", diag.Pos{Line: 6, Column: 4, Offset: 124}, diag.Pos{Line: 9, Column: 22, Offset: 160},
+			diag.Pos{Line: 9, Column: 16, Offset: 154},
+		},
+		{ // the same with the indentation
+			"#['ä' ++\n\n  attributes.metod]\n", diag.Pos{Line: 6, Column: 4, Offset: 124}, diag.Pos{Line: 9, Column: 22, Offset: 162},
+			diag.Pos{Line: 9, Column: 16, Offset: 156},
 		},
 		{ // in quotes
 			"#['ä' ++ attributes.metod]", diag.Pos{Line: 10, Column: 4, Offset: 192}, diag.Pos{Line: 11, Column: 21, Offset: 223},

@@ -9,7 +9,8 @@ import (
 
 // At maps the offsets of text to places within r, the range of the scalar that holds it. How the scalar is quoted follows from
 // how much longer it is than its text: plain, in single quotes (each of which is doubled inside), or in double quotes with
-// escapes. A block scalar is recognised by its indentation; any other on several lines is named as a whole.
+// escapes. A block scalar is recognised by its indentation; any other on several lines is named as a whole. Text may be of any
+// language: whole scripts and schemas are placed by it too.
 func At(text string, r diag.Range) Mapper {
 	if r.Start.IsZero() {
 		return func(int, int) diag.Range { return r }
@@ -20,10 +21,7 @@ func At(text string, r diag.Range) Mapper {
 	indent, doubled := quoting(text, r.End.Column-r.Start.Column)
 	pos := func(offset int) diag.Pos {
 		before := text[:min(max(offset, 0), len(text))]
-		extra := indent
-		for i := range len(doubled) {
-			extra += strings.Count(before, doubled[i:i+1])
-		}
+		extra := indent + countAny(before, doubled)
 		p := diag.Pos{Line: r.Start.Line, Column: r.Start.Column + utf8.RuneCountInString(before) + extra, Offset: r.Start.Offset + len(before) + extra}
 		if p.Column > r.End.Column {
 			return r.End
@@ -35,6 +33,19 @@ func At(text string, r diag.Range) Mapper {
 	}
 }
 
+// escaped are the characters that double quotes hold as two: a backslash and a sign.
+const escaped = "\"\\\n\t\r\b\f"
+
+func countAny(text, chars string) int {
+	n := 0
+	for i := range len(text) {
+		if strings.IndexByte(chars, text[i]) >= 0 {
+			n++
+		}
+	}
+	return n
+}
+
 // quoting says how many columns stand before the text, and which characters take two of them.
 func quoting(text string, width int) (indent int, doubled string) {
 	switch extra := width - utf8.RuneCountInString(text); {
@@ -42,17 +53,33 @@ func quoting(text string, width int) (indent int, doubled string) {
 		return 0, ""
 	case extra == 2+strings.Count(text, "'") && extra > 2:
 		return 1, "'"
-	case extra == 2+strings.Count(text, `"`)+strings.Count(text, `\`) && extra > 2:
-		return 1, `"\`
+	case extra == 2+countAny(text, escaped) && extra > 2:
+		return 1, escaped
 	}
 	return 1, ""
 }
 
-// atBlock maps the lines of a block scalar, which all begin after the same indentation, one below the other.
+// atBlock maps the lines of a block scalar, which all begin after the same indentation, one below the other. Lines without
+// text may lack theirs.
 func atBlock(text string, r diag.Range) Mapper {
 	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
 	indent := r.End.Column - 1 - utf8.RuneCountInString(lines[len(lines)-1])
-	header := r.End.Offset - r.Start.Offset - len(strings.TrimRight(text, "\n")) - len(lines)*indent // | or >- and the end of its line
+	indented := make([]int, len(lines)+1) // how many of the lines before have an indentation
+	for i, line := range lines {
+		indented[i+1] = indented[i]
+		if line != "" {
+			indented[i+1]++
+		}
+	}
+	// What is left of the scalar's bytes is | or >- and the end of its line.
+	left := r.End.Offset - r.Start.Offset - len(strings.TrimRight(text, "\n"))
+	header := left - indented[len(lines)]*indent
+	if header > 3 {
+		for i := range indented {
+			indented[i] = i
+		}
+		header = left - len(lines)*indent
+	}
 	if len(lines) != r.End.Line-r.Start.Line || indent < 1 || header < 2 || header > 3 {
 		return func(int, int) diag.Range { return r }
 	}
@@ -63,9 +90,11 @@ func atBlock(text string, r diag.Range) Mapper {
 			return r.End
 		}
 		line := before[strings.LastIndexByte(before, '\n')+1:]
-		return diag.Pos{
-			Line: r.Start.Line + 1 + n, Column: 1 + indent + utf8.RuneCountInString(line), Offset: r.Start.Offset + header + len(before) + (n+1)*indent,
+		p := diag.Pos{Line: r.Start.Line + 1 + n, Column: 1 + indent + utf8.RuneCountInString(line), Offset: r.Start.Offset + header + len(before) + indented[n+1]*indent}
+		if lines[n] == "" && indented[n+1] == indented[n] {
+			p.Column = 1
 		}
+		return p
 	}
 	return func(start, end int) diag.Range {
 		return diag.Range{File: r.File, Start: pos(start), End: pos(end)}

@@ -39,19 +39,14 @@ func Compile(text string, at diag.Range, use Use) (Expr, diag.List) {
 		return Expr{}, diags
 	}
 	e, more := Of(tree, use)
-	return e, append(diags, more...)
+	return e, append(append(diags, more...), odd(text, tree, at)...)
 }
 
 // Of takes an expression that a policy has put together itself.
 func Of(tree dataweave.Expr, use Use) (Expr, diag.List) {
 	var diags diag.List
 	check(tree, use, &diags)
-	if b := binaryResult(tree); b != nil {
-		diags = append(diags, diag.Diagnostic{
-			Severity: diag.Error, Code: "expr/binary-result", Subject: b.Range(), Summary: "the result is binary, a string is needed",
-			Hint: "write " + dataweave.ToString + "(…, 'UTF-8')",
-		})
-	}
+	textOnly(tree, &diags)
 	if diags.HasErrors() {
 		return Expr{}, diags
 	}
@@ -166,16 +161,14 @@ func recodesUTF8(e *dataweave.Call) bool {
 }
 
 func checkVar(v *dataweave.Var, use Use, unsupported func(dataweave.Expr, string, string), diags *diag.List) {
+	if !known(v, use, diags) {
+		return
+	}
 	path := append(append([]string(nil), v.Path...), "", "", "")
 	name := strings.Join(v.Path, ".")
 	switch path[0] {
 	case "attributes":
-		if path[1] == "statusCode" && !use.Response {
-			*diags = append(*diags, diag.Diagnostic{
-				Severity: diag.Error, Code: "expr/no-response-yet", Subject: v.Range(),
-				Summary: "attributes.statusCode is not known yet where this is computed: the request is still on its way", Hint: "use it where responses are worked on, or leave it out",
-			})
-		} else if len(v.Path) == 1 || len(v.Path) == 2 && path[1] == "headers" {
+		if len(v.Path) == 1 || len(v.Path) == 2 && path[1] == "headers" {
 			unsupported(v, "the whole of "+name, "select one: "+name+".name")
 		}
 	case "authentication":
@@ -185,11 +178,6 @@ func checkVar(v *dataweave.Var, use Use, unsupported func(dataweave.Expr, string
 	case "vars":
 		if path[1] != "claimSet" {
 			unsupported(v, name, "no policy sets it")
-		} else if !use.ClaimSet {
-			*diags = append(*diags, diag.Diagnostic{
-				Severity: diag.Error, Code: "expr/no-claim-set", Subject: v.Range(), Summary: "vars.claimSet is known to the JWT policy only",
-				Hint: "behind it, write authentication.properties.claims",
-			})
 		}
 	default:
 		unsupported(v, name, "")
