@@ -4,9 +4,11 @@ import (
 	"encoding/base64"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/gcl"
 	"github.com/flexgw/flexgw/schema/ir"
 	"github.com/flexgw/flexgw/schema/syntax"
 	"github.com/flexgw/flexgw/schema/v1alpha1"
@@ -14,11 +16,24 @@ import (
 
 type extension = v1alpha1.Object[v1alpha1.ExtensionSpec]
 
+// Definition is a policy that Extension documents define.
+type Definition struct {
+	Extension *v1alpha1.Object[v1alpha1.ExtensionSpec] // what bindings name
+	Config    *gcl.Schema                              // what it and all that it extends say of configurations
+	Labels    map[string]string                        // theirs, the nearest first
+	Extends   []string                                 // names of all that it extends, directly or not, those of the gateway too; sorted
+	Complete  bool                                     // all that it extends is known, so Config is the whole
+}
+
 // customType is what Catalog.Custom made of an Extension.
 type customType struct {
-	typ   PolicyType
-	judge *judge
-	ds    diag.List
+	typ      PolicyType // nil: nothing can be made of it
+	open     []byte     // its schema, but with other fields let through
+	judges   [2]*judge  // of both
+	complete bool       // the description of configurations is the whole one
+	missing  string     // the first name in the chain that no document has
+	runs     bool       // it is an implementation, or may be one
+	ds       diag.List
 }
 
 // custom is a binding of a policy that an Extension defines.
@@ -34,13 +49,18 @@ var builtin = []string{"envoy-filter", "extension-authentication", "extension-de
 
 // linkExtensions judges Extensions (flex-resources.md, 5.2) and finds those that bindings name.
 func (s *state) linkExtensions() diag.List {
-	var ds diag.List
-	if len(s.extensions) > 0 {
+	if s.all { // an Extension is new or gone, and any other may extend it
 		slices.SortFunc(s.extensions, func(a, b *extension) int { return a.Range.Compare(b.Range) })
+		clear(s.types)
+		for b := range s.unlisted {
+			s.unlisted[b] = nil
+		}
+		s.extended = nil
 		for _, x := range s.extensions {
-			ds = append(ds, s.judgeExtension(x)...)
+			s.extended = append(s.extended, s.judgeExtension(x)...)
 		}
 	}
+	ds := slices.Clone(s.extended)
 	for b, c := range s.unlisted { // the order does not matter: diagnostics are sorted
 		x := s.findExtension(b.policy.Value, b.policyNS)
 		if x == nil {
@@ -55,9 +75,6 @@ func (s *state) linkExtensions() diag.List {
 		ds = append(ds, c.ds...)
 	}
 	for _, x := range s.extensions {
-		if implements(x) {
-			s.customType(x)
-		}
 		if t := s.types[x]; t != nil {
 			ds = append(ds, t.ds...)
 		}
@@ -65,11 +82,64 @@ func (s *state) linkExtensions() diag.List {
 	return ds
 }
 
-// implements reports whether an Extension is an implementation: what a binding can name and Envoy is to run.
-func implements(x *extension) bool {
-	return slices.ContainsFunc(x.Spec.Extends, func(e v1alpha1.ExtendsRef) bool {
-		return e.Name.Value == "proxy-wasm-filter" || e.Name.Value == "envoy-filter"
+// parents calls f for x and all that it extends, each once, the nearest first. It returns the first name that no document has, of
+// those that are not the gateway's own.
+func (s *state) parents(x *extension, f func(*extension)) (missing string) {
+	seen := []*extension{}
+	var visit func(*extension)
+	visit = func(x *extension) {
+		if slices.Contains(seen, x) {
+			return
+		}
+		seen = append(seen, x)
+		f(x)
+		for _, e := range x.Spec.Extends {
+			switch p := s.parent(x, e); {
+			case p != nil:
+				visit(p)
+			case missing == "" && !slices.Contains(builtin, e.Name.Value):
+				missing = e.Name.Value
+			}
+		}
+	}
+	visit(x)
+	return missing
+}
+
+// parent is the document that an Extension means by a name in its extends; nil for the gateway's own, and where there is none.
+func (s *state) parent(x *extension, e v1alpha1.ExtendsRef) *extension {
+	if e.Name.Value == "" || slices.Contains(builtin, e.Name.Value) {
+		return nil
+	}
+	if ns := e.Namespace.Value; ns != "" {
+		return s.findExtension(e.Name.Value, ns)
+	}
+	return s.findExtension(e.Name.Value, x.ID.Namespace)
+}
+
+// define puts together what an Extension and all that it extends say.
+func (s *state) define(x *extension) (d *Definition, missing string) {
+	d = &Definition{Extension: x, Labels: map[string]string{}}
+	var parts []gcl.Part
+	missing = s.parents(x, func(p *extension) {
+		parts = append(parts, part(p))
+		for name, l := range p.Labels {
+			if _, have := d.Labels[name]; !have {
+				d.Labels[name] = l.Value
+			}
+		}
+		for _, e := range p.Spec.Extends {
+			d.Extends = append(d.Extends, e.Name.Value)
+		}
 	})
+	slices.Sort(d.Extends)
+	d.Extends = slices.Compact(d.Extends)
+	d.Config, d.Complete = gcl.Merge(parts), missing == ""
+	return d, missing
+}
+
+func part(x *extension) gcl.Part {
+	return gcl.Part{Properties: x.Spec.Properties, Required: x.Spec.Required}
 }
 
 func (s *state) findExtension(name string, namespaces ...string) *extension {
@@ -179,13 +249,20 @@ func alike(name string, names []string) string {
 func (s *state) customBinding(b *bindingDecl, x *extension) *custom {
 	c := &custom{ext: x}
 	t := s.customType(x)
-	if t.typ == nil {
-		d := diag.Diagnostic{Severity: diag.Error, Code: "link/policy-not-available", Subject: b.policy.Range, Object: b.owner, Path: b.path(),
-			Summary: fmt.Sprintf("policy %q is not available: what its Extension defines cannot be run", b.policy.Value), Related: []diag.Related{{Subject: x.Name.Range, Summary: "the Extension"}}}
+	report := func(sev diag.Severity, code diag.Code, summary, hint string) {
+		c.ds = append(c.ds, diag.Diagnostic{Severity: sev, Code: code, Subject: b.policy.Range, Object: b.owner, Path: b.path(), Summary: summary, Hint: hint,
+			Related: []diag.Related{{Subject: x.Name.Range, Summary: "the Extension"}}})
+	}
+	switch {
+	case t.typ == nil:
 		if !t.ds.HasErrors() {
-			c.ds = append(c.ds, d)
+			report(diag.Error, "link/policy-not-available", fmt.Sprintf("policy %q is not available: what its Extension defines cannot be run", b.policy.Value), "")
 		}
 		return c
+	case !t.runs:
+		report(diag.Error, "link/binds-definition", fmt.Sprintf("policy %q is a definition, which says what may be configured and runs nothing", b.policy.Value), s.implementation(x))
+	case !t.complete:
+		report(diag.Note, "link/unchecked-config", fmt.Sprintf("the configuration of policy %q is not checked: it extends %q, which is not declared here", b.policy.Value, t.missing), "check it together with that Extension")
 	}
 	bound := *b
 	bound.typ, bound.place = t.typ, t.typ.Place()
@@ -196,14 +273,18 @@ func (s *state) customBinding(b *bindingDecl, x *extension) *custom {
 	dd := &docDecoder{decoder: s.decoder, out: out, id: b.id}
 	dd.direction(&bound)
 	dd.outOfPlace(&bound)
-	dd.configure(&bound, t.typ, b.config, []string{"spec", "config"}, b.configAt)
+	path := []string{"spec", "config"}
+	if b.index > 0 {
+		path = []string{"spec", "policies", strconv.Itoa(b.index - 1), "config"}
+	}
+	dd.configure(&bound, t.typ, b.config, func() (checked, error) { return t.check(b.config, path, b.configAt, dd.getenv, dd.o.RequireEnv) })
 	for i := range out.ds {
 		if out.ds[i].Object.IsZero() {
 			out.ds[i].Object = b.owner
 		}
 	}
-	c.ds = out.ds
-	if c.place = bound.place; !bound.broken {
+	c.ds = append(c.ds, out.ds...)
+	if c.place = bound.place; !bound.broken && t.runs {
 		c.ir = &own
 	}
 	if c.place != ir.Ordered {
@@ -212,23 +293,80 @@ func (s *state) customBinding(b *bindingDecl, x *extension) *custom {
 	return c
 }
 
+// implementation is a hint for who bound a definition.
+func (s *state) implementation(definition *extension) string {
+	for _, x := range s.extensions {
+		if x != definition && s.runs(x) && s.extends(x, definition, nil) {
+			if x.ID.Namespace != definition.ID.Namespace {
+				return fmt.Sprintf("bind its implementation %q in namespace %q", x.ID.Name, x.ID.Namespace)
+			}
+			return fmt.Sprintf("bind its implementation %q", x.ID.Name)
+		}
+	}
+	return "declare an implementation, which extends it and proxy-wasm-filter, and bind that"
+}
+
+// runs reports whether an Extension is something that Envoy is to run, or may be: a part of what it extends is not known.
+func (s *state) runs(x *extension) bool {
+	found := false
+	missing := s.parents(x, func(p *extension) {
+		found = found || slices.ContainsFunc(p.Spec.Extends, func(e v1alpha1.ExtendsRef) bool {
+			return e.Name.Value == "proxy-wasm-filter" || e.Name.Value == "envoy-filter"
+		})
+	})
+	return found || missing != ""
+}
+
 // customType is what the catalogue makes of an Extension, asked once.
 func (s *state) customType(x *extension) *customType {
 	if t := s.types[x]; t != nil {
 		return t
 	}
-	t := &customType{}
+	t := &customType{runs: s.runs(x)}
 	s.types[x] = t
 	if s.decoder.o.Policies == nil {
 		return t
 	}
-	t.typ, t.ds = s.decoder.o.Policies.Custom(x)
+	var d *Definition
+	d, t.missing = s.define(x)
+	t.complete, t.open = d.Complete, d.Config.JSON(false)
+	t.typ, t.ds = s.decoder.o.Policies.Custom(d)
 	for i := range t.ds {
 		if t.ds[i].Object.IsZero() {
 			t.ds[i].Object = x.ID
 		}
 	}
 	return t
+}
+
+// check judges a configuration. A field that the description lacks is a warning: the product lets it through (flex-resources.md,
+// 5.2). It stays an error where it stands for a field that is missing.
+func (t *customType) check(config *syntax.Node, path []string, key diag.Range, getenv func(string) (string, bool), require bool) (checked, error) {
+	for i, text := range [][]byte{t.typ.ConfigSchema(), t.open} {
+		if t.judges[i] != nil {
+			continue
+		}
+		var err error
+		if t.judges[i], err = newJudge(text); err != nil {
+			return checked{}, err
+		}
+	}
+	c := t.judges[0].check(config, path, key, getenv, require)
+	if c.ok {
+		return c, nil
+	}
+	free := t.judges[1].check(config, path, key, getenv, require)
+	others := slices.ContainsFunc(c.ds, func(d diag.Diagnostic) bool { return d.Severity == diag.Error && d.Code != "shape/unknown-field" })
+	if !free.ok && !others {
+		return c, nil
+	}
+	for i := range c.ds {
+		if c.ds[i].Code == "shape/unknown-field" {
+			c.ds[i].Severity = diag.Warning
+		}
+	}
+	c.ok = free.ok
+	return c, nil
 }
 
 func (s *state) judgeExtension(x *extension) diag.List {
@@ -240,24 +378,29 @@ func (s *state) judgeExtension(x *extension) diag.List {
 	if _, listed := s.decoder.lookup(name); listed || slices.Contains(builtin, name) || name == routePolicy || name == weightedPolicy {
 		report(diag.Error, "link/shadows-policy", x.Name.Range, fmt.Sprintf("Extension %q has the name of a provided one", name), "rename it")
 	}
+	if len(x.Spec.Extends) == 0 {
+		report(diag.Warning, "link/extends-nothing", x.Name.Range, fmt.Sprintf("Extension %q extends nothing, so it is neither a definition nor an implementation", name), "add extends: a definition has extension-definition in it, an implementation the definition and proxy-wasm-filter")
+	}
 	for _, e := range x.Spec.Extends {
 		if e.Name.Value == "" || slices.Contains(builtin, e.Name.Value) {
 			continue
 		}
-		namespaces := []string{x.ID.Namespace}
+		ns := x.ID.Namespace
 		if e.Namespace.Value != "" {
-			namespaces = []string{e.Namespace.Value}
+			ns = e.Namespace.Value
 		}
-		parent := s.findExtension(e.Name.Value, namespaces...)
+		parent := s.parent(x, e)
 		switch {
 		case parent == nil:
 			var names []string
 			for _, o := range s.extensions {
-				names = append(names, o.ID.Name)
+				if o != x {
+					names = append(names, o.ID.Name)
+				}
 			}
 			names = append(names, builtin...)
 			slices.Sort(names)
-			report(s.absent(), "link/unknown-extension", e.Name.Range, fmt.Sprintf("no Extension named %q in namespace %q", e.Name.Value, namespaces[0]), didYouMean(diag.Nearest(e.Name.Value, names)))
+			report(s.absent(), "link/unknown-extension", e.Name.Range, fmt.Sprintf("no Extension named %q in namespace %q", e.Name.Value, ns), didYouMean(diag.Nearest(e.Name.Value, names)))
 		case parent == x:
 			report(diag.Error, "link/extends-cycle", e.Name.Range, fmt.Sprintf("Extension %q extends itself", name), "a definition and its implementation have two names")
 		case parent.Range.Compare(x.Range) > 0: // a circle is told once, where it goes back
@@ -266,6 +409,14 @@ func (s *state) judgeExtension(x *extension) diag.List {
 		}
 	}
 	payload(x, report)
+	var whole *gcl.Schema
+	if d, _ := s.define(x); d.Complete {
+		whole = d.Config
+	}
+	for _, d := range gcl.Lint(part(x), whole) {
+		d.Object = x.ID
+		ds = append(ds, d)
+	}
 	return ds
 }
 
@@ -275,11 +426,7 @@ func (s *state) extends(x, target *extension, seen []*extension) bool {
 		return false
 	}
 	for _, e := range x.Spec.Extends {
-		ns := x.ID.Namespace
-		if e.Namespace.Value != "" {
-			ns = e.Namespace.Value
-		}
-		if p := s.findExtension(e.Name.Value, ns); p == target || p != nil && s.extends(p, target, append(seen, x)) {
+		if p := s.parent(x, e); p == target || p != nil && s.extends(p, target, append(seen, x)) {
 			return true
 		}
 	}
@@ -313,6 +460,9 @@ func payload(x *extension, report func(diag.Severity, diag.Code, diag.Range, str
 	if !ok {
 		report(diag.Error, "link/bad-implementation", def.Range, `the implementation does not start with "base64://"`, "write the module in base64, without line breaks")
 		return
+	}
+	if strings.ContainsAny(strings.TrimRight(data, "\r\n"), "\r\n") {
+		report(diag.Warning, "link/bad-implementation", def.Range, "the implementation has line breaks, which the product's documentation rules out", "write the module in base64 on one line")
 	}
 	b, err := base64.StdEncoding.DecodeString(data)
 	switch {

@@ -297,7 +297,13 @@ func (d *docDecoder) bind(b *bindingDecl, ref v1alpha1.PolicyRef, config *syntax
 	if b.place == ir.Ordered {
 		b.ir.Rules = d.match(rules, false)
 	}
-	d.configure(b, typ, config, path, key)
+	d.configure(b, typ, config, func() (checked, error) {
+		j, err := d.policy(typ)
+		if err != nil {
+			return checked{}, err
+		}
+		return j.check(config, path, key, d.getenv, d.o.RequireEnv), nil
+	})
 }
 
 // direction refuses a policy on a target that it does not apply to, and forgets the target: one mistake, said once.
@@ -350,16 +356,16 @@ func (d *docDecoder) outOfPlace(b *bindingDecl) {
 	}
 }
 
-// configure checks and decodes the configuration of a binding.
-func (d *docDecoder) configure(b *bindingDecl, typ PolicyType, config *syntax.Node, path []string, key diag.Range) {
-	j, err := d.policy(typ)
+// configure checks and decodes the configuration of a binding. Check judges its shape.
+func (d *docDecoder) configure(b *bindingDecl, typ PolicyType, config *syntax.Node, check func() (checked, error)) {
+	if config.Kind != syntax.Mapping {
+		b.broken = true // the kind's own schema has said so
+		return
+	}
+	c, err := check()
 	if err != nil {
 		d.report(diag.Error, "shape/internal", b.policy.Range, fmt.Sprintf("the schema of policy %q cannot be used: %v", b.policy.Value, err), "this is a mistake in the gateway, not in the declaration")
 		b.broken = true
-		return
-	}
-	if config.Kind != syntax.Mapping {
-		b.broken = true // the kind's own schema has said so
 		return
 	}
 	d.since(b.policy.Range, fmt.Sprintf("policy %q", b.policy.Value), typ.Since())
@@ -372,7 +378,6 @@ func (d *docDecoder) configure(b *bindingDecl, typ PolicyType, config *syntax.No
 			"flexgw run refuses it, so that no API is served without its policy; flexgw policy list has those that are enforced")
 		b.ir.Unenforced = true
 	}
-	c := j.check(config, path, key, d.getenv, d.o.RequireEnv)
 	d.out.ds = append(d.out.ds, c.ds...)
 	if !c.ok {
 		b.broken = true

@@ -47,6 +47,7 @@ type state struct {
 	contracts  []*v1alpha1.Object[v1alpha1.ContractSpec]
 	probes     []*v1alpha1.Object[v1alpha1.ProbeSpec]
 	echoes     []*echoDecl
+	extended   diag.List // what is wrong with the Extensions themselves
 	types      map[*v1alpha1.Object[v1alpha1.ExtensionSpec]]*customType
 
 	named map[string]*names // of this load, by kind

@@ -9,7 +9,6 @@ import (
 	"github.com/flexgw/flexgw/schema/ir"
 	"github.com/flexgw/flexgw/schema/source"
 	"github.com/flexgw/flexgw/schema/syntax"
-	"github.com/flexgw/flexgw/schema/v1alpha1"
 )
 
 // Catalog is all that schema knows of policies.
@@ -18,8 +17,8 @@ type Catalog interface {
 	Names() []string // sorted; for "did you mean"
 	// Known says why a policy that the product has is not in the catalogue: not in Local Mode, not here yet.
 	Known(name string) (reason string, ok bool)
-	// Custom makes the type of a policy that an Extension document defines.
-	Custom(ext *v1alpha1.Object[v1alpha1.ExtensionSpec]) (PolicyType, diag.List)
+	// Custom makes the type of a policy that Extension documents define; nil: it cannot be run.
+	Custom(d *Definition) (PolicyType, diag.List)
 }
 
 // PolicyType is one policy.

@@ -13,7 +13,6 @@ import (
 	"github.com/flexgw/flexgw/schema/source"
 	"github.com/flexgw/flexgw/schema/syntax"
 	"github.com/flexgw/flexgw/schema/testkit"
-	"github.com/flexgw/flexgw/schema/v1alpha1"
 )
 
 // stub is a small policy. The real ones have tests of their own.
@@ -62,11 +61,15 @@ func (c catalog) Known(name string) (string, bool) {
 	return "", false
 }
 
-func (c catalog) Custom(x *v1alpha1.Object[v1alpha1.ExtensionSpec]) (schema.PolicyType, diag.List) {
-	if x.ID.Name == "broken-impl" {
+func (c catalog) Custom(d *schema.Definition) (schema.PolicyType, diag.List) {
+	if d.Extension.ID.Name == "broken-impl" {
 		return nil, nil
 	}
-	return &stub{name: x.ID.Name, schema: `{"type": "object", "properties": {"mode": {"enum": ["report", "block"]}}, "required": ["mode"], "additionalProperties": false}`, targets: ir.TargetAPI}, nil
+	text := `{"type": "object"}`
+	if d.Complete {
+		text = string(d.Config.JSON(true))
+	}
+	return &stub{name: d.Extension.ID.Name, schema: text, targets: ir.TargetAPI, decode: func(n *syntax.Node) (any, diag.List) { return d.Config.Fill(n), d.Config.Check(n) }}, nil
 }
 
 const tlsSchema = `{"type": "object", "properties": {

@@ -71,6 +71,9 @@ func TestVerdicts(t *testing.T) {
 			_, ds := schema.Load(set, schema.Options{Policies: all.Catalog{}})
 			docs, _ := syntax.Parse(set)
 			for _, doc := range docs {
+				if name := doc.Root.Get("spec").Get("policyRef").Get("name"); name != nil && strings.HasPrefix(name.Text, "guard-") {
+					continue // defined by an Extension beside it, which no exported schema knows
+				}
 				err := combined.Validate(doc.Root.Value())
 				wrong, odd := said(ds, doc)
 				switch {

@@ -4,7 +4,6 @@
 package all
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/flexgw/flexgw/render/policy"
@@ -23,8 +22,6 @@ import (
 	"github.com/flexgw/flexgw/render/policy/tls"
 	"github.com/flexgw/flexgw/render/policy/tlsoutbound"
 	"github.com/flexgw/flexgw/schema"
-	"github.com/flexgw/flexgw/schema/diag"
-	"github.com/flexgw/flexgw/schema/v1alpha1"
 )
 
 // list is every policy that flexgw judges, sorted by name. It enforces those that have an effect.
@@ -94,13 +91,4 @@ func (c Catalog) Known(name string) (reason string, ok bool) {
 		return r, true
 	}
 	return "", false
-}
-
-// Custom says that policies which an Extension defines are not carried out yet: there is no type.
-func (Catalog) Custom(ext *v1alpha1.Object[v1alpha1.ExtensionSpec]) (schema.PolicyType, diag.List) {
-	return nil, diag.List{{
-		Severity: diag.Warning, Code: "link/not-supported-yet", Object: ext.ID, Subject: ext.Name.Range,
-		Summary: fmt.Sprintf("the custom policy %q is read but not enforced by flexgw yet", ext.Name.Value),
-		Hint:    "flexgw policy list shows what can be bound",
-	}}
 }

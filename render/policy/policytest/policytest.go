@@ -29,7 +29,6 @@ import (
 	"github.com/flexgw/flexgw/schema/source"
 	"github.com/flexgw/flexgw/schema/syntax"
 	"github.com/flexgw/flexgw/schema/testkit"
-	"github.com/flexgw/flexgw/schema/v1alpha1"
 )
 
 // Run is the whole test of the policy whose folder is the working directory. It demands:
@@ -121,11 +120,9 @@ func (c catalog) Lookup(name string) (schema.PolicyType, bool) {
 	}
 	return c.typ, true
 }
-func (c catalog) Names() []string             { return []string{c.typ.Name()} }
-func (c catalog) Known(string) (string, bool) { return "", false }
-func (c catalog) Custom(*v1alpha1.Object[v1alpha1.ExtensionSpec]) (schema.PolicyType, diag.List) {
-	return nil, nil
-}
+func (c catalog) Names() []string                                          { return []string{c.typ.Name()} }
+func (c catalog) Known(string) (string, bool)                              { return "", false }
+func (c catalog) Custom(*schema.Definition) (schema.PolicyType, diag.List) { return nil, nil }
 
 // load is the front half of the pipeline over some files. That a policy is not enforced yet is left out, so that its cases
 // stay as they are when it is.
