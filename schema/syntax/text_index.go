@@ -18,22 +18,27 @@ type index struct {
 	lines []int // offsets of the first byte of every line; a line ends with LF
 	ascii bool  // the text (byte order mark aside) is ASCII, so that columns are bytes
 	odd   bool  // some line break that only YAML takes for one: a lone CR, NEL, LS, PS
+	print bool  // there is nothing but printable ASCII and LF
 }
 
 func newIndex(name string, src []byte) *index {
-	x := &index{name: name, src: src, ascii: true, lines: make([]int, 1, bytes.Count(src, []byte{'\n'})+1)}
+	x := &index{name: name, src: src, ascii: true, print: true, lines: make([]int, 1, bytes.Count(src, []byte{'\n'})+1)}
 	if bytes.HasPrefix(src, []byte(bom)) {
-		x.start = len(bom)
+		x.start, x.print = len(bom), false
 	}
 	for i := x.start; i < len(src); i++ {
 		switch c := src[i]; {
 		case c == '\n':
 			x.lines = append(x.lines, i+1)
+		case c >= ' ' && c < 0x7f:
 		case c >= utf8.RuneSelf:
-			x.ascii = false
+			x.ascii, x.print = false, false
 			x.odd = x.odd || breakLen(src[i:]) > 0
 		case c == '\r':
+			x.print = false
 			x.odd = x.odd || i+1 == len(src) || src[i+1] != '\n'
+		default:
+			x.print = false
 		}
 	}
 	return x

@@ -70,7 +70,30 @@ func chunksOf(parts []part) [][]part {
 	return chunks
 }
 
-func parseChunk(x *index, breaks []int, ps []part) ([]*Node, diag.List) {
+// parseChunk reads what it can quickly, and the documents between with the library.
+func parseChunk(x *index, breaks []int, ps []part) (roots []*Node, ds diag.List) {
+	if !x.print {
+		return parseSlowly(x, breaks, ps)
+	}
+	text := string(x.src[ps[0].from:ps[len(ps)-1].to])
+	slow := 0 // the first of the parts that wait for the library
+	wait := func(to int) {
+		if slow < to {
+			more, problems := parseSlowly(x, breaks, ps[slow:to])
+			roots, ds = append(roots, more...), append(ds, problems...)
+		}
+	}
+	for i, p := range ps {
+		if more, ok := quickly(x, text, ps[0].from, p); ok {
+			wait(i)
+			slow, roots = i+1, append(roots, more...)
+		}
+	}
+	wait(len(ps))
+	return roots, ds
+}
+
+func parseSlowly(x *index, breaks []int, ps []part) ([]*Node, diag.List) {
 	c := &yamlConv{cursor: newCursor(x), breaks: breaks}
 	roots, ds := c.chunk(part{ps[0].from, ps[len(ps)-1].to})
 	if ds == nil || len(ps) == 1 {
