@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/flexgw/flexgw/render/policy/all"
+	"github.com/flexgw/flexgw/schema/cue"
 	"github.com/flexgw/flexgw/schema/export"
 )
 
@@ -20,18 +21,29 @@ func schemaCommand(env Env) *cli.Command {
 		Subcommands: []*cli.Command{
 			{
 				Name:  "export",
-				Usage: "write JSON Schemas for editors",
+				Usage: "write JSON Schemas for editors, or the CUE package",
 				Description: "Without --dir, the one schema that judges a declaration of any kind goes to standard output. With it, the folder gets\n" +
 					"flex.schema.json (that schema), kinds/ and policies/ (one schema each) and catalog.json, an entry in the form of the\n" +
-					"SchemaStore catalogue.",
+					"SchemaStore catalogue. With --format cue, the folder (cue.mod/pkg of your module) gets the package\n" + cue.Import + ".",
 				Flags: []cli.Flag{
 					&cli.StringFlag{Name: "dir", Usage: "write a folder of files to `DIR`"},
+					&cli.StringFlag{Name: "format", Value: "json-schema", Usage: "`FORMAT`: json-schema or cue"},
 					&cli.StringFlag{Name: "url", Usage: "the `URL` at which the folder will be found; without it, the folder itself"},
 					&cli.BoolFlag{Name: "modeline", Usage: "print the comment that ties a YAML file to the schema, for its first line"},
 				},
 				Action: func(c *cli.Context) error {
 					if c.Args().Present() {
 						return usage("schema export takes no %q; --dir names the folder to write", c.Args().First())
+					}
+					switch format := c.String("format"); format {
+					case "json-schema":
+					case "cue":
+						if c.IsSet("url") || c.Bool("modeline") {
+							return usage("--url and --modeline are for json-schema: CUE imports %s", cue.Import)
+						}
+						return exportCUE(env, c.String("dir"))
+					default:
+						return usage("no format %q; known are json-schema, cue", format)
 					}
 					return exportSchemas(env, c.String("dir"), strings.TrimRight(c.String("url"), "/"), c.Bool("modeline"))
 				},
@@ -104,6 +116,25 @@ func exportSchemas(env Env, dir, at string, modeline bool) error {
 		return err
 	}
 	_, err = fmt.Fprintf(env.Stdout, "wrote %d files to %s\n", len(files), dir)
+	return err
+}
+
+func exportCUE(env Env, dir string) error {
+	if dir == "" {
+		return usage("--format cue writes several files: name the folder, --dir cue.mod/pkg")
+	}
+	sources, err := cue.Files()
+	if err != nil {
+		return world(err)
+	}
+	var files []export.File
+	for _, f := range sources {
+		files = append(files, export.File{Name: cue.Import + "/" + f.Name, Data: f.Data})
+	}
+	if err := writeFiles(dir, files); err != nil {
+		return world(err)
+	}
+	_, err = fmt.Fprintf(env.Stdout, "wrote %d files to %s; import %q\n", len(files), dir, cue.Import)
 	return err
 }
 

@@ -131,6 +131,19 @@ func fromPyPI(t *testing.T, pkg string) string {
 	}), "bin")
 }
 
+// fromGo builds a command ("path@version") as its own module has it, and returns the folder that it is in.
+func fromGo(t *testing.T, pkg string) string {
+	t.Helper()
+	return installed(t, "go-"+strings.NewReplacer("/", "-", "@", "-").Replace(pkg), func(dir string) error {
+		cmd := exec.Command("go", "install", pkg)
+		cmd.Env = append(os.Environ(), "GOBIN="+dir, "GOFLAGS=")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return errors.New(string(out))
+		}
+		return nil
+	})
+}
+
 func runIn(dir, name string, args ...string) error {
 	cmd := exec.Command(name, args...)
 	cmd.Dir = dir

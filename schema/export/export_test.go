@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -61,33 +60,27 @@ func TestVerdicts(t *testing.T) {
 	t.Parallel()
 	combined := compile(t, newSet(t).Declaration(""))
 	var taken, refused, mended int
-	for _, pattern := range []string{"../testdata/*.txtar", "../../render/policy/*/testdata/*.txtar", "../../render/testdata/*.txtar", "../../cli/testdata/badinput/*.txtar"} {
-		paths, err := filepath.Glob(pattern)
-		if err != nil || len(paths) == 0 {
-			t.Fatalf("%s: %v, %v", pattern, paths, err)
-		}
-		for _, path := range paths {
-			set := setOf(testkit.Read(t, path))
-			_, ds := schema.Load(set, schema.Options{Policies: all.Catalog{}})
-			docs, _ := syntax.Parse(set)
-			for _, doc := range docs {
-				if name := doc.Root.Get("spec").Get("policyRef").Get("name"); name != nil && strings.HasPrefix(name.Text, "guard-") {
-					continue // defined by an Extension beside it, which no exported schema knows
-				}
-				err := combined.Validate(doc.Root.Value())
-				wrong, odd := said(ds, doc)
-				switch {
-				case err != nil && wrong == "" && odd == "":
-					t.Errorf("%s: %s is right, but the exported schema says %v", path, doc.Range, err)
-				case err == nil && wrong != "":
-					t.Errorf("%s: the exported schema takes what is wrong: %s", path, wrong)
-				case err == nil:
-					taken++
-				case wrong != "":
-					refused++
-				default:
-					mended++
-				}
+	for _, c := range testkit.ReadAll(t, "../testdata/*.txtar", "../../render/policy/*/testdata/*.txtar", "../../render/testdata/*.txtar", "../../cli/testdata/badinput/*.txtar") {
+		set := setOf(c)
+		_, ds := schema.Load(set, schema.Options{Policies: all.Catalog{}})
+		docs, _ := syntax.Parse(set)
+		for _, doc := range docs {
+			if name := doc.Root.Get("spec").Get("policyRef").Get("name"); name != nil && strings.HasPrefix(name.Text, "guard-") {
+				continue // defined by an Extension beside it, which no exported schema knows
+			}
+			err := combined.Validate(doc.Root.Value())
+			wrong, odd := said(ds, doc)
+			switch {
+			case err != nil && wrong == "" && odd == "":
+				t.Errorf("%s: %s is right, but the exported schema says %v", c.Name, doc.Range, err)
+			case err == nil && wrong != "":
+				t.Errorf("%s: the exported schema takes what is wrong: %s", c.Name, wrong)
+			case err == nil:
+				taken++
+			case wrong != "":
+				refused++
+			default:
+				mended++
 			}
 		}
 	}

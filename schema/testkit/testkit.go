@@ -81,6 +81,22 @@ func Read(t *testing.T, path string) *Case {
 	return c
 }
 
+// ReadAll reads every case that one of the patterns (globs) matches. A pattern without a match is a failure.
+func ReadAll(t *testing.T, patterns ...string) []*Case {
+	t.Helper()
+	var out []*Case
+	for _, pattern := range patterns {
+		paths, err := filepath.Glob(pattern)
+		if err != nil || len(paths) == 0 {
+			t.Fatalf("no case matches %s (%v)", pattern, err)
+		}
+		for _, p := range paths {
+			out = append(out, Read(t, p))
+		}
+	}
+	return out
+}
+
 // Has reports whether the case has this answer (its full name, such as want/ir.yaml). While updating, ask it to leave
 // out answers that the case does not show.
 func (c *Case) Has(name string) bool {
