@@ -14,6 +14,7 @@ import (
 	"cuelang.org/go/cue/ast"
 	"cuelang.org/go/cue/cuecontext"
 	"cuelang.org/go/cue/format"
+	"cuelang.org/go/cue/parser"
 	"cuelang.org/go/cue/token"
 	cuejson "cuelang.org/go/encoding/json"
 	"cuelang.org/go/encoding/jsonschema"
@@ -72,7 +73,7 @@ func generate(t *testing.T) map[string][]byte {
 	g.policies = append(schema.RoutePolicies(), all.Catalog{}.Names()...)
 	slices.Sort(g.policies)
 	groups := g.groups()
-	delete(g.defs, "policies")    // flex.cue says it in CUE's own way, with better messages
+	delete(g.defs, "policies")    // typing says it in CUE's own way, with better messages
 	delete(g.defs, "declaration") // so does declaration()
 	g.defs = g.plain(g.defs).(object)
 	g.name()
@@ -139,6 +140,10 @@ func (g *generator) plain(v any) any {
 				continue
 			}
 			out[k] = g.plain(x)
+		}
+		if props, _ := out["properties"].(object); props["policyRef"] != nil && props["config"] != nil {
+			// typing types it. An open struct beside a closed one would open that one.
+			props["config"] = object{"description": props["config"].(object)["description"]}
 		}
 		return out
 	case []any:
@@ -259,6 +264,7 @@ func (g *generator) file(t *testing.T, own, others object, more string) []byte {
 		if slices.Contains(g.kinds, strings.TrimPrefix(name, "#")) {
 			filled(t, field)
 		}
+		typed(t, field)
 		decls = append(decls, field)
 	}
 	f.Decls = decls
@@ -274,7 +280,7 @@ func imports(f *ast.File) string {
 	used := map[string]bool{}
 	ast.Walk(f, func(n ast.Node) bool {
 		if sel, ok := n.(*ast.SelectorExpr); ok {
-			if x, ok := sel.X.(*ast.Ident); ok && !strings.HasPrefix(x.Name, "#") {
+			if x, ok := sel.X.(*ast.Ident); ok && !strings.HasPrefix(x.Name, "#") && x.Name != "policyRef" {
 				used[x.Name] = true
 			}
 		}
@@ -317,6 +323,48 @@ func filled(t *testing.T, kind *ast.Field) {
 	if count != 2 {
 		t.Fatalf("%v has not both apiVersion and kind", kind.Label)
 	}
+}
+
+// typing types the config of a binding by the name of its policy. It stands in the struct that it is about: as a struct of its own
+// it would need an ellipsis, and CUE 0.17 lets any field into whatever an open struct is unified with.
+const typing = `{
+	if #Config[policyRef.name] != _|_ {
+		config?: #Config[policyRef.name]
+	}
+	if #Config[policyRef.name] == _|_ {
+		config?: {...}
+	}
+	if _needsConfig[policyRef.name] != _|_ {
+		config!: _
+	}
+}`
+
+// typed adds typing to every struct of a definition that has a policyRef and a config.
+func typed(t *testing.T, def *ast.Field) {
+	t.Helper()
+	ast.Walk(def.Value, func(n ast.Node) bool {
+		s, ok := n.(*ast.StructLit)
+		if !ok {
+			return true
+		}
+		var names []string
+		for _, e := range s.Elts {
+			if f, ok := e.(*ast.Field); ok {
+				name, _, _ := ast.LabelName(f.Label)
+				if names = append(names, name); name == "policyRef" {
+					f.Label = ast.NewIdent(name) // a quoted label could not be referred to
+				}
+			}
+		}
+		if slices.Contains(names, "policyRef") && slices.Contains(names, "config") {
+			expr, err := parser.ParseExpr("typing", typing)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.Elts = append(s.Elts, expr.(*ast.StructLit).Elts...)
+		}
+		return true
+	}, nil)
 }
 
 // configs are the definitions of configs by the names of policies, and the names of those that a binding cannot leave out.

@@ -6,6 +6,7 @@ package testkit
 import (
 	"bytes"
 	"flag"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -92,6 +93,33 @@ func ReadAll(t *testing.T, patterns ...string) []*Case {
 		}
 		for _, p := range paths {
 			out = append(out, Read(t, p))
+		}
+	}
+	return out
+}
+
+// Variants are a value of JSON, and the value with a field too much in each of its mappings.
+func Variants(v any) []any {
+	out := []any{v}
+	switch v := v.(type) {
+	case map[string]any:
+		more := maps.Clone(v)
+		more["tooMuch"] = "x"
+		out = append(out, more)
+		for _, k := range slices.Sorted(maps.Keys(v)) {
+			for _, x := range Variants(v[k])[1:] {
+				more := maps.Clone(v)
+				more[k] = x
+				out = append(out, more)
+			}
+		}
+	case []any:
+		for i := range v {
+			for _, x := range Variants(v[i])[1:] {
+				more := slices.Clone(v)
+				more[i] = x
+				out = append(out, more)
+			}
 		}
 	}
 	return out
