@@ -2,8 +2,11 @@ package policy
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/ir"
 )
 
 // Findings collects what a Check finds, each at a place of the configuration.
@@ -49,5 +52,29 @@ func (f *Findings) Limits(limits []Limit, zero, off diag.Code) {
 	}
 	if !set {
 		f.Warn(off, "no limit is set, so nothing is refused", "set a limit, or remove the policy")
+	}
+}
+
+// shortest is the shortest time that somebody may have meant in milliseconds.
+const shortest = 20
+
+// Milliseconds warns of a time so short that it was meant in seconds.
+func (f *Findings) Milliseconds(code diag.Code, value int64, field string) {
+	if value > 0 && value < shortest {
+		f.Warn(code, fmt.Sprintf("%s is %d milliseconds, too short for an answer", field, value), fmt.Sprintf("write %d000 if seconds were meant", value), field)
+	}
+}
+
+// HeaderNames warns of names that no header can have, so that nothing is ever found by them.
+func (f *Findings) HeaderNames(code diag.Code, names []string, field string) {
+	for i, name := range names {
+		if ir.IsHeaderName(name) {
+			continue
+		}
+		hint := "use letters, digits and !#$%&'*+-.^_`|~"
+		if strings.Contains(name, ",") {
+			hint = "write each name as an item of its own"
+		}
+		f.Warn(code, fmt.Sprintf("%q is not the name of a header", name), hint, field, strconv.Itoa(i))
 	}
 }

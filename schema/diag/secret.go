@@ -37,7 +37,7 @@ func SecretName(name string) bool {
 
 // secretWords mark the names of secrets wherever they stand in them.
 var secretWords = []string{"password", "passwd", "passwort", "secret", "passphrase", "token", "credential", "apikey", "textkey", "signingkey",
-	"sharedkey", "privatekey", "licensekey", "accesskey", "accountkey", "encryptionkey"}
+	"sharedkey", "privatekey", "licensekey", "authorizationvalue", "accesskey", "accountkey", "encryptionkey"}
 
 // harmlessEnds close the names of fields that are about a secret and hold none.
 var harmlessEnds = []string{"url", "uri", "endpoint", "path", "type", "name", "header", "ttl", "expiry", "expiration", "expression", "location", "source",

@@ -28,6 +28,7 @@ func TestSnippetsHideSecrets(t *testing.T) {
 		"snake":             "http_passwd: hunter2\n",
 		"kebab":             "client-secret: hunter2\n",
 		"camel":             "clientSecret: hunter2\n",
+		"whole header":      "authorizationValue: Basic id:hunter2\n",
 		"api key":           "apiKey: hunter2\n",
 		"certificate":       "certificate:\n  key: hunter2\n  crt: b\n",
 		"certificate, flow": "certificate: {crt: b, key: hunter2}\n",

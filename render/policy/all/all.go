@@ -18,6 +18,10 @@ import (
 	"github.com/flexgw/flexgw/render/policy/ipblocklist"
 	"github.com/flexgw/flexgw/render/policy/jsonthreatprotection"
 	"github.com/flexgw/flexgw/render/policy/jwtvalidation"
+	"github.com/flexgw/flexgw/render/policy/ldapauthentication"
+	"github.com/flexgw/flexgw/render/policy/nativeextauthz"
+	"github.com/flexgw/flexgw/render/policy/nativeextproc"
+	"github.com/flexgw/flexgw/render/policy/oauth2tokenintrospection"
 	"github.com/flexgw/flexgw/render/policy/ratelimiting"
 	"github.com/flexgw/flexgw/render/policy/tls"
 	"github.com/flexgw/flexgw/render/policy/tlsoutbound"
@@ -37,6 +41,10 @@ var list = []policy.Type{
 	ipblocklist.Type,
 	jsonthreatprotection.Type,
 	jwtvalidation.Type,
+	ldapauthentication.Type,
+	nativeextauthz.Type,
+	nativeextproc.Type,
+	oauth2tokenintrospection.Type,
 	ratelimiting.Type,
 	tls.Type,
 	tlsoutbound.Type,

@@ -32,18 +32,14 @@ const (
 // Source: https://docs.mulesoft.com/gateway/latest/policies-included-overview
 var elsewhere = map[string]string{
 	// Local Mode has them.
-	"ldap-authentication-flex":              NotYet,
 	"dataweave-body-transformation-flex":    NotYet,
 	"dataweave-headers-transformation-flex": NotYet,
 	"dataweave-request-filter-flex":         NotYet,
-	"native-ext-authz-flex":                 NotYet,
-	"native-ext-proc-flex":                  NotYet,
 	"graphql-schema-validation-flex":        NotYet,
 	"graphql-static-query-complexity-flex":  NotYet,
 	"http-caching-flex":                     NotYet,
 	"injection-protection-flex":             NotYet,
 	"message-logging-flex":                  NotYet,
-	"oauth2-token-introspection-flex":       NotYet,
 	"response-timeout-flex":                 NotYet,
 	"spec-validation-flex":                  NotYet,
 	"soap-validation":                       NotYet,
