@@ -26,10 +26,14 @@ func validateCommand(env Env) *cli.Command {
 			&cli.BoolFlag{Name: "require-env", Usage: "an unset $VARIABLE is an error"},
 			&cli.BoolFlag{Name: "staged", Usage: "judge what the next commit will have: Git's index, not the files"},
 			&cli.StringFlag{Name: "changed-since", Usage: "report only what is not to be found at `REF` (a branch, tag or commit; main... is where HEAD left main)"},
-		}, projectFlags()...),
+		}, slices.Concat(projectFlags(), fixFlags())...),
 		Action: func(c *cli.Context) error {
 			defer collectLess()()
 			outs, err := outputsOf(c, formats...)
+			if err != nil {
+				return err
+			}
+			fixing, err := askedToFix(c, env)
 			if err != nil {
 				return err
 			}
@@ -45,12 +49,16 @@ func validateCommand(env Env) *cli.Command {
 			}
 			defer now.close()
 			now.set = withoutOwn(now.set, outs, s.base, s.write)
-			var w watched
-			now.watch(&w)
 			p := onePass(env)
 			p.load.Partial, p.load.RequireEnv, p.load.Target = s.partial, c.Bool("require-env"), s.target
-			list, left := p.judge(now)
 			s.judge.Narrowed = now.then != nil
+			var w watched
+			was, err := fixing.apply(p, s, &w, &now)
+			if err != nil {
+				return err
+			}
+			now.watch(&w)
+			list, left := p.judge(now)
 			judged, err := s.apply(now.set, &w, list)
 			if err != nil {
 				return err
@@ -62,12 +70,15 @@ func validateCommand(env Env) *cli.Command {
 				r.Suppressed = append(r.Suppressed, report.Suppressed(x))
 			}
 			describe(&r, env, paths, now.unread)
-			err = each(outs, env.Stdout, func(format string, w io.Writer) error {
+			err = each(outs, fixing.output(now, env), func(format string, w io.Writer) error {
 				r.Color = colour(w, env)
 				return r.Write(w, format)
 			})
 			if now.unread != nil {
 				return errors.Join(now.unread, err) // said after what is wrong with the rest
+			}
+			if c.Bool("diff") {
+				return s.verdict(was, err) // of the files as they are
 			}
 			return s.verdict(judged.Reported, err)
 		},

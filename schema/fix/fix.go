@@ -1,0 +1,221 @@
+// Package fix makes the fixes of diagnostics in the text of declarations, over and over until none is left.
+//
+// It works on text in memory: what a file is judged by, and how it is written back, its caller knows.
+package fix
+
+import (
+	"bytes"
+	"cmp"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/source"
+	"github.com/flexgw/flexgw/schema/syntax"
+)
+
+// maxRounds bounds how often declarations are judged again. Fixes that touch each other, and those that a fix uncovers, wait for
+// a next round; real files need two or three.
+const maxRounds = 50
+
+// Result is what Apply made of a set.
+type Result struct {
+	Set     source.Set
+	Changed []Changed // sorted by name
+	Left    diag.List // what check says of Set
+	Refused []string  // files that a fix would have left worse than it found them; sorted
+}
+
+// Changed is a file with its text before and after, and how many problems were fixed in it.
+type Changed struct {
+	Name          string
+	Fixes         int
+	Before, After []byte
+}
+
+// Apply makes the fixes that check's diagnostics have. All fixes of a diagnostic are made, or none. A file that would then not
+// be parsed as well as before keeps the text that it had.
+func Apply(set source.Set, check func(source.Set) diag.List) (Result, error) {
+	a := &applier{set: set, texts: map[string][]byte{}, first: map[string][]byte{}, count: map[string]int{}, frozen: map[string]bool{}}
+	list := check(set)
+	for range maxRounds {
+		changed, err := a.round(list)
+		if err != nil {
+			return Result{}, err
+		}
+		if !changed {
+			break
+		}
+		list = check(a.set)
+	}
+	r := Result{Set: a.set, Left: list}
+	for _, f := range set.Files {
+		before, edited := a.first[f.Name], a.texts[f.Name]
+		if edited != nil && !bytes.Equal(before, edited) {
+			r.Changed = append(r.Changed, Changed{f.Name, a.count[f.Name], before, edited})
+		}
+		if a.frozen[f.Name] {
+			r.Refused = append(r.Refused, f.Name)
+		}
+	}
+	return r, nil
+}
+
+type applier struct {
+	set    source.Set
+	texts  map[string][]byte // of files that were changed
+	first  map[string][]byte // what those were
+	count  map[string]int    // problems fixed
+	frozen map[string]bool   // files that no fix is made in
+}
+
+// unitsOf is the unit of each file.
+func unitsOf(set source.Set) map[string]*syntax.Unit {
+	units, _ := syntax.Units(set)
+	out := map[string]*syntax.Unit{}
+	for i := range units {
+		for _, f := range units[i].Files {
+			out[f.Name] = &units[i]
+		}
+	}
+	return out
+}
+
+// round makes one round of fixes, and reports whether any file changed.
+func (a *applier) round(list diag.List) (bool, error) {
+	byUnit := map[*syntax.Unit][][]diag.Fix{}
+	units := unitsOf(a.set)
+	for _, d := range list {
+		if len(d.Fixes) == 0 {
+			continue
+		}
+		u := units[d.Fixes[0].Range.File]
+		inside := func(f diag.Fix) bool { return u != nil && units[f.Range.File] == u && !a.frozen[f.Range.File] }
+		if slices.ContainsFunc(d.Fixes, func(f diag.Fix) bool { return !inside(f) }) {
+			continue
+		}
+		byUnit[u] = append(byUnit[u], d.Fixes)
+	}
+	edited := map[string][]byte{}
+	for u, groups := range byUnit {
+		texts, counts, err := apply(*u, groups)
+		if err == nil && worse(a.set, *u, texts) && len(groups) > 1 { // together they do harm: one at a time
+			texts, counts, err = apply(*u, groups[:1])
+		}
+		if err != nil {
+			return false, err
+		}
+		if worse(a.set, *u, texts) {
+			for _, f := range u.Files {
+				a.frozen[f.Name] = a.frozen[f.Name] || texts[f.Name] != nil
+			}
+			continue
+		}
+		for name, text := range texts {
+			edited[name] = text
+			a.count[name] += counts[name]
+		}
+	}
+	return a.take(edited)
+}
+
+// take puts edited texts into the set.
+func (a *applier) take(edited map[string][]byte) (bool, error) {
+	if len(edited) == 0 {
+		return false, nil
+	}
+	files := slices.Clone(a.set.Files)
+	for i, f := range files {
+		text, ok := edited[f.Name]
+		if !ok {
+			continue
+		}
+		if a.texts[f.Name] == nil {
+			before, err := f.Bytes()
+			if err != nil {
+				return false, err
+			}
+			a.first[f.Name] = before
+		}
+		a.texts[f.Name] = text
+		files[i] = source.NewFile(f.Name, text)
+	}
+	a.set = source.NewSet(files)
+	return true, nil
+}
+
+// apply edits the files of a unit: groups in their order, each whole or not at all. One that touches an earlier one is left
+// out. counts are the groups by the file of their first fix.
+func apply(u syntax.Unit, groups [][]diag.Fix) (texts map[string][]byte, counts map[string]int, err error) {
+	byFile, counts := map[string][]diag.Fix{}, map[string]int{}
+	for _, g := range groups {
+		if slices.ContainsFunc(g, func(f diag.Fix) bool { _, free := room(byFile[f.Range.File], f); return !free }) {
+			continue
+		}
+		for _, f := range g {
+			fixes := byFile[f.Range.File]
+			at, _ := room(fixes, f)
+			byFile[f.Range.File] = slices.Insert(fixes, at, f)
+		}
+		counts[g[0].Range.File]++
+	}
+	texts = map[string][]byte{}
+	for _, f := range u.Files {
+		fixes := byFile[f.Name]
+		if len(fixes) == 0 {
+			continue
+		}
+		src, err := f.Bytes()
+		if err != nil {
+			return nil, nil, err
+		}
+		texts[f.Name] = edit(src, fixes)
+	}
+	return texts, counts, nil
+}
+
+// room is where a fix goes among those of its file, which are sorted, and whether it touches none of them. Fixes that stand side
+// by side touch: in what order to write would be a guess.
+func room(fixes []diag.Fix, f diag.Fix) (int, bool) {
+	at, _ := slices.BinarySearchFunc(fixes, f.Range.Start.Offset, func(o diag.Fix, offset int) int { return cmp.Compare(o.Range.Start.Offset, offset) })
+	free := (at == 0 || fixes[at-1].Range.End.Offset < f.Range.Start.Offset) && (at == len(fixes) || f.Range.End.Offset < fixes[at].Range.Start.Offset)
+	return at, free
+}
+
+// edit applies sorted fixes that do not touch.
+func edit(src []byte, fixes []diag.Fix) []byte {
+	var out []byte
+	at := 0
+	for _, f := range fixes {
+		out = append(append(out, src[at:f.Range.Start.Offset]...), f.Text...)
+		at = f.Range.End.Offset
+	}
+	return append(out, src[at:]...)
+}
+
+// worse reports whether there are more errors of a language with these texts of a unit than without. What a CUE package is
+// changed to, those that import it may dislike.
+func worse(set source.Set, u syntax.Unit, texts map[string][]byte) bool {
+	if len(texts) == 0 {
+		return false
+	}
+	files := u.Files
+	if isCUE(u) {
+		files = slices.DeleteFunc(slices.Clone(set.Files), func(f source.File) bool { return !strings.EqualFold(path.Ext(f.Name), ".cue") })
+	}
+	edited := slices.Clone(files)
+	for i, f := range files {
+		if text, ok := texts[f.Name]; ok {
+			edited[i] = source.NewFile(f.Name, text)
+		}
+	}
+	return errorsIn(edited) > errorsIn(files)
+}
+
+func isCUE(u syntax.Unit) bool { return strings.EqualFold(path.Ext(u.Files[0].Name), ".cue") }
+
+func errorsIn(files []source.File) int {
+	_, ds := syntax.Parse(source.NewSet(files))
+	return ds.Count(diag.Error)
+}
