@@ -14,6 +14,7 @@ import (
 	"github.com/flexgw/flexgw/render/policy/headerinjection"
 	"github.com/flexgw/flexgw/render/policy/headerremoval"
 	"github.com/flexgw/flexgw/render/policy/httpbasicauthentication"
+	"github.com/flexgw/flexgw/render/policy/idletimeout"
 	"github.com/flexgw/flexgw/render/policy/ipallowlist"
 	"github.com/flexgw/flexgw/render/policy/ipblocklist"
 	"github.com/flexgw/flexgw/render/policy/jsonthreatprotection"
@@ -23,8 +24,13 @@ import (
 	"github.com/flexgw/flexgw/render/policy/nativeextproc"
 	"github.com/flexgw/flexgw/render/policy/oauth2tokenintrospection"
 	"github.com/flexgw/flexgw/render/policy/ratelimiting"
+	"github.com/flexgw/flexgw/render/policy/responsetimeout"
+	"github.com/flexgw/flexgw/render/policy/spikecontrol"
+	"github.com/flexgw/flexgw/render/policy/streamidletimeout"
 	"github.com/flexgw/flexgw/render/policy/tls"
 	"github.com/flexgw/flexgw/render/policy/tlsoutbound"
+	"github.com/flexgw/flexgw/render/policy/websocketconnectionlimit"
+	"github.com/flexgw/flexgw/render/policy/xmlthreatprotection"
 	"github.com/flexgw/flexgw/schema"
 )
 
@@ -37,6 +43,7 @@ var list = []policy.Type{
 	headerinjection.Type,
 	headerremoval.Type,
 	httpbasicauthentication.Type,
+	idletimeout.Type,
 	ipallowlist.Type,
 	ipblocklist.Type,
 	jsonthreatprotection.Type,
@@ -46,8 +53,13 @@ var list = []policy.Type{
 	nativeextproc.Type,
 	oauth2tokenintrospection.Type,
 	ratelimiting.Type,
+	responsetimeout.Type,
+	spikecontrol.Type,
+	streamidletimeout.Type,
 	tls.Type,
 	tlsoutbound.Type,
+	websocketconnectionlimit.Type,
+	xmlthreatprotection.Type,
 }
 
 // Catalog is the list as packages schema and render want it. The zero Catalog is ready.

@@ -40,14 +40,9 @@ var elsewhere = map[string]string{
 	"http-caching-flex":                     NotYet,
 	"injection-protection-flex":             NotYet,
 	"message-logging-flex":                  NotYet,
-	"response-timeout-flex":                 NotYet,
 	"spec-validation-flex":                  NotYet,
 	"soap-validation":                       NotYet,
-	"spike-control-flex":                    NotYet,
-	"stream-idle-timeout-flex":              NotYet,
 	"tracing-flex":                          NotYet,
-	"websocket-connection-limit-flex":       NotYet,
-	"xml-threat-protection-flex":            NotYet,
 	"native-aws-lambda":                     NotYet,
 	"native-aws-signature":                  NotYet,
 	"circuit-breaker-flex":                  NotYet,
@@ -56,7 +51,6 @@ var elsewhere = map[string]string{
 	"credential-injection-oauth2-flex":      NotYet,
 	"jwt-generation-flex":                   NotYet,
 	"message-logging-outbound-flex":         NotYet,
-	"idle-timeout-flex":                     NotYet,
 
 	// Local Mode does not.
 	"openidconnect-access-token-enforcement-flex": oidc,

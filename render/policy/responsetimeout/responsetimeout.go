@@ -1,0 +1,41 @@
+// Package responsetimeout is the "response-timeout-flex" policy: how long the whole answer of an upstream may take.
+//
+// It does not limit the request, nor how long a stream may be silent.
+//
+// Source: https://docs.mulesoft.com/gateway/latest/policies-included-response-timeout
+package responsetimeout
+
+import (
+	_ "embed"
+
+	"github.com/flexgw/flexgw/render/policy"
+	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/ir"
+)
+
+//go:embed responsetimeout.schema.json
+var schema []byte
+
+//go:embed responsetimeout.md
+var page []byte
+
+// Type is the policy.
+var Type = policy.Define(policy.Spec[config]{
+	Name:     "response-timeout-flex",
+	Schema:   schema,
+	Page:     page,
+	Targets:  ir.TargetAPI,
+	Since:    "1.9.0",
+	Defaults: func() config { return config{Timeout: 15} },
+	Check:    check,
+})
+
+type config struct {
+	Timeout float64 `flex:"timeout"` // seconds
+}
+
+func check(c *config, at policy.Locator) diag.List {
+	f := policy.Findings{At: at}
+	f.Seconds("timeout", c.Timeout, "means that a response may take for ever", "responsetimeout/off", "responsetimeout/milliseconds", "responsetimeout/fraction")
+	return f.List
+}
