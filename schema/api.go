@@ -81,13 +81,13 @@ type apiLinker struct {
 	out    *linkedAPI
 	bound  []bound
 	routes []*routeDecl
-	deps   map[diag.Object]*entry
 }
 
 // collect gathers everything that the API is linked from.
 func (l *apiLinker) collect() {
 	d := l.decl
-	l.out.inputs = []any{d, l.settings}
+	l.out.inputs = make([]any, 0, 8+2*len(d.policies)+3*len(d.services))
+	l.out.inputs = append(l.out.inputs, d, l.settings)
 	for _, b := range l.selectors {
 		if b.selects(d) {
 			l.out.auto = append(l.out.auto, b)
@@ -117,18 +117,16 @@ func (l *apiLinker) collect() {
 		return cmp.Or(strings.Compare(a.id.Namespace, b.id.Namespace), strings.Compare(a.id.Name, b.id.Name), a.at.Compare(b.at))
 	})
 	l.routes = slices.CompactFunc(l.routes, func(a, b *routeDecl) bool { return a.id == b.id })
-	l.deps = map[diag.Object]*entry{}
 	for _, r := range l.routes {
 		for _, t := range r.to {
-			if l.deps[t.service] != nil {
-				continue
-			}
 			dep, ok := l.objects[t.service]
 			if !ok {
 				dep = &entry{id: t.service}
 				l.objects[t.service] = dep
 			}
-			l.deps[t.service] = dep
+			if slices.Contains(l.out.deps, dep) {
+				continue
+			}
 			l.out.deps = append(l.out.deps, dep)
 			var up *ir.Upstream
 			if dep.up != nil {
@@ -161,11 +159,20 @@ func (b *bindingDecl) selects(d *apiDecl) bool {
 		return false
 	}
 	for name, want := range b.labels {
-		if have, ok := d.labels[name]; !ok || have.Value != want.Value {
+		if have, ok := d.label(name); !ok || have != want.Value {
 			return false
 		}
 	}
 	return true
+}
+
+func (d *apiDecl) label(name string) (string, bool) {
+	for i := range d.labels {
+		if d.labels[i].Name == name {
+			return d.labels[i].Value.Value, true
+		}
+	}
+	return "", false
 }
 
 func (l *apiLinker) report(s diag.Severity, code diag.Code, at diag.Range, id diag.Object, summary, hint string, related ...diag.Related) {
@@ -200,9 +207,9 @@ func (l *apiLinker) link() {
 func (l *apiLinker) route(r *routeDecl) *ir.Route {
 	out := &ir.Route{Origin: r.origin(), Name: r.id.Name, Order: r.order, Rules: r.rules}
 	for _, t := range r.to {
-		dep := l.deps[t.service]
+		dep := l.objects[t.service]
 		if len(dep.services) == 0 {
-			l.out.missing = append(l.out.missing, missingRef{t.service, t.ref.Range, r.owner})
+			l.out.missing = append(l.out.missing, missingRef{t.service, t.ref.Range, r.owner()})
 			continue
 		}
 		if dep.up == nil || dep.up.up == nil {
@@ -228,14 +235,14 @@ func (l *apiLinker) repeated() {
 			}
 			switch {
 			case b.place == ir.First:
-				l.report(diag.Warning, "link/policy-twice", b.decl.at(), b.decl.owner, fmt.Sprintf("ApiInstance %q has policy %q twice", l.entry.id.Name, b.decl.policy.Value), "keep one of them",
+				l.report(diag.Warning, "link/policy-twice", b.decl.at(), b.decl.owner(), fmt.Sprintf("ApiInstance %q has policy %q twice", l.entry.id.Name, b.decl.policy.Value), "keep one of them",
 					diag.Related{Subject: a.decl.at(), Summary: "the other one"})
 			case b.place == ir.Ordered && a.decl.automated != b.decl.automated && !conditional(a) && !conditional(b):
 				own, auto := b, a
 				if own.decl.automated {
 					own, auto = a, b
 				}
-				l.report(diag.Warning, "link/policy-twice", own.decl.at(), own.decl.owner, fmt.Sprintf("ApiInstance %q has policy %q of its own and from a Selector; both run", l.entry.id.Name, b.decl.policy.Value), "keep one of them if one was meant",
+				l.report(diag.Warning, "link/policy-twice", own.decl.at(), own.decl.owner(), fmt.Sprintf("ApiInstance %q has policy %q of its own and from a Selector; both run", l.entry.id.Name, b.decl.policy.Value), "keep one of them if one was meant",
 					diag.Related{Subject: auto.decl.at(), Summary: "the automated one"})
 			default:
 				continue
@@ -254,7 +261,7 @@ func (l *apiLinker) routing() {
 	var all *routeDecl
 	for _, r := range l.routes {
 		if all != nil {
-			l.report(diag.Warning, "link/unreachable-route", r.at, r.owner, fmt.Sprintf("this route is never taken: %q comes first and takes every request", all.id.Name), r.earlier(all),
+			l.report(diag.Warning, "link/unreachable-route", r.at, r.owner(), fmt.Sprintf("this route is never taken: %q comes first and takes every request", all.id.Name), r.earlier(all),
 				diag.Related{Subject: all.at, Summary: "the route that takes every request"})
 			continue
 		}
@@ -281,13 +288,13 @@ func (l *apiLinker) routing() {
 			continue
 		}
 		if len(d.services) > 0 {
-			l.report(diag.Warning, "link/mixed-models", r.name.Range, r.owner, fmt.Sprintf("ApiInstance %q has services of its own, and this route binding too", d.id.Name), "write all routes one way",
+			l.report(diag.Warning, "link/mixed-models", r.name.Range, r.owner(), fmt.Sprintf("ApiInstance %q has services of its own, and this route binding too", d.id.Name), "write all routes one way",
 				diag.Related{Subject: d.services[0].at(), Summary: "a service of its own"})
 		}
 		if d.listen.ok {
 			for _, m := range r.rules {
 				if repeats(d.listen.base, m.Path.Text) {
-					l.out.ds = append(l.out.ds, repeatsBase(d.listen.base, m.Path, r.owner))
+					l.out.ds = append(l.out.ds, repeatsBase(d.listen.base, m.Path, r.owner()))
 				}
 			}
 		}
@@ -302,6 +309,9 @@ func (l *apiLinker) routing() {
 
 // covered warns of routes all of whose rules stand, word for word, in routes that are tried before.
 func (l *apiLinker) covered() {
+	if len(l.routes) < 2 {
+		return
+	}
 	taken := map[string]*routeDecl{}
 	for _, r := range l.routes {
 		if r.broken {
@@ -315,7 +325,7 @@ func (l *apiLinker) covered() {
 			by = cmp.Or(by, other)
 		}
 		if covered && by != nil {
-			l.report(diag.Warning, "link/unreachable-route", r.at, r.owner, fmt.Sprintf("this route is never taken: %q comes first and has the same rules", by.id.Name), "remove it, or give it other rules",
+			l.report(diag.Warning, "link/unreachable-route", r.at, r.owner(), fmt.Sprintf("this route is never taken: %q comes first and has the same rules", by.id.Name), "remove it, or give it other rules",
 				diag.Related{Subject: by.at, Summary: "the route that takes these requests"})
 			continue
 		}

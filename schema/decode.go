@@ -161,12 +161,13 @@ func pathOf(n *syntax.Node, at diag.Range, here string) (string, bool) {
 // docDecoder decodes one document.
 type docDecoder struct {
 	*decoder
-	doc    *syntax.Document
-	out    *unitResult
-	id     diag.Object
-	name   syntax.Text
-	labels map[string]syntax.Text
-	broken bool // its shape is wrong: what is absent may have been meant
+	doc     *syntax.Document
+	out     *unitResult
+	id      diag.Object
+	name    syntax.Text
+	labels  []v1alpha1.Label
+	details details // of the inline policy that is being decoded
+	broken  bool    // its shape is wrong: what is absent may have been meant
 }
 
 func (d *docDecoder) report(s diag.Severity, code diag.Code, at diag.Range, summary, hint string) *diag.Diagnostic {
@@ -277,12 +278,12 @@ func (d *docDecoder) metadata(root *syntax.Node) {
 	if labels == nil || labels.Kind != syntax.Mapping || len(labels.Fields) == 0 {
 		return
 	}
-	d.labels = make(map[string]syntax.Text, len(labels.Fields))
+	d.labels = make([]v1alpha1.Label, 0, len(labels.Fields))
 	for _, f := range labels.Fields {
 		if strings.HasPrefix(f.Name, "flex.mulesoft.com/") {
 			d.report(diag.Error, "decode/reserved-label", f.Range, fmt.Sprintf("label %q belongs to the gateway itself", f.Name), `labels that start with "flex.mulesoft.com/" are reserved`)
 		}
-		d.labels[f.Name] = text(f.Value)
+		d.labels = append(d.labels, v1alpha1.Label{Name: f.Name, Value: text(f.Value)})
 	}
 }
 
@@ -469,7 +470,7 @@ func (d *docDecoder) known(name, group string, kinds []string) (string, string, 
 
 func (d *docDecoder) service(spec *syntax.Node) {
 	s := v1alpha1.ServiceSpec{Address: text(spec.Get("address"))}
-	out := &serviceDecl{decl: decl{id: d.id, owner: d.id, name: d.name, broken: d.broken}, address: s.Address}
+	out := &serviceDecl{decl: decl{id: d.id, name: d.name, broken: d.broken}, address: s.Address}
 	d.endpoint(out, "/spec/address")
 	d.out.services = append(d.out.services, out)
 }

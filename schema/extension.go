@@ -123,9 +123,9 @@ func (s *state) define(x *extension) (d *Definition, missing string) {
 	var parts []gcl.Part
 	missing = s.parents(x, func(p *extension) {
 		parts = append(parts, part(p))
-		for name, l := range p.Labels {
-			if _, have := d.Labels[name]; !have {
-				d.Labels[name] = l.Value
+		for _, l := range p.Labels {
+			if _, have := d.Labels[l.Name]; !have {
+				d.Labels[l.Name] = l.Value.Value
 			}
 		}
 		for _, e := range p.Spec.Extends {
@@ -155,7 +155,7 @@ func (s *state) findExtension(name string, namespaces ...string) *extension {
 
 func (s *state) unknownPolicy(b *bindingDecl) diag.Diagnostic {
 	name := b.policy.Value
-	d := diag.Diagnostic{Severity: s.absent(), Code: "link/unknown-policy", Subject: b.policy.Range, Object: b.owner, Path: b.path(), Summary: fmt.Sprintf("unknown policy %q", name)}
+	d := diag.Diagnostic{Severity: s.absent(), Code: "link/unknown-policy", Subject: b.policy.Range, Object: b.owner(), Path: b.path(), Summary: fmt.Sprintf("unknown policy %q", name)}
 	catalog := s.decoder.o.Policies
 	if catalog == nil {
 		return d
@@ -250,7 +250,7 @@ func (s *state) customBinding(b *bindingDecl, x *extension) *custom {
 	c := &custom{ext: x}
 	t := s.customType(x)
 	report := func(sev diag.Severity, code diag.Code, summary, hint string) {
-		c.ds = append(c.ds, diag.Diagnostic{Severity: sev, Code: code, Subject: b.policy.Range, Object: b.owner, Path: b.path(), Summary: summary, Hint: hint,
+		c.ds = append(c.ds, diag.Diagnostic{Severity: sev, Code: code, Subject: b.policy.Range, Object: b.owner(), Path: b.path(), Summary: summary, Hint: hint,
 			Related: []diag.Related{{Subject: x.Name.Range, Summary: "the Extension"}}})
 	}
 	switch {
@@ -266,8 +266,8 @@ func (s *state) customBinding(b *bindingDecl, x *extension) *custom {
 	}
 	bound := *b
 	bound.typ, bound.place = t.typ, t.typ.Place()
-	own := *b.ir
-	bound.ir = &own
+	own, more := *b.ir, *b.details
+	bound.ir, bound.details = &own, &more
 	own.Type = t.typ
 	out := &unitResult{}
 	dd := &docDecoder{decoder: s.decoder, out: out, id: b.id}
@@ -280,7 +280,7 @@ func (s *state) customBinding(b *bindingDecl, x *extension) *custom {
 	dd.configure(&bound, t.typ, b.config, func() (checked, error) { return t.check(b.config, path, b.configAt, dd.getenv, dd.o.RequireEnv) })
 	for i := range out.ds {
 		if out.ds[i].Object.IsZero() {
-			out.ds[i].Object = b.owner
+			out.ds[i].Object = b.owner()
 		}
 	}
 	c.ds = append(c.ds, out.ds...)

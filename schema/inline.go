@@ -17,9 +17,9 @@ import (
 // decoded: link compares their pointers to see what is new.
 type decl struct {
 	id     diag.Object
-	owner  diag.Object // the declared object: the ApiInstance, of what stands inline
-	name   syntax.Text // where the name was written: metadata.name, or what stands for it inline
-	broken bool        // its shape is wrong, so what is absent may have been meant
+	of     *diag.Object // of what stands inline: the ApiInstance that declares it; else nil
+	name   syntax.Text  // where the name was written: metadata.name, or what stands for it inline
+	broken bool         // its shape is wrong, so what is absent may have been meant
 }
 
 // path is the JSON Pointer of the policy of a binding in the object that declares it.
@@ -30,12 +30,20 @@ func (b *bindingDecl) path() string {
 	return "/spec/policies/" + strconv.Itoa(b.index-1) + "/policyRef/name"
 }
 
+// owner is the declared object: the ApiInstance, of what stands inline.
+func (d *decl) owner() diag.Object {
+	if d.of != nil {
+		return *d.of
+	}
+	return d.id
+}
+
 func (d *decl) origin() ir.Origin { return ir.Origin{Object: d.id, Range: d.name.Range} }
 
 // apiDecl is one ApiInstance with what it holds inline, expanded as the product does (flex-resources.md, 2.1).
 type apiDecl struct {
 	decl
-	labels   map[string]syntax.Text
+	labels   []v1alpha1.Label
 	address  syntax.Text
 	listen   listen
 	services []*serviceDecl
@@ -75,21 +83,26 @@ type splitDecl struct {
 // bindingDecl is one policy bound to something, inline or as a PolicyBinding.
 type bindingDecl struct {
 	decl
-	target    diag.Object // ApiInstance or Service; zero for a selector, and when it is not known
-	targetAt  diag.Range
-	kindless  bool // targetRef has no kind
-	automated bool
-	selecting bool                   // automated, and the selector is right
-	labels    map[string]syntax.Text // of the selector; none: every ApiInstance
 	policy    syntax.Text
 	typ       PolicyType // nil: route policies, and names that the catalogue does not list
-	place     ir.Place
-	order     int
-	explicit  diag.Range // of the order; zero: the default
-	index     int        // 1-based in the list of inline policies; 0: a PolicyBinding
-	route     *routeDecl // of a route policy
 	ir        *ir.Binding
-	content   string // of a policy that is Outside: equal for equal configurations, wherever they stand
+	route     *routeDecl // of a route policy
+	order     int
+	index     int // 1-based in the list of inline policies; 0: a PolicyBinding
+	place     ir.Place
+	automated bool
+	*details
+}
+
+// details are what most bindings do not have. Those of inline policies are few and very many have the same ones: see settle.
+type details struct {
+	target    diag.Object // ApiInstance or Service; zero for a selector, and when it is not known
+	targetAt  diag.Range
+	kindless  bool                   // targetRef has no kind
+	selecting bool                   // automated, and the selector is right
+	labels    map[string]syntax.Text // of the selector; none: every ApiInstance
+	explicit  diag.Range             // of the order; zero: the default
+	content   string                 // of a policy that is Outside: equal for equal configurations, wherever they stand
 
 	// Only for policies that the catalogue does not list: an Extension of the set may define them.
 	config    *syntax.Node
@@ -99,6 +112,20 @@ type bindingDecl struct {
 	forTarget ir.Target
 }
 
+// noDetails is what settled inline policies share. Nobody writes to it.
+var noDetails = &details{}
+
+// settle parts a decoded inline policy from what only decoding needed. Policies that the catalogue does not list are not
+// settled before everything is linked, and those Outside are compared with each other.
+func (b *bindingDecl) settle() {
+	if b.typ != nil && b.content == "" {
+		b.details = noDetails
+		return
+	}
+	own := *b.details
+	b.details = &own
+}
+
 const (
 	defaultOrder = 50
 	inlineOrder  = 0
@@ -106,7 +133,7 @@ const (
 
 func (d *docDecoder) apiInstance(spec *syntax.Node) {
 	s := apiInstanceSpec(spec)
-	api := &apiDecl{decl: decl{id: d.id, owner: d.id, name: d.name, broken: d.broken}, labels: d.labels, address: s.Address}
+	api := &apiDecl{decl: decl{id: d.id, name: d.name, broken: d.broken}, labels: d.labels, address: s.Address}
 	if s.Address.Value != "" {
 		var ds diag.List
 		api.listen, ds = parseListen(s.Address, d.o.Target)
@@ -128,7 +155,7 @@ func (d *docDecoder) apiInstance(spec *syntax.Node) {
 func (d *docDecoder) inlineService(api *apiDecl, in v1alpha1.InlineService) {
 	id := d.id
 	id.Kind, id.Name = v1alpha1.Service, d.id.Name+"-"+in.Key.Value
-	s := &serviceDecl{decl: decl{id: id, owner: d.id, name: in.Key, broken: d.broken}, address: in.Address, inline: true}
+	s := &serviceDecl{decl: decl{id: id, of: &api.id, name: in.Key, broken: d.broken}, address: in.Address, inline: true}
 	d.endpoint(s, "/spec/services/"+escapePointer(in.Key.Value)+"/address")
 	api.services = append(api.services, s)
 	d.checkName("name of a service", in.Key)
@@ -144,7 +171,7 @@ func (d *docDecoder) inlineService(api *apiDecl, in v1alpha1.InlineService) {
 		if !r.RulesAt.IsZero() {
 			at = r.RulesAt
 		}
-		api.routes = append(api.routes, &routeDecl{decl: decl{id: rid, owner: d.id, name: syntax.Text{Value: rid.Name, Range: r.Range}, broken: d.broken}, policy: routePolicy,
+		api.routes = append(api.routes, &routeDecl{decl: decl{id: rid, of: &api.id, name: syntax.Text{Value: rid.Name, Range: r.Range}, broken: d.broken}, policy: routePolicy,
 			at: at, order: defaultOrder, rules: d.match(r.Rules, true), inline: true,
 			to: []splitDecl{{service: id, ref: in.Key, weight: 1, prefix: r.DestinationPath.Value}}})
 	}
@@ -171,9 +198,9 @@ func (d *docDecoder) inlinePolicy(api *apiDecl, in v1alpha1.InlinePolicy, i int)
 	}
 	id := d.id
 	id.Kind, id.Name = v1alpha1.PolicyBinding, d.id.Name+"-"+name.Value+"-"+strconv.Itoa(i+1)
-	b := &bindingDecl{decl: decl{id: id, owner: d.id, name: syntax.Text{Value: id.Name, Range: name.Range}, broken: d.broken}, target: d.id, targetAt: d.name.Range,
-		policy: name, order: inlineOrder, index: i + 1, hasRules: in.RulesAt}
-	b.policyNS = d.id.Namespace
+	b := &bindingDecl{decl: decl{id: id, of: &api.id, name: syntax.Text{Value: id.Name, Range: name.Range}, broken: d.broken},
+		policy: name, order: inlineOrder, index: i + 1, details: &d.details}
+	d.details = details{target: d.id, targetAt: d.name.Range, policyNS: d.id.Namespace, hasRules: in.RulesAt}
 	if in.PolicyRef.Namespace.Value != "" {
 		b.policyNS = in.PolicyRef.Namespace.Value
 	}
@@ -183,13 +210,15 @@ func (d *docDecoder) inlinePolicy(api *apiDecl, in v1alpha1.InlinePolicy, i int)
 		api.routes = append(api.routes, b.route)
 		return
 	}
+	b.settle()
 	api.policies = append(api.policies, b)
 }
 
 func (d *docDecoder) policyBinding(spec *syntax.Node) {
 	s := v1alpha1.PolicyBindingSpec{TargetRef: targetRef(spec), PolicyRef: policyRef(spec), Config: spec.Get("config")}
 	s.Rules, s.RulesAt = rules(spec)
-	b := &bindingDecl{decl: decl{id: d.id, owner: d.id, name: d.name, broken: d.broken}, policy: s.PolicyRef.Name, order: defaultOrder, hasRules: s.RulesAt}
+	b := &bindingDecl{decl: decl{id: d.id, name: d.name, broken: d.broken}, policy: s.PolicyRef.Name, order: defaultOrder,
+		details: &details{policyNS: d.id.Namespace, hasRules: s.RulesAt}}
 	if o := spec.Get("order"); o != nil && !o.IsNull() && o.Kind == syntax.Scalar {
 		var n int64
 		if ds := o.Decode(&n); !ds.HasErrors() && n >= math.MinInt32 && n < math.MaxInt32 {
@@ -197,7 +226,6 @@ func (d *docDecoder) policyBinding(spec *syntax.Node) {
 			d.since(o.Range, "order", "1.3")
 		}
 	}
-	b.policyNS = d.id.Namespace
 	if ns := s.PolicyRef.Namespace.Value; ns != "" {
 		b.policyNS = ns
 	}

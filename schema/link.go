@@ -89,7 +89,7 @@ func (s *state) settle() {
 		s.sweep(e)
 	}
 	if s.reserv {
-		slices.SortFunc(s.services, func(a, b *entry) int { return strings.Compare(upstreamName(a.id), upstreamName(b.id)) })
+		slices.SortFunc(s.services, func(a, b *entry) int { return strings.Compare(a.upstreamName(), b.upstreamName()) })
 		s.reserv = false
 	}
 	if s.selecting {
@@ -133,7 +133,13 @@ func (s *state) sweep(e *entry) {
 	}
 }
 
-func upstreamName(id diag.Object) string { return id.Name + "." + id.Namespace + ".svc" }
+// upstreamName is asked for again and again when there are many: by those who sort.
+func (e *entry) upstreamName() string {
+	if e.name == "" {
+		e.name = e.id.Name + "." + e.id.Namespace + ".svc"
+	}
+	return e.name
+}
 
 // first is the declaration that stands for an identity: the first by place.
 func first[D interface{ at() diag.Range }](l []D) D {
@@ -154,10 +160,10 @@ func (s *state) duplicates() diag.List {
 		l := slices.Clone(e.decls)
 		slices.SortFunc(l, func(a, b *decl) int { return a.at().Compare(b.at()) })
 		for _, d := range l[1:] {
-			if d.id != d.owner && d.owner == l[0].owner {
+			if d.of != nil && d.owner() == l[0].owner() {
 				continue // stands inline in an object that is itself declared twice, and reported
 			}
-			ds = append(ds, diag.Diagnostic{Severity: diag.Error, Code: "link/duplicate-object", Subject: d.at(), Object: d.owner,
+			ds = append(ds, diag.Diagnostic{Severity: diag.Error, Code: "link/duplicate-object", Subject: d.at(), Object: d.owner(),
 				Summary: fmt.Sprintf("%s is declared twice", d.id), Hint: "rename or remove one of them",
 				Related: []diag.Related{{Subject: l[0].at(), Summary: "declared here first"}}})
 		}
@@ -171,7 +177,7 @@ func (s *state) dangling() diag.List {
 	for e := range s.orphans {
 		for _, b := range e.bindings {
 			d := s.noSuch(e.id, b.targetAt)
-			d.Object, d.Path = b.owner, "/spec/targetRef/name"
+			d.Object, d.Path = b.owner(), "/spec/targetRef/name"
 			other := e.id
 			other.Kind = v1alpha1.Service
 			if o := s.objects[other]; b.kindless && o != nil && len(o.services) > 0 {
@@ -320,21 +326,21 @@ func (s *state) linkUpstream(e *entry) *linkedUpstream {
 			continue
 		}
 		if outbound != nil {
-			out.ds = append(out.ds, diag.Diagnostic{Severity: diag.Error, Code: "link/tls-twice", Subject: b.decl.at(), Object: b.decl.owner, Path: "/metadata/name",
+			out.ds = append(out.ds, diag.Diagnostic{Severity: diag.Error, Code: "link/tls-twice", Subject: b.decl.at(), Object: b.decl.owner(), Path: "/metadata/name",
 				Summary: fmt.Sprintf("Service %q has a second binding of policy %q", e.id.Name, b.ir.Policy), Hint: "keep one of them",
 				Related: []diag.Related{{Subject: outbound.at(), Summary: "the first one"}}})
 			continue
 		}
 		outbound = b.decl
 		if d.endpoint.ok && d.endpoint.scheme != "https" {
-			out.ds = append(out.ds, diag.Diagnostic{Severity: diag.Warning, Code: "link/tls-without-https", Subject: b.decl.at(), Object: b.decl.owner, Path: "/metadata/name",
+			out.ds = append(out.ds, diag.Diagnostic{Severity: diag.Warning, Code: "link/tls-without-https", Subject: b.decl.at(), Object: b.decl.owner(), Path: "/metadata/name",
 				Summary: fmt.Sprintf("policy %q has no effect: the address of Service %q is %s, not https", b.ir.Policy, e.id.Name, d.endpoint.scheme), Hint: "write https:// in its address",
 				Related: []diag.Related{{Subject: d.address.Range, Summary: "the address"}}})
 		}
 	}
 	out.ds = append(out.ds, s.equalOrders(bound)...)
 	if d.endpoint.ok {
-		out.up = &ir.Upstream{Origin: d.origin(), Name: upstreamName(e.id), Scheme: d.endpoint.scheme, Host: d.endpoint.host, Port: d.endpoint.port,
+		out.up = &ir.Upstream{Origin: d.origin(), Name: e.upstreamName(), Scheme: d.endpoint.scheme, Host: d.endpoint.host, Port: d.endpoint.port,
 			Address: d.address.Range, Settings: s.settings, Bindings: list}
 	}
 	return out
@@ -389,11 +395,14 @@ func later(a, b bool) int {
 // equalOrders warns of two policies that were given one order (flex-resources.md, 4.3).
 func (s *state) equalOrders(l []bound) diag.List {
 	var ds diag.List
-	by := map[int]*bindingDecl{}
+	var by map[int]*bindingDecl
 	for _, b := range l {
 		d := b.decl
 		if b.place != ir.Ordered || d.explicit.IsZero() {
 			continue
+		}
+		if by == nil {
+			by = map[int]*bindingDecl{}
 		}
 		if e, ok := by[d.order]; ok {
 			ds = append(ds, equalOrder(d.order, d.explicit, d.id, e.explicit, e.id))
@@ -469,8 +478,8 @@ func (s *state) labelHint(b *bindingDecl) string {
 	values := map[string]bool{}
 	for _, k := range sortedKeys(b.labels) {
 		for _, e := range s.apis {
-			if t, ok := first(e.apis).labels[k]; ok && t.Value != b.labels[k].Value {
-				values[k+": "+t.Value] = true
+			if t, ok := first(e.apis).label(k); ok && t != b.labels[k].Value {
+				values[k+": "+t] = true
 			}
 		}
 	}

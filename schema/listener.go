@@ -293,7 +293,7 @@ func (s *state) linkTLS(p *port, t portTLS) (*ir.Binding, diag.List) {
 		if y.at().Compare(x.at()) < 0 {
 			x, y = y, x
 		}
-		ds = append(ds, diag.Diagnostic{Severity: diag.Error, Code: "link/tls-twice", Subject: y.at(), Object: y.owner, Path: "/metadata/name",
+		ds = append(ds, diag.Diagnostic{Severity: diag.Error, Code: "link/tls-twice", Subject: y.at(), Object: y.owner(), Path: "/metadata/name",
 			Summary: fmt.Sprintf("port %d has two different policies \"tls\"; TLS belongs to the port", number), Hint: "give both the same configuration, or the APIs different ports",
 			Related: []diag.Related{{Subject: x.at(), Summary: "the other one"}}})
 	}

@@ -1,6 +1,8 @@
 package schema
 
 import (
+	"hash/maphash"
+
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/ir"
 	"github.com/flexgw/flexgw/schema/source"
@@ -34,8 +36,9 @@ type state struct {
 	order   []*keptUnit // of this load, in the order of the set
 
 	objects    map[diag.Object]*entry
-	apis       []*entry // entries with an ApiInstance, sorted by listener, longest base path first
-	services   []*entry // entries with a Service, sorted by the upstream's name
+	bare       identities // of bindings, which nothing refers to
+	apis       []*entry   // entries with an ApiInstance, sorted by listener, longest base path first
+	services   []*entry   // entries with a Service, sorted by the upstream's name
 	dirty      map[*entry]bool
 	orphans    map[*entry]bool // bound to, but not declared
 	twins      map[*entry]bool // declared more than once
@@ -76,6 +79,7 @@ type entry struct {
 	services []*serviceDecl
 	bindings []*bindingDecl // whose targetRef names it
 	users    []*entry       // APIs whose routes name it
+	name     string         // see upstreamName
 
 	listed bool // is in state.apis or state.services
 	api    *linkedAPI
@@ -114,7 +118,7 @@ type linkedUpstream struct {
 
 func newState(o Options) *state {
 	return &state{requireEnv: o.RequireEnv, partial: o.Partial, unenforced: o.AllowUnenforced, target: o.Target, decoder: &decoder{o: o, patterns: &patterns{}},
-		units: map[string]*keptUnit{}, objects: map[diag.Object]*entry{}, dirty: map[*entry]bool{}, orphans: map[*entry]bool{},
+		units: map[string]*keptUnit{}, bare: newIdentities(), objects: map[diag.Object]*entry{}, dirty: map[*entry]bool{}, orphans: map[*entry]bool{},
 		twins: map[*entry]bool{}, talking: map[*entry]bool{}, unlisted: map[*bindingDecl]*custom{}, types: map[*v1alpha1.Object[v1alpha1.ExtensionSpec]]*customType{},
 		listeners: map[uint16]*port{}, all: true}
 }
@@ -142,6 +146,59 @@ func (s *state) undeclare(d *decl) *entry {
 	return e
 }
 
+// declareBare declares what matters for its identity alone: a binding. While it is the only one, there is no entry for it.
+func (s *state) declareBare(d *decl) {
+	if other, alone := s.bare.put(d); !alone {
+		if other != nil {
+			s.declare(other)
+		}
+		s.declare(d)
+	}
+}
+
+func (s *state) undeclareBare(d *decl) {
+	if !s.bare.take(d) {
+		s.undeclare(d)
+	}
+}
+
+// identities are the declarations that are the only ones of theirs, by hash: most bindings stand inline, and there are
+// several to an API. Where two meet, both move to entries, as does whatever comes there later.
+type identities struct {
+	seed    maphash.Seed
+	alone   map[uint64]*decl
+	crowded map[uint64]bool
+}
+
+func newIdentities() identities {
+	return identities{seed: maphash.MakeSeed(), alone: map[uint64]*decl{}, crowded: map[uint64]bool{}}
+}
+
+// put keeps d if it is alone. Else the caller has to keep it, together with the other one that was alone until now.
+func (m *identities) put(d *decl) (other *decl, alone bool) {
+	h := maphash.Comparable(m.seed, d.id)
+	if m.crowded[h] {
+		return nil, false
+	}
+	if other = m.alone[h]; other == nil {
+		m.alone[h] = d
+		return nil, true
+	}
+	delete(m.alone, h)
+	m.crowded[h] = true
+	return other, false
+}
+
+// take drops d; false: it is not here.
+func (m *identities) take(d *decl) bool {
+	h := maphash.Comparable(m.seed, d.id)
+	if m.alone[h] != d {
+		return false
+	}
+	delete(m.alone, h)
+	return true
+}
+
 // add takes in what a new unit declares.
 func (s *state) add(r *unitResult) {
 	for _, a := range r.apis {
@@ -152,11 +209,11 @@ func (s *state) add(r *unitResult) {
 			e.services = append(e.services, v)
 		}
 		for _, b := range a.policies {
-			s.declare(&b.decl)
+			s.declareBare(&b.decl)
 			s.custom(b)
 		}
 		for _, b := range a.routes {
-			s.declare(&b.decl)
+			s.declareBare(&b.decl)
 		}
 	}
 	for _, v := range r.services {
@@ -164,7 +221,7 @@ func (s *state) add(r *unitResult) {
 		e.services = append(e.services, v)
 	}
 	for _, b := range r.bindings {
-		s.declare(&b.decl)
+		s.declareBare(&b.decl)
 		s.custom(b)
 		if b.target != (diag.Object{}) {
 			e := s.entry(b.target)
@@ -195,11 +252,11 @@ func (s *state) remove(r *unitResult) {
 			e.services = without(e.services, v)
 		}
 		for _, b := range a.policies {
-			s.undeclare(&b.decl)
+			s.undeclareBare(&b.decl)
 			delete(s.unlisted, b)
 		}
 		for _, b := range a.routes {
-			s.undeclare(&b.decl)
+			s.undeclareBare(&b.decl)
 		}
 	}
 	for _, v := range r.services {
@@ -207,7 +264,7 @@ func (s *state) remove(r *unitResult) {
 		e.services = without(e.services, v)
 	}
 	for _, b := range r.bindings {
-		s.undeclare(&b.decl)
+		s.undeclareBare(&b.decl)
 		delete(s.unlisted, b)
 		if b.target != (diag.Object{}) {
 			e := s.entry(b.target)
@@ -254,22 +311,22 @@ func (s *state) custom(b *bindingDecl) {
 // rest calls f for the objects that matter for their identity alone.
 func (s *state) rest(r *unitResult, f func(*decl)) {
 	for _, o := range r.configs {
-		f(&decl{id: o.ID, owner: o.ID, name: o.Name})
+		f(&decl{id: o.ID, name: o.Name})
 	}
 	for _, o := range r.extensions {
-		f(&decl{id: o.ID, owner: o.ID, name: o.Name})
+		f(&decl{id: o.ID, name: o.Name})
 	}
 	for _, o := range r.contracts {
-		f(&decl{id: o.ID, owner: o.ID, name: o.Name})
+		f(&decl{id: o.ID, name: o.Name})
 	}
 	for _, o := range r.secrets {
-		f(&decl{id: o.ID, owner: o.ID, name: o.Name})
+		f(&decl{id: o.ID, name: o.Name})
 	}
 	for _, o := range r.probes {
-		f(&decl{id: o.ID, owner: o.ID, name: o.Name})
+		f(&decl{id: o.ID, name: o.Name})
 	}
 	for _, o := range r.echoes {
-		f(&decl{id: o.ID, owner: o.ID, name: o.Name})
+		f(&decl{id: o.ID, name: o.Name})
 	}
 }
 

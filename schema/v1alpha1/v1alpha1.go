@@ -33,11 +33,17 @@ const (
 type Object[S any] struct {
 	ID     diag.Object
 	Name   syntax.Text // metadata.name
-	Labels map[string]syntax.Text
+	Labels []Label     // metadata.labels, in the order of the file
 	Spec   S
 	Unit   syntax.Unit // where it was declared, for places that were not kept
 	Index  int         // of the document within the unit
 	Range  diag.Range  // of the document
+}
+
+// Label is one entry of metadata.labels.
+type Label struct {
+	Name  string
+	Value syntax.Text
 }
 
 // ApiInstanceSpec is the spec of an ApiInstance (flex-resources.md, 2).
