@@ -19,7 +19,12 @@ import (
 // called where the report is read, and what the codes mean.
 func describe(r *report.Report, env Env, paths []string, unread error) {
 	r.Version, r.Paths, r.Unread = version(), paths, unreadPaths(unread)
-	r.Name, r.Rule = ciNames(env, paths), ruleOf
+	if wd, err := os.Getwd(); err == nil {
+		r.Name = ciNames(env, wd, paths)
+	}
+	r.Rule = ruleOf
+	onGitHub, _ := env.Getenv("GITHUB_ACTIONS")
+	r.OnGitHub = onGitHub == "true"
 }
 
 // unreadPaths lists what a joined error of watch.ReadPaths says.
@@ -46,11 +51,7 @@ var workspaces = []string{"GITHUB_WORKSPACE", "CI_PROJECT_DIR", "BUILD_SOURCESDI
 
 // ciNames names files as CI systems look for them: relative to the job's repository if flexgw is called inside it, else to the
 // working directory; with the whole path if they are outside. Standard input keeps its name.
-func ciNames(env Env, paths []string) func(string) string {
-	wd, err := os.Getwd()
-	if err != nil {
-		return nil
-	}
+func ciNames(env Env, wd string, paths []string) func(string) string {
 	root := wd
 	for _, v := range workspaces {
 		if dir, ok := env.Getenv(v); ok && filepath.IsAbs(dir) {
@@ -97,6 +98,8 @@ func ruleOf(code diag.Code) report.Rule {
 	} else if about, ok := policyDiagnostic(string(code)); ok {
 		r.About, _, _ = strings.Cut(about, "\n\n")
 		r.Help = about
+		area, _, _ := strings.Cut(string(code), "/")
+		r.URL = pages + "render/policy/" + area + "/" + area + ".md"
 	}
 	if r.Summary, _, _ = strings.Cut(r.About, ". "); r.Summary != r.About {
 		r.Summary += "."

@@ -89,7 +89,7 @@ func junit(w io.Writer, r Report) error {
 func junitName(d *diag.Diagnostic) string { return d.Summary + " [" + string(d.Code) + "]" }
 
 func suppressedText(s Suppressed) string {
-	by := "suppressed by a baseline"
+	by := "suppressed in the settings"
 	if s.InSource {
 		by = "suppressed by a comment"
 	}

@@ -28,6 +28,8 @@ type Report struct {
 	Name    func(file string) string          // a file as CI systems look for it; nil: as it is
 	Rule    func(code diag.Code) Rule         // what is known of a code, where that is something; nil: nothing
 
+	OnGitHub bool // sarif: without what is suppressed, for which code scanning would open alerts (github/codeql-action issue 1230)
+
 	Color bool // text: ANSI colours
 	Notes bool // text: notes too; every other format always carries them
 }
@@ -35,7 +37,7 @@ type Report struct {
 // Suppressed is a diagnostic that somebody has decided not to hear of.
 type Suppressed struct {
 	Diagnostic diag.Diagnostic
-	InSource   bool   // by a comment beside it, else by a file of its own (a baseline)
+	InSource   bool   // by a comment beside it, else in the project's settings
 	Reason     string // may be empty
 }
 

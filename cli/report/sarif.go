@@ -135,12 +135,15 @@ const (
 // sarif is for code scanning. GitHub takes no result without a file and a line, so every one has them.
 func sarif(w io.Writer, r Report) error {
 	run := sarifRun{
-		Tool:        sarifTool{sarifDriver{Name: "flexgw", Version: r.Version, InformationURI: home, Rules: []sarifRule{}}},
+		Tool:        sarifTool{sarifDriver{Name: "flexgw", Version: sarifVersion(r.Version), InformationURI: home, Rules: []sarifRule{}}},
 		Invocations: []sarifInvocation{{Successful: len(r.Unread) == 0}},
 		Bases:       map[string]sarifArtifact{sarifBase: {Description: &sarifText{Text: "what the names of files are relative to: the repository, or the folder in which flexgw was called"}}},
 		ColumnKind:  "unicodeCodePoints",
 		Results:     []sarifResult{},
 		Properties:  sarifProperties{r.Summary()},
+	}
+	if r.OnGitHub {
+		r.Suppressed = nil
 	}
 	all := append(diag.List{}, r.Diagnostics...)
 	for _, s := range r.Suppressed {
@@ -173,6 +176,15 @@ func sarif(w io.Writer, r Report) error {
 		})
 	}
 	return Indented(w, sarifLog{sarifSchema, "2.1.0", []sarifRun{run}})
+}
+
+// sarifVersion starts with a number, as readers that compare versions want it; "" if v is no release.
+func sarifVersion(v string) string {
+	v = strings.TrimPrefix(v, "v")
+	if v == "" || v[0] < '0' || v[0] > '9' {
+		return ""
+	}
+	return v
 }
 
 // sarifRules are the rules of l, in the order in which they are met.

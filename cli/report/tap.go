@@ -46,61 +46,49 @@ func tap(w io.Writer, r Report) error {
 	return b.Flush()
 }
 
-// tapBlock is the YAML of a diagnostic.
+// tapBlock is the YAML of a diagnostic, so plain that the small readers of TAP's own tools take it.
 func tapBlock(b *bufio.Writer, d diag.Diagnostic) {
 	fmt.Fprintf(b, "  ---\n  message: %s\n  severity: %s\n  code: %s\n", yamlText(d.Summary), d.Severity, yamlText(string(d.Code)))
 	if d.Hint != "" {
 		fmt.Fprintf(b, "  hint: %s\n", yamlText(d.Hint))
 	}
-	fmt.Fprintf(b, "  at:\n    file: %s\n", yamlText(d.Subject.File))
-	if !d.Subject.Start.IsZero() {
-		fmt.Fprintf(b, "    line: %d\n    column: %d\n", d.Subject.Start.Line, d.Subject.Start.Column)
-	}
+	fmt.Fprint(b, "  at:\n")
+	tapPlace(b, "    ", "    ", d.Subject)
 	if len(d.Related) > 0 {
 		fmt.Fprint(b, "  see:\n")
-		for _, o := range d.Related {
-			fmt.Fprintf(b, "    - %s\n", yamlText(strings.Trim(o.Subject.String()+": "+o.Summary, ": ")))
-		}
+	}
+	for _, o := range d.Related {
+		tapPlace(b, "    - ", "      ", o.Subject)
+		fmt.Fprintf(b, "      message: %s\n", yamlText(o.Summary))
 	}
 	fmt.Fprint(b, "  ...\n")
 }
 
+// tapPlace is a mapping; first comes before its first line.
+func tapPlace(b *bufio.Writer, first, indent string, at diag.Range) {
+	fmt.Fprintf(b, "%sfile: %s\n", first, yamlText(at.File))
+	if !at.Start.IsZero() {
+		fmt.Fprintf(b, "%sline: %d\n%scolumn: %d\n", indent, at.Start.Line, indent, at.Start.Column)
+	}
+}
+
 // tapText is a text within a test's line: a # would begin a directive.
 func tapText(s string) string {
-	return strings.NewReplacer(`\`, `\\`, "#", `\#`).Replace(strings.Map(func(r rune) rune {
-		if hidden(r) {
+	return strings.NewReplacer(`\`, `\\`, "#", `\#`).Replace(visible(s))
+}
+
+// yamlText is a quoted scalar on one line.
+func yamlText(s string) string { return "'" + strings.ReplaceAll(visible(s), "'", "''") + "'" }
+
+// visible is a text on one line: what ends lines is a space, and control characters and what YAML cannot hold are U+FFFD.
+func visible(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case strings.ContainsRune("\n\r\v\f\t\u0085\u2028\u2029", r):
+			return ' '
+		case r < ' ' || r >= 0x7f && r < 0xa0 || r == '\ufeff' || r == '\ufffe' || r == '\uffff':
 			return utf8.RuneError
 		}
 		return r
-	}, oneLine(s)))
-}
-
-// yamlText is a quoted scalar of YAML, on one line.
-func yamlText(s string) string {
-	var b strings.Builder
-	b.WriteByte('"')
-	for _, r := range s {
-		switch {
-		case r == '"' || r == '\\':
-			b.WriteByte('\\')
-			b.WriteRune(r)
-		case r == '\n':
-			b.WriteString(`\n`)
-		case r == '\t':
-			b.WriteString(`\t`)
-		case r == '\r':
-			b.WriteString(`\r`)
-		case hidden(r):
-			b.WriteRune(utf8.RuneError)
-		default:
-			b.WriteRune(r)
-		}
-	}
-	b.WriteByte('"')
-	return b.String()
-}
-
-// hidden reports whether a rune is a control character, or one of those that YAML takes for a line break or cannot hold.
-func hidden(r rune) bool {
-	return r < ' ' || r >= 0x7f && r < 0xa0 || r == '\u2028' || r == '\u2029' || r == '\ufeff' || r == '\ufffe' || r == '\uffff'
+	}, s)
 }

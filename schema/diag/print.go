@@ -54,10 +54,10 @@ func (p Printer) Each(l List, do func(i int, text []byte)) {
 			if place != "" && r.Summary != "" {
 				place += ": "
 			}
-			fmt.Fprintf(&b, "  see %s%s\n", place, r.Summary)
+			fmt.Fprintf(&b, "  see %s\n", visible(place+r.Summary))
 		}
 		if d.Hint != "" {
-			fmt.Fprintf(&b, "  %s %s\n", p.paint(ansiBold, "hint:"), d.Hint)
+			fmt.Fprintf(&b, "  %s %s\n", p.paint(ansiBold, "hint:"), visible(d.Hint))
 		}
 		do(i, b.Bytes())
 	}
@@ -65,14 +65,14 @@ func (p Printer) Each(l List, do func(i int, text []byte)) {
 
 func (p Printer) headline(b *bytes.Buffer, d Diagnostic) {
 	if !p.Color {
-		b.WriteString(d.String())
+		b.WriteString(visible(d.String()))
 		b.WriteByte('\n')
 		return
 	}
 	if place := d.Subject.String(); place != "" {
-		fmt.Fprintf(b, "%s ", p.paint(ansiBold, place+":"))
+		fmt.Fprintf(b, "%s ", p.paint(ansiBold, visible(place)+":"))
 	}
-	fmt.Fprintf(b, "%s %s %s\n", p.paint(colorOf(d.Severity), d.Severity.String()+":"), d.Summary,
+	fmt.Fprintf(b, "%s %s %s\n", p.paint(colorOf(d.Severity), d.Severity.String()+":"), visible(d.Summary),
 		p.paint(ansiDim, "["+string(d.Code)+"]"))
 }
 
@@ -207,16 +207,28 @@ func (l *lines) at(line int) ([]byte, bool) {
 	return bytes.TrimSuffix(text, []byte{'\r'}), true
 }
 
-// printable is the line with one visible rune for each of its own: what a terminal would hide, or obey, is a dot.
+// printable is the line with one visible rune for each of its own.
 func printable(line []byte) []rune {
 	runes := make([]rune, 0, utf8.RuneCount(line))
 	for _, r := range string(line) {
-		if r != '\t' && r != ' ' && !unicode.IsPrint(r) {
-			r = '·'
+		if r != '\t' {
+			r = shown(r)
 		}
 		runes = append(runes, r)
 	}
 	return runes
+}
+
+// visible is a text on one line. Names of files are whatever the disk allows: one with a line break must not begin a line of its
+// own, where a CI system might take it for a command.
+func visible(s string) string { return strings.Map(shown, s) }
+
+// shown is a rune, or a dot for what a terminal would hide, or obey.
+func shown(r rune) rune {
+	if r != ' ' && !unicode.IsPrint(r) {
+		return '·'
+	}
+	return r
 }
 
 // window cuts a long line around what is underlined, from inclusive to to exclusive.
