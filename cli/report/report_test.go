@@ -178,12 +178,6 @@ func TestSecretsStayHidden(t *testing.T) {
 	}
 }
 
-// hostile is text that ends, opens or breaks something in one of the formats.
-var hostile = []string{
-	"plain", "]]>", "<![CDATA[x]]>", "<!-- --", "a & b < c > \"d\" 'e'", "\x00\x01\x1b[31m\x7f\u0085", "\xff\xfe\xc3(", "two\nlines", "cr\rlf\r\n", "::error::x", "%0A%25", "a,b=c:d", "# TODO x", `back\slash\`,
-	"\u2028\u2029\ufeff\ufffe\uffff", "'single' ''", `"double"`, "--- x", "...", "- item: x", "{a: b}", "*anchor &x !tag", "[link](1)", "[a](b) \\[", "{0}", "ok 1 - x", "not ok 1", "1..5", "Bail out!", "\t tab", " ", "&#xA;", "😀 größe", "${x}", "`x`", "::",
-}
-
 // awkward is a report whose every text is s.
 func awkward(s string) report.Report {
 	place := at(s, 1, 1, 0, 1, 2, 1)
@@ -204,13 +198,13 @@ func awkward(s string) report.Report {
 // TestHostileText writes what breaks formats and parses it again; e2e/clients does the same with other people's parsers.
 func TestHostileText(t *testing.T) {
 	t.Parallel()
-	for _, s := range hostile {
+	for _, s := range testkit.Hostile() {
 		parse(t, s, awkward(s))
 	}
 }
 
 func FuzzFormats(f *testing.F) {
-	for _, s := range hostile {
+	for _, s := range testkit.Hostile() {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

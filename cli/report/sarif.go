@@ -30,7 +30,7 @@ type (
 	}
 	sarifDriver struct {
 		Name           string      `json:"name"`
-		Version        string      `json:"version,omitempty"`
+		Version        string      `json:"version"`
 		InformationURI string      `json:"informationUri"`
 		Rules          []sarifRule `json:"rules"`
 	}
@@ -178,11 +178,11 @@ func sarif(w io.Writer, r Report) error {
 	return Indented(w, sarifLog{sarifSchema, "2.1.0", []sarifRun{run}})
 }
 
-// sarifVersion starts with a number, as readers that compare versions want it; "" if v is no release.
+// sarifVersion starts with a number, as readers that compare versions want it.
 func sarifVersion(v string) string {
 	v = strings.TrimPrefix(v, "v")
 	if v == "" || v[0] < '0' || v[0] > '9' {
-		return ""
+		return "0.0.0-" + v
 	}
 	return v
 }
@@ -263,6 +263,9 @@ func (r Report) sarifResult(d diag.Diagnostic) sarifResult {
 		l.Message = &sarifText{Text: escapeLinks(what)}
 		res.Related = append(res.Related, l)
 		text += "\nsee [" + strings.NewReplacer(`\`, `\\`, "[", `\[`, "]", `\]`).Replace(what) + "](" + strconv.Itoa(l.ID) + ")" // GitHub shows the places that a message links to
+	}
+	if strings.TrimSpace(text) == "" {
+		text = string(d.Code) // GitHub takes no empty message
 	}
 	res.Message = sarifText{Text: text}
 	return res

@@ -113,10 +113,10 @@ func installed(t *testing.T, name string, install func(dir string) error) string
 }
 
 // fromNPM installs packages of the npm registry ("name@version").
-func fromNPM(t *testing.T, pkg string) string {
+func fromNPM(t *testing.T, packages ...string) string {
 	t.Helper()
-	return installed(t, "npm-"+strings.ReplaceAll(pkg, "/", "-"), func(dir string) error {
-		return runIn(dir, "npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", dir, pkg)
+	return installed(t, "npm-"+strings.ReplaceAll(strings.Join(packages, "+"), "/", "-"), func(dir string) error {
+		return runIn(dir, "npm", append([]string{"install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", dir}, packages...)...)
 	})
 }
 
