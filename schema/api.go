@@ -8,6 +8,7 @@ import (
 
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/ir"
+	"github.com/flexgw/flexgw/schema/regex"
 	"github.com/flexgw/flexgw/schema/v1alpha1"
 )
 
@@ -307,34 +308,81 @@ func (l *apiLinker) routing() {
 	}
 }
 
-// covered warns of routes all of whose rules stand, word for word, in routes that are tried before.
+// maxComparisons is how many pairs of rules of one API are compared.
+const maxComparisons = 2_000
+
+// covered warns of routes and rules all of whose requests are taken by rules that are tried before.
 func (l *apiLinker) covered() {
-	if len(l.routes) < 2 {
-		return
+	type tried struct {
+		ir.Match
+		route *routeDecl
 	}
-	taken := map[string]*routeDecl{}
+	var before []tried
+	compared := 0
 	for _, r := range l.routes {
 		if r.broken {
 			continue
 		}
-		var by *routeDecl
-		covered := true
-		for _, m := range r.rules {
-			other, ok := taken[ruleKey(m)]
-			covered = covered && ok && other != r
-			by = cmp.Or(by, other)
+		by := make([]*routeDecl, len(r.rules))
+		open := len(r.rules) // rules that something is left for
+		for i, m := range r.rules {
+			for _, o := range before {
+				if compared++; compared > maxComparisons {
+					return
+				}
+				if takes(o.Match, m) {
+					by[i], open = o.route, open-1
+					break
+				}
+			}
+			before = append(before, tried{m, r})
 		}
-		if covered && by != nil {
-			l.report(diag.Warning, "link/unreachable-route", r.at, r.owner(), fmt.Sprintf("this route is never taken: %q comes first and has the same rules", by.id.Name), "remove it, or give it other rules",
-				diag.Related{Subject: by.at, Summary: "the route that takes these requests"})
-			continue
-		}
-		for _, m := range r.rules {
-			if _, ok := taken[ruleKey(m)]; !ok {
-				taken[ruleKey(m)] = r
+		switch {
+		case open == 0 && len(by) > 0 && !slices.Contains(by, r):
+			how := "has the same rules"
+			if !slices.EqualFunc(r.rules, by[0].rules, func(a, b ir.Match) bool { return ruleKey(a) == ruleKey(b) }) {
+				how = "takes all that its rules do"
+			}
+			l.report(diag.Warning, "link/unreachable-route", r.at, r.owner(), fmt.Sprintf("this route is never taken: %q comes first and %s", by[0].id.Name, how), "remove it, give it other rules, or have it tried first",
+				diag.Related{Subject: by[0].at, Summary: "the route that takes these requests"})
+		case open < len(by):
+			for i, b := range by {
+				if b != nil {
+					l.report(diag.Warning, "link/unreachable-rule", placeOf(r.rules[i], r.at), r.owner(), "this rule is never used: a rule that is tried before takes all that it does", "remove it, or have it tried first",
+						diag.Related{Subject: b.at, Summary: "the route with that rule"})
+				}
 			}
 		}
 	}
+}
+
+// takes reports whether one rule takes every request that another does.
+func takes(a, b ir.Match) bool {
+	for _, p := range []struct{ a, b, first string }{{a.Path.Text, b.Path.Text, "/"}, {a.Method.Text, b.Method.Text, ""}, {a.Host.Text, b.Host.Text, ""}} {
+		if p.a != "" && !regex.Covers(p.a, cmp.Or(p.b, ".*"), p.first) {
+			return false
+		}
+	}
+	for _, h := range a.Headers {
+		i := slices.IndexFunc(b.Headers, func(o ir.HeaderPattern) bool { return o.Name == h.Name })
+		if i < 0 || !regex.Covers(h.Text, b.Headers[i].Text, "") {
+			return false
+		}
+	}
+	return true
+}
+
+// placeOf is where a rule stands: its first pattern, or else what is given.
+func placeOf(m ir.Match, otherwise diag.Range) diag.Range {
+	for _, p := range []ir.Pattern{m.Path, m.Method, m.Host} {
+		if !p.IsZero() {
+			return p.Range
+		}
+	}
+	if len(m.Headers) > 0 {
+		return m.Headers[0].Range
+	}
+	return otherwise
 }
 
 // ruleKey is equal for rules of the same words.

@@ -422,7 +422,7 @@ func (d *docDecoder) configure(b *bindingDecl, typ PolicyType, config *syntax.No
 		b.broken = true
 		return
 	}
-	b.ir.Config, b.ir.Guard = cfg, typ.Guard(cfg)
+	b.ir.Config, b.ir.Guard, b.ir.Validity = cfg, typ.Guard(cfg), typ.Validity(cfg, c.node)
 	if b.place == ir.Outside {
 		h := sha256.Sum256([]byte(canonical(c.node)))
 		b.content = string(h[:])

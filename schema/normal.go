@@ -240,6 +240,9 @@ func (z *normal) scalar(v view, n *syntax.Node) *syntax.Node {
 			return z.variable(v, n, text[1:])
 		}
 	}
+	if z.getenv != nil && isText && text != "" && v.hidden {
+		z.plainText(text, n)
+	}
 	t := typeOfScalar(n.Scalar)
 	if v.want == 0 || v.want&t != 0 {
 		if t == tString && !n.Quoted && v.want != 0 && v.want&tBool == 0 && syntax.Ambiguous(text) {
@@ -264,6 +267,20 @@ func (z *normal) scalar(v view, n *syntax.Node) *syntax.Node {
 		}
 	}
 	return n
+}
+
+// plainText warns of a secret that stands in the declaration itself (flex-resources.md, 10.6). Of a private key it is a note: the
+// product's own pages paste them.
+func (z *normal) plainText(text string, n *syntax.Node) {
+	sev := diag.Warning
+	switch {
+	case strings.Contains(text, "-----BEGIN PUBLIC KEY") || strings.Contains(text, "-----BEGIN CERTIFICATE"):
+		return
+	case strings.Contains(text, "-----BEGIN "):
+		sev = diag.Note
+	}
+	z.report(sev, "link/plain-text-secret", n.Range, fmt.Sprintf("%s is a secret, and stands here for everybody who can read the file", z.label()),
+		"write $NAME, and set that environment variable where the gateway runs")
 }
 
 func (z *normal) warnAmbiguous(v view, n *syntax.Node) {

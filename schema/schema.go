@@ -28,8 +28,10 @@ type PolicyType interface {
 	Targets() ir.Target
 	Place() ir.Place
 	Guard(config any) ir.Guard // of a configuration that Decode made; nil: it is not known
-	Since() string             // the release of the product that has it first, "1.12.0"
-	Enforced() bool            // false: bindings are judged, and nothing can be made of them yet
+	// Validity names the certificates in a configuration that Decode made of cfg.
+	Validity(config any, cfg *syntax.Node) []ir.Validity
+	Since() string  // the release of the product that has it first, "1.12.0"
+	Enforced() bool // false: bindings are judged, and nothing can be made of them yet
 	// Decode makes the typed configuration. cfg is a mapping (empty when none was declared) whose shape holds.
 	Decode(cfg *syntax.Node) (any, diag.List)
 }

@@ -24,13 +24,14 @@ type stub struct {
 	decode  func(*syntax.Node) (any, diag.List)
 }
 
-func (s *stub) Name() string         { return s.name }
-func (s *stub) ConfigSchema() []byte { return []byte(s.schema) }
-func (s *stub) Targets() ir.Target   { return s.targets }
-func (s *stub) Place() ir.Place      { return s.place }
-func (s *stub) Guard(any) ir.Guard   { return ir.GuardNone }
-func (s *stub) Since() string        { return "1.0.0" }
-func (s *stub) Enforced() bool       { return true }
+func (s *stub) Name() string                             { return s.name }
+func (s *stub) ConfigSchema() []byte                     { return []byte(s.schema) }
+func (s *stub) Targets() ir.Target                       { return s.targets }
+func (s *stub) Place() ir.Place                          { return s.place }
+func (s *stub) Guard(any) ir.Guard                       { return ir.GuardNone }
+func (s *stub) Validity(any, *syntax.Node) []ir.Validity { return nil }
+func (s *stub) Since() string                            { return "1.0.0" }
+func (s *stub) Enforced() bool                           { return true }
 func (s *stub) Decode(n *syntax.Node) (any, diag.List) {
 	if s.decode != nil {
 		return s.decode(n)

@@ -42,6 +42,8 @@ type Spec[C any] struct {
 	// Guard says what a configuration keeps away; nil: nothing. It is asked about the zero C (or Defaults) where an unset
 	// $VARIABLE hides the rest.
 	Guard func(c *C) ir.Guard
+	// Validity names the certificates of a configuration and when they are valid, for those who have a clock; nil: none.
+	Validity func(c *C, at Locator) []ir.Validity
 	// Needs names what the daemon must fetch before rendering (a remote key set); nil: nothing. Its bytes are part of
 	// what the rendering depends on.
 	Needs func(c *C) []Need
@@ -185,6 +187,7 @@ type Type struct {
 	accessLogs []*accesslogv3.AccessLog
 	start      enforce.Start
 	decode     func(*syntax.Node) (any, diag.List)
+	validity   func(any, *syntax.Node) []ir.Validity
 	hasNeeds   bool
 	needs      func(any) []Need
 	usable     func(Need, []byte) error
@@ -219,6 +222,12 @@ func Define[C any](s Spec[C]) Type {
 			cc = new(C)
 		}
 		return s.Guard(cc)
+	}
+	t.validity = func(c any, n *syntax.Node) []ir.Validity {
+		if s.Validity == nil {
+			return nil
+		}
+		return s.Validity(c.(*C), n.Locate)
 	}
 	t.hasNeeds = s.Needs != nil
 	t.needs = func(c any) []Need {
@@ -261,6 +270,9 @@ func (t Type) Place() ir.Place { return t.place }
 
 // Guard says what the policy keeps away with a configuration; nil: with one that is not known.
 func (t Type) Guard(config any) ir.Guard { return t.guard(config) }
+
+// Validity names the certificates in a configuration that Decode made of cfg.
+func (t Type) Validity(config any, cfg *syntax.Node) []ir.Validity { return t.validity(config, cfg) }
 
 // Always is the Guard of a policy that keeps away the same with every configuration.
 func Always[C any](g ir.Guard) func(*C) ir.Guard { return func(*C) ir.Guard { return g } }

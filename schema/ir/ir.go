@@ -156,6 +156,13 @@ const (
 	Authenticates
 )
 
+// Validity is when a certificate is valid, both inclusive.
+type Validity struct {
+	What        string // "certificate.crt"
+	At          diag.Range
+	From, Until time.Time
+}
+
 // Binding is one policy bound to one target, inline or as a PolicyBinding.
 type Binding struct {
 	Origin     Origin
@@ -165,7 +172,8 @@ type Binding struct {
 	Automated  bool    // bound by a Selector
 	Rules      []Match // alternatives; empty: every request
 	RulesAt    diag.Range
-	Guard      Guard    // what it keeps away
+	Guard      Guard // what it keeps away
+	Validity   []Validity
 	Config     any      // made and read by the policy type alone; nil while Unresolved
 	Type       any      // what Catalog.Custom returned, for a policy that an Extension defines; nil for a listed one
 	Unresolved []string // names of unset $VARIABLEs in its config: nothing can be made of it (validate only)

@@ -34,6 +34,7 @@ var Type = policy.Define(policy.Spec[config]{
 	Guard:    guard,
 	Defaults: func() config { return config{ALPN: []string{"h2", "http/1.1"}, Min: "1.2", Max: "1.3"} },
 	Check:    check,
+	Validity: func(c *config, at policy.Locator) []ir.Validity { return tlscheck.Validity(c.params(), at) },
 	Effect:   effect,
 })
 
@@ -77,6 +78,8 @@ func codes() map[tlscheck.Kind]diag.Code {
 		tlscheck.PSKCipher:      "tls/psk-cipher",
 		tlscheck.NoCipher:       "tls/no-cipher",
 		tlscheck.Only13:         "tls/only-tls-1-3",
+		tlscheck.OldVersion:     "tls/old-version",
+		tlscheck.WeakCipher:     "tls/weak-cipher",
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 type cipher struct {
 	tls13 bool // always on where TLS 1.3 is; cannot be chosen
 	old   bool // works with TLS 1.1
+	weak  bool // no forward secrecy, or no authenticated encryption: the vendor advises against it
 	psk   bool // needs a pre-shared key, which cannot be given
 }
 
@@ -25,12 +26,12 @@ func suites() map[string]cipher {
 	for c, names := range map[cipher][]string{
 		{tls13: true}: {"TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"},
 		{}: {"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
-			"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384", "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
-			"TLS_RSA_WITH_AES_128_GCM_SHA256", "TLS_RSA_WITH_AES_256_GCM_SHA384"},
-		{psk: true}: {"TLS_ECDHE_PSK_WITH_CHACHA20_POLY1305_SHA256"},
-		{old: true}: {"TLS_RSA_WITH_AES_128_CBC_SHA", "TLS_RSA_WITH_AES_256_CBC_SHA", "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA",
+			"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384", "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256"},
+		{weak: true}: {"TLS_RSA_WITH_AES_128_GCM_SHA256", "TLS_RSA_WITH_AES_256_GCM_SHA384"},
+		{psk: true}:  {"TLS_ECDHE_PSK_WITH_CHACHA20_POLY1305_SHA256"},
+		{old: true, weak: true}: {"TLS_RSA_WITH_AES_128_CBC_SHA", "TLS_RSA_WITH_AES_256_CBC_SHA", "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA",
 			"TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA", "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA", "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA", "TLS_RSA_WITH_3DES_EDE_CBC_SHA"},
-		{old: true, psk: true}: {"TLS_PSK_WITH_AES_128_CBC_SHA", "TLS_PSK_WITH_AES_256_CBC_SHA", "TLS_ECDHE_PSK_WITH_AES_128_CBC_SHA",
+		{old: true, psk: true, weak: true}: {"TLS_PSK_WITH_AES_128_CBC_SHA", "TLS_PSK_WITH_AES_256_CBC_SHA", "TLS_ECDHE_PSK_WITH_AES_128_CBC_SHA",
 			"TLS_ECDHE_PSK_WITH_AES_256_CBC_SHA"},
 	} {
 		for _, name := range names {
@@ -70,6 +71,9 @@ func checkCiphers(p Params) []Problem {
 			add(PSKCipher, diag.Warning, fmt.Sprintf("the cipher %s needs a pre-shared key, which cannot be given, so it is never used", name), "remove it", "ciphers", strconv.Itoa(i))
 		case !c.tls13:
 			usable, usable11 = true, usable11 || c.old
+			if c.weak {
+				add(WeakCipher, diag.Warning, fmt.Sprintf("the cipher %s is weak: recorded traffic or altered packets can be its undoing", name), "keep to ECDHE with GCM or CHACHA20, or leave ciphers out", "ciphers", strconv.Itoa(i))
+			}
 		}
 	}
 	switch {

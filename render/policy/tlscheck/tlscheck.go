@@ -1,7 +1,7 @@
 // Package tlscheck reads what the two TLS policies have in common: PEM texts, protocol versions and cipher suites.
 //
 // It knows neither policy: what is wrong is told as Problems, which a policy turns into its own diagnostics. It has no
-// clock, so it does not judge when a certificate expires.
+// clock: it says from when until when a certificate is valid, and others judge that.
 package tlscheck
 
 import (
@@ -20,6 +20,7 @@ import (
 
 	"github.com/flexgw/flexgw/render/policy"
 	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/ir"
 )
 
 // Params are the fields that both policies have. Texts are PEM; an empty one is absent.
@@ -51,6 +52,8 @@ const (
 	PSKCipher
 	NoCipher
 	Only13
+	OldVersion
+	WeakCipher
 )
 
 // Problem is one mistake of the user, at a path of the configuration.
@@ -93,7 +96,33 @@ func Check(p Params) []Problem {
 	if p.Min > p.Max {
 		add(VersionOrder, fmt.Sprintf("minversion %s is above maxversion %s, so no client can connect", p.Min, p.Max), "swap them, or leave one out", "minversion")
 	}
+	if p.Min == "1.1" {
+		out = append(out, Problem{Kind: OldVersion, Severity: diag.Warning, Path: []string{"minversion"}, Summary: "minversion 1.1 lets TLS 1.1 in, which is broken and which RFC 8996 forbids",
+			Hint: `set minversion: "1.2"`})
+	}
 	return append(out, checkCiphers(p)...)
+}
+
+// Validity says from when until when the certificates of p are valid. Those that cannot be read are left out.
+func Validity(p Params, at policy.Locator) []ir.Validity {
+	var out []ir.Validity
+	for _, t := range []struct {
+		what, text string
+		path       []string
+	}{{"certificate.crt", p.Crt, []string{"certificate", "crt"}}, {"trustedCA", p.CA, []string{"trustedCA"}}} {
+		if t.text == "" {
+			continue
+		}
+		list, _ := certificates(t.text)
+		for i, c := range list {
+			what := t.what
+			if len(list) > 1 {
+				what = fmt.Sprintf("certificate %d of %s", i+1, t.what)
+			}
+			out = append(out, ir.Validity{What: what, At: at(t.path...), From: c.NotBefore, Until: c.NotAfter})
+		}
+	}
+	return out
 }
 
 const pemHint = "paste the whole PEM text, its BEGIN and END lines included, evenly indented under the key"

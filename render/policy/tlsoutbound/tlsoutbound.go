@@ -33,6 +33,7 @@ var Type = policy.Define(policy.Spec[config]{
 	Since:    "1.4.0",
 	Defaults: func() config { return config{ALPN: []string{"h2", "http/1.1"}, Min: "1.2", Max: "1.3"} },
 	Check:    check,
+	Validity: func(c *config, at policy.Locator) []ir.Validity { return tlscheck.Validity(c.params(), at) },
 	Effect:   effect,
 })
 
@@ -68,6 +69,8 @@ func codes() map[tlscheck.Kind]diag.Code {
 		tlscheck.PSKCipher:      "tlsoutbound/psk-cipher",
 		tlscheck.NoCipher:       "tlsoutbound/no-cipher",
 		tlscheck.Only13:         "tlsoutbound/only-tls-1-3",
+		tlscheck.OldVersion:     "tlsoutbound/old-version",
+		tlscheck.WeakCipher:     "tlsoutbound/weak-cipher",
 	}
 }
 
@@ -80,7 +83,7 @@ func check(c *config, at policy.Locator) diag.List {
 		return append(l, diag.Diagnostic{Severity: diag.Warning, Code: "tlsoutbound/ca-ignored", Subject: at("trustedCA"),
 			Summary: "skipValidation is true, so trustedCA is ignored", Hint: "set skipValidation: false to check the upstream's certificate"})
 	}
-	return append(l, diag.Diagnostic{Severity: diag.Note, Code: "tlsoutbound/unverified", Subject: at("skipValidation"),
+	return append(l, diag.Diagnostic{Severity: diag.Warning, Code: "tlsoutbound/unverified", Subject: at("skipValidation"),
 		Summary: "skipValidation is true, so whoever stands between the gateway and the upstream can read and change the traffic",
 		Hint:    "give trustedCA and set skipValidation: false"})
 }
