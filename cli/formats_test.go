@@ -169,7 +169,7 @@ func TestJSONHasItsSchema(t *testing.T) {
 	}
 	check("nothing", runOn(t, filepath.Join(t.TempDir(), "none"), "validate", "--output", "json").stdout)
 	for i, d := range []diag.Diagnostic{{Code: "a/b", Summary: "s"}, {Code: "a/b", Summary: "s", Related: []diag.Related{{}}, Subject: diag.Range{File: "x"}}} {
-		r := report.Report{Diagnostics: diag.List{d}, Suppressed: []report.Suppressed{{Diagnostic: d}}, Unread: []report.Unread{{Reason: "r"}}}
+		r := report.Report{Diagnostics: diag.List{d}, LeftOut: 1, Suppressed: []report.Suppressed{{Diagnostic: d}}, Unread: []report.Unread{{Reason: "r"}}}
 		var b bytes.Buffer
 		if err := r.Write(&b, "json"); err != nil {
 			t.Fatal(err)

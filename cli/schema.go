@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/flexgw/flexgw/docs"
 	"github.com/flexgw/flexgw/render/policy/all"
 	"github.com/flexgw/flexgw/schema/cue"
 	"github.com/flexgw/flexgw/schema/export"
@@ -50,11 +51,11 @@ func schemaCommand(env Env) *cli.Command {
 			},
 			{
 				Name:      "show",
-				Usage:     "print the JSON Schema of a kind, or of a policy's config",
-				ArgsUsage: "KIND|POLICY",
+				Usage:     "print the JSON Schema of a kind, of a policy's config, or of what validate --output json prints",
+				ArgsUsage: "KIND|POLICY|validate",
 				Action: func(c *cli.Context) error {
 					if c.NArg() != 1 {
-						return usage("schema show takes one KIND or POLICY")
+						return usage("schema show takes one KIND or POLICY, or validate")
 					}
 					return showSchema(env, c.Args().First())
 				},
@@ -75,8 +76,11 @@ func showSchema(env Env, name string) error {
 		return world(err)
 	}
 	text, ok := s.Schema(name, "")
-	if !ok {
-		return usage("no kind or policy %q%s; known are %s", name, suggest(name, s.Names()), strings.Join(s.Names(), ", "))
+	switch {
+	case name == "validate":
+		text = docs.ValidateSchema
+	case !ok:
+		return usage("no kind or policy %q%s; known are %s, and validate for its JSON", name, suggest(name, s.Names()), strings.Join(s.Names(), ", "))
 	}
 	_, err = env.Stdout.Write(text)
 	return err

@@ -16,6 +16,11 @@ import (
 //go:embed diagnostics
 var pages embed.FS
 
+// ValidateSchema is the JSON Schema of `flexgw validate --output json`.
+//
+//go:embed schemas/validate.schema.json
+var ValidateSchema []byte
+
 // Diagnostic is the page about a code, as a terminal shows it: what it means, why it is reported and what to do. The
 // codes of a policy are explained on the policy's own page.
 func Diagnostic(code string) (text string, ok bool) {

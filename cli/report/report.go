@@ -5,6 +5,7 @@ package report
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -107,7 +108,25 @@ func (r Report) Write(w io.Writer, name string) error {
 	if i < 0 {
 		return fmt.Errorf("no format %q", name)
 	}
+	r.Sources = remember(r.Sources)
 	return all[i].write(w, r)
+}
+
+// remember keeps the file that was read last: diagnostics come file by file, and a file may be read from the disk each time.
+func remember(read func(string) ([]byte, error)) func(string) ([]byte, error) {
+	if read == nil {
+		return nil
+	}
+	var last string
+	var b []byte
+	err := errors.New("nothing was read yet")
+	return func(file string) ([]byte, error) {
+		if err != nil || file != last {
+			last = file
+			b, err = read(file)
+		}
+		return b, err
+	}
 }
 
 // Indented writes v as JSON for people and programs.

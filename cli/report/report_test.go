@@ -142,6 +142,26 @@ func TestGitHubOpensNoAlertForWhatIsSuppressed(t *testing.T) {
 	}
 }
 
+// TestFilesAreReadOnce: a file may come from the disk, or out of Git, each time it is asked for.
+func TestFilesAreReadOnce(t *testing.T) {
+	t.Parallel()
+	for _, f := range report.Formats() {
+		read := map[string]int{}
+		r := report.Report{Files: []string{"a.yaml", "b.yaml"}, Sources: func(file string) ([]byte, error) {
+			read[file]++
+			return []byte("name: x\n"), nil
+		}}
+		for i := range 100 {
+			place := at(r.Files[i/50], 1, 1, 0, 1, 5, 4)
+			r.Diagnostics = append(r.Diagnostics, diag.Diagnostic{Severity: diag.Error, Code: "a/b", Summary: "s", Subject: place, Fixes: []diag.Fix{{Range: place, Text: "kind"}}})
+		}
+		write(t, r, f)
+		if read["a.yaml"] > 1 || read["b.yaml"] > 1 {
+			t.Errorf("%s: read %v", f, read)
+		}
+	}
+}
+
 func TestUnknownFormat(t *testing.T) {
 	t.Parallel()
 	if err := everything().Write(io.Discard, "xml"); err == nil || !strings.Contains(err.Error(), `"xml"`) {
