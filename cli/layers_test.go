@@ -44,7 +44,7 @@ var bans = []ban{
 // ours is all of our packages that a policy may import, beside what is below its own folder: the contract, the helpers that
 // policies share (docs/decisions/0001), and what configurations and their places are made of.
 var ours = []string{
-	"render/policy", "render/policy/enforce", "render/policy/expr", "render/policy/iplist", "render/policy/tlscheck", "render/policy/urlcheck", "render/match",
+	"render/policy", "render/policy/enforce", "render/policy/expr", "render/policy/iplist", "render/policy/messagelog", "render/policy/tlscheck", "render/policy/urlcheck", "render/match",
 	"schema/dataweave", "schema/diag", "schema/ir", "schema/syntax",
 }
 
@@ -105,7 +105,7 @@ func under(pkg, prefix string) bool {
 func banned(pkg, imp, what string) bool {
 	if what == "render/policy/*" { // single policies: folders that are neither the contract's nor a policy's own
 		name, ok := strings.CutPrefix(imp, "render/policy/")
-		shared := []string{"enforce", "expr", "iplist", "tlscheck", "urlcheck", "policytest", "all"}
+		shared := []string{"enforce", "expr", "iplist", "messagelog", "tlscheck", "urlcheck", "policytest", "all"}
 		return ok && !slices.Contains(shared, strings.Split(name, "/")[0]) && !under(imp, pkg) && !under(pkg, strings.TrimSuffix(imp, "/enforce"))
 	}
 	if strings.HasSuffix(what, "/") {

@@ -14,12 +14,15 @@ import (
 	"github.com/flexgw/flexgw/render/policy/headerinjection"
 	"github.com/flexgw/flexgw/render/policy/headerremoval"
 	"github.com/flexgw/flexgw/render/policy/httpbasicauthentication"
+	"github.com/flexgw/flexgw/render/policy/httpcaching"
 	"github.com/flexgw/flexgw/render/policy/idletimeout"
+	"github.com/flexgw/flexgw/render/policy/injectionprotection"
 	"github.com/flexgw/flexgw/render/policy/ipallowlist"
 	"github.com/flexgw/flexgw/render/policy/ipblocklist"
 	"github.com/flexgw/flexgw/render/policy/jsonthreatprotection"
 	"github.com/flexgw/flexgw/render/policy/jwtvalidation"
 	"github.com/flexgw/flexgw/render/policy/ldapauthentication"
+	"github.com/flexgw/flexgw/render/policy/messagelogging"
 	"github.com/flexgw/flexgw/render/policy/nativeextauthz"
 	"github.com/flexgw/flexgw/render/policy/nativeextproc"
 	"github.com/flexgw/flexgw/render/policy/oauth2tokenintrospection"
@@ -43,12 +46,15 @@ var list = []policy.Type{
 	headerinjection.Type,
 	headerremoval.Type,
 	httpbasicauthentication.Type,
+	httpcaching.Type,
 	idletimeout.Type,
+	injectionprotection.Type,
 	ipallowlist.Type,
 	ipblocklist.Type,
 	jsonthreatprotection.Type,
 	jwtvalidation.Type,
 	ldapauthentication.Type,
+	messagelogging.Type,
 	nativeextauthz.Type,
 	nativeextproc.Type,
 	oauth2tokenintrospection.Type,

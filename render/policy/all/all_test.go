@@ -148,7 +148,6 @@ func TestKnown(t *testing.T) {
 		"mcp-support-flex":           "MCP server instances",
 		"mcp-support":                "MCP server instances",
 		"client-id-enforcement-flex": "contracts",
-		"message-logging-flex":       "not enforced by flexgw yet",
 		"soap-validation-flex":       "not enforced by flexgw yet",
 		"native-external-authz-flex": "native-ext-authz-flex",
 		"envoy-filter":               "never bound",

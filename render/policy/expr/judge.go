@@ -90,3 +90,34 @@ func odd(text string, tree dataweave.Expr, at diag.Range) diag.List {
 	}
 	return l
 }
+
+// Condition is a field that decides something.
+type Condition struct {
+	Tree  dataweave.Expr // nil: it is none, which the list says
+	Never bool           // it is always false
+	Not   dataweave.Type // what it gives instead of true or false; "": it may give one of them
+}
+
+// JudgeCondition is Judge for a field whose value is true or false. The plain texts true and false are conditions too.
+func JudgeCondition(text string, at diag.Range, use Use) (Condition, diag.List) {
+	if !dataweave.IsExpression(text) {
+		switch strings.ToLower(strings.TrimSpace(text)) {
+		case "true":
+			return Condition{Tree: &dataweave.Bool{Value: true}}, nil
+		case "false":
+			return Condition{Tree: &dataweave.Bool{}, Never: true}, nil
+		}
+	}
+	tree, l := Judge(text, at, use)
+	c := Condition{Tree: tree}
+	if tree == nil {
+		return c, l
+	}
+	if b, ok := tree.(*dataweave.Bool); ok {
+		c.Never = !b.Value
+	}
+	if typ := dataweave.TypeOf(tree); typ != dataweave.TypeBool && typ != dataweave.TypeUnknown {
+		c.Not = typ
+	}
+	return c, l
+}

@@ -64,3 +64,23 @@ func TestCompileSaysWhatIsOdd(t *testing.T) {
 		}
 	}
 }
+
+func TestJudgeCondition(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"true": "", "False": "never", "#[true]": "", "#[false]": "never", "#[attributes.method == 'GET']": "", "#[payload]": "", "#[vars.x]": "",
+		"#[attributes.method]": "a text", "#[attributes.statusCode]": "a number", "yes": "a text", "#[attributes.headers.x default false]": "", "#[": "none",
+	} {
+		c, l := expr.JudgeCondition(text, diag.Range{}, expr.Use{Response: true})
+		got := string(c.Not)
+		switch {
+		case c.Tree == nil:
+			got = "none"
+		case c.Never:
+			got = "never"
+		}
+		if got != want || (c.Tree == nil) != l.HasErrors() {
+			t.Errorf("%s: got %q %v, want %q", text, got, l, want)
+		}
+	}
+}
