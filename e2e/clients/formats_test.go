@@ -144,7 +144,7 @@ func TestSARIFIsTakenByGitHub(t *testing.T) {
 	validate := func(files ...string) []string {
 		t.Helper()
 		log := filepath.Join(t.TempDir(), "log.sarif")
-		cmd := exec.Command(bin, append(append([]string{"validate"}, files...), "--config", settings, "--rule-kind", "Sarif;Ghas", "--level", "Error;Warning", "--output", log, "--quiet")...)
+		cmd := exec.Command(bin, append(append([]string{"validate"}, files...), "--config", settings, "--rule-kind", "Sarif;Ghas", "--level", "Error;Warning", "--output", log, "--quiet", "true")...)
 		cmd.Env = append(os.Environ(), "DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1") // without libicu
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Logf("%v: %s", err, out) // it ends with 1 when a file is invalid
@@ -333,11 +333,12 @@ func TestCheckstyleIsTakenByReviewdog(t *testing.T) {
 func TestGitLabTakesCodeQuality(t *testing.T) {
 	long(t)
 	dir := fromNPM(t, gitlabTypes, typescript)
+	files := reports(t, "gitlab")
 	check := func(edit func([]byte) []byte) ([]byte, error) {
 		t.Helper()
 		work := t.TempDir()
 		args := []string{filepath.Join(dir, "node_modules", "typescript", "bin", "tsc"), "--noEmit", "--strict", "--skipLibCheck", "false", "--module", "nodenext", "--target", "es2022"}
-		for i, file := range reports(t, "gitlab") {
+		for i, file := range files {
 			b, err := os.ReadFile(file)
 			if err != nil {
 				t.Fatal(err)
