@@ -6,6 +6,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
@@ -23,6 +24,7 @@ import (
 // Spec is one policy type. C is the type of its configuration, decoded by syntax.Node.Decode (struct tag `flex`).
 type Spec[C any] struct {
 	Name    string    // what policyRef.name says, for example "cors-flex"
+	Also    []string  // other names that the product's own pages use for it
 	Schema  []byte    // JSON Schema of the configuration; closed objects, every property described
 	Page    []byte    // the user's page in Markdown
 	Targets ir.Target // what it may be bound to
@@ -176,6 +178,7 @@ func (r Ref) IsZero() bool { return r.Namespace == "" }
 // Type is a Spec with the configuration's type erased. The zero Type is no policy.
 type Type struct {
 	name       string
+	also       []string
 	schema     []byte
 	page       []byte
 	targets    ir.Target
@@ -196,7 +199,7 @@ type Type struct {
 
 // Define is the only place that asserts the type of a configuration.
 func Define[C any](s Spec[C]) Type {
-	t := Type{name: s.Name, schema: s.Schema, page: s.Page, targets: s.Targets, place: s.Place, since: s.Since, ownRules: s.OwnRules,
+	t := Type{name: s.Name, also: s.Also, schema: s.Schema, page: s.Page, targets: s.Targets, place: s.Place, since: s.Since, ownRules: s.OwnRules,
 		replies: s.Replies, accessLogs: s.AccessLogs, start: s.Start, usable: s.Usable}
 	t.decode = func(n *syntax.Node) (any, diag.List) {
 		c := new(C)
@@ -255,6 +258,9 @@ func Define[C any](s Spec[C]) Type {
 
 // Name is what policyRef.name says.
 func (t Type) Name() string { return t.name }
+
+// Called reports whether policyRef.name may be name: the policy's own, or another that the product's pages use for it.
+func (t Type) Called(name string) bool { return t.name == name || slices.Contains(t.also, name) }
 
 // ConfigSchema is the JSON Schema of the configuration.
 func (t Type) ConfigSchema() []byte { return t.schema }

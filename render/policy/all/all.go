@@ -8,6 +8,7 @@ import (
 
 	"github.com/flexgw/flexgw/render/policy"
 	"github.com/flexgw/flexgw/render/policy/accesslog"
+	"github.com/flexgw/flexgw/render/policy/circuitbreaker"
 	"github.com/flexgw/flexgw/render/policy/cors"
 	"github.com/flexgw/flexgw/render/policy/graphqlintrospectioncontrol"
 	"github.com/flexgw/flexgw/render/policy/graphqloperationlimits"
@@ -23,6 +24,8 @@ import (
 	"github.com/flexgw/flexgw/render/policy/jwtvalidation"
 	"github.com/flexgw/flexgw/render/policy/ldapauthentication"
 	"github.com/flexgw/flexgw/render/policy/messagelogging"
+	"github.com/flexgw/flexgw/render/policy/nativeawslambda"
+	"github.com/flexgw/flexgw/render/policy/nativeawssignature"
 	"github.com/flexgw/flexgw/render/policy/nativeextauthz"
 	"github.com/flexgw/flexgw/render/policy/nativeextproc"
 	"github.com/flexgw/flexgw/render/policy/oauth2tokenintrospection"
@@ -32,6 +35,7 @@ import (
 	"github.com/flexgw/flexgw/render/policy/streamidletimeout"
 	"github.com/flexgw/flexgw/render/policy/tls"
 	"github.com/flexgw/flexgw/render/policy/tlsoutbound"
+	"github.com/flexgw/flexgw/render/policy/tracing"
 	"github.com/flexgw/flexgw/render/policy/websocketconnectionlimit"
 	"github.com/flexgw/flexgw/render/policy/xmlthreatprotection"
 	"github.com/flexgw/flexgw/schema"
@@ -40,6 +44,7 @@ import (
 // list is every policy that flexgw judges, sorted by name. It enforces those that have an effect.
 var list = []policy.Type{
 	accesslog.Type,
+	circuitbreaker.Type,
 	cors.Type,
 	graphqlintrospectioncontrol.Type,
 	graphqloperationlimits.Type,
@@ -55,6 +60,8 @@ var list = []policy.Type{
 	jwtvalidation.Type,
 	ldapauthentication.Type,
 	messagelogging.Type,
+	nativeawslambda.Type,
+	nativeawssignature.Type,
 	nativeextauthz.Type,
 	nativeextproc.Type,
 	oauth2tokenintrospection.Type,
@@ -64,6 +71,7 @@ var list = []policy.Type{
 	streamidletimeout.Type,
 	tls.Type,
 	tlsoutbound.Type,
+	tracing.Type,
 	websocketconnectionlimit.Type,
 	xmlthreatprotection.Type,
 }
@@ -73,10 +81,10 @@ type Catalog struct{}
 
 var _ schema.Catalog = Catalog{}
 
-// Type finds a listed type by name.
+// Type finds a listed type by any of its names.
 func (Catalog) Type(name string) (policy.Type, bool) {
 	for _, t := range list {
-		if t.Name() == name {
+		if t.Called(name) {
 			return t, true
 		}
 	}

@@ -142,6 +142,20 @@ func firstSentence(page string) string {
 	return text
 }
 
+// TestOtherNames: some pages of the product call a policy by another name than the rest.
+func TestOtherNames(t *testing.T) {
+	t.Parallel()
+	for other, name := range map[string]string{"native-aws-signature-flex": "native-aws-signature", "native-aws-lambda-flex": "native-aws-lambda"} {
+		got, ok := all.Catalog{}.Lookup(other)
+		if !ok || got.Name() != name {
+			t.Errorf("%s is not %s", other, name)
+		}
+		if _, known := (all.Catalog{}).Known(other); known {
+			t.Errorf("%s is listed, and known as something else", other)
+		}
+	}
+}
+
 func TestKnown(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]string{

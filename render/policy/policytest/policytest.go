@@ -115,7 +115,7 @@ func (p *policyTest) schema(t *testing.T) {
 type catalog struct{ typ policy.Type }
 
 func (c catalog) Lookup(name string) (schema.PolicyType, bool) {
-	if name != c.typ.Name() {
+	if !c.typ.Called(name) {
 		return nil, false
 	}
 	return c.typ, true
@@ -220,26 +220,26 @@ func (p *policyTest) usedProperties(files []source.File) (map[string]bool, error
 	used := map[string]bool{}
 	docs, _ := syntax.Parse(source.NewSet(files))
 	for _, d := range docs {
-		eachConfig(d.Root, p.typ.Name(), func(cfg *syntax.Node) { declared(cfg, "", used) })
+		eachConfig(d.Root, p.typ, func(cfg *syntax.Node) { declared(cfg, "", used) })
 	}
 	return used, nil
 }
 
-// eachConfig finds `config` beside a `policyRef` of that name, inline and in a PolicyBinding.
-func eachConfig(n *syntax.Node, name string, f func(*syntax.Node)) {
+// eachConfig finds `config` beside a `policyRef` that names the policy, inline and in a PolicyBinding.
+func eachConfig(n *syntax.Node, typ policy.Type, f func(*syntax.Node)) {
 	if n == nil {
 		return
 	}
-	if ref := n.Get("policyRef").Get("name"); ref != nil && ref.Text == name {
+	if ref := n.Get("policyRef").Get("name"); ref != nil && typ.Called(ref.Text) {
 		if cfg := n.Get("config"); cfg != nil {
 			f(cfg)
 		}
 	}
 	for i := range n.Fields {
-		eachConfig(n.Fields[i].Value, name, f)
+		eachConfig(n.Fields[i].Value, typ, f)
 	}
 	for _, item := range n.Items {
-		eachConfig(item, name, f)
+		eachConfig(item, typ, f)
 	}
 }
 
