@@ -2,6 +2,8 @@ package cli
 
 import (
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/flexgw/flexgw/cli/report"
 	"github.com/flexgw/flexgw/reconcile/watch"
@@ -10,6 +12,7 @@ import (
 	"github.com/flexgw/flexgw/schema"
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/ir"
+	"github.com/flexgw/flexgw/schema/lint"
 	"github.com/flexgw/flexgw/schema/source"
 )
 
@@ -18,8 +21,10 @@ type pipeline struct {
 	load   schema.Options
 	render render.Options
 	memo   render.Memo
-	once   bool // what schema keeps for a next time is dropped
-	read   int  // documents of the last pass, also those that are not ours
+	today  time.Time
+	asked  func(diag.Code) bool // see lint.Options
+	once   bool                 // what schema keeps for a next time is dropped
+	read   int                  // documents of the last pass, also those that are not ours
 }
 
 // onePass is the pipeline of a command that reads its declarations once.
@@ -34,6 +39,7 @@ func newPipeline(env Env) *pipeline {
 	return &pipeline{
 		load:   schema.Options{Policies: all.Catalog{}, Getenv: env.Getenv, Memo: &schema.Memo{}},
 		render: render.Options{Files: filesDir, SystemCA: systemCA(env)},
+		today:  env.now(),
 	}
 }
 
@@ -102,14 +108,22 @@ func (p *pipeline) check(set source.Set) diag.List {
 		return list
 	}
 	_, more := render.Render(g, all.Catalog{}, p.render, &p.memo)
+	more = append(more, lint.Check(g, lint.Options{Today: p.today, Target: p.load.Target, Partial: p.load.Partial, Asked: p.asked})...)
 	if list.HasErrors() {
 		more = beside(more, list)
 	}
-	return append(list, more...).Sort()
+	list = append(list, more...)
+	// What the product does and flexgw does not is no mistake of the declaration; who serves it has to refuse it all the same.
+	for i := range list {
+		if strings.HasSuffix(string(list[i].Code), "/not-supported-yet") {
+			list[i].Severity = min(list[i].Severity, diag.Warning)
+		}
+	}
+	return list.Sort()
 }
 
-// beside leaves out of what the renderer says about a model with gaps what may only be an echo: of an error at the same
-// place, or of what is not there.
+// beside leaves out of what is said about a model with gaps what may only be an echo: of an error at the same place, or of
+// what is not there.
 func beside(more, list diag.List) diag.List {
 	type place struct {
 		file string

@@ -51,6 +51,7 @@ func validateCommand(env Env) *cli.Command {
 			now.set = withoutOwn(now.set, outs, s.base, s.write)
 			p := onePass(env)
 			p.load.Partial, p.load.RequireEnv, p.load.Target = s.partial, c.Bool("require-env"), s.target
+			p.asked = s.judge.Names
 			s.judge.Narrowed = now.then != nil
 			var w watched
 			was, err := fixing.apply(p, s, &w, &now)

@@ -200,12 +200,15 @@ func (d *docDecoder) logging(l *v1alpha1.Logging) {
 			d.report(diag.Error, "link/unknown-log-type", o.Type.Range, fmt.Sprintf("unknown type %q of a log output", o.Type.Value), cmp.Or(didYouMean(diag.Nearest(t, logTypes)), "write the name of a Fluent Bit output plugin, such as file or http"))
 		}
 	}
+	used := map[string]bool{}
 	check := func(n *syntax.Node) {
 		if n == nil || n.Kind != syntax.Sequence {
 			return
 		}
 		for _, item := range n.Items {
-			if t := text(item); !slices.Contains(names, t.Value) {
+			t := text(item)
+			used[t.Value] = true
+			if !slices.Contains(names, t.Value) {
 				d.report(diag.Error, "link/unknown-log-output", t.Range, fmt.Sprintf("no log output is named %q", t.Value), cmp.Or(didYouMean(diag.Nearest(t.Value, names)), "declare it in logging.outputs"))
 			}
 		}
@@ -215,6 +218,11 @@ func (d *docDecoder) logging(l *v1alpha1.Logging) {
 	}
 	if l.AccessLogs != nil {
 		check(l.AccessLogs.Outputs)
+	}
+	for _, name := range names {
+		if !used[name] {
+			d.report(diag.Note, "link/unused-log-output", seen[name], fmt.Sprintf("no log goes to the output %q", name), "name it in runtimeLogs.outputs or accessLogs.outputs, or remove it")
+		}
 	}
 }
 

@@ -427,7 +427,7 @@ func (s *state) idle() diag.List {
 	if s.partial {
 		return nil
 	}
-	var ds diag.List
+	ds := s.idleExtensions()
 	for _, e := range s.services {
 		if len(e.users)+len(e.bindings) > 0 {
 			continue
@@ -435,6 +435,31 @@ func (s *state) idle() diag.List {
 		if d := first(e.services); !d.inline {
 			ds = append(ds, diag.Diagnostic{Severity: diag.Note, Code: "link/unused-service", Subject: d.at(), Object: d.id, Path: "/metadata/name",
 				Summary: fmt.Sprintf("no route leads to Service %q", d.id.Name)})
+		}
+	}
+	return ds
+}
+
+// idleExtensions notes Extensions that nothing binds and nothing is made of.
+func (s *state) idleExtensions() diag.List {
+	used := map[*extension]bool{}
+	for _, c := range s.unlisted {
+		if c != nil {
+			used[c.ext] = true
+		}
+	}
+	for _, x := range s.extensions {
+		for _, e := range x.Spec.Extends {
+			if p := s.findExtension(e.Name.Value, cmp.Or(e.Namespace.Value, x.ID.Namespace)); p != nil {
+				used[p] = true
+			}
+		}
+	}
+	var ds diag.List
+	for _, x := range s.extensions {
+		if !used[x] {
+			ds = append(ds, diag.Diagnostic{Severity: diag.Note, Code: "link/unused-extension", Subject: x.Name.Range, Object: x.ID, Path: "/metadata/name",
+				Summary: fmt.Sprintf("nothing binds the policy that Extension %q defines", x.ID.Name)})
 		}
 	}
 	return ds

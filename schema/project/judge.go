@@ -98,6 +98,15 @@ func (j Judge) severity(d diag.Diagnostic) (diag.Severity, bool) {
 	return sev, off
 }
 
+// Names reports whether a level is about this very code, or its area.
+func (j Judge) Names(code diag.Code) bool {
+	levels := j.Levels
+	if j.Project != nil {
+		levels = slices.Concat(levels, j.Project.Levels)
+	}
+	return slices.ContainsFunc(levels, func(l Level) bool { return l.Codes.precision() > 0 && l.Codes.Match(code) })
+}
+
 func (j Judge) expired(s *Suppression) bool { return !j.Today.Before(s.Until.AddDate(0, 0, 1)) }
 
 // leftover reports acceptances that have ended or that nothing needs.
