@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -26,6 +27,9 @@ func run(t *testing.T, env map[string]string, args ...string) (stdout, stderr st
 	return out.String(), errs.String(), code
 }
 
+// pipelines is the one folder that holds no gateway but pipelines of CI systems; e2e/clients tests it.
+const pipelines = "ci"
+
 func folders(t *testing.T) []string {
 	t.Helper()
 	readmes, err := filepath.Glob("*/README.md")
@@ -35,6 +39,15 @@ func folders(t *testing.T) []string {
 	dirs := make([]string, len(readmes))
 	for i, r := range readmes {
 		dirs[i] = filepath.Dir(r)
+	}
+	entries, err := os.ReadDir(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if e.IsDir() && e.Name() != pipelines && !slices.Contains(dirs, e.Name()) {
+			t.Errorf("%s is a folder without a README.md, so nothing tests it", e.Name())
+		}
 	}
 	return dirs
 }
