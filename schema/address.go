@@ -3,6 +3,7 @@ package schema
 import (
 	"fmt"
 	"net/netip"
+	"regexp"
 	"strconv"
 	"strings"
 	"unicode"
@@ -21,21 +22,36 @@ type address struct {
 }
 
 // problem is what is wrong with an address, and what to do about it.
-type problem struct{ what, hint string }
+type problem struct {
+	what, hint string
+	meant      string // the address that was meant, when that is certain
+}
+
+// edits is the change that mends an address at a place.
+func (p problem) edits(at diag.Range) []diag.Edit {
+	if p.meant == "" || strings.Contains(p.meant, "@") { // which may come after a password
+		return nil
+	}
+	return []diag.Edit{{Op: diag.Set, At: at, Value: p.meant}}
+}
 
 // splitAddress takes an address apart. It judges what holds for APIs and services alike.
 func splitAddress(s string) (address, *problem) {
 	var a address
 	scheme, rest, ok := strings.Cut(s, "://")
 	if !ok && strings.HasPrefix(s, "$") {
-		return a, &problem{"is a variable, which only the config of a policy may have", "write the address itself"}
+		return a, &problem{what: "is a variable, which only the config of a policy may have", hint: "write the address itself"}
 	}
 	if !ok {
-		return a, &problem{"has no protocol", "write protocol://host:port"}
+		return a, &problem{what: "has no protocol", hint: "write protocol://host:port"}
 	}
 	a.scheme = strings.ToLower(scheme)
 	if i := strings.IndexFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }); i >= 0 {
-		return a, &problem{"holds white space", "remove it"}
+		p := &problem{what: "holds white space", hint: "remove it"}
+		if t := strings.TrimSpace(s); strings.IndexFunc(t, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }) < 0 {
+			p.meant = t
+		}
+		return a, p
 	}
 	authority := rest
 	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
@@ -43,11 +59,11 @@ func splitAddress(s string) (address, *problem) {
 	}
 	switch {
 	case strings.Contains(a.path, "?"):
-		return a, &problem{"has a query", "an address ends with its path"}
+		return a, &problem{what: "has a query", hint: "an address ends with its path"}
 	case strings.Contains(a.path, "#"):
-		return a, &problem{"has a fragment", "an address ends with its path"}
+		return a, &problem{what: "has a fragment", hint: "an address ends with its path"}
 	case strings.Contains(authority, "@"):
-		return a, &problem{"holds a user name", "remove everything up to the @"}
+		return a, &problem{what: "holds a user name", hint: "remove everything up to the @"}
 	}
 	host, port, bad := splitHostPort(authority)
 	if bad != nil {
@@ -57,7 +73,7 @@ func splitAddress(s string) (address, *problem) {
 	if port != "" {
 		n, err := strconv.ParseUint(port, 10, 16)
 		if err != nil || n == 0 {
-			return a, &problem{fmt.Sprintf("has the port %q, expected a number from 1 to 65535", port), ""}
+			return a, &problem{what: fmt.Sprintf("has the port %q, expected a number from 1 to 65535", port)}
 		}
 		a.port = uint16(n)
 	}
@@ -73,6 +89,16 @@ func withProtocol(p problem, s, host string) problem {
 		p.hint = "write http://" + host + ":" + s
 	} else if isHostPort(s) {
 		p.hint = "write http://" + s
+	}
+	return p
+}
+
+// wrongScheme says that an address has none of the protocols that are known.
+func wrongScheme(scheme, address string, known ...string) problem {
+	to := diag.Nearest(scheme, known)
+	p := problem{what: fmt.Sprintf("has the protocol %q, expected %s", scheme, alternatives(known)), hint: didYouMean(to)}
+	if to != "" && diag.Unmistakable(scheme, to, known) {
+		p.meant = to + address[len(scheme):]
 	}
 	return p
 }
@@ -94,30 +120,30 @@ func splitHostPort(authority string) (host, port string, bad *problem) {
 	if strings.HasPrefix(authority, "[") {
 		inside, after, ok := strings.Cut(authority[1:], "]")
 		if !ok {
-			return "", "", &problem{`lacks the closing "]" of an IPv6 address`, ""}
+			return "", "", &problem{what: `lacks the closing "]" of an IPv6 address`}
 		}
 		if ip, err := netip.ParseAddr(inside); err != nil || !ip.Is6() || ip.Zone() != "" {
-			return "", "", &problem{fmt.Sprintf("has the host %q, which is no IPv6 address", inside), ""}
+			return "", "", &problem{what: fmt.Sprintf("has the host %q, which is no IPv6 address", inside)}
 		}
 		if after != "" && !strings.HasPrefix(after, ":") || after == ":" {
-			return "", "", &problem{"has no port number after the host", "write [host]:port"}
+			return "", "", &problem{what: "has no port number after the host", hint: "write [host]:port"}
 		}
 		return inside, strings.TrimPrefix(after, ":"), nil
 	}
 	if strings.Count(authority, ":") > 1 {
 		if ip, err := netip.ParseAddr(authority); err == nil && ip.Is6() {
-			return "", "", &problem{"has an IPv6 address without brackets", "write [" + authority + "]:port"}
+			return "", "", &problem{what: "has an IPv6 address without brackets", hint: "write [" + authority + "]:port"}
 		}
-		return "", "", &problem{"has more than one port", "write protocol://host:port"}
+		return "", "", &problem{what: "has more than one port", hint: "write protocol://host:port"}
 	}
 	if h, p, ok := strings.Cut(authority, ":"); ok {
 		if p == "" {
-			return "", "", &problem{"has no port number after the colon", "write protocol://host:port"}
+			return "", "", &problem{what: "has no port number after the colon", hint: "write protocol://host:port"}
 		}
 		host, port = h, p
 	}
 	if host == "" {
-		return "", "", &problem{"has no host", "write protocol://host:port"}
+		return "", "", &problem{what: "has no host", hint: "write protocol://host:port"}
 	}
 	return host, port, nil
 }
@@ -169,17 +195,17 @@ func asOf(r ir.Release) string {
 func parseListen(t syntax.Text, target ir.Release) (listen, diag.List) {
 	bad := func(p problem) (listen, diag.List) {
 		return listen{}, diag.List{{Severity: diag.Error, Code: "link/bad-address", Subject: t.Range, Path: "/spec/address",
-			Summary: fmt.Sprintf("address %s %s", showAddress(t.Value), p.what), Hint: p.hint}}
+			Summary: fmt.Sprintf("address %s %s", showAddress(t.Value), p.what), Hint: p.hint, Edits: p.edits(t.Range)}}
 	}
 	a, wrong := splitAddress(t.Value)
 	if wrong != nil {
 		return bad(withProtocol(*wrong, t.Value, "0.0.0.0"))
 	}
 	if a.scheme != "http" && a.scheme != "https" {
-		return bad(problem{fmt.Sprintf("has the protocol %q, expected http or https", a.scheme), didYouMean(diag.Nearest(a.scheme, []string{"http", "https"}))})
+		return bad(wrongScheme(a.scheme, t.Value, "http", "https"))
 	}
 	if a.port == 0 {
-		return bad(problem{"has no port", "write protocol://host:port, such as " + a.scheme + "://" + bracket(a.host) + ":8081" + a.path})
+		return bad(problem{what: "has no port", hint: "write protocol://host:port, such as " + a.scheme + "://" + bracket(a.host) + ":8081" + a.path})
 	}
 	var ds diag.List
 	ip, err := netip.ParseAddr(a.host)
@@ -187,7 +213,7 @@ func parseListen(t syntax.Text, target ir.Release) (listen, diag.List) {
 	case a.host == "localhost":
 		ip = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	case err != nil:
-		return bad(problem{fmt.Sprintf("has the host %q, expected an IP address to listen on", a.host), "write 0.0.0.0 to listen on every interface"})
+		return bad(problem{what: fmt.Sprintf("has the host %q, expected an IP address to listen on", a.host), hint: "write 0.0.0.0 to listen on every interface"})
 	}
 	if ip.IsLoopback() {
 		ds = append(ds, diag.Diagnostic{Severity: diag.Warning, Code: "link/loopback-address", Subject: t.Range, Path: "/spec/address",
@@ -206,10 +232,15 @@ func parseListen(t syntax.Text, target ir.Release) (listen, diag.List) {
 	}
 	base, wrong := basePath(a.path)
 	if wrong != nil {
+		if strings.Contains(a.path, "//") {
+			wrong.meant = strings.TrimSuffix(t.Value, a.path) + slashes.ReplaceAllString(a.path, "/")
+		}
 		return bad(*wrong)
 	}
 	return listen{scheme: a.scheme, addr: netip.AddrPortFrom(ip, a.port), base: base, ok: true}, ds
 }
+
+var slashes = regexp.MustCompile("/{2,}")
 
 // basePath strips trailing slashes. Segments that no normalised request path can have are refused.
 func basePath(p string) (string, *problem) {
@@ -220,9 +251,9 @@ func basePath(p string) (string, *problem) {
 	for _, s := range strings.Split(p[1:], "/") {
 		switch s {
 		case "":
-			return "", &problem{"has an empty segment in its base path", "write single slashes"}
+			return "", &problem{what: "has an empty segment in its base path", hint: "write single slashes"}
 		case ".", "..":
-			return "", &problem{fmt.Sprintf("has the segment %q in its base path", s), "write the path that requests have"}
+			return "", &problem{what: fmt.Sprintf("has the segment %q in its base path", s), hint: "write the path that requests have"}
 		}
 	}
 	return p, nil
@@ -247,39 +278,50 @@ type endpoint struct {
 func parseEndpoint(t syntax.Text, path string) (endpoint, diag.List) {
 	bad := func(p problem) (endpoint, diag.List) {
 		return endpoint{}, diag.List{{Severity: diag.Error, Code: "link/bad-address", Subject: t.Range, Path: path,
-			Summary: fmt.Sprintf("address %s %s", showAddress(t.Value), p.what), Hint: p.hint}}
+			Summary: fmt.Sprintf("address %s %s", showAddress(t.Value), p.what), Hint: p.hint, Edits: p.edits(t.Range)}}
 	}
 	a, wrong := splitAddress(t.Value)
 	if wrong != nil {
 		return bad(withProtocol(*wrong, t.Value, "host"))
 	}
 	if a.scheme != "http" && a.scheme != "https" && a.scheme != "h2" {
-		hint := didYouMean(diag.Nearest(a.scheme, []string{"http", "https", "h2"}))
+		p := wrongScheme(a.scheme, t.Value, "http", "https", "h2")
 		if a.scheme == "grpc" || a.scheme == "h2c" {
-			hint = "write h2:// for HTTP/2 without TLS"
+			p.hint, p.meant = "write h2:// for HTTP/2 without TLS", ""
 		}
-		return bad(problem{fmt.Sprintf("has the protocol %q, expected http, https or h2", a.scheme), hint})
+		return bad(p)
 	}
 	if a.path != "" && a.path != "/" {
-		return bad(problem{fmt.Sprintf("has the path %q", a.path), "write the path as destinationPath of a route"})
+		return bad(problem{what: fmt.Sprintf("has the path %q", a.path), hint: "write the path as destinationPath of a route"})
 	}
 	if !hostName(a.host) {
-		return bad(problem{fmt.Sprintf("has the host %q, which is neither a name nor an IP address", a.host), ""})
+		return bad(problem{what: fmt.Sprintf("has the host %q, which is neither a name nor an IP address", a.host)})
 	}
 	var ds diag.List
 	if a.port == 0 {
 		if a.scheme == "h2" {
-			return bad(problem{"has no port, and h2 has no default", "write h2://host:port"})
+			return bad(problem{what: "has no port, and h2 has no default", hint: "write h2://host:port"})
 		}
 		a.port = map[string]uint16{"http": 80, "https": 443}[a.scheme]
 		ds = append(ds, diag.Diagnostic{Severity: diag.Warning, Code: "link/default-port", Subject: t.Range, Path: path,
-			Summary: fmt.Sprintf("address %q has no port; %d is used", t.Value, a.port), Hint: fmt.Sprintf("write %s://%s:%d", a.scheme, bracket(a.host), a.port)})
+			Summary: fmt.Sprintf("address %q has no port; %d is used", t.Value, a.port), Hint: fmt.Sprintf("write %s://%s:%d", a.scheme, bracket(a.host), a.port),
+			Edits: problem{meant: withPort(t.Value, a.port)}.edits(t.Range)})
 	}
 	if a.host == "localhost" {
 		ds = append(ds, diag.Diagnostic{Severity: diag.Warning, Code: "link/loopback-address", Subject: t.Range, Path: path,
 			Summary: fmt.Sprintf("address %q is on the gateway's own host", t.Value), Hint: "in a container, localhost is the container itself"})
 	}
 	return endpoint{scheme: a.scheme, host: a.host, port: a.port, ok: true}, ds
+}
+
+// withPort is an address that has none, with a port.
+func withPort(address string, port uint16) string {
+	scheme, rest, _ := strings.Cut(address, "://")
+	end := len(rest)
+	if i := strings.IndexByte(rest, '/'); i >= 0 {
+		end = i
+	}
+	return fmt.Sprintf("%s://%s:%d%s", scheme, rest[:end], port, rest[end:])
 }
 
 // hostName reports whether s may be a DNS name or an IP address.

@@ -491,6 +491,7 @@ func (x *explainer) missing(n *syntax.Node, loc []string, key diag.Range, names 
 
 func (x *explainer) wrongType(n *syntax.Node, v view, loc []string, want types) {
 	hint := ""
+	var meant any // what is to be written instead, when that is certain
 	if name := lastName(x.full(loc)); n.Kind == syntax.Sequence && want&tString != 0 {
 		var words []string
 		for _, item := range n.Items {
@@ -500,6 +501,9 @@ func (x *explainer) wrongType(n *syntax.Node, v view, loc []string, want types) 
 		}
 		if name == "methods" && len(words) > 0 {
 			hint = fmt.Sprintf("write one expression: %q", strings.Join(words, "|"))
+			if len(words) == len(n.Items) {
+				meant = strings.Join(words, "|")
+			}
 		}
 	} else if name == "headers" && n.Kind == syntax.Sequence && want&tObject != 0 {
 		hint = "write a mapping from header names to patterns, such as x-channel: mobile|kiosk"
@@ -509,19 +513,32 @@ func (x *explainer) wrongType(n *syntax.Node, v view, loc []string, want types) 
 		hint = `leave out the "- " before the fields`
 	} else if s, ok := n.Scalar.(string); ok && want == tObject && v.requires("address") && !v.hidden && strings.Contains(s, "://") {
 		hint = fmt.Sprintf("write address: %s one level down", strings.Trim(showAddress(s), `"`))
+		if !strings.Contains(s, "@") {
+			meant = map[string]any{"address": s}
+		}
 	} else if n.Kind == syntax.Mapping && want&tArray != 0 {
 		hint = `start each item with "- "`
 	} else if s, ok := n.Scalar.(string); ok && want == tObject && v.requires("name") && !v.hidden {
 		hint = fmt.Sprintf("write name: %s one level down", shorten(s))
+		meant = map[string]any{"name": s}
+	} else if text := n.Text; want&^tNull == tArray && n.Kind == syntax.Scalar && !n.IsNull() && v.item().takes(n) && !v.hidden && !secretName(x.full(loc)) && x.normal.vars[n] == "" {
+		hint = fmt.Sprintf("write a list: [%s]", shorten(text))
+		if !strings.ContainsAny(text, ",;|\n\t ") {
+			meant = []any{n.Scalar}
+		}
 	}
 	if n.IsNull() {
 		x.report("shape/wrong-type", n, loc, fmt.Sprintf("%s has no value, expected %s", x.label(loc), wantWords(want)), hint)
 	} else {
 		x.report("shape/wrong-type", n, loc, fmt.Sprintf("%s is %s, expected %s", x.label(loc), x.show(n, v, loc), wantWords(want)), hint)
 	}
+	d := &x.ds[len(x.ds)-1]
+	if meant != nil {
+		d.Edits = []diag.Edit{{Op: diag.Set, At: n.Range, Value: meant}}
+	}
 	if n.Kind != syntax.Scalar || n.IsNull() {
 		if _, _, key := x.at(loc); !key.IsZero() {
-			x.ds[len(x.ds)-1].Subject = key
+			d.Subject = key
 		}
 	}
 }
@@ -587,10 +604,14 @@ func (x *explainer) notAllowed(n *syntax.Node, v view, loc []string, want []any)
 		}
 	}
 	hint := ""
+	var edits []diag.Edit
 	if s, ok := n.Scalar.(string); ok && !v.hidden {
 		if _, isVar := x.normal.vars[n]; !isVar {
 			if to := diag.Nearest(s, texts); to != "" {
 				hint = fmt.Sprintf("did you mean %q?", to)
+				if diag.Unmistakable(s, to, texts) {
+					edits = []diag.Edit{{Op: diag.Set, At: n.Range, Value: to}}
+				}
 			}
 		}
 	}
@@ -598,6 +619,7 @@ func (x *explainer) notAllowed(n *syntax.Node, v view, loc []string, want []any)
 		words = append(words[:12], "…")
 	}
 	x.report("shape/not-allowed-value", n, loc, fmt.Sprintf("%s is %s, expected %s", x.label(loc), x.show(n, v, loc), alternatives(words)), hint)
+	x.ds[len(x.ds)-1].Edits = edits
 }
 
 func (x *explainer) twice(n *syntax.Node, v view, loc []string) {

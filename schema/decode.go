@@ -353,7 +353,8 @@ func (d *docDecoder) classify() (kind, group string, ok bool) {
 		if group == "flexgw" {
 			want = quoteAll([]string{v1alpha1.Ours})
 		}
-		d.wrong("decode/unknown-version", version.Value.Range, fmt.Sprintf("unknown apiVersion %q, expected %s", v, alternatives(want)), "write "+want[0])
+		d.wrong("decode/unknown-version", version.Value.Range, fmt.Sprintf("unknown apiVersion %q, expected %s", v, alternatives(want)), "write "+want[0],
+			nearVersion(version.Value.Range, v, want)...)
 		return "", "", false
 	}
 	if want := nearMiss(v, name); want != "" {
@@ -384,7 +385,11 @@ func (d *docDecoder) unversioned(name string, kindField *syntax.Field) (string, 
 		} else if kindField != nil {
 			at = kindField.Range
 		}
-		d.wrong("decode/missing-version", at, fmt.Sprintf("this %s has no apiVersion", kind), fmt.Sprintf("add apiVersion: %s", want))
+		add := diag.Edit{Op: diag.Insert, At: root.Range, To: []string{"apiVersion"}, Value: want}
+		if f != nil {
+			add = diag.Edit{Op: diag.Set, At: f.Value.Range, Value: want}
+		}
+		d.wrong("decode/missing-version", at, fmt.Sprintf("this %s has no apiVersion", kind), fmt.Sprintf("add apiVersion: %s", want), add)
 		return "", "", false
 	}
 	at := headOf(root)
@@ -393,6 +398,16 @@ func (d *docDecoder) unversioned(name string, kindField *syntax.Field) (string, 
 	}
 	d.foreign(at, "this document has no apiVersion and is skipped")
 	return "", "", false
+}
+
+// nearVersion is the edit that makes an apiVersion the nearest one that is known, if it is near.
+func nearVersion(at diag.Range, v string, known []string) []diag.Edit {
+	for _, w := range known {
+		if w = strings.Trim(w, `"`); diag.Distance(strings.ToLower(v), w) <= 2 {
+			return []diag.Edit{{Op: diag.Set, At: at, Value: w}}
+		}
+	}
+	return nil
 }
 
 // ourKind returns the kind of ours that name is, whatever its case, and its apiVersion.
@@ -451,20 +466,27 @@ func (d *docDecoder) known(name, group string, kinds []string) (string, string, 
 	}
 	kind, version := ourKind(name)
 	hint := ""
+	var edits []diag.Edit
 	switch {
 	case kind != "" && slices.Contains(kinds, kind):
 		hint = didYouMean(kind)
+		edits = []diag.Edit{{Op: diag.Set, At: f.Value.Range, Value: kind}}
 	case kind != "":
 		hint = fmt.Sprintf("%s belongs to the apiVersion %s", kind, version)
+		edits = []diag.Edit{{Op: diag.Set, At: root.Fold("apiVersion").Value.Range, Value: version}}
 	case name == "Policy":
 		hint = "Policy objects are seen in dumps only; write a PolicyBinding"
 	default:
-		hint = didYouMean(diag.Nearest(name, kinds))
+		to := diag.Nearest(name, kinds)
+		hint = didYouMean(to)
+		if to != "" && diag.Unmistakable(name, to, kinds) {
+			edits = []diag.Edit{{Op: diag.Set, At: f.Value.Range, Value: to}}
+		}
 	}
 	if hint == "" {
 		hint = "known kinds: " + strings.Join(kinds, ", ")
 	}
-	d.wrong("decode/unknown-kind", f.Value.Range, fmt.Sprintf("unknown kind %q", name), hint)
+	d.wrong("decode/unknown-kind", f.Value.Range, fmt.Sprintf("unknown kind %q", name), hint, edits...)
 	return "", "", false
 }
 
@@ -500,7 +522,8 @@ func (d *docDecoder) configuration(root, spec *syntax.Node) {
 	if text(root.Get("apiVersion")).Value == v1alpha1.Version {
 		for _, k := range slices.Clone(o.Spec.Keys) {
 			if k.Value == "tracing" || k.Value == "circuitBreaker" {
-				d.report(diag.Error, "decode/needs-beta", k.Range, fmt.Sprintf("%q needs the apiVersion %s", k.Value, v1alpha1.Beta), "change the apiVersion of this document")
+				d.report(diag.Error, "decode/needs-beta", k.Range, fmt.Sprintf("%q needs the apiVersion %s", k.Value, v1alpha1.Beta), "change the apiVersion of this document").Edits =
+					[]diag.Edit{{Op: diag.Set, At: root.Fold("apiVersion").Value.Range, Value: v1alpha1.Beta}}
 				d.broken = true
 				o.Spec.Keys = without(o.Spec.Keys, k)
 				below := "/spec/" + k.Value
@@ -536,7 +559,7 @@ func targetRef(spec *syntax.Node) v1alpha1.TargetRef {
 
 func policyRef(n *syntax.Node) v1alpha1.PolicyRef {
 	r := n.Get("policyRef")
-	return v1alpha1.PolicyRef{Name: text(r.Get("name")), Namespace: text(r.Get("namespace"))}
+	return v1alpha1.PolicyRef{Range: n.KeyRange("policyRef"), Name: text(r.Get("name")), Namespace: text(r.Get("namespace"))}
 }
 
 func rules(n *syntax.Node) ([]v1alpha1.Rule, diag.Range) {
@@ -594,7 +617,8 @@ func (d *docDecoder) match(list []v1alpha1.Rule, route bool) []ir.Match {
 	for _, r := range list {
 		m := ir.Match{Path: d.pattern("path", r.Path, true, route), Host: d.pattern("host", r.Host, false, route), Method: d.pattern("methods", r.Methods, false, route)}
 		if w := r.Methods.Value; lowerMethods(w) {
-			d.report(diag.Warning, "link/lower-case-method", r.Methods.Range, fmt.Sprintf("methods pattern %q matches no method: methods are upper case", w), fmt.Sprintf("write %q", strings.ToUpper(w)))
+			d.report(diag.Warning, "link/lower-case-method", r.Methods.Range, fmt.Sprintf("methods pattern %q matches no method: methods are upper case", w), fmt.Sprintf("write %q", strings.ToUpper(w))).Edits =
+				[]diag.Edit{{Op: diag.Set, At: r.Methods.Range, Value: strings.ToUpper(w)}}
 		}
 		seen := map[string]bool{}
 		for _, h := range r.Headers {
@@ -664,7 +688,10 @@ func (d *docDecoder) pattern(what string, t syntax.Text, path, route bool) ir.Pa
 		if hint != "" {
 			hint = fmt.Sprintf("write %q", meant)
 		}
-		d.report(diag.Warning, "link/suspicious-pattern", t.Range, fmt.Sprintf("%s pattern %s %s", what, quoteShort(t.Value), why), hint)
+		x := d.report(diag.Warning, "link/suspicious-pattern", t.Range, fmt.Sprintf("%s pattern %s %s", what, quoteShort(t.Value), why), hint)
+		if meant != "" && !strings.Contains(why, "query") { // without its query, a pattern says less than was meant
+			x.Edits = []diag.Edit{{Op: diag.Set, At: t.Range, Value: meant}}
+		}
 	case !path:
 	case route && p.groups > maxGroups:
 		d.report(diag.Error, "link/too-many-groups", t.Range, fmt.Sprintf("path pattern %s has %d groups, expected at most %d", quoteShort(t.Value), p.groups, maxGroups), "write (?:…) for groups that are not to be forwarded")

@@ -145,7 +145,8 @@ func (d *docDecoder) configurationRules(c *v1alpha1.ConfigurationSpec, spec *syn
 			}
 		case k.Value == "tls" || k.Value == "sampling" || k.Value == "labels":
 			if k.Value != "tls" {
-				d.report(diag.Warning, "link/misplaced-setting", k.Range, fmt.Sprintf("%q belongs below \"tracing\"", k.Value), "move it there")
+				d.report(diag.Warning, "link/misplaced-setting", k.Range, fmt.Sprintf("%q belongs below \"tracing\"", k.Value), "move it there").Edits =
+					whereThere(spec, "tracing", diag.Edit{Op: diag.Move, At: k.Range, To: []string{"tracing", k.Value}})
 			}
 		default:
 			d.report(diag.Warning, "link/not-supported-yet", k.Range, fmt.Sprintf("%q is not supported yet and has no effect", k.Value), "")
@@ -167,6 +168,14 @@ func (d *docDecoder) configurationRules(c *v1alpha1.ConfigurationSpec, spec *syn
 			}
 		}
 	}
+}
+
+// whereThere is an edit that makes sense where a field is there already.
+func whereThere(n *syntax.Node, name string, x diag.Edit) []diag.Edit {
+	if n.Get(name).IsNull() {
+		return nil
+	}
+	return []diag.Edit{x}
 }
 
 // refused reports whether a setting of this document is wrong, which has been said.
@@ -198,6 +207,9 @@ func (d *docDecoder) logging(l *v1alpha1.Logging) {
 		names = append(names, o.Name.Value)
 		if t := strings.ToLower(o.Type.Value); !slices.Contains(logTypes, t) {
 			d.report(diag.Error, "link/unknown-log-type", o.Type.Range, fmt.Sprintf("unknown type %q of a log output", o.Type.Value), cmp.Or(didYouMean(diag.Nearest(t, logTypes)), "write the name of a Fluent Bit output plugin, such as file or http"))
+			if to := diag.Nearest(t, logTypes); to != "" && diag.Unmistakable(t, to, logTypes) {
+				d.out.ds[len(d.out.ds)-1].Edits = []diag.Edit{{Op: diag.Set, At: o.Type.Range, Value: to}}
+			}
 		}
 	}
 	used := map[string]bool{}
@@ -254,7 +266,10 @@ func (d *docDecoder) sharedStorage(c *v1alpha1.ConfigurationSpec, spec *syntax.N
 	}
 	for _, a := range addresses {
 		if !a.IsZero() && !isHostPort(a.Value) {
-			d.report(diag.Error, "link/bad-address", a.Range, fmt.Sprintf("address %s is not host:port", quoteShort(a.Value)), "write host:port, without a protocol")
+			x := d.report(diag.Error, "link/bad-address", a.Range, fmt.Sprintf("address %s is not host:port", showAddress(a.Value)), "write host:port, without a protocol")
+			if _, rest, ok := strings.Cut(a.Value, "://"); ok && isHostPort(strings.TrimSuffix(rest, "/")) {
+				x.Edits = problem{meant: strings.TrimSuffix(rest, "/")}.edits(a.Range)
+			}
 		}
 	}
 }

@@ -176,13 +176,21 @@ func (s *state) unknownPolicy(b *bindingDecl) diag.Diagnostic {
 		names = append(names, x.ID.Name)
 	}
 	slices.Sort(names)
-	switch {
+	meant := func(to string) {
+		d.Edits = []diag.Edit{{Op: diag.Set, At: b.policy.Range, Value: to}}
+	}
+	switch near := diag.Nearest(name, names); {
 	case name == "tls-inbound":
 		d.Hint = didYouMean("tls")
+		meant("tls")
 	case slices.Contains(names, name+"-flex"):
 		d.Hint = fmt.Sprintf("did you mean %q? %q is the name of its definition", name+"-flex", name)
-	case diag.Nearest(name, names) != "":
-		d.Hint = didYouMean(diag.Nearest(name, names))
+		meant(name + "-flex")
+	case near != "":
+		d.Hint = didYouMean(near)
+		if !s.partial && slices.Contains(catalog.Names(), near) && diag.Unmistakable(name, near, names) {
+			meant(near)
+		}
 	case alike(name, names) != "":
 		d.Hint = didYouMean(alike(name, names))
 	case s.partial:
@@ -249,8 +257,8 @@ func alike(name string, names []string) string {
 func (s *state) customBinding(b *bindingDecl, x *extension) *custom {
 	c := &custom{ext: x}
 	t := s.customType(x)
-	report := func(sev diag.Severity, code diag.Code, summary, hint string) {
-		c.ds = append(c.ds, diag.Diagnostic{Severity: sev, Code: code, Subject: b.policy.Range, Object: b.owner(), Path: b.path(), Summary: summary, Hint: hint,
+	report := func(sev diag.Severity, code diag.Code, summary, hint string, edits ...diag.Edit) {
+		c.ds = append(c.ds, diag.Diagnostic{Severity: sev, Code: code, Subject: b.policy.Range, Object: b.owner(), Path: b.path(), Summary: summary, Hint: hint, Edits: edits,
 			Related: []diag.Related{{Subject: x.Name.Range, Summary: "the Extension"}}})
 	}
 	switch {
@@ -260,7 +268,7 @@ func (s *state) customBinding(b *bindingDecl, x *extension) *custom {
 		}
 		return c
 	case !t.runs:
-		report(diag.Error, "link/binds-definition", fmt.Sprintf("policy %q is a definition, which says what may be configured and runs nothing", b.policy.Value), s.implementation(x))
+		report(diag.Error, "link/binds-definition", fmt.Sprintf("policy %q is a definition, which says what may be configured and runs nothing", b.policy.Value), s.implementation(x), s.implementedBy(x, b.policy.Range)...)
 	case !t.complete:
 		report(diag.Note, "link/unchecked-config", fmt.Sprintf("the configuration of policy %q is not checked: it extends %q, which is not declared here", b.policy.Value, t.missing), "check it together with that Extension")
 	}
@@ -304,6 +312,23 @@ func (s *state) implementation(definition *extension) string {
 		}
 	}
 	return "declare an implementation, which extends it and proxy-wasm-filter, and bind that"
+}
+
+// implementedBy is the edit that names, in the place of a definition, the only implementation that it has.
+func (s *state) implementedBy(definition *extension, at diag.Range) []diag.Edit {
+	var names []string
+	for _, x := range s.extensions {
+		if x != definition && s.runs(x) && s.extends(x, definition, nil) {
+			if x.ID.Namespace != definition.ID.Namespace {
+				return nil
+			}
+			names = append(names, x.ID.Name)
+		}
+	}
+	if len(names) != 1 || s.partial {
+		return nil
+	}
+	return []diag.Edit{{Op: diag.Set, At: at, Value: names[0]}}
 }
 
 // runs reports whether an Extension is something that Envoy is to run, or may be: a part of what it extends is not known.

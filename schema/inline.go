@@ -186,6 +186,9 @@ func (d *docDecoder) destinationPath(t syntax.Text) {
 	case t.Value == "" || variable.MatchString(t.Value):
 	case !strings.HasPrefix(t.Value, "/"):
 		bad(`does not start with "/"`, "write /"+t.Value)
+		if i < 0 {
+			d.out.ds[len(d.out.ds)-1].Edits = []diag.Edit{{Op: diag.Set, At: t.Range, Value: "/" + t.Value}}
+		}
 	case i >= 0:
 		bad(fmt.Sprintf("holds %q, which no path has", t.Value[i]), "write the path alone; queries are carried over untouched")
 	}
@@ -255,15 +258,18 @@ func (d *docDecoder) target(b *bindingDecl, t v1alpha1.TargetRef, spec *syntax.N
 	if kind == "" {
 		kind = v1alpha1.ApiInstance
 	}
-	bad := func(at diag.Range, summary, hint string) {
+	bad := func(at diag.Range, summary, hint string, edits ...diag.Edit) {
 		b.broken = true
-		d.report(diag.Error, "link/bad-selector", at, summary, hint)
+		d.report(diag.Error, "link/bad-selector", at, summary, hint).Edits = edits
+	}
+	addKind := func(to diag.Range, kind string) diag.Edit {
+		return diag.Edit{Op: diag.Insert, At: to, To: []string{"kind"}, Value: kind}
 	}
 	b.targetAt = t.Name.Range
 	if kind != "Selector" {
 		switch {
 		case t.Selector != nil && b.kindless:
-			bad(t.Selector.Range, "targetRef has a selector but no kind", "add kind: Selector")
+			bad(t.Selector.Range, "targetRef has a selector but no kind", "add kind: Selector", addKind(t.Range, "Selector"))
 		case t.Selector != nil:
 			bad(t.Selector.Range, fmt.Sprintf("targetRef has a selector, but its kind is %q", kind), "write kind: Selector, or remove the selector")
 		case t.Name.Value == "" && !d.broken:
@@ -282,7 +288,7 @@ func (d *docDecoder) target(b *bindingDecl, t v1alpha1.TargetRef, spec *syntax.N
 		bad(t.Range, `"targetRef" is a Selector but lacks the field "selector"`, "add selector with kind: ApiInstance and labels")
 	case t.Selector == nil:
 	case t.Selector.Kind.Value == "" && !d.broken:
-		bad(t.Selector.Range, `"selector" lacks the field "kind"`, "add kind: ApiInstance")
+		bad(t.Selector.Range, `"selector" lacks the field "kind"`, "add kind: ApiInstance", addKind(t.Selector.Range, v1alpha1.ApiInstance))
 	default:
 		b.selecting, b.labels, b.targetAt = true, t.Selector.Labels, t.Selector.Range
 	}
@@ -318,7 +324,11 @@ func (d *docDecoder) bind(b *bindingDecl, ref v1alpha1.PolicyRef, config *syntax
 	}
 	b.typ, b.place = typ, typ.Place()
 	if ns := ref.Namespace; ns.Value != "" && ns.Value != "default" {
-		d.report(diag.Note, "link/policy-namespace", ns.Range, fmt.Sprintf("policy %q is in namespace \"default\", not in %q", b.policy.Value, ns.Value), "write namespace: default")
+		d.report(diag.Note, "link/policy-namespace", ns.Range, fmt.Sprintf("policy %q is in namespace \"default\", not in %q", b.policy.Value, ns.Value), "write namespace: default").Edits =
+			[]diag.Edit{{Op: diag.Set, At: ns.Range, Value: "default"}}
+	} else if ns.Value == "" && d.id.Namespace != "default" {
+		d.report(diag.Note, "link/policy-namespace", ref.Name.Range, fmt.Sprintf("policy %q is in namespace \"default\", and without a namespace it is looked for in %q first", b.policy.Value, d.id.Namespace), "write namespace: default").Edits =
+			[]diag.Edit{{Op: diag.Insert, At: ref.Range, To: []string{"namespace"}, Value: "default"}}
 	}
 	d.direction(b)
 	d.outOfPlace(b)
@@ -373,7 +383,8 @@ func (d *docDecoder) outOfPlace(b *bindingDecl) {
 		why = "acts below HTTP"
 	}
 	if !b.explicit.IsZero() {
-		d.report(diag.Warning, "link/order-ignored", b.explicit, fmt.Sprintf("order %d has no effect: policy %q %s", b.order, b.policy.Value, why), "remove it")
+		d.report(diag.Warning, "link/order-ignored", b.explicit, fmt.Sprintf("order %d has no effect: policy %q %s", b.order, b.policy.Value, why), "remove it").Edits =
+			[]diag.Edit{{Op: diag.Remove, At: b.explicit}}
 	}
 	if !b.hasRules.IsZero() {
 		what := "they are ignored"

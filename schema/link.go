@@ -203,6 +203,7 @@ func (s *state) noSuch(id diag.Object, at diag.Range) diag.Diagnostic {
 	}
 	if to := s.inlineName(id); to != "" {
 		d.Hint = fmt.Sprintf("a service of an ApiInstance is known by the names of both: write %q", to)
+		d.Edits = []diag.Edit{{Op: diag.Set, At: at, Value: to}}
 		return d
 	}
 	if to := s.meant(id.Name, n.names[id.Namespace]); to != "" {

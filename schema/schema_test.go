@@ -1,6 +1,7 @@
 package schema_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/flexgw/flexgw/schema"
 	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/fix"
 	"github.com/flexgw/flexgw/schema/ir"
 	"github.com/flexgw/flexgw/schema/source"
 	"github.com/flexgw/flexgw/schema/syntax"
@@ -143,11 +145,39 @@ func TestCases(t *testing.T) {
 				}
 			}
 		}
+		checkFixes(t, setOf(c), o)
 		c.Want(t, "want/diagnostics", []byte(lines(schema.Resolve(setOf(c), ds))))
 		if _, quiet := c.Flag("model"); !quiet {
 			c.Want(t, "want/ir.yaml", []byte(dump(g)))
 		}
 	})
+}
+
+// checkFixes holds that making all fixes comes to an end, and keeps every comment.
+func checkFixes(t *testing.T, set source.Set, o schema.Options) {
+	t.Helper()
+	o.Memo = nil
+	check := func(set source.Set) diag.List {
+		_, ds := schema.Load(set, o)
+		return schema.Resolve(set, ds)
+	}
+	r, err := fix.Apply(set, check)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range r.Left {
+		if len(d.Fixes) > 0 {
+			t.Errorf("a fix is never made: %v", d)
+		}
+	}
+	for _, c := range r.Changed {
+		if before, after := bytes.Count(c.Before, []byte("# ")), bytes.Count(c.After, []byte("# ")); before != after {
+			t.Errorf("%s had %d comments and has %d:\n%s", c.Name, before, after, c.After)
+		}
+	}
+	if again, err := fix.Apply(r.Set, check); err != nil || len(again.Changed) > 0 {
+		t.Errorf("a second time changes %d files: %v", len(again.Changed), err)
+	}
 }
 
 func lines(ds diag.List) string {

@@ -2,6 +2,7 @@ package dataweave
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -66,6 +67,7 @@ func (p *parser) unknownFunction(t token) {
 	for name := range Functions() {
 		if i := strings.LastIndex(name, ":"); i >= 0 && strings.EqualFold(name[i+1:], short) {
 			p.wrong("unknown-function", t.start, t.end, "no function "+quote(t.value), "write its full name: "+name)
+			p.reword(t.start, t.end, name)
 			return
 		}
 		names = append(names, name)
@@ -75,12 +77,21 @@ func (p *parser) unknownFunction(t token) {
 		hint = "available are " + available()
 	}
 	p.wrong("unknown-function", t.start, t.end, "no function "+quote(t.value), hint)
+	p.unmistakable(t, names)
+}
+
+// unmistakable is reword for a word that can only have been meant to be one of those that are known.
+func (p *parser) unmistakable(t token, known []string) {
+	if to := diag.Nearest(t.value, known); to != "" && diag.Unmistakable(t.value, to, known) && p.text[t.start:t.end] == t.value {
+		p.reword(t.start, t.end, to)
+	}
 }
 
 func (p *parser) unknownVariable(t token) {
 	known := roots()
 	hint := "the variables are attributes, authentication, payload and vars"
-	near := didYouMean(t.value, []string{"attributes", "authentication", "payload", "vars"})
+	variables := []string{"attributes", "authentication", "payload", "vars"}
+	near, meant := didYouMean(t.value, variables), ""
 	_, n, function := p.function(t)
 	switch {
 	case p.failed:
@@ -88,15 +99,22 @@ func (p *parser) unknownVariable(t token) {
 	case function:
 		hint = "a function needs its arguments: " + signature(t.value, n)
 	case slices.Contains(known["attributes"], t.value):
-		hint = `did you mean "attributes.` + t.value + `"?`
+		meant = "attributes." + t.value
+		hint = `did you mean "` + meant + `"?`
 	case slices.Contains(known["authentication"], t.value):
-		hint = `did you mean "authentication.` + t.value + `"?`
+		meant = "authentication." + t.value
+		hint = `did you mean "` + meant + `"?`
 	case t.value == "claimSet" || t.value == "claims":
 		hint = `did you mean "authentication.properties.claims"?`
 	case near != "":
 		hint = near
 	}
 	p.wrong("unknown-variable", t.start, t.end, "no variable "+quote(t.value), hint)
+	if meant != "" {
+		p.reword(t.start, t.end, meant)
+	} else if near != "" && hint == near {
+		p.unmistakable(t, variables)
+	}
 }
 
 // habits are names that other gateways and languages use.
@@ -124,7 +142,27 @@ func (p *parser) unknownMember(root string, key token, known []string) {
 		slug = "unknown-member"
 	}
 	p.wrong(slug, key.start, key.end, root+" has no "+quote(key.value), hint)
+	if root != "attributes" || p.text[key.start:key.end] != key.value {
+		return // in quotes, a key may be anything
+	}
+	if to, ok := sameThing()[key.value]; ok {
+		end := key.end
+		if i := len(addressPart.FindString(p.text[end:])); i > 0 && to == "remoteAddress" {
+			end += i
+		}
+		p.reword(key.start, end, to)
+		return
+	}
+	p.unmistakable(key, known)
 }
+
+// sameThing are names of attributes that other gateways have for the very same thing.
+func sameThing() map[string]string {
+	return map[string]string{"clientAddress": "remoteAddress", "clientIp": "remoteAddress", "ip": "remoteAddress", "httpMethod": "method", "status": "statusCode"}
+}
+
+// addressPart is what selects the address of an attribute that is an object elsewhere, and here the address itself.
+var addressPart = regexp.MustCompile(`^\.ip\b`)
 
 // misplaced names the token that stands where an operator or the given closing was expected.
 func (p *parser) misplaced(want string) Expr {
@@ -134,6 +172,14 @@ func (p *parser) misplaced(want string) Expr {
 			p.diags = nil // its parameters were taken for unknown variables
 		}
 		return p.fail(slug, t.start, t.end, summary, hint)
+	}
+	instead := func(slug, summary, hint, to string) Expr {
+		first := !p.failed
+		e := complain(slug, summary, hint)
+		if first {
+			p.reword(t.start, t.end, to)
+		}
+		return e
 	}
 	switch v := t.value; {
 	case t.kind == tokString, t.kind == tokNumber:
@@ -148,11 +194,11 @@ func (p *parser) misplaced(want string) Expr {
 	case v == "~=", v == "as", v == "is":
 		return complain("type-operator", quote(v)+" is not available", "compare with ==; types are not converted")
 	case v == "=":
-		return complain("expected", "= is not an operator", "compare with ==")
+		return instead("expected", "= is not an operator", "compare with ==", "==")
 	case v == "&&":
-		return complain("expected", "&& is not an operator", "write and")
+		return instead("expected", "&& is not an operator", "write and", And)
 	case v == "||":
-		return complain("expected", "|| is not an operator", "write or")
+		return instead("expected", "|| is not an operator", "write or", Or)
 	case v == "->":
 		return complain("lambda", "functions of your own are not available, found ->", "")
 	case v == "?":
@@ -167,12 +213,12 @@ func (p *parser) misplaced(want string) Expr {
 		return complain("range-selector", "ranges are not available, found to", "select one element: [0]")
 	case t.kind == tokName:
 		if low := strings.ToLower(v); low != v && (isWord(low) || low == Contains) {
-			return complain("expected", "no operator "+quote(v), "write it in lower case: "+low)
+			return instead("expected", "no operator "+quote(v), "write it in lower case: "+low, low)
 		}
 		if i := strings.LastIndex(v, ":"); i < 0 {
 			for name := range Functions() {
 				if strings.HasSuffix(name, ":"+v) {
-					return complain("unknown-function", "no function "+quote(v), "write its full name: "+name)
+					return instead("unknown-function", "no function "+quote(v), "write its full name: "+name, name)
 				}
 			}
 		}

@@ -60,6 +60,13 @@ func (p *parser) report(s diag.Severity, slug string, start, end int, summary, h
 	})
 }
 
+// reword gives what was said last the edit that mends it: the word from start to end becomes text.
+func (p *parser) reword(start, end int, text string) {
+	if n := len(p.diags); n > 0 && end <= len(p.text) && p.text[start:end] != "" {
+		p.diags[n-1].Edits = []diag.Edit{{Op: diag.Reword, At: p.at(start, end), Name: p.text[start:end], Value: text}}
+	}
+}
+
 // wrong reports a mistake that leaves the rest readable.
 func (p *parser) wrong(slug string, start, end int, summary, hint string) {
 	p.report(diag.Error, slug, start, end, summary, hint)

@@ -8,8 +8,9 @@ const (
 	Rename Op = iota + 1 // the field whose key is At is called Name
 	Set                  // the value that stands At becomes Value
 	Quote                // the scalar that stands At is written as a text, in quotes
-	Remove               // the field whose key is At goes
-	Insert               // the object that stands At gets Value at the place To
+	Reword               // in the text At, which is or is part of a scalar, Name becomes Value; it must be there once
+	Remove               // the field whose key or value is At goes
+	Insert               // the object that stands At, or below the key At, gets Value at the place To
 	Move                 // the field whose key is At goes to the place To
 )
 

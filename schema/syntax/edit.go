@@ -72,7 +72,7 @@ func (e *Editor) Fixes(edits []diag.Edit) []diag.Fix {
 		return nil
 	}
 	for _, doc := range e.about(edits[0].At) {
-		if find(doc.Root, edits[0].At, isKey(edits[0].Op)) == nil {
+		if way(doc.Root, edits[0]) == nil {
 			continue
 		}
 		c := &change{Editor: e, doc: doc, want: clone(doc.Root, new(int))}
@@ -118,7 +118,53 @@ func (s step) node() *Node {
 	return s.in.Items[s.i]
 }
 
-func isKey(op diag.Op) bool { return op == diag.Rename || op == diag.Remove || op == diag.Move }
+// way is the way from the root to what an edit is about; nil when nothing stands there.
+func way(root *Node, x diag.Edit) []step {
+	switch x.Op {
+	case diag.Reword:
+		return around(root, x.At)
+	case diag.Rename, diag.Remove, diag.Move:
+		found := find(root, x.At, true)
+		if found == nil && x.Op == diag.Remove {
+			if found = find(root, x.At, false); len(found) == 0 || found[len(found)-1].in.Kind != Mapping {
+				return nil
+			}
+		}
+		return found
+	}
+	found := find(root, x.At, false)
+	if found == nil && x.Op == diag.Insert {
+		found = find(root, x.At, true)
+	}
+	return found
+}
+
+// around is the way to the scalar that holds a place.
+func around(root *Node, at diag.Range) []step {
+	var found []step
+	seen := map[*Node]bool{}
+	var walk func(n *Node, way []step)
+	walk = func(n *Node, way []step) {
+		if n.Kind == Scalar {
+			if n.Range.File == at.File && n.Range.Start.Offset <= at.Start.Offset && at.Start.Offset <= at.End.Offset && at.End.Offset <= n.Range.End.Offset {
+				found = way
+			}
+			return
+		}
+		if seen[n] || found != nil {
+			return
+		}
+		seen[n] = true
+		for i := range n.Fields {
+			walk(n.Fields[i].Value, append(slices.Clip(way), step{n, i}))
+		}
+		for i, item := range n.Items {
+			walk(item, append(slices.Clip(way), step{n, i}))
+		}
+	}
+	walk(root, []step{})
+	return found
+}
 
 // find is the way from the root to a place, a key or a value. It is nil when nothing stands there, and empty for the root.
 func find(root *Node, at diag.Range, key bool) []step {

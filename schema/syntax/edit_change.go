@@ -105,7 +105,7 @@ func (c *change) join(a, b cut) (cut, bool) {
 
 // apply makes one change of the tree and of the text. False: it cannot be made.
 func (c *change) apply(x diag.Edit) bool {
-	way, mine := find(c.doc.Root, x.At, isKey(x.Op)), find(c.want, x.At, isKey(x.Op))
+	way, mine := way(c.doc.Root, x), way(c.want, x)
 	if way == nil || mine == nil || c.files[x.At.File] == nil {
 		return false
 	}
@@ -116,6 +116,9 @@ func (c *change) apply(x diag.Edit) bool {
 		return c.set(way, mine, nodeOf(x.Value))
 	case diag.Quote:
 		return c.quote(way, mine)
+	case diag.Reword:
+		text, ok := x.Value.(string)
+		return ok && c.reword(way, mine, x.At, x.Name, text)
 	case diag.Remove:
 		c.loses = true
 		_, ok := c.remove(way, mine)
@@ -128,8 +131,8 @@ func (c *change) apply(x diag.Edit) bool {
 	return false
 }
 
-// at is the node that a way leads to.
-func (c *change) at(root *Node, way []step) *Node {
+// node is the node that a way leads to.
+func (c *change) node(root *Node, way []step) *Node {
 	if len(way) == 0 {
 		return root
 	}
@@ -152,30 +155,65 @@ func (c *change) text(r diag.Range) string {
 }
 
 func (c *change) set(way, mine []step, v *Node) bool {
-	old, own := c.at(c.doc.Root, way), c.at(c.want, mine)
-	if v.Kind != Scalar {
-		return false
-	}
+	old, own := c.node(c.doc.Root, way), c.node(c.want, mine)
 	r := old.Range
-	own.Kind, own.Scalar, own.Text, own.Fields, own.Items = Scalar, v.Scalar, v.Text, nil, nil
-	if old.Kind != Scalar && c.lang == yamlLang && len(way) > 0 && c.isBlock(old) {
-		parent := way[len(way)-1]
-		if parent.in.Kind != Mapping {
+	own.Kind, own.Scalar, own.Text, own.Fields, own.Items = v.Kind, v.Scalar, v.Text, v.Fields, v.Items
+	flow := c.inFlow(way)
+	if c.lang == yamlLang && !flow && (v.Kind == Mapping || old.Kind != Scalar && c.isBlock(old)) {
+		if len(way) == 0 || way[len(way)-1].in.Kind != Mapping {
 			return false
 		}
-		from, ok := c.afterColon(parent.in.Fields[parent.i].Range)
-		return ok && c.cut(r.File, from, r.End.Offset, " "+c.scalarText(v, "", false))
+		parent := way[len(way)-1]
+		key := parent.in.Fields[parent.i].Range
+		from, ok := c.afterColon(key)
+		x := c.files[key.File]
+		text := " " + flowText(v, c.lang)
+		if v.Kind == Mapping {
+			text = yamlBlock(v, key.Start.Offset-x.lineBegin(key.Start.Offset), x.eol())
+		}
+		return ok && c.cut(r.File, from, r.End.Offset, text)
+	}
+	if v.Kind != Scalar {
+		return c.cut(r.File, r.Start.Offset, r.End.Offset, flowText(v, c.lang))
 	}
 	was := ""
 	if old.Kind == Scalar {
 		was = c.text(r)
 	}
-	return c.cut(r.File, r.Start.Offset, r.End.Offset, c.scalarText(v, was, c.inFlow(way)))
+	return c.cut(r.File, r.Start.Offset, r.End.Offset, c.scalarText(v, was, flow))
+}
+
+// reword changes a word of a scalar where it stands.
+func (c *change) reword(way, mine []step, at diag.Range, old, text string) bool {
+	n, own := c.node(c.doc.Root, way), c.node(c.want, mine)
+	part := c.text(at)
+	i := strings.Index(part, old)
+	if i < 0 || old == "" || strings.Contains(part[i+1:], old) {
+		return false
+	}
+	from := at.Start.Offset + i
+	before := strings.Count(string(c.files[at.File].src[n.Range.Start.Offset:from]), old)
+	rest := own.Text
+	for range before {
+		_, after, ok := strings.Cut(rest, old)
+		if !ok {
+			return false
+		}
+		rest = after
+	}
+	if !strings.Contains(rest, old) {
+		return false
+	}
+	own.Text = own.Text[:len(own.Text)-len(rest)] + strings.Replace(rest, old, text, 1)
+	if _, isText := own.Scalar.(string); isText {
+		own.Scalar = own.Text
+	}
+	return c.cut(at.File, from, from+len(old), text)
 }
 
 // quote puts quotes around a plain scalar. The text between them is not repeated, so that a secret does not show.
 func (c *change) quote(way, mine []step) bool {
-	n, own := c.at(c.doc.Root, way), c.at(c.want, mine)
+	n, own := c.node(c.doc.Root, way), c.node(c.want, mine)
 	if n.Kind != Scalar || n.Quoted || c.lang != yamlLang || n.Text == "" || c.text(n.Range) != n.Text || strings.ContainsAny(n.Text, "\\\"\n") {
 		return false
 	}
@@ -194,10 +232,10 @@ func (c *change) remove(way, mine []step) (snippet, bool) {
 }
 
 func (c *change) insert(way, mine []step, to []string, v *Node) bool {
-	if !put(c.at(c.want, mine), to, v) {
+	if !put(c.node(c.want, mine), to, v) {
 		return false
 	}
-	return c.write(c.at(c.doc.Root, way), to, snippet{value: v})
+	return c.write(c.node(c.doc.Root, way), to, snippet{value: v})
 }
 
 func (c *change) move(way, mine []step, to []string) bool {

@@ -51,6 +51,17 @@ func edit(op diag.Op, path string, more diag.Edit) func(*syntax.Node) []diag.Edi
 	}
 }
 
+// word makes an edit of a part of a scalar, from and to counted from where it begins.
+func word(path string, from, to int, old, text string) func(*syntax.Node) []diag.Edit {
+	return func(root *syntax.Node) []diag.Edit {
+		n, _ := root.At(strings.Split(path, "/")...)
+		at := n.Range
+		at.End.Offset = at.Start.Offset + to
+		at.Start.Offset += from
+		return []diag.Edit{{Op: diag.Reword, At: at, Name: old, Value: text}}
+	}
+}
+
 func TestEditor(t *testing.T) {
 	t.Parallel()
 	to := func(path string) diag.Edit { return diag.Edit{To: strings.Split(path, "/")} }
@@ -85,6 +96,15 @@ func TestEditor(t *testing.T) {
 		{"a.cue", "#x: \"get\"\na: #x\nb: #x\n", edit(diag.Set, "a", value("GET")), "no"},
 		{"a.cue", "a: \"get\"\n", edit(diag.Set, "a", value("GET")), "a: \"GET\"\n"},
 		{"a.cue", "n: \"e\"\na: \"g\\(n)t\"\n", edit(diag.Set, "a", value("GET")), "n: \"e\"\na: \"GET\"\n"},
+		{"a.yaml", "p: cors-flex # c\nq: 1\n", edit(diag.Set, "p", value(map[string]any{"name": "cors-flex"})), "p:\n  name: cors-flex # c\nq: 1\n"},
+		{"a.yaml", "l:\n- p: cors-flex\n", edit(diag.Set, "l/0/p", value(map[string]any{"name": "cors-flex"})), "l:\n- p:\n    name: cors-flex\n"},
+		{"a.yaml", "ips: 10.0.0.1\n", edit(diag.Set, "ips", value([]any{"10.0.0.1"})), "ips: [\"10.0.0.1\"]\n"},
+		{"a.json", `{"p": "x"}`, edit(diag.Set, "p", value(map[string]any{"name": "x"})), `{"p": {"name": "x"}}`},
+		{"a.yaml", "a: \"#[attributes.ip ++ attributes.ip]\" # attributes.ip\n", word("a", 14, 16, "ip", "remoteAddress"), "a: \"#[attributes.remoteAddress ++ attributes.ip]\" # attributes.ip\n"},
+		{"a.yaml", "a: \"#[attributes.ip ++ attributes.ip]\"\n", word("a", 0, 34, "ip", "x"), "no"},
+		{"a.yaml", "a: >-\n  #[x &&\n  y]\n", word("a", 2, 13, "&&", "and"), "a: >-\n  #[x and\n  y]\n"},
+		{"a.yaml", "a: &x \"#[ip]\"\nb: *x\n", word("a", 1, 5, "ip", "x"), "no"},
+		{"a.json", `{"a": "#[ip == \"ip\"]"}`, word("a", 1, 5, "ip", "x"), `{"a": "#[x == \"ip\"]"}`},
 		// removals
 		{"a.yaml", "a: 1\n# b's\nb: 2 # c\n# c's\nc: 3\n", edit(diag.Remove, "b", diag.Edit{}), "a: 1\n# c's\nc: 3\n"},
 		{"a.yaml", "a: 1\nb: 2", edit(diag.Remove, "b", diag.Edit{}), "a: 1"},

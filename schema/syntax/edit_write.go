@@ -517,7 +517,7 @@ func quoted(s string) string {
 
 // bare are the texts that stand without quotes in YAML, in block style and in flow style.
 var (
-	bare     = regexp.MustCompile(`^[A-Za-z_/.$^(][A-Za-z0-9_/.$*+?^|()\\=~@%<>!;:'-]*$`)
+	bare     = regexp.MustCompile(`^[A-Za-z_/.$^(][A-Za-z0-9_/.$*+?^|()\\=~@%<>!;:'\[\]{},"-]*$`)
 	bareFlow = regexp.MustCompile(`^[A-Za-z_/.$^(][A-Za-z0-9_/.$*+?^|()\\=~@%<>!;:'-]*[A-Za-z0-9_/.$*+?^|()\\=~@%<>!;'-]$|^[A-Za-z_]$`)
 )
 

@@ -1,6 +1,7 @@
 package syntax
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -55,6 +56,16 @@ func (p *jsonParser) fail(expected, hint string) bool {
 		found = fmt.Sprintf("%q", string(r))
 	}
 	p.report("json/syntax", p.cursor.at(p.at), fmt.Sprintf("expected %s, found %s", expected, found), hint)
+	return false
+}
+
+// extraComma is fail where a comma stands before what closes.
+func (p *jsonParser) extraComma(expected, hint string) bool {
+	before := bytes.TrimRight(p.src[p.start:p.at], " \t\r\n")
+	p.fail(expected, hint)
+	if n := p.start + len(before); bytes.HasSuffix(before, []byte{','}) {
+		p.ds[len(p.ds)-1].Fixes = []diag.Fix{{Range: p.span(n-1, n), Text: ""}}
+	}
 	return false
 }
 
@@ -295,7 +306,7 @@ func (p *jsonParser) array(n *Node, depth int) bool {
 	for {
 		p.space()
 		if p.peek() == ']' {
-			return p.fail("a value", "remove the comma before the bracket")
+			return p.extraComma("a value", "remove the comma before the bracket")
 		}
 		item := &Node{}
 		if !p.value(item, depth+1) {
@@ -330,7 +341,7 @@ func (p *jsonParser) object(n *Node, depth int) bool {
 		switch p.peek() {
 		case '"':
 		case '}':
-			return p.fail("a key in double quotes", "remove the comma before the brace")
+			return p.extraComma("a key in double quotes", "remove the comma before the brace")
 		default:
 			return p.fail("a key in double quotes", "")
 		}

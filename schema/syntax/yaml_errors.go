@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v4"
@@ -31,7 +32,7 @@ var invisibles = map[rune]string{
 func (c *yamlConv) invisible(value string, from, end int) {
 	if r, _ := utf8.DecodeRuneInString(value); strings.ContainsRune("“”„‟", r) {
 		c.report(diag.Diagnostic{Severity: diag.Warning, Code: "yaml/typographic-quote", Subject: c.at(from),
-			Summary: fmt.Sprintf("%c is a typographic quote, which is part of the text", r), Hint: `write " for a quote of YAML`})
+			Summary: fmt.Sprintf("%c is a typographic quote, which is part of the text", r), Hint: `write " for a quote of YAML`, Fixes: c.straightQuotes(value, from, end)})
 	}
 	if strings.IndexFunc(value, isInvisible) < 0 {
 		return
@@ -43,7 +44,42 @@ func (c *yamlConv) invisible(value string, from, end int) {
 	r, _ := utf8.DecodeRune(c.src[at:])
 	c.report(diag.Diagnostic{Severity: diag.Warning, Code: "yaml/invisible-character", Subject: c.at(at),
 		Summary: fmt.Sprintf("invisible character U+%04X (%s) is part of this text", r, invisibles[r]),
-		Hint:    "delete it, or quote the text if it is meant"})
+		Hint:    "delete it, or quote the text if it is meant", Fixes: c.visible(value, from, end)})
+}
+
+// straightQuotes turns the typographic quotes around a scalar into those of YAML, when that changes nothing else.
+func (c *yamlConv) straightQuotes(value string, from, end int) []diag.Fix {
+	_, open := utf8.DecodeRuneInString(value)
+	last, closing := utf8.DecodeLastRuneInString(value)
+	if len(value) <= open+closing || !strings.ContainsRune("“”„‟", last) || string(c.src[from:end]) != value || strings.ContainsAny(value, "\\\"\n") || strings.ContainsAny(value[open:len(value)-closing], "“”„‟") {
+		return nil
+	}
+	return []diag.Fix{{Range: c.span(from, from+open), Text: `"`}, {Range: c.span(end-closing, end), Text: `"`}}
+}
+
+// visible takes the invisible characters out of a plain scalar; those that look like a space become one.
+func (c *yamlConv) visible(value string, from, end int) []diag.Fix {
+	if string(c.src[from:end]) != value || strings.Contains(value, "\n") {
+		return nil
+	}
+	text := strings.TrimRight(strings.Map(func(r rune) rune {
+		switch {
+		case !isInvisible(r):
+			return r
+		case unicode.IsSpace(r) && r != 0x2028 && r != 0x2029:
+			return ' '
+		}
+		return -1
+	}, value), " ")
+	indent := text[:len(text)-len(strings.TrimLeft(text, " "))]
+	text = text[len(indent):]
+	if strings.TrimSpace(string(c.src[c.lineBegin(from):from])) != "" {
+		indent = "" // else what looks like the indentation was meant to be it
+	}
+	if text == "" || plain(text) != any(text) || strings.Contains(text, " #") || strings.Contains(text, ": ") {
+		return nil // it would be read as something else
+	}
+	return []diag.Fix{{Range: c.span(from, end), Text: indent + text}}
 }
 
 func isInvisible(r rune) bool {
@@ -361,6 +397,11 @@ func (c *yamlConv) blameInvisible(d *diag.Diagnostic) {
 			d.Subject = c.at(from + at)
 			d.Summary = fmt.Sprintf("invisible character U+%04X (%s) breaks this YAML", r, invisibles[r])
 			d.Hint = "delete it, or replace it by a space"
+			text := ""
+			if unicode.IsSpace(r) {
+				text = " "
+			}
+			d.Fixes = []diag.Fix{{Range: d.Subject, Text: text}}
 			return
 		}
 	}

@@ -79,6 +79,7 @@ type InlinePolicy struct {
 
 // PolicyRef names a policy.
 type PolicyRef struct {
+	Range     diag.Range // of the key
 	Name      syntax.Text
 	Namespace syntax.Text
 }

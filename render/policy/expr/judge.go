@@ -85,7 +85,8 @@ func odd(text string, tree dataweave.Expr, at diag.Range) diag.List {
 		}
 		if name := v.Path[2]; strings.ToLower(name) != name {
 			l = append(l, diag.Diagnostic{Severity: diag.Warning, Code: "expr/header-case", Subject: v.Range(),
-				Summary: fmt.Sprintf("the names in attributes.headers are lower case, so the product never finds %q", name), Hint: fmt.Sprintf("write %q", strings.ToLower(name))})
+				Summary: fmt.Sprintf("the names in attributes.headers are lower case, so the product never finds %q", name), Hint: fmt.Sprintf("write %q", strings.ToLower(name)),
+				Edits: []diag.Edit{{Op: diag.Reword, At: v.Range(), Name: name, Value: strings.ToLower(name)}}})
 		}
 	}
 	return l
