@@ -32,6 +32,7 @@ var bans = []ban{
 	{"cli/report", nil, []string{"cli$", "docs", "schema$", "schema/ir", "schema/source", "render", "reconcile", "os", "net$", "net/http", "time"}, "a report is written from values: the same input gives the same bytes, whoever opens the file"},
 	{"reconcile", nil, []string{"cli", "schema$", "schema/v1alpha1"}, "reconcile moves what others decided"},
 	{"reconcile/envoy", nil, []string{"schema", "render"}, "one Envoy process, whatever it serves"},
+	{"reconcile/deep", nil, []string{"reconcile/deliver", "reconcile/watch", "reconcile/store", "reconcile/enforce"}, "asking about resources delivers none of them"},
 	{"reconcile/sandbox", nil, []string{"schema", "render", "reconcile", "cli"}, "walls do not depend on who is behind them"},
 	{"reconcile/enforce", nil, []string{"schema", "render$", "render/policy$", "reconcile/deliver"}, "the request path shares nothing with the reconciler"},
 	{"", []string{"cli", "render/policy/all"}, []string{"render/policy/all"}, "only cli knows every policy"},

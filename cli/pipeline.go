@@ -23,6 +23,7 @@ type pipeline struct {
 	memo   render.Memo
 	today  time.Time
 	asked  func(diag.Code) bool // see lint.Options
+	deep   *deepMode            // of check; nil: Envoy is not asked
 	once   bool                 // what schema keeps for a next time is dropped
 	read   int                  // documents of the last pass, also those that are not ours
 }
@@ -107,8 +108,12 @@ func (p *pipeline) check(set source.Set) diag.List {
 	if g == nil {
 		return list
 	}
-	_, more := render.Render(g, all.Catalog{}, p.render, &p.memo)
+	p.render.Salvage = true
+	r, more := render.Render(g, all.Catalog{}, p.render, &p.memo)
 	more = append(more, lint.Check(g, lint.Options{Today: p.today, Target: p.load.Target, Partial: p.load.Partial, Asked: p.asked})...)
+	if p.deep != nil && r != nil {
+		more = append(more, p.deep.judge(set, g, r)...)
+	}
 	if list.HasErrors() {
 		more = beside(more, list)
 	}

@@ -26,7 +26,7 @@ func validateCommand(env Env) *cli.Command {
 			&cli.BoolFlag{Name: "require-env", Usage: "an unset $VARIABLE is an error"},
 			&cli.BoolFlag{Name: "staged", Usage: "judge what the next commit will have: Git's index, not the files"},
 			&cli.StringFlag{Name: "changed-since", Usage: "report only what is not to be found at `REF` (a branch, tag or commit; main... is where HEAD left main)"},
-		}, slices.Concat(projectFlags(), fixFlags())...),
+		}, slices.Concat(projectFlags(), fixFlags(), deepFlags())...),
 		Action: func(c *cli.Context) error {
 			defer collectLess()()
 			outs, err := outputsOf(c, formats...)
@@ -38,6 +38,10 @@ func validateCommand(env Env) *cli.Command {
 				return err
 			}
 			s, err := readSettings(c, env)
+			if err != nil {
+				return err
+			}
+			deeper, err := readDeep(c, env)
 			if err != nil {
 				return err
 			}
@@ -59,6 +63,7 @@ func validateCommand(env Env) *cli.Command {
 				return err
 			}
 			now.watch(&w)
+			p.deep = deeper // after fixing, which looks again and again
 			list, left := p.judge(now)
 			judged, err := s.apply(now.set, &w, list)
 			if err != nil {
@@ -79,9 +84,9 @@ func validateCommand(env Env) *cli.Command {
 				return errors.Join(now.unread, err) // said after what is wrong with the rest
 			}
 			if c.Bool("diff") {
-				return s.verdict(was, err) // of the files as they are
+				judged.Reported = was // of the files as they are
 			}
-			return s.verdict(judged.Reported, err)
+			return deeper.verdict(s.verdict(judged.Reported, err))
 		},
 	}
 }

@@ -2,7 +2,11 @@ package render
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/cncf/xds/go/udpa/annotations"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -17,30 +21,48 @@ const redactedText = "[redacted]"
 // sensitive, and private and symmetric keys in inline key sets, through every Any. Names of files stay.
 func Redact(m proto.Message) proto.Message {
 	c := proto.Clone(m)
-	redact(c.ProtoReflect(), false)
+	(&redactor{}).redact(c.ProtoReflect(), false)
 	return c
 }
 
+// redactor hides, and tells what it hid.
+type redactor struct {
+	hid func(string) // may be nil
+}
+
+func (r *redactor) note(v protoreflect.Value) {
+	if r.hid == nil {
+		return
+	}
+	switch x := v.Interface().(type) {
+	case string:
+		r.hid(x)
+	case []byte:
+		r.hid(string(x))
+	}
+}
+
 // redact hides what is in m; all hides everything but names of files.
-func redact(m protoreflect.Message, all bool) {
+func (r *redactor) redact(m protoreflect.Message, all bool) {
 	switch x := m.Interface().(type) {
 	case *anypb.Any:
-		redactAny(x, all)
+		r.redactAny(x, all)
 		return
 	case *corev3.DataSource:
-		redactKeySet(x)
+		r.redactKeySet(x)
 	}
 	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
 		hide := all || sensitive(fd)
 		switch {
 		case fd.IsMap():
-			redactMap(m, fd, v.Map(), hide)
+			r.redactMap(v.Map(), fd, hide)
 		case fd.IsList():
-			redactList(fd, v.List(), hide)
+			r.redactList(fd, v.List(), hide)
 		case fd.Message() != nil:
-			redact(v.Message(), hide)
+			r.redact(v.Message(), hide)
 		case hide && fd.FullName() != "envoy.config.core.v3.DataSource.filename":
 			if h, ok := hidden(fd); ok {
+				r.note(v)
 				m.Set(fd, h)
 			}
 		}
@@ -48,35 +70,37 @@ func redact(m protoreflect.Message, all bool) {
 	})
 }
 
-func redactMap(m protoreflect.Message, fd protoreflect.FieldDescriptor, v protoreflect.Map, hide bool) {
+func (r *redactor) redactMap(v protoreflect.Map, fd protoreflect.FieldDescriptor, hide bool) {
 	v.Range(func(k protoreflect.MapKey, e protoreflect.Value) bool {
 		if fd.MapValue().Message() != nil {
-			redact(e.Message(), hide)
+			r.redact(e.Message(), hide)
 		} else if h, ok := hidden(fd.MapValue()); ok && hide {
+			r.note(e)
 			v.Set(k, h)
 		}
 		return true
 	})
 }
 
-func redactList(fd protoreflect.FieldDescriptor, l protoreflect.List, hide bool) {
+func (r *redactor) redactList(fd protoreflect.FieldDescriptor, l protoreflect.List, hide bool) {
 	for i := range l.Len() {
 		if fd.Message() != nil {
-			redact(l.Get(i).Message(), hide)
+			r.redact(l.Get(i).Message(), hide)
 		} else if h, ok := hidden(fd); ok && hide {
+			r.note(l.Get(i))
 			l.Set(i, h)
 		}
 	}
 }
 
-func redactAny(a *anypb.Any, all bool) {
+func (r *redactor) redactAny(a *anypb.Any, all bool) {
 	m, err := unpack(a)
 	if err != nil {
 		// What cannot be read cannot be shown.
 		a.Value = nil
 		return
 	}
-	redact(m.ProtoReflect(), all)
+	r.redact(m.ProtoReflect(), all)
 	if a.Value, err = marshal(m); err != nil {
 		a.Value = nil
 	}
@@ -101,7 +125,7 @@ func sensitive(fd protoreflect.FieldDescriptor) bool {
 var secretMembers = map[string]bool{"k": true, "d": true, "p": true, "q": true, "dp": true, "dq": true, "qi": true, "oth": true}
 
 // redactKeySet hides the private members of an inline JSON Web Key Set; what is none stays as it is.
-func redactKeySet(d *corev3.DataSource) {
+func (r *redactor) redactKeySet(d *corev3.DataSource) {
 	text := []byte(d.GetInlineString())
 	if b := d.GetInlineBytes(); b != nil {
 		text = b
@@ -118,6 +142,9 @@ func redactKeySet(d *corev3.DataSource) {
 	for _, k := range keys {
 		for name := range k {
 			if secretMembers[name] {
+				if s, ok := k[name].(string); ok && r.hid != nil {
+					r.hid(s)
+				}
 				k[name], found = redactedText, true
 			}
 		}
@@ -130,4 +157,35 @@ func redactKeySet(d *corev3.DataSource) {
 		b = []byte(redactedText)
 	}
 	d.Specifier = &corev3.DataSource_InlineString{InlineString: string(b)}
+}
+
+// shortSecret is how long a secret must be, in bytes, to be looked for in a text: a shorter one says nothing without its place.
+const shortSecret = 4
+
+// Secrets are the texts in a trial that must not be shown, whole and line by line: for what Envoy repeats in its words. Sorted,
+// longest first.
+func (t *Trial) Secrets() []string {
+	seen := map[string]bool{}
+	hid := func(s string) {
+		for line := range strings.Lines(s) {
+			seen[strings.TrimSpace(line)] = true
+		}
+		seen[strings.TrimSpace(s)] = true
+	}
+	r := &redactor{hid: hid}
+	for _, typ := range resourceTypes {
+		for _, res := range t.res.list(typ) {
+			if m, err := res.Message(); err == nil {
+				r.redact(m.ProtoReflect(), false)
+			}
+		}
+	}
+	for _, f := range t.res.Files() {
+		if f.Secret {
+			hid(string(f.Data))
+		}
+	}
+	list := slices.DeleteFunc(slices.Collect(maps.Keys(seen)), func(s string) bool { return len(s) < shortSecret })
+	slices.SortFunc(list, func(a, b string) int { return cmp.Or(cmp.Compare(len(b), len(a)), strings.Compare(a, b)) })
+	return list
 }

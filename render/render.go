@@ -32,6 +32,8 @@ type Options struct {
 	SystemCA string                           // path of the host's CA bundle, for https upstreams
 	UsageLog string                           // path of the metering access log; "": off
 	Got      func(policy.Need) ([]byte, bool) // what Needs fetched; nil: nothing
+	// Salvage returns what could be rendered in spite of errors: to look for more problems in it, never to be served.
+	Salvage bool
 }
 
 // defaultSystemCA is Debian's; callers who know the host say better.
@@ -63,7 +65,8 @@ type renderer struct {
 	constants
 }
 
-// Render is the back half of the pipeline. The result is nil if the list has an Error. m may be nil; a Memo belongs to
+// Render is the back half of the pipeline. The result is nil if the list has an Error (but see
+// Options.Salvage). m may be nil; a Memo belongs to
 // one set of Types.
 func Render(g *ir.Gateway, t Types, o Options, m *Memo) (*Resources, diag.List) {
 	if m == nil {
@@ -81,6 +84,9 @@ func Render(g *ir.Gateway, t Types, o Options, m *Memo) (*Resources, diag.List) 
 	l = append(l, r.ports(m, s)...)
 	m.end()
 	if l.HasErrors() {
+		if o.Salvage {
+			return s.resources(g), l.Sort()
+		}
 		return nil, l.Sort()
 	}
 	res := s.resources(g)

@@ -162,7 +162,7 @@ func Start(ctx context.Context, o Options) (*Process, error) {
 		_ = p.handle.Kill()
 		<-p.done
 		p.clean()
-		if said := lastWords(o.logPath(), before); said != "" {
+		if said := lastLogged(o.logPath(), before); said != "" {
 			err = fmt.Errorf("%w: %s", err, said)
 		}
 		return nil, fmt.Errorf("start envoy: %w", err)
@@ -290,8 +290,8 @@ func sum(b []byte) string {
 	return hex.EncodeToString(s[:])
 }
 
-// lastWords is the last line of weight in a log, from an offset on.
-func lastWords(path string, from int64) (said string) {
+// lastLogged is the last line of weight in a log, from an offset on.
+func lastLogged(path string, from int64) (said string) {
 	f, err := os.Open(path)
 	if err != nil {
 		return ""

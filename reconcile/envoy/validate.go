@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -55,7 +56,7 @@ func Validate(ctx context.Context, binary string, c Candidate, limit time.Durati
 	}
 	r, err := sandbox.Run(ctx, sandbox.Command{Path: binary, Dir: dir, Limit: limit, Args: []string{
 		"--mode", "validate", "--config-path", path, "--disable-hot-restart", "--concurrency", "1",
-		"--log-level", "error", "--component-log-level", "config:info",
+		"--log-level", "info",
 	}})
 	if err != nil {
 		return fmt.Errorf("run %s: %w", binary, err)
@@ -68,9 +69,9 @@ func (c Candidate) verdict(r sandbox.Result, path string) error {
 	refusal := "error initializing configuration '" + path + "': "
 	switch {
 	case r.TimedOut:
-		return &FailedError{How: "it did not answer in time", Said: lastLine(r.Output), Limited: true}
+		return &FailedError{How: "it did not answer in time", Said: lastWords(r.Output), Limited: true}
 	case r.Signal != "":
-		return &FailedError{How: "it crashed (" + r.Signal + ")", Said: lastLine(r.Output)}
+		return &FailedError{How: "it crashed (" + r.Signal + ")", Said: lastWords(r.Output)}
 	case r.Code == 0 && strings.Contains(r.Output, "configuration '"+path+"' OK") && c.loaded(r.Output):
 		return nil
 	case r.Code == 1:
@@ -78,7 +79,7 @@ func (c Candidate) verdict(r sandbox.Result, path string) error {
 			return &RefusedError{Clean(words)}
 		}
 	}
-	return &FailedError{How: fmt.Sprintf("it ended with status %d, and not with a verdict", r.Code), Said: lastLine(r.Output)}
+	return &FailedError{How: fmt.Sprintf("it ended with status %d, and not with a verdict", r.Code), Said: lastWords(r.Output)}
 }
 
 // loaded reports whether Envoy said that it loaded what there is.
@@ -87,18 +88,28 @@ func (c Candidate) loaded(output string) bool {
 		strings.Contains(output, fmt.Sprintf("loading %d cluster(s)", c.Clusters)) && strings.Contains(output, fmt.Sprintf("loading %d listener(s)", c.Listeners))
 }
 
-// lastLine is the last line with something in it that is no frame of a stack, fit to be shown.
-func lastLine(output string) string {
-	lines := strings.Split(strings.TrimSpace(output), "\n")
-	last := ""
-	for _, line := range lines {
-		line = strings.TrimSpace(line)
-		if line != "" && !strings.Contains(line, "[backtrace]") || last == "" {
-			last = line
+// logHead is what Envoy puts before the text of a log line: time, thread, level, logger, and the place in its source.
+var logHead = regexp.MustCompile(`^(?:\[[^\]]*\])+ (?:\[[^\]]*:\d+\] )?`)
+
+// lastWords are what Envoy said of its own end, fit to be shown: the last critical line that is no frame of a stack, else the
+// last line.
+func lastWords(output string) string {
+	last, grave := "", ""
+	for line := range strings.Lines(output) {
+		text := strings.TrimSpace(logHead.ReplaceAllString(line, ""))
+		switch {
+		case text == "":
+		case strings.Contains(line, "[critical]") && (!strings.Contains(line, "[backtrace]") || strings.HasPrefix(text, "Caught ")):
+			grave = text
+		default:
+			last = text
 		}
 	}
-	if last == "" {
-		return ""
+	switch {
+	case grave != "":
+		return Clean(grave)
+	case last != "":
+		return Clean(last)
 	}
-	return Clean(last)
+	return ""
 }

@@ -30,7 +30,7 @@ func TestOnlyAVerdictCounts(t *testing.T) {
 		{name: "yes", body: saysOK},
 		{name: "no", body: `echo "[critical] error initializing configuration '$config': missing ): /a(b" >&2; exit 1`, refused: "missing ): /a(b"},
 		{name: "no, and a private key", body: `printf "error initializing configuration '$config': bad -----BEGIN PRIVATE KEY-----\nAA" >&2; exit 1`, refused: "bad [redacted]"},
-		{name: "a crash", body: `echo "[critical] Caught Segmentation fault" >&2; sh -c 'kill -SEGV $$'; exit $?`, failed: "it ended with status 139, and not with a verdict; its last words: Segmentation fault"},
+		{name: "a crash", body: `echo "[critical] Caught Segmentation fault" >&2; sh -c 'kill -SEGV $$'; exit $?`, failed: "it ended with status 139, and not with a verdict; its last words: Caught Segmentation fault"},
 		{name: "a hang", body: `echo starting; sleep 60`, failed: "it did not answer in time; its last words: starting"},
 		{name: "garbage", body: `head -c 100000 /dev/urandom; exit 0`, failed: "it ended with status 0, and not with a verdict"},
 		{name: "garbage, status 1", body: `echo hello; exit 1`, failed: "it ended with status 1, and not with a verdict; its last words: hello"},
@@ -83,9 +83,9 @@ func TestValidateAsksTheRealEnvoy(t *testing.T) {
 	}{
 		{name: "yes", file: "a.json", text: `{"staticResources":{"clusters":[{"name":"x","type":"STATIC"}]}}`},
 		{name: "no", file: "a.json", text: `{"staticResources":{"clusters":[{"name":"x"},{"name":"x"}]}}`, refused: "cluster manager: duplicate cluster 'x'"},
-		{name: "an unknown field", file: "a.yaml", text: "nonsense: 1\n", refused: "no such field: 'nonsense'"},
+		{name: "an unknown field", file: "a.yaml", text: "nonsense: 1\n", refused: "'nonsense') has unknown fields"},
 		{name: "a constraint", file: "a.json", text: `{"staticResources":{"clusters":[{"name":"x","connectTimeout":"0s"}]}}`, refused: "Proto constraint validation failed (BootstrapValidationError"},
-		{name: "a crash", file: "a.json", text: sdsOverADS, failed: "it crashed (segmentation fault)"},
+		{name: "a crash", file: "a.json", text: sdsOverADS, failed: "it crashed (segmentation fault); its last words: Caught Segmentation fault, suspect faulting address 0x0"},
 		// This one says yes and does nothing: it has read nothing.
 		{name: "binary that is none", file: "a.pb", text: "\xff\xff", failed: "it ended with status 0, and not with a verdict"},
 	} {
@@ -95,7 +95,7 @@ func TestValidateAsksTheRealEnvoy(t *testing.T) {
 		switch {
 		case c.refused != "" && (!errors.As(err, &refused) || !strings.Contains(refused.Message, c.refused)):
 			t.Errorf("%s: got %v, want the refusal %q", c.name, err, c.refused)
-		case c.failed != "" && (!errors.As(err, &failed) || !strings.Contains(failed.How, c.failed)):
+		case c.failed != "" && (!errors.As(err, &failed) || !strings.Contains(err.Error(), c.failed)):
 			t.Errorf("%s: got %v, want %q", c.name, err, c.failed)
 		case c.refused+c.failed == "" && err != nil:
 			t.Errorf("%s: %v", c.name, err)

@@ -20,8 +20,10 @@ var pem = regexp.MustCompile(`(?s)-----BEGIN .*?(?:-----END [^-]*-----|$)`)
 func Clean(text string) string {
 	if i := strings.LastIndex(text, ": "+constraint); i >= 0 {
 		text = text[i+2:]
-	} else if strings.Contains(text, "goo.gle/debug") {
-		return "refused; Envoy's text was a dump of the resource and is not kept"
+	} else if i := strings.Index(text, "goo.gle/debug"); i >= 0 {
+		if text = strings.TrimRight(text[:i], ": "); text == "" {
+			return "refused; Envoy's text was a dump of the resource and is not kept"
+		}
 	}
 	if i := strings.Index(text, "Unable to parse"); i >= 0 {
 		if end := strings.Index(text[i:], "): "); end >= 0 {

@@ -39,7 +39,7 @@ type Result struct {
 	Code     int    // exit status; -1: ended by a signal
 	Signal   string // "segmentation fault"; "" unless a signal ended it
 	TimedOut bool   // it was killed at the limit
-	Output   string // what it said on both of its streams: the last 256 KiB
+	Output   string // what it said on both of its streams: the first and the last 128 KiB
 	Layers   Layers
 }
 
@@ -52,7 +52,8 @@ func (e *UnavailableError) Unwrap() error { return e.Err }
 
 const (
 	defaultLimit = time.Minute
-	keptOutput   = 256 << 10
+	keptOutput   = 128 << 10 // bytes of either end
+	leftOut      = "\n[…]\n"
 	memoryLimit  = 8 << 30  // bytes of data; Envoy has 0.5 GB of them with 10,000 APIs
 	fileLimit    = 64 << 20 // bytes of one file in Command.Dir
 )
@@ -129,7 +130,7 @@ func confine(c Command) (Layers, error) {
 
 // start starts the program, in namespaces of its own if the kernel lets us make them, and waits for its end.
 func start(ctx context.Context, c Command, l Layers) (Result, error) {
-	out := &tail{limit: keptOutput}
+	out := &ends{limit: keptOutput}
 	var cmd *exec.Cmd
 	var err error
 	busy := 0
@@ -193,19 +194,29 @@ func limitResources(pid int) {
 	}
 }
 
-// tail keeps the last bytes written to it.
-type tail struct {
-	limit int
-	data  []byte
+// ends keeps the first and the last bytes written to it.
+type ends struct {
+	limit      int // of each
+	head, tail []byte
+	lost       bool
 }
 
-func (t *tail) Write(b []byte) (int, error) {
+func (e *ends) Write(b []byte) (int, error) {
 	n := len(b)
-	t.data = append(t.data, b[max(0, n-t.limit):]...)
-	if len(t.data) > 2*t.limit {
-		t.data = append(t.data[:0], t.data[len(t.data)-t.limit:]...)
+	k := min(n, e.limit-len(e.head))
+	e.head = append(e.head, b[:k]...)
+	e.tail = append(e.tail, b[k:]...)
+	if len(e.tail) > 2*e.limit {
+		e.tail = append(e.tail[:0], e.tail[len(e.tail)-e.limit:]...)
+		e.lost = true
 	}
 	return n, nil
 }
 
-func (t *tail) String() string { return string(t.data[max(0, len(t.data)-t.limit):]) }
+func (e *ends) String() string {
+	tail := e.tail[max(0, len(e.tail)-e.limit):]
+	if e.lost || len(tail) < len(e.tail) {
+		return string(e.head) + leftOut + string(tail)
+	}
+	return string(e.head) + string(tail)
+}

@@ -231,8 +231,12 @@ func TestHowItEnded(t *testing.T) {
 	if !r.TimedOut || r.Code != -1 || r.Signal != "killed" || time.Since(began) > 10*time.Second {
 		t.Errorf("after %v: %+v", time.Since(began), r)
 	}
-	if r := shell(t, "yes x | head -c 3000000; echo last words", 0); len(r.Output) != 256<<10 || !strings.HasSuffix(r.Output, "x\nlast words\n") {
-		t.Errorf("kept %d bytes, ending in %q", len(r.Output), r.Output[max(0, len(r.Output)-20):])
+	r = shell(t, "echo first; yes x | head -c 3000000; echo last words", 0)
+	if len(r.Output) > 257<<10 || !strings.HasPrefix(r.Output, "first\nx\n") || !strings.Contains(r.Output, "\n[…]\n") || !strings.HasSuffix(r.Output, "x\nlast words\n") {
+		t.Errorf("kept %d bytes, %q to %q", len(r.Output), r.Output[:20], r.Output[max(0, len(r.Output)-20):])
+	}
+	if r := shell(t, "yes x | head -c 262144", 0); r.Output != strings.Repeat("x\n", 131072) {
+		t.Errorf("kept %d bytes of 262144", len(r.Output))
 	}
 	if r := shell(t, "sleep 0.3; ulimit -c; ulimit -d", 0); r.Output != "0\n8388608\n" {
 		t.Errorf("limits: %q", r.Output)

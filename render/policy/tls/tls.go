@@ -60,7 +60,7 @@ func guard(c *config) ir.Guard {
 }
 
 func (c *config) params() tlscheck.Params {
-	return tlscheck.Params{Crt: c.Certificate.Crt, Key: c.Certificate.Key, CA: c.CA, ALPN: c.ALPN, Min: c.Min, Max: c.Max, Ciphers: c.Ciphers}
+	return tlscheck.Params{Crt: c.Certificate.Crt, Key: c.Certificate.Key, CA: c.CA, ALPN: c.ALPN, Min: c.Min, Max: c.Max, Ciphers: c.Ciphers, Server: true}
 }
 
 func codes() map[tlscheck.Kind]diag.Code {
@@ -80,6 +80,7 @@ func codes() map[tlscheck.Kind]diag.Code {
 		tlscheck.Only13:         "tls/only-tls-1-3",
 		tlscheck.OldVersion:     "tls/old-version",
 		tlscheck.WeakCipher:     "tls/weak-cipher",
+		tlscheck.Nameless:       "tls/nameless-certificate",
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/pem"
 	"fmt"
 	"slices"
@@ -32,6 +34,7 @@ type Params struct {
 	Min     string // "1.1", "1.2" or "1.3"
 	Max     string
 	Ciphers []string
+	Server  bool // the pair is shown to clients, by a port
 }
 
 // Kind is what is wrong.
@@ -54,6 +57,7 @@ const (
 	Only13
 	OldVersion
 	WeakCipher
+	Nameless
 )
 
 // Problem is one mistake of the user, at a path of the configuration.
@@ -88,6 +92,10 @@ func Check(p Params) []Problem {
 		add(HalfPair, "certificate.crt is given without certificate.key", "give both parts of the pair", "certificate", "crt")
 	}
 	out = append(out, checkPair(p.Crt, key)...)
+	if p.Server && nameless(p.Crt) {
+		add(Nameless, "certificate.crt names no host: it has neither a common name nor a subject alternative name that is a DNS name, an IP address or a URI",
+			"make a certificate with the names by which clients call the gateway", "certificate", "crt")
+	}
 	if p.CA != "" {
 		if _, problem := certificates(p.CA); problem != "" {
 			add(BadCA, "trustedCA "+problem, pemHint, "trustedCA")
@@ -170,6 +178,18 @@ func checkPair(crt, key string) []Problem {
 		}
 	}
 	return out
+}
+
+// nameless reports what Envoy refuses in a certificate of a port ("Invalid TLS context has neither subject CN nor SAN names"); no
+// client could tell whose it is either.
+func nameless(crt string) bool {
+	chain, problem := certificates(crt)
+	if problem != "" || len(chain) == 0 {
+		return false
+	}
+	c := chain[0]
+	commonName := slices.ContainsFunc(c.Subject.Names, func(n pkix.AttributeTypeAndValue) bool { return n.Type.Equal(asn1.ObjectIdentifier{2, 5, 4, 3}) })
+	return !commonName && len(c.DNSNames)+len(c.IPAddresses)+len(c.URIs) == 0
 }
 
 func same(a, b crypto.PublicKey) bool {

@@ -1,0 +1,205 @@
+package deep
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/flexgw/flexgw/reconcile/envoy"
+)
+
+// Cache is a folder of answers, each in a file that is named by the content of what was asked. It may be shared by processes, and
+// be removed at any time. Whatever cannot be read or written counts as not there. The zero Cache is not useful; see OpenCache.
+type Cache struct {
+	dir  string
+	most int // files
+}
+
+// cacheFormat is part of every name, so that another version of this program reads no answer of this one by mistake.
+const cacheFormat = "1"
+
+// mostAnswers bounds the folder: an answer has 2 KiB at most.
+const mostAnswers = 4096
+
+// OpenCache makes a cache of a folder, which is made when there is something to keep.
+func OpenCache(dir string) *Cache { return &Cache{dir: dir, most: mostAnswers} }
+
+// binary is what is known of a program, for as long as its file is the same.
+type binary struct {
+	Version string `json:"version"`
+	Sum     string `json:"sum"` // SHA-256
+}
+
+// Version is the version of an Envoy that was asked before, without running it: for envoy.FindOptions.
+func (c *Cache) Version(path string) (string, bool) {
+	b, ok := c.binary(path)
+	return b.Version, ok
+}
+
+// Remember keeps the version of an Envoy that was found.
+func (c *Cache) Remember(found envoy.Found) {
+	if b, ok := c.binary(found.Path); ok && b.Version == found.Version {
+		return
+	}
+	name, ok := c.binaryName(found.Path)
+	if !ok {
+		return
+	}
+	sum, err := sumOf(found.Path)
+	if err != nil {
+		return
+	}
+	if text, err := json.Marshal(binary{found.Version, sum}); err == nil {
+		c.write(name, text)
+	}
+}
+
+func (c *Cache) binary(path string) (b binary, ok bool) {
+	name, ok := c.binaryName(path)
+	if !ok {
+		return b, false
+	}
+	text, err := os.ReadFile(filepath.Join(c.dir, name))
+	return b, err == nil && json.Unmarshal(text, &b) == nil && b.Version != "" && b.Sum != ""
+}
+
+// binaryName is a function of all that changes when a file does: hashing 100 MB takes longer than a run of Envoy.
+func (c *Cache) binaryName(path string) (string, bool) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", false
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return "", false
+	}
+	return "envoy-" + key(cacheFormat, path, fmt.Sprint(st.Dev, st.Ino, st.Size, st.Mtim, st.Ctim)), true
+}
+
+func key(parts ...string) string {
+	sum := sha256.New()
+	for _, p := range parts {
+		fmt.Fprintf(sum, "%d:%s", len(p), p)
+	}
+	return hex.EncodeToString(sum.Sum(nil)[:20])
+}
+
+func sumOf(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
+}
+
+// answers are those of one Envoy. The zero answers keep nothing.
+type answers struct {
+	cache *Cache
+	envoy string
+}
+
+// of are the answers of one Envoy: of its very bytes, not of its version.
+func (c *Cache) of(found envoy.Found) answers {
+	c.Remember(found)
+	b, ok := c.binary(found.Path)
+	if !ok {
+		return answers{}
+	}
+	return answers{c, b.Sum + " " + b.Version}
+}
+
+func (a answers) name(config []byte) string {
+	return "answer-" + key(cacheFormat, a.envoy, string(config))
+}
+
+const (
+	saidYes = "yes"
+	saidNo  = "no "
+)
+
+func (a answers) get(config []byte) (answer, bool) {
+	if a.cache == nil {
+		return answer{}, false
+	}
+	path := filepath.Join(a.cache.dir, a.name(config))
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return answer{}, false
+	}
+	now := time.Now()
+	_ = os.Chtimes(path, now, now) // what is used stays
+	if string(text) == saidYes {
+		return answer{fine: true}, true
+	}
+	words, no := strings.CutPrefix(string(text), saidNo)
+	return answer{words: words}, no && words != ""
+}
+
+func (a answers) put(config []byte, x answer) {
+	if a.cache == nil {
+		return
+	}
+	text := saidYes
+	if !x.fine {
+		text = saidNo + x.words
+	}
+	a.cache.write(a.name(config), []byte(text))
+	a.cache.trim()
+}
+
+// write is whole or not at all.
+func (c *Cache) write(name string, text []byte) {
+	if os.MkdirAll(c.dir, 0o700) != nil {
+		return
+	}
+	f, err := os.CreateTemp(c.dir, "new-")
+	if err != nil {
+		return
+	}
+	_, err = f.Write(text)
+	if closed := f.Close(); err == nil {
+		err = closed
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), filepath.Join(c.dir, name))
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+	}
+}
+
+// trim removes what was not used for the longest time, a quarter at once, when there is too much.
+func (c *Cache) trim() {
+	entries, err := os.ReadDir(c.dir)
+	if err != nil || len(entries) <= c.most {
+		return
+	}
+	type file struct {
+		name string
+		used time.Time
+	}
+	var files []file
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && info.Mode().IsRegular() {
+			files = append(files, file{e.Name(), info.ModTime()})
+		}
+	}
+	slices.SortFunc(files, func(a, b file) int { return cmp.Or(a.used.Compare(b.used), strings.Compare(a.name, b.name)) })
+	for _, f := range files[:max(0, len(files)-c.most*3/4)] {
+		_ = os.Remove(filepath.Join(c.dir, f.name))
+	}
+}
