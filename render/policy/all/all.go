@@ -10,6 +10,9 @@ import (
 	"github.com/flexgw/flexgw/render/policy/accesslog"
 	"github.com/flexgw/flexgw/render/policy/circuitbreaker"
 	"github.com/flexgw/flexgw/render/policy/cors"
+	"github.com/flexgw/flexgw/render/policy/dataweavebodytransformation"
+	"github.com/flexgw/flexgw/render/policy/dataweaveheaderstransformation"
+	"github.com/flexgw/flexgw/render/policy/dataweaverequestfilter"
 	"github.com/flexgw/flexgw/render/policy/graphqlintrospectioncontrol"
 	"github.com/flexgw/flexgw/render/policy/graphqloperationlimits"
 	"github.com/flexgw/flexgw/render/policy/headerinjection"
@@ -46,6 +49,9 @@ var list = []policy.Type{
 	accesslog.Type,
 	circuitbreaker.Type,
 	cors.Type,
+	dataweavebodytransformation.Type,
+	dataweaveheaderstransformation.Type,
+	dataweaverequestfilter.Type,
 	graphqlintrospectioncontrol.Type,
 	graphqloperationlimits.Type,
 	headerinjection.Type,

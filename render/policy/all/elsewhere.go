@@ -32,18 +32,15 @@ const (
 // Source: https://docs.mulesoft.com/gateway/latest/policies-included-overview
 var elsewhere = map[string]string{
 	// Local Mode has them.
-	"dataweave-body-transformation-flex":    NotYet,
-	"dataweave-headers-transformation-flex": NotYet,
-	"dataweave-request-filter-flex":         NotYet,
-	"graphql-schema-validation-flex":        NotYet,
-	"graphql-static-query-complexity-flex":  NotYet,
-	"spec-validation-flex":                  NotYet,
-	"soap-validation":                       NotYet,
-	"credential-injection-api-key-flex":     NotYet,
-	"credential-injection-basic-auth-flex":  NotYet,
-	"credential-injection-oauth2-flex":      NotYet,
-	"jwt-generation-flex":                   NotYet,
-	"message-logging-outbound-flex":         NotYet,
+	"graphql-schema-validation-flex":       NotYet,
+	"graphql-static-query-complexity-flex": NotYet,
+	"spec-validation-flex":                 NotYet,
+	"soap-validation":                      NotYet,
+	"credential-injection-api-key-flex":    NotYet,
+	"credential-injection-basic-auth-flex": NotYet,
+	"credential-injection-oauth2-flex":     NotYet,
+	"jwt-generation-flex":                  NotYet,
+	"message-logging-outbound-flex":        NotYet,
 
 	// Local Mode does not.
 	"openidconnect-access-token-enforcement-flex": oidc,
