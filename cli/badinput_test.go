@@ -81,6 +81,11 @@ func TestBadInput(t *testing.T) {
 		}
 		c.Want(t, "want/diagnostics", []byte(headlines(got.stdout)))
 
+		// What can be mended is mended without harm to the rest.
+		if strings.Contains(got.stdout, "--fix may mend") {
+			c.Want(t, "want/diff", []byte(runOn(t, dir, "validate", "--diff").stdout))
+		}
+
 		// Who renders is told the same.
 		if r := runOn(t, dir, "render"); r.code == 0 != (got.code == 0) && !strings.Contains(r.stderr, "variable") {
 			t.Errorf("validate ends with %d, render with %d: %s", got.code, r.code, r.stderr)

@@ -91,7 +91,7 @@ func (p *pipeline) report(set source.Set, list diag.List) report.Report {
 	for i, f := range set.Files {
 		names[i] = f.Name
 	}
-	return report.Report{Files: names, Documents: p.read, Diagnostics: schema.Resolve(set, list), Sources: set.Bytes}
+	return report.Report{Files: names, Documents: p.read, Diagnostics: list, Sources: set.Bytes}
 }
 
 // refuse says on standard error what is wrong with declarations that a command needs to be right.

@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/flexgw/flexgw/cli/report"
+	"github.com/flexgw/flexgw/schema"
 	"github.com/flexgw/flexgw/schema/diag"
 )
 
@@ -68,6 +69,9 @@ func validateCommand(env Env) *cli.Command {
 			judged, err := s.apply(now.set, &w, list)
 			if err != nil {
 				return err
+			}
+			if slices.ContainsFunc(outs, func(o output) bool { return o.format != "text" }) {
+				judged.Reported = schema.Resolve(now.set, judged.Reported) // text shows no fixes, and files are read again for them
 			}
 			r := p.report(now.set, judged.Reported)
 			r.Sources, r.LeftOut, r.Strict = s.sources(now.set), left+judged.Known, s.failOn == diag.Warning

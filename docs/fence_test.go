@@ -399,7 +399,7 @@ func TestWalker(t *testing.T) {
 		"json":             {page: block("json flexgw:error", "{\n"), problem: "no text block follows"},
 		"cue":              {page: block("cue flexgw:ok", "a: 1\n"), problem: "marked ok, but it is error"},
 		"session": {page: block("yaml flexgw:part", bad) + block("console flexgw:run", "$ flexgw validate gateway.yaml\n"+answer+
-			"\ninvalid: 1 document in 1 file, 1 error, 0 warnings, 0 notes\n$ echo $?\n1\n")},
+			"\ninvalid: 1 document in 1 file, 1 error, 0 warnings, 0 notes; validate --fix may mend 1\n$ echo $?\n1\n")},
 		"session, outdated": {page: block("yaml flexgw:part a/b.yaml", good) + block("console flexgw:run", "$ flexgw validate a\nfine\n"),
 			update: block("yaml flexgw:part a/b.yaml", good) + block("console flexgw:run", "$ flexgw validate a\nok: 1 document in 1 file, 0 errors, 0 warnings, 0 notes\n")},
 		"session, code":    {page: block("console flexgw:run", "$ flexgw validate nowhere\nflexgw: nowhere: no such file or directory\n"), problem: "ends with 3, which the session does not show"},

@@ -97,7 +97,7 @@ func withProtocol(p problem, s, host string) problem {
 func wrongScheme(scheme, address string, known ...string) problem {
 	to := diag.Nearest(scheme, known)
 	p := problem{what: fmt.Sprintf("has the protocol %q, expected %s", scheme, alternatives(known)), hint: didYouMean(to)}
-	if to != "" && diag.Unmistakable(scheme, to, known) {
+	if ascii := strings.IndexFunc(address, func(r rune) bool { return r >= 0x7f }) < 0; ascii && to != "" && diag.Unmistakable(scheme, to, known) {
 		p.meant = to + address[len(scheme):]
 	}
 	return p

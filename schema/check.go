@@ -516,6 +516,9 @@ func (x *explainer) wrongType(n *syntax.Node, v view, loc []string, want types) 
 		if !strings.Contains(s, "@") {
 			meant = map[string]any{"address": s}
 		}
+	} else if name, value, ok := x.glued(n, v, want); ok {
+		hint = fmt.Sprintf(`a space is missing after the colon: write "%s: %s"`, name, shorten(value))
+		meant = map[string]any{name: value}
 	} else if n.Kind == syntax.Mapping && want&tArray != 0 {
 		hint = `start each item with "- "`
 	} else if s, ok := n.Scalar.(string); ok && want == tObject && v.requires("name") && !v.hidden {
@@ -541,6 +544,19 @@ func (x *explainer) wrongType(n *syntax.Node, v view, loc []string, want types) 
 			d.Subject = key
 		}
 	}
+}
+
+// glued takes a text apart that was meant to be a field of an object: "name:shop".
+func (x *explainer) glued(n *syntax.Node, v view, want types) (name, value string, ok bool) {
+	s, isText := n.Scalar.(string)
+	if !isText || n.Quoted || want != tObject || v.hidden {
+		return "", "", false
+	}
+	if name, value, ok = strings.Cut(s, ":"); !ok || value == "" || strings.ContainsAny(s, " \n") {
+		return "", "", false
+	}
+	child, known := v.field(name)
+	return name, value, known && child.want&tString != 0 && !diag.SecretName(name)
 }
 
 func lastName(path []string) string {

@@ -186,7 +186,7 @@ func (d *docDecoder) destinationPath(t syntax.Text) {
 	case t.Value == "" || variable.MatchString(t.Value):
 	case !strings.HasPrefix(t.Value, "/"):
 		bad(`does not start with "/"`, "write /"+t.Value)
-		if i < 0 {
+		if i < 0 && !strings.Contains(t.Value, ":") {
 			d.out.ds[len(d.out.ds)-1].Edits = []diag.Edit{{Op: diag.Set, At: t.Range, Value: "/" + t.Value}}
 		}
 	case i >= 0:

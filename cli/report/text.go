@@ -24,6 +24,9 @@ func text(w io.Writer, r Report) error {
 	if r.LeftOut > 0 {
 		hidden += "; " + plural(r.LeftOut, "old problem") + " left out"
 	}
+	if n := fixable(r.Diagnostics); n > 0 {
+		hidden += fmt.Sprintf("; validate --fix may mend %d", n)
+	}
 	verdict := "ok"
 	switch {
 	case c.Errors > 0, r.Strict && c.Warnings > 0:
@@ -34,6 +37,17 @@ func text(w io.Writer, r Report) error {
 	_, err := fmt.Fprintf(w, "%s: %s in %s, %s, %s, %s%s\n", verdict, plural(c.Documents, "document"), plural(c.Files, "file"),
 		plural(c.Errors, "error"), plural(c.Warnings, "warning"), plural(c.Notes, "note"), hidden)
 	return err
+}
+
+// fixable is how many problems have an edit that mends them. What became of it in the text is not looked at.
+func fixable(l diag.List) int {
+	n := 0
+	for i := range l {
+		if l[i].Severity > diag.Note && len(l[i].Edits)+len(l[i].Fixes) > 0 {
+			n++
+		}
+	}
+	return n
 }
 
 func plural(n int, word string) string {
