@@ -25,8 +25,9 @@ type unitResult struct {
 	secrets    []*v1alpha1.Object[v1alpha1.SecretSpec]
 	probes     []*v1alpha1.Object[v1alpha1.ProbeSpec]
 	echoes     []*echoDecl
-	documents  int // all of them, also those that are not ours
-	declared   int // documents that are ours, right or wrong
+	kept       []ir.Document // for Documents alone
+	documents  int           // all of them, also those that are not ours
+	declared   int           // documents that are ours, right or wrong
 	ds         diag.List
 }
 
@@ -34,7 +35,8 @@ type unitResult struct {
 type decoder struct {
 	o        Options
 	patterns *patterns
-	policies sync.Map // policy name → *judge
+	policies sync.Map  // policy name → *judge
+	keep     *readOnce // not nil: bindings keep their configurations as they were declared
 }
 
 // policy is the compiled schema of a listed policy's configuration.
@@ -98,6 +100,7 @@ func (r *unitResult) add(o *unitResult) {
 	r.secrets = append(r.secrets, o.secrets...)
 	r.probes = append(r.probes, o.probes...)
 	r.echoes = append(r.echoes, o.echoes...)
+	r.kept = append(r.kept, o.kept...)
 	r.declared += o.declared
 }
 
@@ -195,6 +198,10 @@ func (d *docDecoder) decode() {
 		spec = &syntax.Field{Name: "spec", Value: &syntax.Node{Kind: syntax.Mapping, Range: d.doc.Range}}
 	}
 	if d.id.Name == "" {
+		return
+	}
+	if d.keep != nil {
+		d.keepDocument(kindJudges()[kind].root.view(), root)
 		return
 	}
 	switch kind {

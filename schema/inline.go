@@ -422,9 +422,10 @@ func (d *docDecoder) configure(b *bindingDecl, typ PolicyType, config *syntax.No
 		b.broken = true
 		return
 	}
-	b.ir.Guard = typ.Guard(nil)
 	if len(c.unresolved) > 0 {
 		b.ir.Unresolved = c.unresolved
+		b.ir.Draft, _ = typ.Decode(c.node) // what is wrong with it may be the variable's
+		b.ir.Guard = typ.Guard(b.ir.Draft)
 		return
 	}
 	cfg, ds := typ.Decode(c.node)

@@ -41,11 +41,15 @@ type Spec[C any] struct {
 	AccessLogs []*accesslogv3.AccessLog
 	// Check says what a schema cannot say; may be nil. It runs once the schema holds and every $VARIABLE is known.
 	Check func(c *C, at Locator) diag.List
-	// Guard says what a configuration keeps away; nil: nothing. It is asked about the zero C (or Defaults) where an unset
+	// Guard says what a configuration keeps away; nil: nothing. It is asked about what is known of a C where an unset
 	// $VARIABLE hides the rest.
 	Guard func(c *C) ir.Guard
 	// Validity names the certificates of a configuration and when they are valid, for those who have a clock; nil: none.
 	Validity func(c *C, at Locator) []ir.Validity
+	// Shifts says what a change of the configuration does to who gets through and who can listen. It decides nothing: it is
+	// for a reviewer. A nil configuration is that of a binding that is not there; it is asked of policies that guard nothing
+	// only. No Shifts: nobody can say, so any change of a configuration that guards counts.
+	Shifts func(was, now *C) []Shift
 	// Needs names what the daemon must fetch before rendering (a remote key set); nil: nothing. Its bytes are part of
 	// what the rendering depends on.
 	Needs func(c *C) []Need
@@ -184,6 +188,7 @@ type Type struct {
 	targets    ir.Target
 	place      ir.Place
 	guard      func(any) ir.Guard
+	shifts     func(was, now any) ([]Shift, bool)
 	since      string
 	ownRules   bool
 	replies    []Reply
@@ -232,6 +237,16 @@ func Define[C any](s Spec[C]) Type {
 		}
 		return s.Validity(c.(*C), n.Locate)
 	}
+	t.shifts = func(was, now any) ([]Shift, bool) {
+		a, known := was.(*C)
+		b, too := now.(*C)
+		_, absent := was.(Absent)
+		_, gone := now.(Absent)
+		if s.Shifts == nil || !known && !absent || !too && !gone {
+			return nil, false
+		}
+		return s.Shifts(a, b), true
+	}
 	t.hasNeeds = s.Needs != nil
 	t.needs = func(c any) []Need {
 		if s.Needs == nil || c == nil {
@@ -279,6 +294,11 @@ func (t Type) Guard(config any) ir.Guard { return t.guard(config) }
 
 // Validity names the certificates in a configuration that Decode made of cfg.
 func (t Type) Validity(config any, cfg *syntax.Node) []ir.Validity { return t.validity(config, cfg) }
+
+// Shifts says what a change from one configuration to another does to who gets through. known is false when the type cannot say:
+// it never does, or one of the configurations is nil, which means that it is not known. Absent{} stands for that of a binding
+// that is not there.
+func (t Type) Shifts(was, now any) (shifts []Shift, known bool) { return t.shifts(was, now) }
 
 // Always is the Guard of a policy that keeps away the same with every configuration.
 func Always[C any](g ir.Guard) func(*C) ir.Guard { return func(*C) ir.Guard { return g } }

@@ -177,6 +177,7 @@ type Binding struct {
 	Config     any      // made and read by the policy type alone; nil while Unresolved
 	Type       any      // what Catalog.Custom returned, for a policy that an Extension defines; nil for a listed one
 	Unresolved []string // names of unset $VARIABLEs in its config: nothing can be made of it (validate only)
+	Draft      any      // while Unresolved: a Config in which variables stand for themselves; to be judged, never rendered
 	Unenforced bool     // its policy is judged, but not enforced yet: nothing is made of it (validate only)
 }
 

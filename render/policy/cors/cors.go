@@ -42,6 +42,7 @@ var Type = policy.Define(policy.Spec[config]{
 	Since:    "1.0.0",
 	Defaults: func() config { return config{Public: true} },
 	Check:    check,
+	Shifts:   shifts,
 	Effect:   effect,
 })
 

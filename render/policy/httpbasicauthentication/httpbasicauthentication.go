@@ -38,6 +38,7 @@ var Type = policy.Define(policy.Spec[config]{
 	Guard:   policy.Always[config](ir.Authenticates),
 	Replies: replies,
 	Check:   check,
+	Shifts:  shifts,
 	Effect:  effect,
 })
 

@@ -31,6 +31,7 @@ var Type = policy.Define(policy.Spec[iplist.Config]{
 	Replies:  []policy.Reply{{Details: "rbac_access_denied_matched_policy[" + refusal + "]", Body: `{"error":"The address of this request is blocked."}`}},
 	Defaults: iplist.Defaults,
 	Check:    check,
+	Shifts:   func(was, now *iplist.Config) []policy.Shift { return iplist.Shifts(was, now, false) },
 	Effect:   effect,
 })
 

@@ -39,6 +39,7 @@ var Type = policy.Define(policy.Spec[config]{
 	Replies:  replies,
 	Defaults: defaults,
 	Check:    check,
+	Shifts:   shifts,
 	Needs:    needs,
 	Usable:   usable,
 	Effect:   effect,

@@ -47,6 +47,7 @@ var Type = policy.Define(policy.Spec[config]{
 	// A refusal (429) comes from the daemon as it is; this is for the time when nobody counts.
 	Replies: []policy.Reply{{Details: "rate_limiter_error", Body: `{"error":"Service Unavailable"}`}},
 	Check:   check,
+	Shifts:  shifts,
 	Effect:  effect,
 	Start:   enforce.Start,
 })

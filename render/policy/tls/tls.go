@@ -35,6 +35,7 @@ var Type = policy.Define(policy.Spec[config]{
 	Defaults: func() config { return config{ALPN: []string{"h2", "http/1.1"}, Min: "1.2", Max: "1.3"} },
 	Check:    check,
 	Validity: func(c *config, at policy.Locator) []ir.Validity { return tlscheck.Validity(c.params(), at) },
+	Shifts:   shifts,
 	Effect:   effect,
 })
 

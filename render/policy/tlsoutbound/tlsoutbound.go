@@ -31,11 +31,14 @@ var Type = policy.Define(policy.Spec[config]{
 	Targets:  ir.TargetUpstream,
 	Place:    ir.Outside,
 	Since:    "1.4.0",
-	Defaults: func() config { return config{ALPN: []string{"h2", "http/1.1"}, Min: "1.2", Max: "1.3"} },
+	Defaults: defaults,
 	Check:    check,
 	Validity: func(c *config, at policy.Locator) []ir.Validity { return tlscheck.Validity(c.params(), at) },
+	Shifts:   shifts,
 	Effect:   effect,
 })
+
+func defaults() config { return config{ALPN: []string{"h2", "http/1.1"}, Min: "1.2", Max: "1.3"} }
 
 type config struct {
 	Skip        bool   `flex:"skipValidation"`
