@@ -24,6 +24,8 @@ var bans = []ban{
 	{"schema", nil, []string{"render", "reconcile", "cli", "github.com/envoyproxy/"}, "schema never learns that Envoy exists"},
 	{"schema/gcl", nil, []string{"schema$", "schema/v1alpha1", "schema/ir"}, "a language of its own: who extends whom is schema's to find"},
 	{"schema/cue", nil, []string{"schema$", "schema/syntax", "render", "reconcile", "os"}, "the text of a package, whoever reads it"},
+	{"cli/review", nil, []string{"cli$", "docs", "schema$", "schema/source", "reconcile", "os", "net$", "net/http", "time"}, "a comparison is written from values: the same input gives the same bytes, whoever opens the file"},
+	{"render/diff", nil, []string{"schema$", "schema/syntax", "render/policy/*"}, "diff compares models and resources: what a policy's change means, the policy type says"},
 	{"schema/export", nil, []string{"os", "net/http", "schema/syntax"}, "schemas in, bytes out: cli writes the files"},
 	{"render", nil, []string{"reconcile", "cli"}, "render is pure and knows nothing of delivery"},
 	{"render", []string{"render/policy/enforce", "/enforce", "render/policy/policytest"}, []string{"net/http", "os", "log/slog"}, "render touches nothing; a policy's enforce gets the world from its Env"},

@@ -51,11 +51,11 @@ func schemaCommand(env Env) *cli.Command {
 			},
 			{
 				Name:      "show",
-				Usage:     "print the JSON Schema of a kind, of a policy's config, or of what validate --output json prints",
-				ArgsUsage: "KIND|POLICY|validate",
+				Usage:     "print the JSON Schema of a kind, of a policy's config, or of what validate or diff --output json prints",
+				ArgsUsage: "KIND|POLICY|validate|diff",
 				Action: func(c *cli.Context) error {
 					if c.NArg() != 1 {
-						return usage("schema show takes one KIND or POLICY, or validate")
+						return usage("schema show takes one KIND or POLICY, or validate, or diff")
 					}
 					return showSchema(env, c.Args().First())
 				},
@@ -79,8 +79,10 @@ func showSchema(env Env, name string) error {
 	switch {
 	case name == "validate":
 		text = docs.ValidateSchema
+	case name == "diff":
+		text = docs.DiffSchema
 	case !ok:
-		return usage("no kind or policy %q%s; known are %s, and validate for its JSON", name, suggest(name, s.Names()), strings.Join(s.Names(), ", "))
+		return usage("no kind or policy %q%s; known are %s, and validate and diff for their JSON", name, suggest(name, s.Names()), strings.Join(s.Names(), ", "))
 	}
 	_, err = env.Stdout.Write(text)
 	return err

@@ -16,6 +16,11 @@ import (
 //go:embed diagnostics
 var pages embed.FS
 
+// DiffSchema is the JSON Schema of `flexgw diff --output json`.
+//
+//go:embed schemas/diff.schema.json
+var DiffSchema []byte
+
 // ValidateSchema is the JSON Schema of `flexgw validate --output json`.
 //
 //go:embed schemas/validate.schema.json

@@ -68,6 +68,9 @@ func OpenRepo(dir, near string, getenv func(string) (string, bool)) (*Repo, erro
 	return r, err
 }
 
+// Bare reports whether there is no work tree.
+func (r *Repo) Bare() bool { return r.top == "" }
+
 // find sets git, common and, when it was found beside them, top.
 func (r *Repo) find(near string, getenv func(string) (string, bool)) error {
 	if dir, ok := getenv("GIT_DIR"); ok && dir != "" {

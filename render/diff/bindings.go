@@ -1,0 +1,344 @@
+package diff
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/flexgw/flexgw/render/policy"
+	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/ir"
+)
+
+// target is what policies are bound to, on both sides.
+type target struct {
+	old, now     *diag.Object // of the API or the Service
+	was, current []*ir.Binding
+}
+
+func (t target) name() string { return t.now.Namespace + "/" + t.now.Name }
+
+// bindings compares the policies of what is on both sides. What one binding does to many APIs is told once.
+func (c *comparison) bindings() {
+	var targets []target
+	for _, p := range c.pairs {
+		o, n := p.old.object(), p.now.object()
+		targets = append(targets, target{&o, &n, p.old.api.Bindings, p.now.api.Bindings})
+	}
+	was := map[string]*ir.Upstream{}
+	for _, u := range c.old.Gateway.Upstreams {
+		was[u.Name] = u
+	}
+	for _, u := range c.now.Gateway.Upstreams {
+		if o := was[u.Name]; o != nil && o != u {
+			targets = append(targets, target{&o.Origin.Object, &u.Origin.Object, o.Bindings, u.Bindings})
+		}
+	}
+	said := told{}
+	for _, t := range targets {
+		c.target(t, &said)
+	}
+	for _, x := range said.list {
+		c.add(*x)
+	}
+}
+
+// told are changes that are felt in several targets.
+type told struct {
+	list  []*Change
+	byKey map[any]*Change
+}
+
+func (t *told) felt(key any, in diag.Object, make func() Change) {
+	x := t.byKey[key]
+	if x == nil {
+		if t.byKey == nil {
+			t.byKey = map[any]*Change{}
+		}
+		made := make()
+		x = &made
+		t.byKey[key] = x
+		t.list = append(t.list, x)
+	}
+	x.Affects = append(x.Affects, in)
+}
+
+// same is two bindings that are one on both sides.
+type same struct{ old, now *ir.Binding }
+
+func (c *comparison) target(t target, said *told) {
+	pairs, removed, added := c.matchBindings(t)
+	for _, b := range removed {
+		said.felt([2]any{PolicyRemoved, b}, *t.now, func() Change { return c.lost(b) })
+	}
+	for _, b := range added {
+		said.felt([2]any{PolicyAdded, b}, *t.now, func() Change { return c.gained(b) })
+	}
+	for _, p := range pairs {
+		if p.old == p.now {
+			continue
+		}
+		if x, differs := c.compareBindings(p.old, p.now); differs {
+			said.felt(p, *t.now, func() Change { return x })
+		}
+	}
+	if x, differs := reordered(pairs, t.was); differs {
+		said.felt(x.Summary+x.Place.String(), *t.now, func() Change { return x })
+	}
+}
+
+// matchBindings pairs the bindings of one target: by their names, and what stands inline or was renamed by its policy, in
+// order: the name of an inline policy has its number in it.
+func (c *comparison) matchBindings(t target) (pairs []same, removed, added []*ir.Binding) {
+	left := slices.Clone(t.was)
+	take := func(n *ir.Binding, fits func(o *ir.Binding) bool) bool {
+		i := slices.IndexFunc(left, fits)
+		if i >= 0 {
+			pairs = append(pairs, same{left[i], n})
+			left = slices.Delete(left, i, i+1)
+		}
+		return i >= 0
+	}
+	var open []*ir.Binding
+	for _, n := range t.current {
+		if inline(n, *t.now) || !take(n, func(o *ir.Binding) bool {
+			return o.Origin.Object == n.Origin.Object && o.Policy == n.Policy && !inline(o, *t.old)
+		}) {
+			open = append(open, n)
+		}
+	}
+	for _, n := range open {
+		// A binding that still is on the other side, only not here, is not another one's new name.
+		if !take(n, func(o *ir.Binding) bool {
+			return o.Policy == n.Policy && inline(o, *t.old) == inline(n, *t.now) && (inline(n, *t.now) || !c.elsewhere(o, n))
+		}) && !take(n, func(o *ir.Binding) bool { return o.Policy == n.Policy && !c.elsewhere(o, n) }) {
+			added = append(added, n)
+		}
+	}
+	return pairs, left, added
+}
+
+// elsewhere reports whether an old binding is still declared, or a new one was before.
+func (c *comparison) elsewhere(o, n *ir.Binding) bool {
+	return c.bound[1][o.Origin.Object] || c.bound[0][n.Origin.Object]
+}
+
+func boundIn(g *ir.Gateway) map[diag.Object]bool {
+	m := map[diag.Object]bool{}
+	for _, l := range g.Listeners {
+		for _, a := range l.APIs {
+			for _, b := range a.Bindings {
+				m[b.Origin.Object] = true
+			}
+		}
+	}
+	for _, u := range g.Upstreams {
+		for _, b := range u.Bindings {
+			m[b.Origin.Object] = true
+		}
+	}
+	return m
+}
+
+// inline reports whether a binding stands in its API: "<api>-<policy>-<n>".
+func inline(b *ir.Binding, api diag.Object) bool {
+	n, ok := strings.CutPrefix(b.Origin.Object.Name, api.Name+"-"+b.Policy+"-")
+	_, err := strconv.ParseUint(n, 10, 32)
+	return ok && err == nil && b.Origin.Object.Namespace == api.Namespace
+}
+
+func (c *comparison) lost(b *ir.Binding) Change {
+	x := Change{Class: Traffic, Kind: PolicyRemoved, Object: b.Origin.Object, Summary: fmt.Sprintf("policy %s does not apply any more", b.Policy), Reason: "what it did to requests or responses is gone",
+		Place: Place{true, b.PolicyAt}, about: []diag.Object{b.Origin.Object}, keep: unready(b)}
+	if c.bound[1][b.Origin.Object] {
+		x.Reason = "the binding is still there, for others"
+	}
+	c.matters(&x, b, configOf(b), policy.Absent{}, Looser, map[ir.Guard]string{
+		ir.Authenticates: "it asked who the callers are", ir.Restricts: "it refused some requests"})
+	return x
+}
+
+func (c *comparison) gained(b *ir.Binding) Change {
+	x := Change{Class: Traffic, Kind: PolicyAdded, Object: b.Origin.Object, Summary: fmt.Sprintf("policy %s applies", b.Policy), Reason: "requests or responses pass through it",
+		Place: Place{false, b.PolicyAt}, about: []diag.Object{b.Origin.Object}, keep: unready(b)}
+	if len(b.Rules) > 0 {
+		x.Summary += " to " + rulesText(b.Rules)
+	}
+	c.matters(&x, b, policy.Absent{}, configOf(b), Tighter, map[ir.Guard]string{
+		ir.Authenticates: "it asks who the callers are", ir.Restricts: "it refuses some requests"})
+	return x
+}
+
+// matters makes a change one of security when the policy guards something, or opens something.
+func (c *comparison) matters(x *Change, b *ir.Binding, was, now any, guards Way, words map[ir.Guard]string) {
+	if why := words[b.Guard]; why != "" {
+		x.Class, x.Way, x.Reason = Security, guards, why
+		return
+	}
+	if shifts, known := c.shifts(b.Policy, was, now); known && len(shifts) > 0 {
+		x.Class, x.Way, x.Reason = Security, way(shifts), summaries(shifts)
+	}
+}
+
+// compareBindings says what is different between two bindings of one policy.
+func (c *comparison) compareBindings(o, n *ir.Binding) (Change, bool) {
+	x := Change{Class: Traffic, Kind: PolicyChanged, Object: n.Origin.Object, Summary: fmt.Sprintf("policy %s is configured in another way", n.Policy), Reason: "what it does to requests or responses changes",
+		Place: Place{false, n.PolicyAt}, about: []diag.Object{o.Origin.Object, n.Origin.Object}, files: []string{o.Origin.Range.File}, keep: unready(o) || unready(n)}
+	guard := max(o.Guard, n.Guard)
+	config := c.config(o, n)
+	if len(config) > 0 {
+		x.Fields, x.Place = config, config[max(0, slices.IndexFunc(config, func(f Field) bool { return !f.Place.Old }))].Place
+		c.reconfigured(&x, o, n, guard)
+	}
+	if old, now := rulesText(o.Rules), rulesText(n.Rules); old != now {
+		x.Fields = append(x.Fields, Field{Path: "rules", Old: old, New: now, Place: Place{false, orRange(n.RulesAt, n.PolicyAt)}})
+		if len(config) == 0 {
+			x.Summary, x.Reason = fmt.Sprintf("policy %s applies to other requests", n.Policy), "other requests pass through it"
+			x.Place = Place{false, orRange(n.RulesAt, n.PolicyAt)}
+		}
+		if guard != ir.GuardNone {
+			x.Class, x.Reason = Security, "it guards other requests than before"
+			switch {
+			case len(o.Rules) == 0:
+				x.Way, x.Reason = Looser, "requests that its rules do not match are not guarded any more"
+			case len(n.Rules) == 0 && x.Way != Looser:
+				x.Way, x.Reason = Tighter, "it guards every request"
+			}
+		}
+	}
+	if named := o.Origin.Object.Name != n.Origin.Object.Name && !numbered(o, n); named && len(x.Fields) == 0 {
+		x.Summary, x.Reason = fmt.Sprintf("the binding of policy %s is now called %q", n.Policy, n.Origin.Object.Name), "statistics are counted under its new name"
+		x.Fields = append(x.Fields, Field{Path: "metadata.name", Old: o.Origin.Object.Name, New: n.Origin.Object.Name, Place: Place{false, n.Origin.Range}})
+	}
+	return x, len(x.Fields) > 0
+}
+
+// reconfigured classifies a change of a configuration by what the policy type says of it.
+func (c *comparison) reconfigured(x *Change, o, n *ir.Binding, guard ir.Guard) {
+	shifts, known := c.shifts(n.Policy, configOf(o), configOf(n))
+	switch {
+	case n.Guard < o.Guard:
+		x.Class, x.Way, x.Reason = Security, Looser, "it guards less than before"
+	case n.Guard > o.Guard:
+		x.Class, x.Way, x.Reason = Security, Tighter, "it guards more than before"
+	case known && len(shifts) > 0:
+		x.Class, x.Way, x.Reason = Security, way(shifts), summaries(shifts)
+	case !known && guard != ir.GuardNone:
+		x.Class, x.Reason = Security, "it guards the API, and what it demands changes"
+	case known && guard != ir.GuardNone:
+		x.Reason = "who gets through stays the same"
+	}
+	if known && len(shifts) > 0 && n.Guard != o.Guard {
+		x.Reason = summaries(shifts)
+	}
+}
+
+// configOf is what is known of a configuration.
+func configOf(b *ir.Binding) any {
+	if b.Config == nil {
+		return b.Draft
+	}
+	return b.Config
+}
+
+// numbered reports whether two names differ only in the number that an inline policy has in its list, or in the API's name.
+func numbered(o, n *ir.Binding) bool {
+	mark := "-" + n.Policy + "-"
+	_, a, first := strings.Cut(o.Origin.Object.Name, mark)
+	_, b, second := strings.Cut(n.Origin.Object.Name, mark)
+	_, notA := strconv.Atoi(a)
+	_, notB := strconv.Atoi(b)
+	return first && second && notA == nil && notB == nil
+}
+
+func orRange(a, b diag.Range) diag.Range {
+	if a.IsZero() {
+		return b
+	}
+	return a
+}
+
+// config compares what two bindings declare. Files that are the same on both sides declare the same.
+func (c *comparison) config(o, n *ir.Binding) []Field {
+	was, before := declaredOf(c.docs.old, o)
+	now, after := declaredOf(c.docs.now, n)
+	if !before || !after {
+		return nil
+	}
+	empty := &ir.Declared{Kind: ir.Mapping, Range: n.PolicyAt} // an absent config is an empty one
+	if was == nil {
+		was = empty
+	}
+	if now == nil {
+		now = empty
+	}
+	return compareDeclared("", was, now)
+}
+
+// declaredOf is the configuration of a binding; ok is false when its document is not among those that were read.
+func declaredOf(docs map[diag.Object][]ir.Document, b *ir.Binding) (config *ir.Declared, ok bool) {
+	for _, d := range docs[b.Origin.Object] {
+		if d.Name == b.Origin.Range {
+			return d.Tree.Get("spec", "config"), true
+		}
+	}
+	i := strings.LastIndex(b.Origin.Object.Name, "-"+b.Policy+"-") // inline: "<api>-<policy>-<n>"
+	if i < 0 {
+		return nil, false
+	}
+	number, err := strconv.Atoi(b.Origin.Object.Name[i+len(b.Policy)+2:])
+	api := b.Origin.Object
+	api.Kind, api.Name = "ApiInstance", api.Name[:i]
+	for _, d := range docs[api] {
+		policies := d.Tree.Get("spec", "policies")
+		if err != nil || policies == nil || number < 1 || number > len(policies.Items) {
+			continue
+		}
+		if name := policies.Items[number-1].Get("policyRef", "name"); name != nil && name.Range == b.PolicyAt {
+			return policies.Items[number-1].Get("config"), true
+		}
+	}
+	return nil, false
+}
+
+// reordered says whether policies that are on both sides run in another order.
+func reordered(pairs []same, was []*ir.Binding) (Change, bool) {
+	before := func(p same) int { return slices.Index(was, p.old) }
+	for i, p := range pairs {
+		for _, later := range pairs[i+1:] {
+			if before(p) < before(later) {
+				continue
+			}
+			return orderChange(pairs, p, later, before), true
+		}
+	}
+	return Change{}, false
+}
+
+func orderChange(pairs []same, p, later same, before func(same) int) Change {
+	x := Change{Class: Traffic, Kind: PolicyOrder, Object: p.now.Origin.Object, Summary: "policies run in another order", Place: Place{false, p.now.PolicyAt}}
+	sorted := slices.Clone(pairs)
+	slices.SortStableFunc(sorted, func(a, b same) int { return before(a) - before(b) })
+	text := func(l []same) string {
+		var names []string
+		for _, s := range l {
+			names = append(names, s.now.Policy)
+		}
+		return strings.Join(names, ", ")
+	}
+	x.Fields = []Field{{Path: "order", Old: text(sorted), New: text(pairs), Place: x.Place}}
+	x.Reason = fmt.Sprintf("%s runs before %s now", p.now.Policy, later.now.Policy)
+	for i, a := range pairs {
+		for _, b := range pairs[i+1:] {
+			if before(a) > before(b) {
+				x.about = append(x.about, a.now.Origin.Object, b.now.Origin.Object)
+				x.keep = x.keep || unready(a.now) || unready(b.now)
+				if x.Class == Traffic && max(a.now.Guard, b.now.Guard) != ir.GuardNone {
+					x.Class, x.Reason = Security, fmt.Sprintf("%s runs before %s now, and one of them guards the API", a.now.Policy, b.now.Policy)
+				}
+			}
+		}
+	}
+	return x
+}
