@@ -211,3 +211,46 @@ func TestEditorTakesTheCatalogue(t *testing.T) {
 		}
 	}
 }
+
+// strict compiles schemas as the catalogue's own checks do: in ajv's strict mode, which refuses keywords that say nothing.
+const strict = `
+const Ajv = require("ajv").default, fs = require("fs");
+for (const file of process.argv.slice(2)) {
+  const ajv = new Ajv({strict: true, allowUnionTypes: true, logger: false});
+  ajv.addKeyword("patternErrorMessage"); // for editors
+  try { ajv.compile(JSON.parse(fs.readFileSync(file))); } catch (e) { console.log(file + ": " + e.message); process.exitCode = 1; }
+}
+`
+
+// TestSchemasAreStrict has another implementation than ours judge the schemas themselves.
+func TestSchemasAreStrict(t *testing.T) {
+	long(t)
+	dir := t.TempDir()
+	export(t, dir)
+	var files []string
+	for _, pattern := range []string{"*.schema.json", "*/*.schema.json"} {
+		found, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, found...)
+	}
+	if len(files) < 20 {
+		t.Fatalf("%d files", len(files))
+	}
+	script := filepath.Join(dir, "strict.cjs")
+	write(t, script, strict)
+	broken := filepath.Join(dir, "broken.json")
+	write(t, broken, `{"type": "object", "propertees": {}}`)
+	for _, c := range []struct {
+		files []string
+		right bool
+	}{{files, true}, {[]string{broken}, false}} {
+		cmd := exec.Command("node", append([]string{script}, c.files...)...)
+		cmd.Env = append(os.Environ(), "NODE_PATH="+filepath.Join(fromNPM(t, "ajv@8.17.1"), "node_modules"))
+		if out, err := cmd.CombinedOutput(); (err == nil) != c.right {
+			t.Errorf("%v: %s", err, out)
+		}
+	}
+	checked(t, append([]string{"--check-metaschema"}, files...)...)
+}

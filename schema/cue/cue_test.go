@@ -76,10 +76,11 @@ func TestVerdicts(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if seen[string(text)] || testing.Short() && i > 0 {
-					continue
+				outline := testkit.Outline(value, "apiVersion", "kind", "policyRef")
+				if i > 0 && (testing.Short() || seen[outline]) {
+					continue // of the same names, one variant says it for all
 				}
-				seen[string(text)] = true
+				seen[outline] = true
 				expr, err := cuejson.Extract(doc.Range.File, text)
 				if err != nil {
 					t.Fatal(err)

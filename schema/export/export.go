@@ -109,12 +109,13 @@ type object = map[string]any
 
 // binding types the config of a binding by its policy's name.
 func binding(name string, optional bool) object {
-	then := object{"properties": object{"config": ref(name)}}
+	then := object{"type": "object", "properties": object{"config": ref(name)}}
 	if !optional {
 		then["required"] = []any{"config"}
 	}
 	return object{
 		"if": object{
+			"type":       "object",
 			"required":   []any{"policyRef"},
 			"properties": object{"policyRef": object{"type": "object", "required": []any{"name"}, "properties": object{"name": object{"const": name}}}},
 		},
@@ -203,6 +204,7 @@ func (s *Set) declaration() object {
 		rules = append(rules, object{
 			"if": object{"type": "object", "required": []any{"apiVersion"}, "properties": object{"apiVersion": object{"type": "string", "pattern": "^" + strings.ReplaceAll(name, ".", `\.`) + "/"}}},
 			"then": object{
+				"type":       "object",
 				"properties": object{"apiVersion": object{"enum": g.versions}, "kind": object{"enum": g.kinds}},
 				"required":   []any{"kind"},
 			},
@@ -215,13 +217,15 @@ func (s *Set) declaration() object {
 			})
 		}
 	}
+	offered := object{
+		"apiVersion": object{"description": "Group and version of the kind.", "anyOf": []any{object{"enum": versions}, true}},
+		"kind":       object{"description": "The kind of the declaration.", "anyOf": []any{object{"enum": kinds}, true}},
+	}
 	return object{
 		"description": "One declaration of a gateway. Documents of other apiVersions are not judged.",
-		"properties": object{
-			"apiVersion": object{"description": "Group and version of the kind.", "anyOf": []any{object{"enum": versions}, true}},
-			"kind":       object{"description": "The kind of the declaration.", "anyOf": []any{object{"enum": kinds}, true}},
-		},
-		"allOf": rules,
+		"if":          object{"type": "object"},
+		"then":        object{"type": "object", "properties": offered},
+		"allOf":       rules,
 	}
 }
 
@@ -250,7 +254,8 @@ func (s *Set) Declaration(url string) []byte {
 	return s.file(object{
 		"title":       "Flex Gateway declaration",
 		"description": "A declaration of Anypoint Flex Gateway in Local Mode.",
-		"items":       ref(declaration),
+		"if":          object{"type": "array"},
+		"then":        object{"type": "array", "items": ref(declaration)},
 		"allOf":       []any{ref(declaration)},
 	}, Combined, url)
 }

@@ -69,10 +69,11 @@ func TestVerdicts(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if seen[string(text)] {
-					continue
+				outline := testkit.Outline(value, "apiVersion", "kind", "policyRef")
+				if i > 0 && (testing.Short() || seen[outline]) {
+					continue // of the same names, one variant says it for all
 				}
-				seen[string(text)] = true
+				seen[outline] = true
 				err = combined.Validate(value)
 				wrong, odd := said(source.NewFile("a.json", text))
 				switch {
@@ -90,7 +91,7 @@ func TestVerdicts(t *testing.T) {
 			}
 		}
 	}
-	if taken < 200 || refused < 1000 || mended > refused/2 {
+	if taken < 200 || refused < 80 || !testing.Short() && refused < 1000 || mended > refused/2 {
 		t.Errorf("%d documents taken, %d refused, %d that are mended say little", taken, refused, mended)
 	}
 }

@@ -6,10 +6,12 @@ package testkit
 import (
 	"bytes"
 	"flag"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -123,6 +125,36 @@ func Variants(v any) []any {
 		}
 	}
 	return out
+}
+
+// Outline is what a value of JSON is made of: names and types, and the texts below the names of keep.
+func Outline(v any, keep ...string) string {
+	var b strings.Builder
+	outline(&b, v, false, keep)
+	return b.String()
+}
+
+func outline(b *strings.Builder, v any, kept bool, keep []string) {
+	switch v := v.(type) {
+	case map[string]any:
+		b.WriteByte('{')
+		for _, k := range slices.Sorted(maps.Keys(v)) {
+			b.WriteString(strconv.Quote(k))
+			outline(b, v[k], kept || slices.Contains(keep, k), keep)
+		}
+		b.WriteByte('}')
+	case []any:
+		parts := map[string]bool{} // how often does not matter
+		for _, x := range v {
+			parts[Outline(x, keep...)] = true
+		}
+		fmt.Fprint(b, slices.Sorted(maps.Keys(parts)))
+	default:
+		if kept {
+			fmt.Fprintf(b, "%v", v)
+		}
+		fmt.Fprintf(b, "(%T)", v)
+	}
 }
 
 // Has reports whether the case has this answer (its full name, such as want/ir.yaml). While updating, ask it to leave
