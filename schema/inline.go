@@ -344,6 +344,12 @@ func (d *docDecoder) bind(b *bindingDecl, ref v1alpha1.PolicyRef, config *syntax
 	})
 }
 
+// outward are the policies that do for a Service what their namesakes do for an ApiInstance. The vendor's pages mix some of them up.
+var outward = map[string]string{
+	"http-basic-authentication-flex": "credential-injection-basic-auth-flex", "jwt-validation-flex": "jwt-generation-flex",
+	"message-logging-flex": "message-logging-outbound-flex", "tls": "tls-outbound",
+}
+
 // direction refuses a policy on a target that it does not apply to, and forgets the target: one mistake, said once.
 func (d *docDecoder) direction(b *bindingDecl) {
 	if b.typ.Targets()&b.forTarget != 0 || b.target == (diag.Object{}) && !b.automated {
@@ -351,8 +357,8 @@ func (d *docDecoder) direction(b *bindingDecl) {
 	}
 	hint := ""
 	switch {
-	case b.forTarget == ir.TargetUpstream && b.policy.Value == "tls":
-		hint = `bind it to the ApiInstance, or bind "tls-outbound" to the Service`
+	case b.forTarget == ir.TargetUpstream && outward[b.policy.Value] != "":
+		hint = fmt.Sprintf("bind it to the ApiInstance, or bind %q to the Service", outward[b.policy.Value])
 	case b.forTarget == ir.TargetUpstream:
 		hint = "bind it to an ApiInstance"
 	case b.kindless && b.index == 0 && !b.automated:

@@ -10,6 +10,9 @@ import (
 	"github.com/flexgw/flexgw/render/policy/accesslog"
 	"github.com/flexgw/flexgw/render/policy/circuitbreaker"
 	"github.com/flexgw/flexgw/render/policy/cors"
+	"github.com/flexgw/flexgw/render/policy/credentialinjectionapikey"
+	"github.com/flexgw/flexgw/render/policy/credentialinjectionbasicauth"
+	"github.com/flexgw/flexgw/render/policy/credentialinjectionoauth2"
 	"github.com/flexgw/flexgw/render/policy/dataweavebodytransformation"
 	"github.com/flexgw/flexgw/render/policy/dataweaveheaderstransformation"
 	"github.com/flexgw/flexgw/render/policy/dataweaverequestfilter"
@@ -24,6 +27,7 @@ import (
 	"github.com/flexgw/flexgw/render/policy/ipallowlist"
 	"github.com/flexgw/flexgw/render/policy/ipblocklist"
 	"github.com/flexgw/flexgw/render/policy/jsonthreatprotection"
+	"github.com/flexgw/flexgw/render/policy/jwtgeneration"
 	"github.com/flexgw/flexgw/render/policy/jwtvalidation"
 	"github.com/flexgw/flexgw/render/policy/ldapauthentication"
 	"github.com/flexgw/flexgw/render/policy/messagelogging"
@@ -49,6 +53,9 @@ var list = []policy.Type{
 	accesslog.Type,
 	circuitbreaker.Type,
 	cors.Type,
+	credentialinjectionapikey.Type,
+	credentialinjectionbasicauth.Type,
+	credentialinjectionoauth2.Type,
 	dataweavebodytransformation.Type,
 	dataweaveheaderstransformation.Type,
 	dataweaverequestfilter.Type,
@@ -63,6 +70,7 @@ var list = []policy.Type{
 	ipallowlist.Type,
 	ipblocklist.Type,
 	jsonthreatprotection.Type,
+	jwtgeneration.Type,
 	jwtvalidation.Type,
 	ldapauthentication.Type,
 	messagelogging.Type,

@@ -36,10 +36,6 @@ var elsewhere = map[string]string{
 	"graphql-static-query-complexity-flex": NotYet,
 	"spec-validation-flex":                 NotYet,
 	"soap-validation":                      NotYet,
-	"credential-injection-api-key-flex":    NotYet,
-	"credential-injection-basic-auth-flex": NotYet,
-	"credential-injection-oauth2-flex":     NotYet,
-	"jwt-generation-flex":                  NotYet,
 	"message-logging-outbound-flex":        NotYet,
 
 	// Local Mode does not.

@@ -32,6 +32,9 @@ func Parse(text string, want Want) (*url.URL, Problem) {
 		form += ":port"
 	}
 	write := "write " + form
+	if strings.HasPrefix(text, "<") && strings.HasSuffix(text, ">") { // as the samples of some pages have it
+		return nil, Problem{"stands in angle brackets", "write it without < and >"}
+	}
 	if !strings.Contains(text, "://") {
 		hint := write
 		if host, _, _ := strings.Cut(text, "/"); host != "" && !strings.ContainsAny(host, " @$<>{}") {

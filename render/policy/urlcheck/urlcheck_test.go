@@ -34,6 +34,7 @@ func TestParse(t *testing.T) {
 		{"https://user:hunt er2@idp", web, "is not an address", "write https://host"},
 		{"https://", web, "has no host", "write https://host"},
 		{"https://:8080", web, "has no host", "write https://host"},
+		{"<https://oauth-server/tokens>", web, "stands in angle brackets", "write it without < and >"},
 		{"https://<host>/x", web, "has a placeholder where its host belongs", "write https://host"},
 		{"https://idp:99999", web, "has the port 99999, expected 1 to 65535", "write https://host"},
 		{"https://idp:0", web, "has the port 0, expected 1 to 65535", "write https://host"},
