@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The steps of action.yml, which says what each input means. usage: action.sh build | validate
+# The steps of action.yml, which says what each input means. usage: action.sh build | validate | diff
 #
 # It takes what a runner gives: GITHUB_OUTPUT, GITHUB_STEP_SUMMARY, RUNNER_TEMP, and the inputs as INPUT_… . Inputs are only ever read
 # as variables, never as text of this script: whoever can write a pull request's title or branch cannot run a command here.
@@ -80,13 +80,34 @@ validate() {
   exit "$code"
 }
 
+# diff tells reviewers what a pull request does, one part for each path. That it cannot be told fails nothing, unless it must be known.
+diff() {
+  local list path code failed=0 text="$RUNNER_TEMP/flexgw-diff.txt" markdown="$RUNNER_TEMP/flexgw-diff.md" args=()
+  [ -z "${INPUT_DIFF_FAIL_ON:-}" ] || args+=("--fail-on=$INPUT_DIFF_FAIL_ON")
+  lines "${INPUT_PATHS:-.}"
+  for path in "${list[@]}"; do
+    code=0
+    rm -f "$text" "$markdown"
+    "$FLEXGW" diff "--path=$path" "--output=text=$text" "--output=markdown=$markdown" ${args[@]+"${args[@]}"} -- "$BASE" || code=$?
+    if [ "$code" -eq 3 ]; then
+      echo "::notice title=flexgw::what the change does is not known: check out with fetch-depth 0"
+    fi
+    [ ! -s "$text" ] || shown "flexgw diff $path" "$text"
+    [ ! -s "$markdown" ] || { head -c 500000 "$markdown" && echo; } >>"$GITHUB_STEP_SUMMARY"
+    if [ "$code" -eq 2 ] || [ "$code" -ne 0 ] && [ -n "${INPUT_DIFF_FAIL_ON:-}" ]; then
+      failed=$code
+    fi
+  done
+  exit "$failed"
+}
+
 # counted is a number of the report's summary, which stands before everything else in it.
 counted() { sed -n "s/^    \"$1\": \([0-9]*\),\{0,1\}$/\1/p" "$2" | head -n 1; }
 
 case "${1:-}" in
-build | validate) "$1" ;;
+build | validate | diff) "$1" ;;
 *)
-  echo "usage: action.sh build | validate" >&2
+  echo "usage: action.sh build | validate | diff" >&2
   exit 2
   ;;
 esac

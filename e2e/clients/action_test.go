@@ -229,6 +229,48 @@ func TestAction(t *testing.T) {
 	}
 }
 
+// TestActionShowsTheChange: on a pull request, and only there, the job's summary says what the change does.
+func TestActionShowsTheChange(t *testing.T) {
+	long(t)
+	h, first := newWorkspace(t)
+	h.write("gateways/api.yaml", strings.Replace(goodAPI, "0.0.0.0:8081", "0.0.0.0:8082", 1))
+	h.must("git", "add", "-A")
+	h.must("git", "commit", "-q", "-m", "another port")
+	inputs := map[string]string{"flexgw": command(t), "paths": "gateways"}
+	pull := map[string]string{"github.event_name": "pull_request", "github.event.pull_request.base.sha": first}
+	const change = "API default/orders moves from http://0.0.0.0:8081/orders to http://0.0.0.0:8082/orders"
+	r := runAction(t, h.dir, inputs, pull)
+	if r.failed || !strings.Contains(r.summary, "| "+change) || !strings.Contains(r.log, change) {
+		t.Errorf("a pull request: %+v", r)
+	}
+	if r = runAction(t, h.dir, inputs, map[string]string{"github.event_name": "push", "github.event.before": first}); r.failed || strings.Contains(r.summary, change) {
+		t.Errorf("a push: %+v", r)
+	}
+	inputs["diff-fail-on"] = "traffic"
+	if r = runAction(t, h.dir, inputs, pull); !r.failed || !strings.Contains(r.summary, "| "+change) {
+		t.Errorf("a change that nobody may make: %+v", r)
+	}
+	inputs["diff-fail-on"] = "everything"
+	if r = runAction(t, h.dir, inputs, pull); !r.failed {
+		t.Errorf("no such class: %+v", r)
+	}
+	delete(inputs, "diff-fail-on")
+	pull["github.event.pull_request.base.sha"] = strings.Repeat("a", 40)
+	if r = runAction(t, h.dir, inputs, pull); r.failed || !strings.Contains(r.log, "fetch-depth 0") {
+		t.Errorf("a commit that is not there: %+v", r)
+	}
+	inputs["diff"] = "false"
+	if r = runAction(t, h.dir, inputs, pull); r.failed || strings.Contains(r.log, "fetch-depth") {
+		t.Errorf("switched off: %+v", r)
+	}
+	// What is wrong is said by validate, and the diff says why there is none.
+	h.write("gateways/api.yaml", goodAPI+"  order: [\n")
+	inputs["diff"], pull["github.event.pull_request.base.sha"] = "true", first
+	if r = runAction(t, h.dir, inputs, pull); !r.failed || !strings.Contains(r.summary, "nothing was compared") {
+		t.Errorf("a broken file: %+v", r)
+	}
+}
+
 // TestActionBuilds has the action build flexgw with Go, as it does without the input flexgw.
 func TestActionBuilds(t *testing.T) {
 	long(t)
