@@ -100,13 +100,15 @@ func (a *applier) round(list diag.List) (bool, error) {
 	edited := map[string][]byte{}
 	for u, groups := range byUnit {
 		texts, counts, err := apply(*u, groups)
-		if err == nil && worse(a.set, *u, texts) && len(groups) > 1 { // together they do harm: one at a time
-			texts, counts, err = apply(*u, groups[:1])
+		bad := err == nil && worse(a.set, *u, texts)
+		for n := len(groups) / 2; bad && n > 0; n /= 2 { // together they do harm: fewer at a time
+			texts, counts, err = apply(*u, groups[:n])
+			bad = err == nil && worse(a.set, *u, texts)
 		}
 		if err != nil {
 			return false, err
 		}
-		if worse(a.set, *u, texts) {
+		if bad {
 			for _, f := range u.Files {
 				a.frozen[f.Name] = a.frozen[f.Name] || texts[f.Name] != nil
 			}

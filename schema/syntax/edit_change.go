@@ -28,6 +28,9 @@ type cut struct {
 }
 
 func (c *change) cut(file string, from, to int, text string) bool {
+	if from > to {
+		return false // an alias: its value stands elsewhere
+	}
 	c.cuts = append(c.cuts, cut{file, from, to, text})
 	return true
 }
@@ -248,6 +251,11 @@ func (c *change) move(way, mine []step, to []string) bool {
 	}
 	from := way[len(way)-1]
 	value := mine[len(mine)-1].node()
+	if up == 0 && from.in.Fold(to[0]) == nil {
+		own := mine[len(mine)-1]
+		own.in.Fields = slices.Delete(own.in.Fields, own.i, own.i+1)
+		return put(own.in, to, value) && c.wrap(from, to)
+	}
 	s, ok := c.remove(way, mine)
 	if !ok {
 		return false
@@ -257,6 +265,31 @@ func (c *change) move(way, mine []step, to []string) bool {
 		return false
 	}
 	return c.write(way[len(way)-1-up].in, to[up:], s)
+}
+
+// wrap makes what is missing around a field where it stands.
+func (c *change) wrap(from step, to []string) bool {
+	f := &from.in.Fields[from.i]
+	x := c.files[f.Range.File]
+	if x == nil {
+		return false
+	}
+	if !c.isBlock(from.in) {
+		keyEnd, end, ok := c.flowEnd(f)
+		if !ok {
+			return false
+		}
+		line := x.lineBegin(f.Range.Start.Offset)
+		text, ok := c.flowField(x, "", false, to, snippet{after: string(x.src[keyEnd:end]), indent: x.indentOf(line), value: f.Value})
+		return ok && c.cut(f.Range.File, f.Range.Start.Offset, end, text)
+	}
+	e, ok := c.blockExtent(from)
+	if !ok {
+		return false
+	}
+	column := e.key - e.line
+	text, ok := blockLines(column, to, snippet{after: string(x.src[f.Range.End.Offset:e.end]), indent: column, block: true, value: f.Value}, x.eol())
+	return ok && c.cut(f.Range.File, e.key, e.end, strings.TrimLeft(text, " "))
 }
 
 // put puts a value into a tree; what is missing on the way is made. False: something stands there, or is in the way.

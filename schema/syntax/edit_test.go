@@ -133,9 +133,13 @@ func TestEditor(t *testing.T) {
 		{"a.yaml", "config:\n  rateLimits:\n    - max: 3\n      keySelector: x", edit(diag.Move, "config/rateLimits/0/keySelector", to("../../keySelector")), "config:\n  rateLimits:\n    - max: 3\n  keySelector: x"},
 		{"a.yaml", "config:\n  rateLimits:\n    - keySelector: x # c\n      max: 3\n", edit(diag.Move, "config/rateLimits/0/keySelector", to("../../keySelector")), "config:\n  rateLimits:\n    - max: 3\n  keySelector: x # c\n"},
 		{"a.yaml", "config:\n  rateLimits:\n    - keySelector: x # c\n", edit(diag.Move, "config/rateLimits/0/keySelector", to("../../keySelector")), "config:\n  rateLimits:\n    - {}\n  keySelector: x # c\n"},
-		{"a.yaml", "items:\n- message: |\n    a\n      b\n  # two\n  level: x\n", edit(diag.Move, "items/0/message", to("itemData/message")), "items:\n- # two\n  level: x\n  itemData:\n    message: |\n      a\n        b\n"},
+		{"a.yaml", "items:\n- message: |\n    a\n      b\n  # two\n  level: x\n", edit(diag.Move, "items/0/message", to("itemData/message")), "items:\n- itemData:\n    message: |\n      a\n        b\n  # two\n  level: x\n"},
+		{"a.yaml", "items:\n- message: x\n  itemData:\n    a: 1\n", edit(diag.Move, "items/0/message", to("itemData/message")), "items:\n- itemData:\n    a: 1\n    message: x\n"},
+		{"a.yaml", "s:\n  # r\n  redis: # a\n    address: x # b\n", edit(diag.Move, "s/redis", to("store/redis")), "s:\n  # r\n  store:\n    redis: # a\n      address: x # b\n"},
+		{"a.json", "{\n  \"redis\": {\n    \"a\": 1\n  }\n}", edit(diag.Move, "redis", to("store/redis")), "{\n  \"store\": {\"redis\": {\n    \"a\": 1\n  }}\n}"},
+		{"a.cue", "s: redis: {a: 1}\n", edit(diag.Move, "s/redis", to("store/redis")), "s: store: {redis: {a: 1}}\n"},
 		{"a.yaml", "p:\n  basicAuth:\n    # u\n    user: x\n  https:\n    address: y\n", edit(diag.Move, "p/basicAuth", to("https/basicAuth")), "p:\n  https:\n    address: y\n    basicAuth:\n      # u\n      user: x\n"},
-		{"a.yaml", "c:\n  origins:\n  - a\n  x: 1\n", edit(diag.Move, "c/origins", to("groups/0/origins")), "c:\n  x: 1\n  groups:\n    - origins:\n      - a\n"},
+		{"a.yaml", "c:\n  origins:\n  - a\n  x: 1\n", edit(diag.Move, "c/origins", to("groups/0/origins")), "c:\n  groups:\n    - origins:\n      - a\n  x: 1\n"},
 		{"a.yaml", "c: {k: [1, 2], l: [{s: 1, t: 2}]}\n", edit(diag.Move, "c/l/0/s", to("../../s")), "c: {k: [1, 2], l: [{t: 2}], s: 1}\n"},
 		{"a.yaml", "c:\n  l: [{s: 1, t: 2}]\n", edit(diag.Move, "c/l/0/s", to("../../s")), "c:\n  l: [{t: 2}]\n  s: 1\n"},
 		{"a.yaml", "c:\n  d: &x\n    s: 1\n    t: 2\n  e: *x\n", edit(diag.Move, "c/d/s", to("../s")), "no"},
@@ -155,4 +159,68 @@ func TestEditor(t *testing.T) {
 			}
 		})
 	}
+}
+
+// FuzzEditor holds that no change of any text panics, and that what is changed can be changed back by name.
+func FuzzEditor(f *testing.F) {
+	for _, text := range []string{
+		"a: 1 # c\nb:\n  - c: |\n      x\n    d: {e: [1, 'x'], f: \"y\"}\n---\n? g\n: h\n", "{\"a\": {\"b\": [1, {\"c\": null}]}}", "a: &x {b: 1}\nc: *x\n<<: *x\n",
+		"- a:\n  b: 2\n- - c: 1\n", "\"é\": 1\r\n? - x\n: y\r\nz: >-\r\n  a\r\n\r\n", "a: {b: 1, # c\n  d: 2}\n", "a:\n# c\n  b: 1\n # d\n  c: !!str 2\n",
+	} {
+		f.Add("a.yaml", text)
+		f.Add("a.json", text)
+	}
+	f.Add("a.cue", "apiVersion: \"v\", kind: \"k\"\na: b: c: 1\n#x: {d: 2}\ne: #x & {f: [1, {g: 2}]} // h\n")
+	f.Fuzz(func(t *testing.T, name, text string) {
+		if name != "a.json" && name != "a.cue" {
+			name = "a.yaml"
+		}
+		if len(text) > 4<<10 {
+			return
+		}
+		units, _ := syntax.Units(set(name, text))
+		docs, _ := units[0].Parse()
+		e := syntax.NewEditor(units[0])
+		budget := 60
+		if name == "a.cue" {
+			budget = 6
+		}
+		try := func(x diag.Edit) {
+			budget--
+			at := 0
+			for _, f := range e.Fixes([]diag.Edit{x}) {
+				if f.Range.Start.Offset < at || f.Range.End.Offset < f.Range.Start.Offset || f.Range.End.Offset > len(text) {
+					t.Fatalf("%+v: a fix at %d to %d of %d bytes, after %d", x, f.Range.Start.Offset, f.Range.End.Offset, len(text), at)
+				}
+				at = f.Range.End.Offset
+			}
+		}
+		var walk func(n *syntax.Node)
+		walk = func(n *syntax.Node) {
+			if budget < 0 {
+				return
+			}
+			switch n.Kind {
+			case syntax.Mapping:
+				try(diag.Edit{Op: diag.Insert, At: n.Range, To: []string{"new", "0", "x"}, Value: map[string]any{"a": []any{true, "no"}}})
+			default:
+				try(diag.Edit{Op: diag.Set, At: n.Range, Value: "a: b"})
+				try(diag.Edit{Op: diag.Quote, At: n.Range})
+				try(diag.Edit{Op: diag.Set, At: n.Range, Value: map[string]any{"name": "x"}})
+			}
+			for _, f := range n.Fields {
+				try(diag.Edit{Op: diag.Rename, At: f.Range, Name: "re named"})
+				try(diag.Edit{Op: diag.Remove, At: f.Range})
+				try(diag.Edit{Op: diag.Move, At: f.Range, To: []string{"..", "new"}})
+				try(diag.Edit{Op: diag.Move, At: f.Range, To: []string{"other", "new"}})
+				walk(f.Value)
+			}
+			for _, item := range n.Items {
+				walk(item)
+			}
+		}
+		for _, d := range docs {
+			walk(d.Root)
+		}
+	})
 }

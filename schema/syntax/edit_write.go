@@ -462,6 +462,8 @@ func (c *change) flowField(x *cursor, pad string, own bool, to []string, s snipp
 	switch {
 	case s.after == "" || s.block:
 		b.WriteString(": " + flowText(s.value, c.lang))
+	case !own: // its lines stay where they are
+		b.WriteString(s.after)
 	default:
 		after, ok := s.after, true
 		if c.lang != cueLang {
