@@ -279,13 +279,14 @@ func (s *state) customBinding(b *bindingDecl, x *extension) *custom {
 	own.Type = t.typ
 	out := &unitResult{}
 	dd := &docDecoder{decoder: s.decoder, out: out, id: b.id}
-	dd.direction(&bound)
-	dd.outOfPlace(&bound)
 	path := []string{"spec", "config"}
 	if b.index > 0 {
 		path = []string{"spec", "policies", strconv.Itoa(b.index - 1), "config"}
 	}
-	dd.configure(&bound, t.typ, b.config, func() (checked, error) { return t.check(b.config, path, b.configAt, dd.getenv, dd.o.RequireEnv) })
+	if dd.direction(&bound) {
+		dd.outOfPlace(&bound)
+		dd.configure(&bound, t.typ, b.config, func() (checked, error) { return t.check(b.config, path, b.configAt, dd.getenv, dd.o.RequireEnv) })
+	}
 	for i := range out.ds {
 		if out.ds[i].Object.IsZero() {
 			out.ds[i].Object = b.owner()

@@ -330,7 +330,9 @@ func (d *docDecoder) bind(b *bindingDecl, ref v1alpha1.PolicyRef, config *syntax
 		d.report(diag.Note, "link/policy-namespace", ref.Name.Range, fmt.Sprintf("policy %q is in namespace \"default\", and without a namespace it is looked for in %q first", b.policy.Value, d.id.Namespace), "write namespace: default").Edits =
 			[]diag.Edit{{Op: diag.Insert, At: ref.Range, To: []string{"namespace"}, Value: "default"}}
 	}
-	d.direction(b)
+	if !d.direction(b) {
+		return // the policy is the mistake, or the target: what is said about the rest would be guesswork
+	}
 	d.outOfPlace(b)
 	if b.place == ir.Ordered {
 		b.ir.Rules = d.match(rules, false)
@@ -351,9 +353,9 @@ var outward = map[string]string{
 }
 
 // direction refuses a policy on a target that it does not apply to, and forgets the target: one mistake, said once.
-func (d *docDecoder) direction(b *bindingDecl) {
+func (d *docDecoder) direction(b *bindingDecl) bool {
 	if b.typ.Targets()&b.forTarget != 0 || b.target == (diag.Object{}) && !b.automated {
-		return
+		return true
 	}
 	hint := ""
 	switch {
@@ -377,6 +379,7 @@ func (d *docDecoder) direction(b *bindingDecl) {
 	}
 	d.report(diag.Error, "link/wrong-target", b.policy.Range, fmt.Sprintf("policy %q applies to %s, found %s", b.policy.Value, want, found), hint)
 	b.broken, b.target, b.automated, b.selecting = true, diag.Object{}, false, false
+	return false
 }
 
 // outOfPlace warns of what has no effect on policies that are in no chain, or always first (flex-resources.md, 4.3).

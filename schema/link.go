@@ -23,7 +23,7 @@ func (s *state) link() (*ir.Gateway, diag.List) {
 	ds = append(ds, s.linkAPIs()...)
 	ds = append(ds, s.duplicates()...)
 	ds = append(ds, s.dangling()...)
-	g := &ir.Gateway{Settings: s.settings}
+	g := &ir.Gateway{Settings: s.settings, Gaps: s.astray()}
 	var more diag.List
 	g.Listeners, more = s.linkListeners()
 	ds = append(ds, more...)
@@ -48,6 +48,16 @@ func (s *state) link() (*ir.Gateway, diag.List) {
 // failed reports whether a unit holds an error: what is absent then may have been meant.
 func (s *state) failed() bool {
 	return slices.ContainsFunc(s.order, func(k *keptUnit) bool { return k.result.ds.HasErrors() })
+}
+
+// astray reports whether some binding reaches nothing.
+func (s *state) astray() bool {
+	if len(s.orphans) > 0 || len(s.idleSelectors()) > 0 {
+		return true
+	}
+	return slices.ContainsFunc(s.order, func(k *keptUnit) bool {
+		return slices.ContainsFunc(k.result.bindings, func(b *bindingDecl) bool { return b.broken && b.target == diag.Object{} })
+	})
 }
 
 // absent is the severity of something that may be declared outside a partial set.

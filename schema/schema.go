@@ -73,7 +73,7 @@ func Load(set source.Set, o Options) (*ir.Gateway, diag.List) {
 	ds := s.read(set)
 	g, more := s.link()
 	m.state = s
-	ds = append(ds, more...).Sort()
+	ds = withSteps(append(ds, more...).Sort())
 	if ds.HasErrors() && !o.Salvage {
 		return nil, ds
 	}

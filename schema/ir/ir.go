@@ -26,6 +26,7 @@ type Gateway struct {
 	Upstreams []*Upstream // sorted by name; every Service, referenced or not
 	Probes    []*Probe    // sorted by namespace and name
 	Echoes    []*Echo     // sorted by address
+	Gaps      bool        // some binding reaches nothing: what APIs lack may have been meant for them
 }
 
 // Settings is what Configuration objects and the product's FLEX_* environment variables say about the whole gateway.

@@ -23,6 +23,9 @@ func authenticated(l *ir.Listener, a *ir.API) bool {
 // openAPIs finds APIs that everybody can call. One beside as many others that ask for credentials is worth a warning, for it
 // may have been forgotten; where hardly any asks, it is how the port is meant, and one note says so.
 func openAPIs(g *ir.Gateway, o Options) diag.List {
+	if g.Gaps {
+		return nil
+	}
 	var out diag.List
 	for _, l := range g.Listeners {
 		if l.Addr.Addr().IsLoopback() {
