@@ -108,8 +108,8 @@ func (p *pipeline) check(set source.Set) diag.List {
 	if g == nil {
 		return list
 	}
-	p.render.Salvage = true
-	r, more := render.Render(g, all.Catalog{}, p.render, &p.memo)
+	p.render.Salvage, p.render.Judge = true, p.deep == nil
+	r, more := render.Render(g, all.Catalog{}, p.render, nil)
 	more = append(more, lint.Check(g, lint.Options{Today: p.today, Target: p.load.Target, Partial: p.load.Partial, Asked: p.asked})...)
 	if p.deep != nil && r != nil {
 		more = append(more, p.deep.judge(set, g, r)...)

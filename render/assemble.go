@@ -64,14 +64,17 @@ func (r *renderer) scope(j *scopeJob) (*bundle, diag.List) {
 	if l.HasErrors() {
 		return nil, l
 	}
-	for _, api := range j.apis {
-		origins = appendOrigins(origins, api.Bindings)
+	if !r.opts.Judge {
+		for _, api := range j.apis {
+			origins = appendOrigins(origins, api.Bindings)
+		}
 	}
 	rc.VirtualHosts = []*routev3.VirtualHost{host}
 	sc := &routev3.ScopedRouteConfiguration{Name: j.name, Key: scopeKey(j.key), RouteConfiguration: rc}
 	out.slots = checkScope(w, sc)
 	out.resource = newResource(w, j.name, sc, origins)
 	r.checkFiles(w, out)
+	r.lighten(out)
 	if bugs := faults(w, j.apis[0].Origin); len(bugs) > 0 {
 		return nil, append(l, bugs...)
 	}

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -46,7 +47,7 @@ type outbound struct {
 func (r *renderer) cluster(name string, ups []*ir.Upstream) (*bundle, diag.List) {
 	u := ups[0]
 	out := &bundle{}
-	w := newWire(r.walker)
+	w := &wire{walker: r.walker}
 	o, l := r.outbound(w, u, out)
 	if l.HasErrors() {
 		return nil, l
@@ -64,16 +65,7 @@ func (r *renderer) cluster(name string, ups []*ir.Upstream) (*bundle, diag.List)
 	if u.Scheme == "https" || o.tls != nil {
 		t = upstreamTLS(u, o.tls, o.unverified)
 	}
-	p := protocol(u.Scheme, t)
-	idle := o.idle
-	if idle == 0 {
-		idle = u.Settings.UpstreamIdle
-	}
-	p.CommonHttpProtocolOptions = &corev3.HttpProtocolOptions{IdleTimeout: durationpb.New(idle)}
-	if len(o.filters) > 0 {
-		p.HttpFilters = append(o.filters, httpFilter(codecName, w.any(&upstreamcodecv3.UpstreamCodec{})))
-	}
-	c.TypedExtensionProtocolOptions[httpOptions] = w.any(p)
+	c.TypedExtensionProtocolOptions[httpOptions] = r.protocol(w, u, o, t)
 	if t != nil {
 		c.TransportSocket = upstreamSocket(w, t)
 	}
@@ -83,12 +75,43 @@ func (r *renderer) cluster(name string, ups []*ir.Upstream) (*bundle, diag.List)
 	}
 	out.resource = newResource(w, name, c, appendOrigins(origins, u.Bindings))
 	r.checkFiles(w, out)
+	r.lighten(out)
 	return out, append(l, faults(w, u.Origin)...)
+}
+
+// protocolKey is what the protocol options of most clusters depend on.
+type protocolKey struct {
+	scheme string
+	idle   time.Duration
+}
+
+// protocol is the protocol options of a cluster. Those of clusters without TLS and without filters are made once.
+func (r *renderer) protocol(w *wire, u *ir.Upstream, o *outbound, t *tlsv3.UpstreamTlsContext) *anypb.Any {
+	key := protocolKey{u.Scheme, cmp.Or(o.idle, u.Settings.UpstreamIdle)}
+	usual := t == nil && len(o.filters) == 0
+	if usual {
+		if a, ok := r.protocols.Load(key); ok {
+			return a.(*anypb.Any)
+		}
+	}
+	p := protocol(u.Scheme, t)
+	p.CommonHttpProtocolOptions = &corev3.HttpProtocolOptions{IdleTimeout: durationpb.New(key.idle)}
+	if len(o.filters) > 0 {
+		p.HttpFilters = append(o.filters, httpFilter(codecName, w.any(&upstreamcodecv3.UpstreamCodec{})))
+	}
+	a := w.any(p)
+	if usual && len(w.faults) == 0 {
+		r.protocols.Store(key, a)
+	}
+	return a
 }
 
 // outbound asks the policies of a Service in the order in which they run.
 func (r *renderer) outbound(w *wire, u *ir.Upstream, out *bundle) (*outbound, diag.List) {
 	var l diag.List
+	if len(u.Bindings) == 0 {
+		return &outbound{}, nil
+	}
 	o := &outbound{setBy: map[string]ir.Origin{}}
 	used := map[string]bool{codecName: true}
 	for _, b := range u.Bindings {
@@ -194,6 +217,9 @@ func socketAddress(host string, port uint16) *corev3.Address {
 
 // breakers are the gateway's limits with those of a policy on top; nil: Envoy's defaults, which are the product's.
 func breakers(s *ir.Settings, want *clusterv3.CircuitBreakers_Thresholds) *clusterv3.CircuitBreakers {
+	if want == nil && s.MaxConnections|s.MaxPendingRequests|s.MaxRequests|s.MaxRetries|s.MaxConnectionPools == 0 {
+		return nil
+	}
 	t := &clusterv3.CircuitBreakers_Thresholds{
 		MaxConnections:     positive(s.MaxConnections),
 		MaxPendingRequests: positive(s.MaxPendingRequests),

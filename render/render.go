@@ -34,6 +34,8 @@ type Options struct {
 	Got      func(policy.Need) ([]byte, bool) // what Needs fetched; nil: nothing
 	// Salvage returns what could be rendered in spite of errors: to look for more problems in it, never to be served.
 	Salvage bool
+	// Judge wants only what is wrong: no Resources come back, and a Memo learns nothing.
+	Judge bool
 }
 
 // defaultSystemCA is Debian's; callers who know the host say better.
@@ -63,6 +65,7 @@ type renderer struct {
 	patterns *match.Patterns
 	*walker
 	constants
+	protocols sync.Map // protocolKey → *anypb.Any
 }
 
 // Render is the back half of the pipeline. The result is nil if the list has an Error (but see
@@ -84,14 +87,14 @@ func Render(g *ir.Gateway, t Types, o Options, m *Memo) (*Resources, diag.List) 
 	l = append(l, r.ports(m, s)...)
 	m.end()
 	if l.HasErrors() {
-		if o.Salvage {
+		if o.Salvage && !o.Judge {
 			return s.resources(g), l.Sort()
 		}
 		return nil, l.Sort()
 	}
 	res := s.resources(g)
 	l = append(l, checkClosure(res, m.last)...)
-	if l.HasErrors() {
+	if l.HasErrors() || o.Judge {
 		return nil, l.Sort()
 	}
 	m.last = res
@@ -169,7 +172,11 @@ func (r *renderer) scopes(m *Memo, ps []*port, s *sum) diag.List {
 	var l diag.List
 	for i, j := range todo {
 		l = append(l, problems[i]...)
-		if made[i] != nil {
+		switch {
+		case made[i] == nil:
+		case r.opts.Judge:
+			j.kept = &memoScope{bundle: made[i]}
+		default:
 			j.kept = m.keepScope(j, made[i], r, len(problems[i]) > 0)
 		}
 	}

@@ -186,6 +186,19 @@ func newResource(w *wire, name string, m proto.Message, origins []ir.Origin) *Re
 	return &Resource{Key: Key{a.TypeUrl, name}, Hash: sha256.Sum256(a.Value), Any: a, Origins: origins, Refs: w.refs()}
 }
 
+// lighten drops what nobody will ask of a bundle that is only judged.
+func (r *renderer) lighten(b *bundle) {
+	if !r.opts.Judge {
+		return
+	}
+	b.files, b.instances = nil, nil
+	for _, x := range append(slices.Clip(b.resources), b.resource) {
+		if x != nil {
+			x.Any = nil
+		}
+	}
+}
+
 // sortResources orders by name. What is sorted already, as most of it is, costs one look at each.
 func sortResources(l []*Resource) {
 	slices.SortFunc(l, func(a, b *Resource) int { return strings.Compare(a.Name, b.Name) })

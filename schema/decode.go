@@ -577,7 +577,8 @@ func rules(n *syntax.Node) ([]v1alpha1.Rule, diag.Range) {
 	out := make([]v1alpha1.Rule, 0, len(f.Value.Items))
 	for _, item := range f.Value.Items {
 		r := v1alpha1.Rule{Path: text(item.Get("path")), Host: text(item.Get("host")), Methods: text(item.Get("methods")), Range: item.Locate()}
-		if h := item.Get("headers"); h != nil {
+		if h := item.Get("headers"); h != nil && len(h.Fields) > 0 {
+			r.Headers = make([]v1alpha1.HeaderRule, 0, len(h.Fields))
 			for _, f := range h.Fields {
 				r.Headers = append(r.Headers, v1alpha1.HeaderRule{Name: syntax.Text{Value: f.Name, Range: f.Range}, Value: text(f.Value)})
 			}
@@ -590,9 +591,11 @@ func rules(n *syntax.Node) ([]v1alpha1.Rule, diag.Range) {
 func apiInstanceSpec(spec *syntax.Node) v1alpha1.ApiInstanceSpec {
 	s := v1alpha1.ApiInstanceSpec{Address: text(spec.Get("address"))}
 	if services := spec.Get("services"); services != nil {
+		s.Services = make([]v1alpha1.InlineService, 0, len(services.Fields))
 		for _, f := range services.Fields {
 			in := v1alpha1.InlineService{Key: syntax.Text{Value: f.Name, Range: f.Range}, Address: text(f.Value.Get("address"))}
 			if routes := f.Value.Get("routes"); routes != nil {
+				in.Routes = make([]v1alpha1.InlineRoute, 0, len(routes.Items))
 				for _, r := range routes.Items {
 					route := v1alpha1.InlineRoute{DestinationPath: text(r.Get("config").Get("destinationPath")), Range: headOf(r)}
 					route.Rules, route.RulesAt = rules(r)
@@ -603,6 +606,7 @@ func apiInstanceSpec(spec *syntax.Node) v1alpha1.ApiInstanceSpec {
 		}
 	}
 	if policies := spec.Get("policies"); policies != nil {
+		s.Policies = make([]v1alpha1.InlinePolicy, 0, len(policies.Items))
 		for _, p := range policies.Items {
 			in := v1alpha1.InlinePolicy{PolicyRef: policyRef(p), Config: p.Get("config"), Range: headOf(p)}
 			in.Rules, in.RulesAt = rules(p)

@@ -114,7 +114,7 @@ func readOnce(path string, closed bool) (b []byte, s stamp, steady bool, err err
 	}
 	b = make([]byte, min(s.size, source.MaxFileSize)+1) // one more than expected, to see a file that grows
 	n := 0
-	for n < len(b) {
+	for n < len(b) && (n == 0 || int64(n) != s.size) { // a file of the size that it had may have grown since: its stamp will tell
 		m, err := retry(func() (int, error) { return syscall.Read(fd, b[n:]) })
 		if err != nil {
 			return nil, s, false, err

@@ -150,6 +150,10 @@ func (t *tree) walk(f *folder) error {
 		if t.entries++; t.entries > maxEntries {
 			return fmt.Errorf("more than %d files and folders", maxEntries)
 		}
+		if t.watch == nil && e.Type().IsRegular() { // read once: nothing of it is known, and reading looks at the file itself
+			t.file(f, e.Name(), stamp{}, false)
+			continue
+		}
 		t.entry(f, e.Name(), false)
 	}
 	return nil

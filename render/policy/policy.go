@@ -6,7 +6,6 @@ package policy
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
@@ -179,8 +178,11 @@ type Ref struct {
 // IsZero reports whether nothing is published.
 func (r Ref) IsZero() bool { return r.Namespace == "" }
 
-// Type is a Spec with the configuration's type erased. The zero Type is no policy.
-type Type struct {
+// Type is a Spec with the configuration's type erased. The zero Type is no policy. A Type is one pointer: there is one for each
+// of very many bindings.
+type Type struct{ *definition }
+
+type definition struct {
 	name       string
 	also       []string
 	schema     []byte
@@ -204,8 +206,8 @@ type Type struct {
 
 // Define is the only place that asserts the type of a configuration.
 func Define[C any](s Spec[C]) Type {
-	t := Type{name: s.Name, also: s.Also, schema: s.Schema, page: s.Page, targets: s.Targets, place: s.Place, since: s.Since, ownRules: s.OwnRules,
-		replies: s.Replies, accessLogs: s.AccessLogs, start: s.Start, usable: s.Usable}
+	t := Type{&definition{name: s.Name, also: s.Also, schema: s.Schema, page: s.Page, targets: s.Targets, place: s.Place, since: s.Since, ownRules: s.OwnRules,
+		replies: s.Replies, accessLogs: s.AccessLogs, start: s.Start, usable: s.Usable}}
 	t.decode = func(n *syntax.Node) (any, diag.List) {
 		c := new(C)
 		if s.Defaults != nil {
@@ -272,10 +274,15 @@ func Define[C any](s Spec[C]) Type {
 }
 
 // Name is what policyRef.name says.
-func (t Type) Name() string { return t.name }
+func (t Type) Name() string {
+	if t.definition == nil {
+		return ""
+	}
+	return t.name
+}
 
-// Called reports whether policyRef.name may be name: the policy's own, or another that the product's pages use for it.
-func (t Type) Called(name string) bool { return t.name == name || slices.Contains(t.also, name) }
+// Names are what policyRef.name may be: the policy's own, and others that the product's pages use for it.
+func (t Type) Names() []string { return append([]string{t.name}, t.also...) }
 
 // ConfigSchema is the JSON Schema of the configuration.
 func (t Type) ConfigSchema() []byte { return t.schema }

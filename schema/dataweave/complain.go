@@ -11,16 +11,14 @@ import (
 
 // roots are the variables, each with the members it has; none named means any.
 // Source: the product's table of attributes for its gateway.
-func roots() map[string][]string {
-	return map[string][]string{
-		"attributes": {
-			"headers", "localAddress", "method", "queryParams", "queryString", "remoteAddress", "requestPath", "requestUri", "scheme",
-			"statusCode", "version",
-		},
-		"authentication": {"clientId", "clientName", "principal", "properties"},
-		"payload":        nil,
-		"vars":           nil,
-	}
+var roots = map[string][]string{
+	"attributes": {
+		"headers", "localAddress", "method", "queryParams", "queryString", "remoteAddress", "requestPath", "requestUri", "scheme",
+		"statusCode", "version",
+	},
+	"authentication": {"clientId", "clientName", "principal", "properties"},
+	"payload":        nil,
+	"vars":           nil,
 }
 
 // words cannot name anything.
@@ -88,7 +86,7 @@ func (p *parser) unmistakable(t token, known []string) {
 }
 
 func (p *parser) unknownVariable(t token) {
-	known := roots()
+	known := roots
 	hint := "the variables are attributes, authentication, payload and vars"
 	variables := []string{"attributes", "authentication", "payload", "vars"}
 	near, meant := didYouMean(t.value, variables), ""

@@ -324,7 +324,7 @@ func (p *parser) selected(start int, x Expr, key token) Expr {
 	if !ok {
 		return &Select{Place: at, X: x, Key: key.value}
 	}
-	if known := roots()[v.Path[0]]; len(v.Path) == 1 && len(known) > 0 && !slices.Contains(known, key.value) {
+	if known := roots[v.Path[0]]; len(v.Path) == 1 && len(known) > 0 && !slices.Contains(known, key.value) {
 		p.unknownMember(v.Path[0], key, known)
 	}
 	return &Var{Place: at, Path: append(slices.Clone(v.Path), key.value)}
@@ -551,7 +551,7 @@ func (p *parser) call(name token) Expr {
 }
 
 func (p *parser) variable(t token) Expr {
-	if _, known := roots()[t.value]; !known {
+	if _, known := roots[t.value]; !known {
 		p.unknownVariable(t)
 	}
 	return &Var{Place: p.place(t.start, t.end), Path: []string{t.value}}

@@ -38,6 +38,10 @@ const (
 // quickly is the roots of what stands in p; ok is false when the library must read it. text begins at base in the file.
 func quickly(x *index, text string, base int, p part) (roots []*Node, ok bool) {
 	q := quick{name: x.name, text: text, base: base, to: p.to - base, at: p.from - base, start: p.from - base, line: sort.SearchInts(x.lines, p.from+1) - 1}
+	// About one node and one field a line, and a few more: a document should need no second slab, nor leave much of the first.
+	lines := sort.SearchInts(x.lines, p.to) - q.line
+	q.nodes, q.slab = make([]Node, min(lines+lines/4+4, 256)), make([]Field, min(lines+2, 256))
+	q.fields, q.list = make([]Field, 0, 16), make([]*Node, 0, 8)
 	return q.stream()
 }
 
@@ -149,7 +153,7 @@ func (q *quick) finish() bool {
 
 func (q *quick) node() *Node {
 	if len(q.nodes) == 0 {
-		q.nodes = make([]Node, 64)
+		q.nodes = make([]Node, 16)
 	}
 	n := &q.nodes[0]
 	q.nodes = q.nodes[1:]
@@ -263,7 +267,7 @@ func (q *quick) mapping(column, end int) *Node {
 func (q *quick) keepFields(from int) []Field {
 	n := len(q.fields) - from
 	if len(q.slab) < n {
-		q.slab = make([]Field, max(n, 64))
+		q.slab = make([]Field, max(n, 16))
 	}
 	kept := q.slab[:n:n]
 	q.slab = q.slab[n:]
@@ -275,7 +279,7 @@ func (q *quick) keepFields(from int) []Field {
 func (q *quick) keepItems(from int) []*Node {
 	n := len(q.list) - from
 	if len(q.items) < n {
-		q.items = make([]*Node, max(n, 32))
+		q.items = make([]*Node, max(n, 16))
 	}
 	kept := q.items[:n:n]
 	q.items = q.items[n:]

@@ -24,9 +24,9 @@ const (
 // are those of the anchor.
 type Node struct {
 	Kind   Kind
+	Quoted bool    // of a Scalar: written as an explicit string (quotes, a block scalar, a JSON or CUE string)
 	Scalar any     // of a Scalar: string, bool, json.Number or nil
 	Text   string  // of a Scalar: as written (unquoted, unescaped); used where a schema wants a string (`yes`, `00`, 12345678)
-	Quoted bool    // of a Scalar: written as an explicit string (quotes, a block scalar, a JSON or CUE string)
 	Fields []Field // of a Mapping, in source order; names are unique
 	Items  []*Node // of a Sequence
 	Range  diag.Range

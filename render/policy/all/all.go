@@ -90,6 +90,17 @@ var list = []policy.Type{
 	xmlthreatprotection.Type,
 }
 
+// byName is the list for those who ask by any name, which happens several times for each of very many bindings.
+var byName = func() map[string]policy.Type {
+	m := make(map[string]policy.Type, len(list))
+	for _, t := range list {
+		for _, name := range t.Names() {
+			m[name] = t
+		}
+	}
+	return m
+}()
+
 // Catalog is the list as packages schema and render want it. The zero Catalog is ready.
 type Catalog struct{}
 
@@ -97,20 +108,16 @@ var _ schema.Catalog = Catalog{}
 
 // Type finds a listed type by any of its names.
 func (Catalog) Type(name string) (policy.Type, bool) {
-	for _, t := range list {
-		if t.Called(name) {
-			return t, true
-		}
-	}
-	return policy.Type{}, false
+	t, ok := byName[name]
+	return t, ok
 }
 
 // All are the listed types, sorted by name. The caller may keep the slice.
 func (Catalog) All() []policy.Type { return append([]policy.Type(nil), list...) }
 
 // Lookup finds a listed type by name.
-func (c Catalog) Lookup(name string) (schema.PolicyType, bool) {
-	t, ok := c.Type(name)
+func (Catalog) Lookup(name string) (schema.PolicyType, bool) {
+	t, ok := byName[name]
 	if !ok {
 		return nil, false
 	}
@@ -128,8 +135,8 @@ func (Catalog) Names() []string {
 
 // Known says why a name that the product knows is not in the list. The bare name of a definition ("cors") is not known: it is
 // a slip, and package schema says what was meant.
-func (c Catalog) Known(name string) (reason string, ok bool) {
-	if _, listed := c.Type(name); listed {
+func (Catalog) Known(name string) (reason string, ok bool) {
+	if _, listed := byName[name]; listed {
 		return "", false
 	}
 	if r, ok := elsewhere[name]; ok {

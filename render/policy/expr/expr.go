@@ -85,7 +85,7 @@ func (e Expr) RequestHeader() (string, bool) {
 // RemoteAddress reports whether the expression is the address of the peer and nothing else.
 func (e Expr) RemoteAddress() bool {
 	v, ok := e.tree.(*dataweave.Var)
-	return ok && strings.Join(v.Path, ".") == "attributes.remoteAddress"
+	return ok && len(v.Path) == 2 && v.Path[0] == "attributes" && v.Path[1] == "remoteAddress"
 }
 
 // Format is an Envoy substitution format of the same value. It is given only where the value is always there and cannot hold

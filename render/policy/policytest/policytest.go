@@ -115,7 +115,7 @@ func (p *policyTest) schema(t *testing.T) {
 type catalog struct{ typ policy.Type }
 
 func (c catalog) Lookup(name string) (schema.PolicyType, bool) {
-	if !c.typ.Called(name) {
+	if !slices.Contains(c.typ.Names(), name) {
 		return nil, false
 	}
 	return c.typ, true
@@ -230,7 +230,7 @@ func eachConfig(n *syntax.Node, typ policy.Type, f func(*syntax.Node)) {
 	if n == nil {
 		return
 	}
-	if ref := n.Get("policyRef").Get("name"); ref != nil && typ.Called(ref.Text) {
+	if ref := n.Get("policyRef").Get("name"); ref != nil && slices.Contains(typ.Names(), ref.Text) {
 		if cfg := n.Get("config"); cfg != nil {
 			f(cfg)
 		}
