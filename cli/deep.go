@@ -64,16 +64,11 @@ func readDeep(c *cli.Context, env Env) (*deepMode, error) {
 	return d, nil
 }
 
-// judge has Envoy judge resources; what it does not take is reported where it was declared in set. Without a name in them that
-// could be wrong there is nothing to ask.
+// judge has Envoy judge resources; what it does not take is reported where it was declared in set.
 func (d *deepMode) judge(set source.Set, g *ir.Gateway, r *render.Resources) diag.List {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM) // what is in temporary folders must go
 	defer stop()
-	t, err := render.NewTrial(g, all.Catalog{}, r)
-	if err != nil {
-		d.err = errors.Join(d.err, err)
-		return nil
-	}
+	t := render.NewTrial(g, all.Catalog{}, r)
 	v, err := d.ask(ctx, t)
 	if err != nil {
 		d.err = errors.Join(d.err, err)
@@ -84,7 +79,7 @@ func (d *deepMode) judge(set source.Set, g *ir.Gateway, r *render.Resources) dia
 }
 
 func (d *deepMode) ask(ctx context.Context, t *render.Trial) (deep.Verdict, error) {
-	if len(t.Parts()) == 0 {
+	if t.Empty() {
 		return deep.Verdict{}, nil
 	}
 	found, err := envoy.Find(ctx, d.find)

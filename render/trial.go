@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
@@ -29,7 +30,7 @@ type Trial struct {
 	gateway *ir.Gateway
 	types   Types
 	res     *Resources
-	parts   []Part
+	parts   func() ([]Part, error)
 	files   map[string][]byte
 	scopes  map[string]*trialScope
 	apis    map[string]*ir.API
@@ -62,23 +63,35 @@ type Form struct {
 }
 
 // NewTrial makes a Trial of what g was rendered to.
-func NewTrial(g *ir.Gateway, t Types, r *Resources) (*Trial, error) {
+func NewTrial(g *ir.Gateway, t Types, r *Resources) *Trial {
 	x := &Trial{gateway: g, types: t, res: r, files: contents(r), scopes: map[string]*trialScope{}, apis: map[string]*ir.API{}}
-	for _, l := range g.Listeners {
-		for _, a := range l.APIs {
-			x.apis[apiName(a)] = a
-		}
-	}
-	for _, step := range []func() error{x.clusterParts, x.listenerParts, x.scopeParts} {
-		if err := step(); err != nil {
-			return nil, err
-		}
-	}
-	return x, nil
+	x.parts = sync.OnceValues(x.takeApart)
+	return x
 }
 
+// Empty reports whether there is nothing to ask about.
+func (t *Trial) Empty() bool { return len(t.res.list(ListenerType))+len(t.res.list(ClusterType)) == 0 }
+
 // Parts are all parts, those of one resource and of one API beside each other. The caller must not change them.
-func (t *Trial) Parts() []Part { return t.parts }
+func (t *Trial) Parts() ([]Part, error) { return t.parts() }
+
+// takeApart is put off until somebody asks: mostly nothing is wrong.
+func (t *Trial) takeApart() ([]Part, error) {
+	for _, l := range t.gateway.Listeners {
+		for _, a := range l.APIs {
+			t.apis[apiName(a)] = a
+		}
+	}
+	var all []Part
+	for _, step := range []func() ([]Part, error){t.clusterParts, t.listenerParts, t.scopeParts} {
+		parts, err := step()
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, parts...)
+	}
+	return all, nil
+}
 
 // trialOptions never name a socket that anybody has.
 var trialOptions = BootstrapOptions{NodeID: "flexgw", EnforceSocket: "enforce.sock", AdminSocket: "admin.sock"}
@@ -109,6 +122,9 @@ func form(b *bootstrapv3.Bootstrap) (Form, error) {
 func (t *Trial) Some(parts []Part) (Form, error) {
 	w := newWire(newWalker())
 	b := base(w, trialOptions)
+	if _, err := t.parts(); err != nil {
+		return Form{}, err
+	}
 	a := &assembly{trial: t, wire: w, to: b.StaticResources, clusters: map[string]bool{}, secrets: map[string]bool{}}
 	var scopes []*routev3.ScopedRouteConfiguration
 	for len(parts) > 0 {
@@ -169,28 +185,28 @@ type trialEntry struct {
 	inner  *anypb.Any                   // what a route says under the filter's name
 }
 
-func (t *Trial) clusterParts() error {
+func (t *Trial) clusterParts() (parts []Part, err error) {
 	for _, res := range t.res.list(ClusterType) {
 		m, err := res.Message()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		c := m.(*clusterv3.Cluster)
-		t.parts = append(t.parts, Part{Key: res.Key})
+		parts = append(parts, Part{Key: res.Key})
 		if c.GetTransportSocket() != nil {
-			t.parts = append(t.parts, Part{Key: res.Key, Kind: SocketPart})
+			parts = append(parts, Part{Key: res.Key, Kind: SocketPart})
 		}
 		filters, err := upstreamFilters(c)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for _, f := range filters {
 			if f.GetName() != codecName {
-				t.parts = append(t.parts, Part{Key: res.Key, Kind: FilterPart, Name: f.GetName()})
+				parts = append(parts, Part{Key: res.Key, Kind: FilterPart, Name: f.GetName()})
 			}
 		}
 	}
-	return nil
+	return parts, nil
 }
 
 func upstreamFilters(c *clusterv3.Cluster) ([]*hcmv3.HttpFilter, error) {
@@ -203,26 +219,26 @@ func upstreamFilters(c *clusterv3.Cluster) ([]*hcmv3.HttpFilter, error) {
 	return p.GetHttpFilters(), err
 }
 
-func (t *Trial) listenerParts() error {
+func (t *Trial) listenerParts() (parts []Part, err error) {
 	for _, res := range t.res.list(ListenerType) {
 		m, err := res.Message()
 		if err != nil {
-			return err
+			return nil, err
 		}
-		t.parts = append(t.parts, Part{Key: res.Key})
+		parts = append(parts, Part{Key: res.Key})
 		if m.(*listenerv3.Listener).GetFilterChains()[0].GetTransportSocket() != nil {
-			t.parts = append(t.parts, Part{Key: res.Key, Kind: SocketPart})
+			parts = append(parts, Part{Key: res.Key, Kind: SocketPart})
 		}
 	}
-	return nil
+	return parts, nil
 }
 
-func (t *Trial) scopeParts() error {
+func (t *Trial) scopeParts() (parts []Part, err error) {
 	x := t.statics()
 	for _, res := range t.res.list(ScopeType) {
 		to := &bootstrapv3.Bootstrap_StaticResources{}
 		if err := x.add(to, res); err != nil {
-			return err
+			return nil, err
 		}
 		list := x.scopes[portOf(res.Name)]
 		sc := &trialScope{message: list[len(list)-1], chains: map[string][]trialEntry{}}
@@ -238,9 +254,8 @@ func (t *Trial) scopeParts() error {
 					if len(above) > 0 {
 						entries = above
 					}
-					var err error
-					if sc.chains[api], err = takeApart(entries); err != nil {
-						return err
+					if sc.chains[api], err = takeChainApart(entries); err != nil {
+						return nil, err
 					}
 					apis = append(apis, api)
 				}
@@ -248,13 +263,13 @@ func (t *Trial) scopeParts() error {
 			}
 		}
 		for _, api := range apis {
-			t.parts = append(t.parts, routes[api]...)
+			parts = append(parts, routes[api]...)
 			for _, e := range sc.chains[api] {
-				t.parts = append(t.parts, Part{Key: res.Key, Kind: FilterPart, API: api, Name: e.filter})
+				parts = append(parts, Part{Key: res.Key, Kind: FilterPart, API: api, Name: e.filter})
 			}
 		}
 	}
-	return nil
+	return parts, nil
 }
 
 // portOf is the first fragment of a scope's key, which its name starts with.
@@ -269,8 +284,8 @@ func apiOf(route string) string {
 	return strings.Join(parts[:min(2, len(parts))], "/")
 }
 
-// takeApart lists the filters of a chain by slot, without the marker.
-func takeApart(entries map[string]*anypb.Any) ([]trialEntry, error) {
+// takeChainApart lists the filters of a chain by slot, without the marker.
+func takeChainApart(entries map[string]*anypb.Any) ([]trialEntry, error) {
 	var list []trialEntry
 	for name, a := range entries {
 		_, chain, ok := slotNumber(name)

@@ -20,11 +20,7 @@ func trialOf(t *testing.T, g *ir.Gateway, o Options) *Trial {
 	if r == nil {
 		t.Fatal(l)
 	}
-	x, err := NewTrial(g, fakes(), r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return x
+	return NewTrial(g, fakes(), r)
 }
 
 func bootstrapOf(t *testing.T, f Form, err error) *bootstrapv3.Bootstrap {
@@ -83,7 +79,10 @@ func TestTrialParts(t *testing.T) {
 			w.step()
 		}
 		x := trialOf(t, w.gateway(), Options{Files: "/files", SystemCA: "/ca.pem"})
-		parts := x.Parts()
+		parts, err := x.Parts()
+		if err != nil {
+			t.Fatal(err)
+		}
 		for i := 1; i < len(parts); i++ {
 			if slices.Contains(parts[:i], parts[i]) {
 				t.Errorf("seed %d: %+v stands twice", seed, parts[i])

@@ -156,10 +156,12 @@ func (j *judge) frame(whole answer) (answer, error) {
 }
 
 func (j *judge) blame(whole answer) error {
-	parts := j.trial.Parts()
-	a, err := j.some(parts)
-	if err == nil && !a.fine {
-		err = j.find(parts, a)
+	parts, err := j.trial.Parts()
+	if err == nil {
+		var a answer
+		if a, err = j.some(parts); err == nil {
+			err = j.find(parts, a)
+		}
 	}
 	if err != nil {
 		return err

@@ -206,9 +206,9 @@ spec:
 `
 	escape := func(s string) string { return strings.ReplaceAll(s, "\n", `\n`) }
 	x, _ := trial(t, strings.NewReplacer("GOOD_CRT", escape(crt), "GOOD_KEY", escape(key)).Replace(text))
-	parts := x.Parts()
-	if len(parts) < 20 {
-		t.Fatalf("%d parts", len(parts))
+	parts, err := x.Parts()
+	if err != nil || len(parts) < 20 {
+		t.Fatalf("%d parts, %v", len(parts), err)
 	}
 	for i := range parts {
 		f, err := x.Some(parts[i : i+1])
