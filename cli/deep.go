@@ -75,7 +75,7 @@ func (d *deepMode) judge(set source.Set, g *ir.Gateway, r *render.Resources) dia
 		return nil
 	}
 	d.failed = d.failed || v.Fell()
-	return v.Diagnostics(t, func(at diag.Range, words string) (diag.Range, string, bool) { return schema.Quoted(set, at, words) })
+	return schema.Attribute(set, v.Diagnostics(t, func(at diag.Range, words string) (diag.Range, bool) { return schema.Quoted(set, at, words) }))
 }
 
 func (d *deepMode) ask(ctx context.Context, t *render.Trial) (deep.Verdict, error) {

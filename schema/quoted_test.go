@@ -9,7 +9,7 @@ import (
 	"github.com/flexgw/flexgw/schema/source"
 )
 
-// TestQuoted finds the value in the configuration of one policy, and in no other's.
+// TestQuoted finds the value in the configuration of one policy, and in no other's, and says whose it is.
 func TestQuoted(t *testing.T) {
 	t.Parallel()
 	yaml := `kind: ApiInstance
@@ -44,9 +44,33 @@ spec:
 		text := map[string]string{"a.yaml": yaml, "b.json": json, "c.cue": cue}[c.file]
 		offset := strings.Index(text, c.policy)
 		at := diag.Range{File: c.file, Start: diag.Pos{Line: 1, Column: 1, Offset: offset}, End: diag.Pos{Line: 1, Column: 2, Offset: offset + 1}}
-		place, pointer, ok := schema.Quoted(set, at, c.words)
-		if ok != (c.place != "") || place.String() != c.place || pointer != c.pointer {
-			t.Errorf("%s, %q: got %s %s, want %s %s", c.policy, c.words, place, pointer, c.place, c.pointer)
+		place, ok := schema.Quoted(set, at, c.words)
+		ds := schema.Attribute(set, diag.List{{Subject: place}})
+		if ok != (c.place != "") || place.String() != c.place || ds[0].Path != c.pointer {
+			t.Errorf("%s, %q: got %s %s, want %s %s", c.policy, c.words, place, ds[0].Path, c.place, c.pointer)
+		}
+	}
+}
+
+func TestAttribute(t *testing.T) {
+	t.Parallel()
+	set := source.NewSet([]source.File{source.NewFile("a.yaml", []byte("apiVersion: g/v1\nkind: A\nmetadata: {name: n, namespace: s}\nspec: {x: 1}\n---\napiVersion: g/v1\nkind: B\nmetadata: {name: m}\n"))})
+	at := func(offset int) diag.Range {
+		p := diag.Pos{Line: 1, Column: 1, Offset: offset}
+		return diag.Range{File: "a.yaml", Start: p, End: p}
+	}
+	text, _ := set.Files[0].Bytes()
+	ds := schema.Attribute(set, diag.List{
+		{Subject: at(strings.Index(string(text), "x: 1"))}, {Subject: at(strings.Index(string(text), "1}"))}, {Subject: at(strings.Index(string(text), "B"))},
+		{Subject: diag.Range{File: "no.yaml"}}, {},
+	})
+	a := diag.Object{Group: "g", Kind: "A", Namespace: "s", Name: "n"}
+	for i, want := range []struct {
+		object diag.Object
+		path   string
+	}{{a, "/spec/x"}, {a, "/spec/x"}, {diag.Object{Group: "g", Kind: "B", Namespace: "default", Name: "m"}, "/kind"}, {}, {}} {
+		if ds[i].Object != want.object || ds[i].Path != want.path {
+			t.Errorf("%d: got %v %s, want %v %s", i, ds[i].Object, ds[i].Path, want.object, want.path)
 		}
 	}
 }

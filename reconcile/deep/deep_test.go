@@ -137,7 +137,7 @@ func trial(t *testing.T, text string) (*render.Trial, source.Set) {
 // said are diagnostics in one line each, without hints.
 func said(v deep.Verdict, t *render.Trial, set source.Set) []string {
 	var lines []string
-	for _, d := range v.Diagnostics(t, func(at diag.Range, words string) (diag.Range, string, bool) { return schema.Quoted(set, at, words) }) {
+	for _, d := range v.Diagnostics(t, func(at diag.Range, words string) (diag.Range, bool) { return schema.Quoted(set, at, words) }) {
 		lines = append(lines, d.String())
 	}
 	return lines

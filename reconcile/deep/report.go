@@ -21,7 +21,7 @@ func hide(words string, secrets []string) string {
 }
 
 // Quoted finds the value that Envoy's words repeat in the configuration of the policy that is named at a place.
-type Quoted func(at diag.Range, words string) (place diag.Range, pointer string, ok bool)
+type Quoted func(at diag.Range, words string) (place diag.Range, ok bool)
 
 // Fell reports whether Envoy came to no verdict on something: what it did not judge may be right or wrong.
 func (v Verdict) Fell() bool {
@@ -57,8 +57,8 @@ func (f Finding) diagnostic(t *render.Trial, quoted Quoted) diag.Diagnostic {
 		blames = append(blames, t.Blame(p, f.Words))
 	}
 	if len(blames) > 0 {
-		b, pointer := inConfig(blames[0], f.Words, quoted)
-		what, d.Object, d.Subject, d.Path = b.What, b.Object, b.Subject, pointer
+		b := inConfig(blames[0], f.Words, quoted)
+		what, d.Object, d.Subject = b.What, b.Object, b.Subject
 	}
 	if len(blames) > 1 {
 		what += fmt.Sprintf(" beside %d others", len(f.Parts)-1)
@@ -77,18 +77,18 @@ func (f Finding) diagnostic(t *render.Trial, quoted Quoted) diag.Diagnostic {
 }
 
 // inConfig goes from the policy to blame to the value, if that can be told, which may be another policy's.
-func inConfig(b render.Blame, words string, quoted Quoted) (at render.Blame, pointer string) {
+func inConfig(b render.Blame, words string, quoted Quoted) render.Blame {
 	candidates := b.Maybe
 	if b.Config {
 		candidates = []render.Blame{b}
 	}
 	for _, c := range candidates {
-		if place, pointer, ok := quoted(c.Subject, words); ok {
+		if place, ok := quoted(c.Subject, words); ok {
 			c.Subject = place
-			return c, pointer
+			return c
 		}
 	}
-	return b, ""
+	return b
 }
 
 const mostRelated = 5

@@ -27,6 +27,10 @@ import (
 const helper = "FLEXGW_TEST_STATE_DIR"
 
 func TestMain(m *testing.M) {
+	if binary := os.Getenv(resolver); binary != "" {
+		besideResolver(binary)
+		return
+	}
 	if dir := os.Getenv(helper); dir != "" {
 		p, err := envoy.Start(context.Background(), envoy.Options{
 			StateDir: dir, Binary: os.Getenv("FLEXGW_TEST_BINARY"), BootstrapPath: filepath.Join(dir, "b.yaml"),

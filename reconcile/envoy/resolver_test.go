@@ -1,0 +1,94 @@
+package envoy_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/flexgw/flexgw/reconcile/envoy"
+)
+
+// resolver, in the environment, makes the test binary ask an Envoy beside a name server of its own.
+const resolver = "FLEXGW_TEST_RESOLVER"
+
+const byName = `{"staticResources":{"clusters":[{"name":"x","type":"STRICT_DNS","loadAssignment":{"clusterName":"x","endpoints":[{"lbEndpoints":[
+{"endpoint":{"address":{"socketAddress":{"address":"nobody.example.org","portValue":80}}}}]}]}}]}}`
+
+// TestValidateAsksNoNameServer: Envoy by itself asks for the names in a configuration that it is to judge; in the sandbox no
+// question leaves. The name server is real, and alone in a network of its own.
+func TestValidateAsksNoNameServer(t *testing.T) {
+	t.Parallel()
+	o, _ := gateway(t)
+	self, err := os.Executable()
+	do(t, err)
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), resolver+"="+o.Binary)
+	cmd.Dir = t.TempDir()
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWNET,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+	}
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "by itself: asked\n") || !strings.Contains(string(out), "in the sandbox: 0 questions\n") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// besideResolver answers nobody, and says who asked.
+func besideResolver(binary string) {
+	check := func(what string, err error) {
+		if err != nil {
+			fmt.Printf("%s: %v\n", what, err)
+			os.Exit(1)
+		}
+	}
+	check("write", os.WriteFile("resolv.conf", []byte("nameserver 127.0.0.1\n"), 0o644))
+	check("write", os.WriteFile("envoy.json", []byte(byName), 0o644))
+	check("private", unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
+	real, err := filepath.EvalSymlinks("/etc/resolv.conf")
+	check("resolv.conf", err)
+	check("mount", unix.Mount("resolv.conf", real, "", unix.MS_BIND, ""))
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+	check("socket", err)
+	lo, err := unix.NewIfreq("lo")
+	check("lo", err)
+	lo.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
+	check("lo up", unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo))
+	server, err := net.ListenPacket("udp", "127.0.0.1:53")
+	check("listen", err)
+	var questions atomic.Int64
+	go func() {
+		b := make([]byte, 1500)
+		for {
+			if _, _, err := server.ReadFrom(b); err != nil {
+				return
+			}
+			questions.Add(1)
+		}
+	}()
+	out, err := exec.Command(binary, "--mode", "validate", "--config-path", "envoy.json", "--disable-hot-restart", "--log-level", "error").CombinedOutput()
+	check(string(out), err)
+	for range 100 {
+		if questions.Load() > 0 {
+			fmt.Println("by itself: asked")
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	time.Sleep(200 * time.Millisecond) // what comes in twos
+	before := questions.Load()
+	check("validate", envoy.Validate(context.Background(), binary, envoy.Candidate{Name: "envoy.json", Data: []byte(byName)}, 0))
+	time.Sleep(500 * time.Millisecond)
+	fmt.Printf("in the sandbox: %d questions\n", questions.Load()-before)
+}
