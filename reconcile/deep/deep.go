@@ -21,7 +21,7 @@ type Options struct {
 	Envoy envoy.Found
 	Cache *Cache                                       // nil: nothing is kept
 	Runs  int                                          // of Envoy, at most; 0: 200
-	Limit time.Duration                                // of one run; 0: a minute
+	Limit time.Duration                                // of one run; 0: a minute, and more for much
 	Ask   func(context.Context, envoy.Candidate) error // nil: Envoy, in a sandbox; the errors of envoy.Validate
 }
 
@@ -51,7 +51,11 @@ func Judge(ctx context.Context, t *render.Trial, o Options) (Verdict, error) {
 	}
 	if o.Ask == nil {
 		o.Ask = func(ctx context.Context, c envoy.Candidate) error {
-			return envoy.Validate(ctx, o.Envoy.Path, c, o.Limit)
+			limit := o.Limit
+			if limit == 0 {
+				limit = time.Minute + time.Duration(len(c.Data)>>18)*time.Second // ten times what it takes
+			}
+			return envoy.Validate(ctx, o.Envoy.Path, c, limit)
 		}
 	}
 	j := &judge{Options: o, ctx: ctx, trial: t, secrets: sync.OnceValue(t.Secrets)}
