@@ -41,13 +41,14 @@ var bans = []ban{
 	{"", []string{"schema/syntax"}, []string{"go.yaml.in/", "cuelang.org/"}, "only syntax knows a YAML or CUE library"},
 	{"", []string{"schema$"}, []string{"github.com/santhosh-tekuri/"}, "only schema knows the JSON Schema library"},
 	{"", []string{"reconcile/watch"}, []string{"github.com/go-git/"}, "only watch knows Git"},
+	{"", []string{"render/policy/graphqlschema"}, []string{"github.com/vektah/"}, "only graphqlschema knows the GraphQL library"},
 	{"", []string{"cli"}, []string{"github.com/urfave/"}, "only cli knows the command line library"},
 }
 
 // ours is all of our packages that a policy may import, beside what is below its own folder: the contract, the helpers that
 // policies share (docs/decisions/0001), and what configurations and their places are made of.
 var ours = []string{
-	"render/policy", "render/policy/enforce", "render/policy/expr", "render/policy/iplist", "render/policy/messagelog", "render/policy/tlscheck", "render/policy/urlcheck", "render/match",
+	"render/policy", "render/policy/enforce", "render/policy/expr", "render/policy/graphqlschema", "render/policy/iplist", "render/policy/messagelog", "render/policy/tlscheck", "render/policy/urlcheck", "render/match",
 	"schema/dataweave", "schema/diag", "schema/ir", "schema/syntax",
 }
 
@@ -108,7 +109,7 @@ func under(pkg, prefix string) bool {
 func banned(pkg, imp, what string) bool {
 	if what == "render/policy/*" { // single policies: folders that are neither the contract's nor a policy's own
 		name, ok := strings.CutPrefix(imp, "render/policy/")
-		shared := []string{"enforce", "expr", "iplist", "messagelog", "tlscheck", "urlcheck", "policytest", "all"}
+		shared := []string{"enforce", "expr", "graphqlschema", "iplist", "messagelog", "tlscheck", "urlcheck", "policytest", "all"}
 		return ok && !slices.Contains(shared, strings.Split(name, "/")[0]) && !under(imp, pkg) && !under(pkg, strings.TrimSuffix(imp, "/enforce"))
 	}
 	if strings.HasSuffix(what, "/") {

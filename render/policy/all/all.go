@@ -18,6 +18,8 @@ import (
 	"github.com/flexgw/flexgw/render/policy/dataweaverequestfilter"
 	"github.com/flexgw/flexgw/render/policy/graphqlintrospectioncontrol"
 	"github.com/flexgw/flexgw/render/policy/graphqloperationlimits"
+	"github.com/flexgw/flexgw/render/policy/graphqlschemavalidation"
+	"github.com/flexgw/flexgw/render/policy/graphqlstaticquerycomplexity"
 	"github.com/flexgw/flexgw/render/policy/headerinjection"
 	"github.com/flexgw/flexgw/render/policy/headerremoval"
 	"github.com/flexgw/flexgw/render/policy/httpbasicauthentication"
@@ -61,6 +63,8 @@ var list = []policy.Type{
 	dataweaverequestfilter.Type,
 	graphqlintrospectioncontrol.Type,
 	graphqloperationlimits.Type,
+	graphqlschemavalidation.Type,
+	graphqlstaticquerycomplexity.Type,
 	headerinjection.Type,
 	headerremoval.Type,
 	httpbasicauthentication.Type,

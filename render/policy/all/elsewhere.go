@@ -32,11 +32,9 @@ const (
 // Source: https://docs.mulesoft.com/gateway/latest/policies-included-overview
 var elsewhere = map[string]string{
 	// Local Mode has them.
-	"graphql-schema-validation-flex":       NotYet,
-	"graphql-static-query-complexity-flex": NotYet,
-	"spec-validation-flex":                 NotYet,
-	"soap-validation":                      NotYet,
-	"message-logging-outbound-flex":        NotYet,
+	"spec-validation-flex":          NotYet,
+	"soap-validation":               NotYet,
+	"message-logging-outbound-flex": NotYet,
 
 	// Local Mode does not.
 	"openidconnect-access-token-enforcement-flex": oidc,
