@@ -186,12 +186,6 @@ func (d *docDecoder) refused(k syntax.Text) bool {
 	})
 }
 
-// logTypes are the outputs of Fluent Bit 3.0 (flex-resources.md, Appendix A).
-var logTypes = []string{"azure", "azure_blob", "azure_kusto", "azure_logs_ingestion", "bigquery", "chronicle", "cloudwatch_logs", "counter", "datadog", "es", "file",
-	"flowcounter", "forward", "gelf", "http", "influxdb", "kafka", "kafka-rest", "kinesis_firehose", "kinesis_streams", "logdna", "loki", "nats", "nrlogs", "null",
-	"opensearch", "opentelemetry", "oracle_log_analytics", "pgsql", "prometheus_exporter", "prometheus_remote_write", "s3", "skywalking", "slack", "splunk",
-	"stackdriver", "stdout", "syslog", "tcp", "td", "vivo_exporter", "websocket"}
-
 func (d *docDecoder) logging(l *v1alpha1.Logging) {
 	if l == nil {
 		return
@@ -205,12 +199,7 @@ func (d *docDecoder) logging(l *v1alpha1.Logging) {
 		}
 		seen[o.Name.Value] = o.Name.Range
 		names = append(names, o.Name.Value)
-		if t := strings.ToLower(o.Type.Value); !slices.Contains(logTypes, t) {
-			d.report(diag.Error, "link/unknown-log-type", o.Type.Range, fmt.Sprintf("unknown type %q of a log output", o.Type.Value), cmp.Or(didYouMean(diag.Nearest(t, logTypes)), "write the name of a Fluent Bit output plugin, such as file or http"))
-			if to := diag.Nearest(t, logTypes); to != "" && diag.Unmistakable(t, to, logTypes) {
-				d.out.ds[len(d.out.ds)-1].Edits = []diag.Edit{{Op: diag.Set, At: o.Type.Range, Value: to}}
-			}
-		}
+		d.logOutput(o)
 	}
 	used := map[string]bool{}
 	check := func(n *syntax.Node) {
