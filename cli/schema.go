@@ -24,8 +24,8 @@ func schemaCommand(env Env) *cli.Command {
 				Name:  "export",
 				Usage: "write JSON Schemas for editors, or the CUE package",
 				Description: "Without --dir, the one schema that judges a declaration of any kind goes to standard output. With it, the folder gets\n" +
-					"flex.schema.json (that schema), kinds/ and policies/ (one schema each) and catalog.json, an entry in the form of the\n" +
-					"SchemaStore catalogue. With --format cue, the folder (cue.mod/pkg of your module) gets the package\n" + cue.Import + ".",
+					"flex.schema.json (that schema), kinds/ and policies/ (one schema each), project.schema.json (of .flexgw.yaml) and\n" +
+					"catalog.json, in the form of the SchemaStore catalogue. With --format cue, the folder (cue.mod/pkg of your module) gets the package\n" + cue.Import + ".",
 				Flags: []cli.Flag{
 					&cli.StringFlag{Name: "dir", Usage: "write a folder of files to `DIR`"},
 					&cli.StringFlag{Name: "format", Value: "json-schema", Usage: "`FORMAT`: json-schema or cue"},
@@ -82,7 +82,7 @@ func showSchema(env Env, name string) error {
 	case name == "diff":
 		text = docs.DiffSchema
 	case !ok:
-		return usage("no kind or policy %q%s; known are %s, and validate and diff for their JSON", name, suggest(name, s.Names()), strings.Join(s.Names(), ", "))
+		return usage("nothing is called %q%s; known are %s, and validate and diff for their JSON", name, suggest(name, s.Names()), strings.Join(s.Names(), ", "))
 	}
 	_, err = env.Stdout.Write(text)
 	return err

@@ -210,6 +210,10 @@ func TestEditorTakesTheCatalogue(t *testing.T) {
 			t.Errorf("%s: marked is %v: %v", name, got, found)
 		}
 	}
+	found := s.open(filepath.Join(dir, ".flexgw.yaml"), "targetVersion: \"1.9\"\nseverity:\n  link/unused-service: loud\n")
+	if len(found) != 1 || found[0].Range.Start.Line != 2 {
+		t.Errorf(".flexgw.yaml: %v", found)
+	}
 }
 
 // strict compiles schemas as the catalogue's own checks do: in ajv's strict mode, which refuses keywords that say nothing.

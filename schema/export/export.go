@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/flexgw/flexgw/schema"
+	"github.com/flexgw/flexgw/schema/project"
 )
 
 // File is one exported file. Its name uses slashes, and is relative to wherever the export goes.
@@ -95,13 +96,17 @@ func New(c Policies) (*Set, error) {
 		}
 	}
 	s.defs[declaration] = s.declaration()
+	if _, err := s.add(settings, project.Schema(), false); err != nil {
+		return nil, fmt.Errorf("%s: %w", project.FileName, err)
+	}
 	return s, nil
 }
 
-// The definitions that are not taken from a schema of a kind or a policy.
+// The definitions that are of no kind and no policy.
 const (
 	typedConfigs = "policies"
 	declaration  = "declaration"
+	settings     = "project" // of a repository's own settings
 )
 
 // object is a JSON object.
@@ -229,24 +234,28 @@ func (s *Set) declaration() object {
 	}
 }
 
-// Names are the kinds, then the policies, each sorted.
-func (s *Set) Names() []string { return append(slices.Clone(s.kinds), s.policies...) }
+// Names are the kinds, then the policies, each sorted, then "project" for a repository's settings (.flexgw.yaml).
+func (s *Set) Names() []string { return append(append(slices.Clone(s.kinds), s.policies...), settings) }
 
-// Schema is the self-contained schema of one kind, or of the config of one policy.
+// Schema is the self-contained schema of one of the names.
 func (s *Set) Schema(name, url string) ([]byte, bool) {
-	if !slices.Contains(s.kinds, name) && !slices.Contains(s.policies, name) {
+	if !slices.Contains(s.Names(), name) {
 		return nil, false
 	}
 	doc := maps.Clone(s.defs[name].(object))
 	return s.file(doc, s.fileName(name), url), true
 }
 
-// fileName is where the schema of a kind or a policy stands in an export.
+// fileName is where a schema stands in an export.
 func (s *Set) fileName(name string) string {
-	if slices.Contains(s.kinds, name) {
-		return "kinds/" + name + ".schema.json"
+	folder := "policies/"
+	switch {
+	case name == settings:
+		folder = ""
+	case slices.Contains(s.kinds, name):
+		folder = "kinds/"
 	}
-	return "policies/" + name + ".schema.json"
+	return folder + name + ".schema.json"
 }
 
 // Declaration is the self-contained schema of a declaration of any kind, and of a list of such, as a JSON file may hold.
@@ -260,7 +269,7 @@ func (s *Set) Declaration(url string) []byte {
 	}, Combined, url)
 }
 
-// Files is the whole export, sorted by name: the combined schema, one schema of each kind and policy, and catalog.json in the form of
+// Files is the whole export, sorted by name: the combined schema, one schema of each name, and catalog.json in the form of
 // the SchemaStore catalogue. url is where the folder will be found, without a slash at its end.
 func (s *Set) Files(url string) []File {
 	files := []File{
@@ -273,6 +282,11 @@ func (s *Set) Files(url string) []File {
 				"description": "Declarations of Anypoint Flex Gateway in Local Mode",
 				"fileMatch":   FileMatch(),
 				"url":         url + "/" + Combined,
+			}, object{
+				"name":        "flexgw",
+				"description": "What a repository says about its own checks with flexgw",
+				"fileMatch":   []string{project.FileName},
+				"url":         url + "/" + s.fileName(settings),
 			}},
 		})},
 	}
