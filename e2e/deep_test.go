@@ -13,6 +13,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/flexgw/flexgw/reconcile/envoy"
+	"github.com/flexgw/flexgw/reconcile/sandbox"
 )
 
 // named is a gateway with what would be looked up, read and written if anybody let it: upstreams by name, one of them over TLS
@@ -194,6 +197,29 @@ func TestDeepTakesEveryExample(t *testing.T) {
 		cmd := exec.Command(path, "validate", "--deep", "--deep-cache", t.TempDir(), filepath.Dir(readme))
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", filepath.Dir(readme), err, out)
+		}
+	}
+}
+
+// TestDeepWithoutASandbox: where Envoy cannot be confined it is not asked. Inside of a sandbox no other can be made.
+func TestDeepWithoutASandbox(t *testing.T) {
+	t.Parallel()
+	path := flexgw(t)
+	found, err := envoy.Find(t.Context(), envoy.FindOptions{Choice: "auto"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "gateway.yaml"), []byte(named), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r, err := sandbox.Run(t.Context(), sandbox.Command{Path: path, Args: []string{"validate", "--deep", "--envoy", found.Path, "gateway.yaml"}, Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"no sandbox on this host: a system call filter (seccomp) cannot be set", "[envoy/validator-failed]", "hint: Envoy is never asked unconfined: allow the system calls"} {
+		if r.Code != 3 || !strings.Contains(r.Output, want) {
+			t.Errorf("exit %d, want %q in:\n%s", r.Code, want, r.Output)
 		}
 	}
 }
