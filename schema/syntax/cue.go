@@ -38,13 +38,24 @@ type cueFile struct {
 // cueUnits makes one unit of each package of each folder, and one of each file without a package clause. Tool and test
 // files stay out, as they do for cue itself.
 func cueUnits(files []source.File) ([]Unit, diag.List) {
-	w := &cueWorld{packages: map[string][]cueFile{}, modules: map[string]string{}, vendored: map[string][]cueFile{}}
-	type group struct {
-		name  string
-		files []source.File
+	w, groups := newCueWorld(files)
+	var units []Unit
+	for _, g := range groups {
+		units = append(units, newUnit(g.name, g.files, w))
 	}
-	var groups []*group
-	byName := map[string]*group{}
+	return units, nil
+}
+
+// cueGroup is the files of one package.
+type cueGroup struct {
+	name  string
+	files []source.File
+}
+
+func newCueWorld(files []source.File) (*cueWorld, []*cueGroup) {
+	w := &cueWorld{packages: map[string][]cueFile{}, modules: map[string]string{}, vendored: map[string][]cueFile{}}
+	var groups []*cueGroup
+	byName := map[string]*cueGroup{}
 	for _, f := range files {
 		dir := path.Dir(f.Name)
 		if root, rest, ok := insideModule(f.Name); ok {
@@ -60,7 +71,7 @@ func cueUnits(files []source.File) ([]Unit, diag.List) {
 		}
 		c := head(f)
 		if c.pkg == "" {
-			groups = append(groups, &group{f.Name, []source.File{f}})
+			groups = append(groups, &cueGroup{f.Name, []source.File{f}})
 			w.packages[f.Name] = []cueFile{c}
 			continue
 		}
@@ -70,14 +81,10 @@ func cueUnits(files []source.File) ([]Unit, diag.List) {
 			g.files = append(g.files, f)
 			continue
 		}
-		byName[key] = &group{key, []source.File{f}}
+		byName[key] = &cueGroup{key, []source.File{f}}
 		groups = append(groups, byName[key])
 	}
-	var units []Unit
-	for _, g := range groups {
-		units = append(units, newUnit(g.name, g.files, w))
-	}
-	return units, nil
+	return w, groups
 }
 
 // insideModule splits the name of a file in a cue.mod folder at that folder.
@@ -254,6 +261,7 @@ type cueRun struct {
 	context *build.Context
 	made    map[string]*build.Instance
 	busy    map[string]bool // packages being loaded, to see an import cycle
+	more    string          // CUE that counts as written at the end of the first file
 	cueText
 	ds diag.List
 }
@@ -290,24 +298,16 @@ func parseCUEWithin(u Unit, limit time.Duration) ([]*Node, diag.List) {
 // parseCUE evaluates the package and returns its declarations: the package itself if it has apiVersion and kind, else
 // whichever of its exported fields and elements, at any depth, have both.
 func parseCUE(u Unit) (roots []*Node, ds diag.List) {
-	r := &cueRun{world: u.cue, context: build.NewContext(), made: map[string]*build.Instance{}, busy: map[string]bool{},
-		cueText: newCUEText()}
+	r := newCUERun(u)
 	defer func() { // the CUE library panics on some malformed input
 		if e := recover(); e != nil {
 			roots, ds = nil, diag.List{{Severity: diag.Error, Code: "cue/syntax", Subject: diag.Range{File: u.Files[0].Name},
 				Summary: "this package makes the CUE evaluator fail", Hint: "simplify it, and tell us about it"}}
 		}
 	}()
-	r.first = u.Files[0].Name
-	for _, f := range u.Files {
-		r.own[f.Name] = true
-	}
-	inst := r.load(u.Name, u.Files)
+	inst := r.whole(u)
 	if r.ds != nil {
 		return nil, r.ds
-	}
-	for _, f := range inst.Files {
-		r.files = append(r.files, f)
 	}
 	root := cuecontext.New().BuildInstance(inst)
 	if err := root.Validate(); err != nil {
@@ -325,6 +325,24 @@ func parseCUE(u Unit) (roots []*Node, ds diag.List) {
 		}
 	})
 	return roots, r.ds
+}
+
+func newCUERun(u Unit) *cueRun {
+	r := &cueRun{world: u.cue, context: build.NewContext(), made: map[string]*build.Instance{}, busy: map[string]bool{}, cueText: newCUEText()}
+	r.first = u.Files[0].Name
+	for _, f := range u.Files {
+		r.own[f.Name] = true
+	}
+	return r
+}
+
+// whole parses all files of a unit.
+func (r *cueRun) whole(u Unit) *build.Instance {
+	inst := r.load(u.Name, u.Files)
+	for _, f := range inst.Files {
+		r.files = append(r.files, f)
+	}
+	return inst
 }
 
 // load parses the files of one package and what it imports.
@@ -407,6 +425,12 @@ func (r *cueRun) parse(f source.File) *ast.File {
 		r.ds = append(r.ds, diag.Diagnostic{Severity: diag.Error, Code: "cue/too-deep", Subject: r.at(n.Pos()),
 			Summary: fmt.Sprintf("expressions nest more than %d deep here", maxExpression), Hint: "flatten the package"})
 		return nil
+	}
+	if r.more != "" && f.Name == r.first {
+		if file, err = parser.ParseFile(f.Name, slices.Concat(x.src, []byte("\n"+r.more+"\n"))); err != nil {
+			r.errors(err)
+			return nil
+		}
 	}
 	r.add(file)
 	return file
