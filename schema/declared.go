@@ -88,21 +88,30 @@ func (w *declaring) value(v view, n *syntax.Node) *ir.Declared {
 
 // config brings the configuration of a policy into the form that the policy's own schema describes.
 func (w *declaring) config(name *syntax.Node, v view, n *syntax.Node) (view, *syntax.Node) {
-	j := kindJudges()[text(name).Value] // of routes
+	j := w.d.configJudge(text(name).Value)
 	if j == nil {
-		t, ok := w.d.lookup(text(name).Value)
-		if !ok {
-			return v, n
-		}
-		var err error
-		if j, err = w.d.policy(t); err != nil {
-			return v, n
-		}
+		return v, n
 	}
 	z := &normal{getenv: w.d.getenv, path: slices.Clone(w.path)}
 	n = z.node(j.root.view(), n)
 	w.vars = z.vars
 	return j.root.view(), n
+}
+
+// configJudge is what judges the configuration of a policy; nil: the catalogue does not list it.
+func (d *docDecoder) configJudge(policy string) *judge {
+	if slices.Contains(RoutePolicies(), policy) {
+		return kindJudges()[policy]
+	}
+	t, ok := d.lookup(policy)
+	if !ok {
+		return nil
+	}
+	j, err := d.policy(t)
+	if err != nil {
+		return nil // reported where the binding is judged
+	}
+	return j
 }
 
 func (w *declaring) scalar(v view, n *syntax.Node, out *ir.Declared) {
