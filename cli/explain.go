@@ -15,6 +15,9 @@ import (
 	"github.com/flexgw/flexgw/docs"
 	"github.com/flexgw/flexgw/render/policy/all"
 	"github.com/flexgw/flexgw/schema"
+	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/project"
+	"github.com/flexgw/flexgw/schema/require"
 )
 
 func explainCommand(env Env) *cli.Command {
@@ -22,16 +25,21 @@ func explainCommand(env Env) *cli.Command {
 		Name:      "explain",
 		Usage:     "say what a diagnostic's code or a declared field means",
 		ArgsUsage: "[CODE|FIELD]",
-		Flags:     []cli.Flag{outputFlag("text", "json")},
-		Description: "A CODE is what stands in brackets behind a diagnostic: link/unknown-service. A FIELD is a path from a kind or a\n" +
-			"policy: ApiInstance.spec.address, rate-limiting-flex.rateLimits. Without either: all codes, kinds and policies.",
+		Flags:     append([]cli.Flag{outputFlag("text", "json"), rulesFlag()}, projectFileFlags()...),
+		Description: "A CODE is what stands in brackets behind a diagnostic: link/unknown-service, or a code of the organisation's own rules.\n" +
+			"A FIELD is a path from a kind or a policy: ApiInstance.spec.address, rate-limiting-flex.rateLimits. Without either: all\n" +
+			"codes, kinds and policies.",
 		Action: func(c *cli.Context) error {
 			outs, err := outputsOf(c, "text", "json")
 			if err != nil {
 				return err
 			}
+			var s settings
+			if _, err := s.readProject(c); err != nil {
+				return err
+			}
 			var text bytes.Buffer
-			if err := explain(&text, c.Args().Slice()); err != nil {
+			if err := explain(&text, c.Args().Slice(), s.rules); err != nil {
 				return err
 			}
 			return each(outs, env.Stdout, func(format string, w io.Writer) error {
@@ -48,7 +56,7 @@ func explainCommand(env Env) *cli.Command {
 	}
 }
 
-func explain(w io.Writer, args []string) error {
+func explain(w io.Writer, args []string, own ownRules) error {
 	what := ""
 	if len(args) > 0 {
 		what = args[0]
@@ -57,14 +65,20 @@ func explain(w io.Writer, args []string) error {
 	case len(args) > 1:
 		return usage("explain takes one CODE or FIELD, got %d", len(args))
 	case what == "":
-		return explainAll(w)
+		return explainAll(w, own)
 	case strings.Contains(what, "/"):
 		text, ok := docs.Diagnostic(what)
 		if !ok {
 			text, ok = policyDiagnostic(what)
 		}
 		if !ok {
-			return usage("no diagnostic has the code %q%s; flexgw explain lists them", what, suggest(what, docs.Codes()))
+			var r require.Rule
+			if r, ok = own.Find(diag.Code(what)); ok {
+				text = explained(r)
+			}
+		}
+		if !ok {
+			return usage("no diagnostic has the code %q%s; flexgw explain lists them", what, suggest(what, own.known(project.Known{Names: docs.Codes()}).Names))
 		}
 		_, err := fmt.Fprintf(w, "%s\n\n%s\n", what, text)
 		return err
@@ -84,9 +98,9 @@ func policyDiagnostic(code string) (text string, ok bool) {
 	return "", false
 }
 
-func explainAll(w io.Writer) error {
+func explainAll(w io.Writer, own ownRules) error {
 	fmt.Fprintln(w, "CODES")
-	for _, c := range docs.Codes() {
+	for _, c := range own.known(project.Known{Names: docs.Codes()}).Names {
 		fmt.Fprintln(w, "  "+c)
 	}
 	fmt.Fprintln(w, "KINDS AND POLICIES")

@@ -13,6 +13,7 @@ import (
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/ir"
 	"github.com/flexgw/flexgw/schema/lint"
+	"github.com/flexgw/flexgw/schema/require"
 	"github.com/flexgw/flexgw/schema/source"
 )
 
@@ -23,6 +24,7 @@ type pipeline struct {
 	memo   render.Memo
 	today  time.Time
 	asked  func(diag.Code) bool // see lint.Options
+	rules  *require.Rules       // of the organisation, for check; nil: none
 	deep   *deepMode            // of check; nil: Envoy is not asked
 	once   bool                 // what schema keeps for a next time is dropped
 	read   int                  // documents of the last pass, also those that are not ours
@@ -117,6 +119,7 @@ func (p *pipeline) check(set source.Set) diag.List {
 	if list.HasErrors() {
 		more = beside(more, list)
 	}
+	more = append(more, p.rules.Check(set, g, require.Options{Policies: all.Catalog{}, Found: list, Partial: p.load.Partial})...)
 	list = append(list, more...)
 	// What the product does and flexgw does not is no mistake of the declaration; who serves it has to refuse it all the same.
 	for i := range list {

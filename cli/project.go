@@ -24,14 +24,21 @@ import (
 
 // projectFlags are those of commands that judge by the repository's own settings.
 func projectFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringFlag{Name: "config", Usage: "read the project's settings from `FILE` instead of the nearest " + project.FileName + " above the working directory"},
-		&cli.BoolFlag{Name: "no-config", Usage: "read no project settings"},
+	return append(projectFileFlags(), []cli.Flag{
+		rulesFlag(),
 		&cli.GenericFlag{Name: "severity", Value: &values{}, Usage: "`CODE=SEVERITY`, may repeat: error, warning, note or off; CODE may be link/* or *"},
 		&cli.StringFlag{Name: "target-version", Usage: "the `RELEASE` of the product that the declarations are written for, such as 1.9 (the newest unless told)"},
 		&cli.StringFlag{Name: "baseline", Usage: "leave out the known problems in `FILE`"},
 		&cli.StringFlag{Name: "write-baseline", Usage: "write what is reported now to `FILE`, as known problems"},
 		&cli.StringFlag{Name: "fail-on", Value: "error", Usage: "exit with 1 from this `SEVERITY` on: error or warning"},
+	}...)
+}
+
+// projectFileFlags say where the project file is.
+func projectFileFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "config", Usage: "read the project's settings from `FILE` instead of the nearest " + project.FileName + " above the working directory"},
+		&cli.BoolFlag{Name: "no-config", Usage: "read no project settings"},
 	}
 }
 
@@ -39,7 +46,9 @@ func projectFlags() []cli.Flag {
 type settings struct {
 	judge   project.Judge
 	file    source.File // of the project; no name: none
-	problem diag.List   // what is wrong with it
+	rules   ownRules
+	known   project.Known // all codes, those of the rules too
+	problem diag.List     // what is wrong with it
 	target  ir.Release
 	partial bool
 	base    string        // file of the baseline; "": none
@@ -51,7 +60,6 @@ type settings struct {
 func readSettings(c *cli.Context, env Env) (*settings, error) {
 	s := &settings{failOn: diag.Error, write: c.String("write-baseline")}
 	s.judge.Today = env.now()
-	known := knownCodes()
 	switch c.String("fail-on") {
 	case "error":
 	case "warning":
@@ -59,18 +67,18 @@ func readSettings(c *cli.Context, env Env) (*settings, error) {
 	default:
 		return nil, usage("--fail-on takes error or warning, not %q", c.String("fail-on"))
 	}
+	p, err := s.readProject(c)
+	if err != nil {
+		return nil, err
+	}
 	if v, _ := c.Generic("severity").(*values); v != nil {
 		for _, text := range *v {
-			l, err := project.ParseLevel(text, known)
+			l, err := project.ParseLevel(text, s.known)
 			if err != nil {
 				return nil, usage("--severity: %v", err)
 			}
 			s.judge.Levels = append(s.judge.Levels, l)
 		}
-	}
-	p, err := s.readProject(c, known)
-	if err != nil {
-		return nil, err
 	}
 	s.judge.Project, s.target, s.partial = p, p.Target, p.Partial || c.Bool("partial")
 	if t := c.String("target-version"); t != "" {
@@ -81,27 +89,39 @@ func readSettings(c *cli.Context, env Env) (*settings, error) {
 	return s, s.readBaseline(c, p)
 }
 
-func (s *settings) readProject(c *cli.Context, known project.Known) (*project.Project, error) {
+// readProject reads the project file, and the rules that it and the flags name.
+func (s *settings) readProject(c *cli.Context) (*project.Project, error) {
 	name := c.String("config")
 	if name != "" && c.Bool("no-config") {
 		return nil, usage("--config and --no-config exclude each other")
 	}
-	if c.Bool("no-config") {
-		return &project.Project{}, nil
+	if name == "" && !c.Bool("no-config") {
+		name = nearestProject()
 	}
-	if name == "" {
-		if name = nearestProject(); name == "" {
-			return &project.Project{}, nil
+	p := &project.Project{}
+	if name != "" {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return nil, world(fmt.Errorf("read the project's settings: %w", err))
 		}
+		s.file = source.NewFile(filepath.ToSlash(filepath.Clean(name)), b)
 	}
-	b, err := os.ReadFile(name)
-	if err != nil {
-		return nil, world(fmt.Errorf("read the project's settings: %w", err))
+	files, _ := c.Generic("rules").(*values)
+	read, failed := false, error(nil)
+	codes := func(p *project.Project) project.Known {
+		read = true
+		s.rules, failed = readRules(files, s.file.Name, p)
+		s.known = s.rules.known(knownCodes())
+		return s.known
 	}
-	s.file = source.NewFile(filepath.ToSlash(filepath.Clean(name)), b)
-	p, l := project.Parse(s.file, known)
-	s.problem = l
-	return p, nil
+	if s.file.Name != "" {
+		p, s.problem = project.Parse(s.file, codes)
+	}
+	if !read {
+		codes(p)
+	}
+	s.problem = append(s.problem, s.rules.problem...)
+	return p, failed
 }
 
 // nearestProject is the path of the project file in the working directory or above it, within the repository; "" if there
@@ -176,7 +196,6 @@ func (w *watched) watch(set source.Set) source.Set {
 
 // apply judges what was found in a set.
 func (s *settings) apply(set source.Set, w *watched, found diag.List) (project.Outcome, error) {
-	known := knownCodes()
 	var wrong diag.List
 	for _, f := range set.Files {
 		if !w.marked[f.Name] {
@@ -186,7 +205,7 @@ func (s *settings) apply(set source.Set, w *watched, found diag.List) (project.O
 		if err != nil {
 			continue // reported where it was read first
 		}
-		comments, l := project.Comments(f.Name, b, known)
+		comments, l := project.Comments(f.Name, b, s.known)
 		s.judge.Comments = append(s.judge.Comments, comments...)
 		wrong = append(wrong, l...)
 	}
@@ -204,12 +223,15 @@ func (s *settings) apply(set source.Set, w *watched, found diag.List) (project.O
 	return out, nil
 }
 
-// sources are the set's files, and the project's own.
+// sources are the set's files, the project's own, and its rules.
 func (s *settings) sources(set source.Set) func(string) ([]byte, error) {
 	return func(name string) ([]byte, error) {
 		b, err := set.Bytes(name)
 		if errors.Is(err, fs.ErrNotExist) && s.file.Name != "" && name == s.file.Name {
 			return s.file.Bytes()
+		}
+		if rules, ok := s.rules.source(name); ok && errors.Is(err, fs.ErrNotExist) {
+			return rules.Bytes()
 		}
 		return b, err
 	}

@@ -53,10 +53,10 @@ func validateCommand(env Env) *cli.Command {
 				return errors.Join(err, unreadable(outs, env, paths, err))
 			}
 			defer now.close()
-			now.set = withoutOwn(now.set, outs, s.base, s.write)
+			now.set = withoutOwn(now.set, outs, append(s.rules.names(), s.base, s.write)...)
 			p := onePass(env)
 			p.load.Partial, p.load.RequireEnv, p.load.Target = s.partial, c.Bool("require-env"), s.target
-			p.asked = s.judge.Names
+			p.asked, p.rules = s.judge.Names, s.rules.Rules
 			s.judge.Narrowed = now.then != nil
 			var w watched
 			was, err := fixing.apply(p, s, &w, &now)
@@ -80,6 +80,7 @@ func validateCommand(env Env) *cli.Command {
 				r.Suppressed = append(r.Suppressed, report.Suppressed(x))
 			}
 			describe(&r, env, paths, now.unread)
+			r.Rule = s.rules.ruleOf
 			err = each(outs, fixing.output(now, env), func(format string, w io.Writer) error {
 				r.Color = colour(w, env)
 				return r.Write(w, format)

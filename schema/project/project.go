@@ -114,8 +114,9 @@ func levelOf(c Codes, word string) (Level, bool) {
 	return Level{Codes: c, Off: true}, word == "off"
 }
 
-// Parse decodes the file. What is wrong with it is an error at its place; what is right counts all the same.
-func Parse(f source.File, known Known) (*Project, diag.List) {
+// Parse decodes the file. What is wrong with it is an error at its place; what is right counts all the same. Which codes are
+// known is asked for when all is decoded that names none: the project's own rules may have some.
+func Parse(f source.File, known func(*Project) Known) (*Project, diag.List) {
 	p := &Project{}
 	docs, ds := syntax.Parse(source.Set{Files: []source.File{f}})
 	if len(docs) == 0 {
@@ -138,7 +139,7 @@ func bad(at diag.Range, summary, hint string) diag.Diagnostic {
 	return diag.Diagnostic{Severity: diag.Error, Code: "project/bad-setting", Subject: at, Summary: summary, Hint: hint}
 }
 
-func (p *Project) decode(root *syntax.Node, dir string, known Known) diag.List {
+func (p *Project) decode(root *syntax.Node, dir string, codes func(*Project) Known) diag.List {
 	var raw struct {
 		Target   syntax.Text   `flex:"targetVersion"`
 		Severity *syntax.Node  `flex:"severity"`
@@ -156,6 +157,7 @@ func (p *Project) decode(root *syntax.Node, dir string, known Known) diag.List {
 		}
 		p.Target = r
 	}
+	known := codes(p)
 	if raw.Severity != nil {
 		for _, f := range raw.Severity.Fields {
 			if summary, hint := known.unknown(Codes(f.Name)); summary != "" {

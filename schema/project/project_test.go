@@ -14,6 +14,8 @@ import (
 
 var known = project.Known{Names: []string{"link/no-routes", "link/unused-service"}, Has: func(c string) bool { return strings.HasPrefix(c, "link/") && !strings.HasSuffix(c, "-x") }}
 
+func codes(*project.Project) project.Known { return known }
+
 func text(l diag.List) string {
 	var b strings.Builder
 	for _, d := range l {
@@ -98,7 +100,7 @@ suppress:
 rule: [a.cue]
 ---
 a: 1
-`)), known)
+`)), codes)
 	// What does not fit the shape is said alone: the rest would be guesswork.
 	want := `.flexgw.yaml:2:28: error: "link/no-routes" is "fatal", expected "error", "warning", "note" or "off" [shape/not-allowed-value]
 .flexgw.yaml:4:6: error: "suppress[0]" lacks the field "until" [shape/missing-field]
@@ -113,7 +115,7 @@ severity: {link/nope-x: error}
 suppress:
   - {code: link/no-routes, reason: x, until: tomorrow}
   - {code: link/no-routes, reason: x, until: 2099-01-01, file: ../../x}
-`)), known)
+`)), codes)
 	want = `x/.flexgw.yaml:1:16: error: "9" is no release such as 1.9 or 1.12.3 [project/bad-setting]
 x/.flexgw.yaml:2:12: error: there is no code "link/nope-x" [project/bad-setting]
 x/.flexgw.yaml:4:46: error: until is "tomorrow", expected a day such as 2027-01-31 [project/bad-setting]
@@ -133,7 +135,7 @@ func TestFilesOfASuppression(t *testing.T) {
 		{"legacy/**", "conf/legacy/a/b.yaml", true}, {"legacy/**", "conf/other/a.yaml", false}, {"*.yaml", "conf/a.yaml", true}, {"*.yaml", "conf/a/b.yaml", false},
 		{"**/b.yaml", "conf/b.yaml", true}, {"**/b.yaml", "conf/a/c/b.yaml", true}, {"a?.yaml", "conf/ab.yaml", true}, {"a.yaml", "conf/aXyaml", false},
 	} {
-		p, l := project.Parse(source.NewFile("conf/.flexgw.yaml", []byte("suppress: [{code: 'link/*', reason: x, until: 2099-01-01, file: '"+c.glob+"'}]")), known)
+		p, l := project.Parse(source.NewFile("conf/.flexgw.yaml", []byte("suppress: [{code: 'link/*', reason: x, until: 2099-01-01, file: '"+c.glob+"'}]")), codes)
 		if len(l) > 0 {
 			t.Fatal(text(l))
 		}

@@ -1,0 +1,471 @@
+package require
+
+import (
+	"cmp"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"cuelang.org/go/cue"
+	"cuelang.org/go/cue/ast"
+	"cuelang.org/go/cue/cuecontext"
+	"cuelang.org/go/cue/errors"
+	"cuelang.org/go/cue/literal"
+
+	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/syntax"
+)
+
+// engine evaluates rules in a context of its own. One goroutine uses it, and it is thrown away after a while: a context keeps
+// what it has seen.
+type engine struct {
+	ctx   *cue.Context
+	insts []*syntax.CUEInstance
+	roots []cue.Value
+	asked int
+}
+
+func newEngine(r *Rules) *engine {
+	e := &engine{ctx: cuecontext.New()}
+	for _, p := range r.packages {
+		inst, _ := p.cue.Load(atHand)
+		root := cue.Value{}
+		if inst != nil { // what is wrong with it was said when it was loaded
+			root = e.ctx.BuildInstance(inst.Instance)
+		}
+		e.insts, e.roots = append(e.insts, inst), append(e.roots, root)
+	}
+	return e
+}
+
+// asking is one object in an engine.
+type asking struct {
+	*engine
+	o      *object
+	value  cue.Value
+	filled map[int]cue.Value // packages with the object at hand
+}
+
+func (e *engine) about(o *object) *asking {
+	e.asked++
+	return &asking{engine: e, o: o, value: e.ctx.BuildExpr(o.expr(o.root)), filled: map[int]cue.Value{}}
+}
+
+// with is a rule for the object at hand.
+func (a *asking) with(r *rule) cue.Value {
+	root, ok := a.filled[r.pack]
+	if !ok {
+		root = a.roots[r.pack].FillPath(cue.ParsePath("object"), a.value)
+		a.filled[r.pack] = root
+	}
+	return root.LookupPath(cue.MakePath(cue.Str("require"), cue.Str(string(r.Code))))
+}
+
+// constraint is where or that of a rule.
+func (a *asking) constraint(r *rule, name string) cue.Value {
+	if r.dependent {
+		return a.with(r).LookupPath(cue.ParsePath(name))
+	}
+	return a.roots[r.pack].LookupPath(cue.MakePath(cue.Str("require"), cue.Str(string(r.Code)), cue.Str(name)))
+}
+
+// The reasons that are not CUE's.
+const (
+	missing   = "is missing"
+	forbidden = "is not allowed"
+)
+
+// finding is one place at which a constraint does not hold.
+type finding struct {
+	path   []string
+	key    bool // the field should not be there
+	reason string
+}
+
+// String is a finding for a hint: linked.policies[0].order is missing.
+func (f finding) String() string {
+	var at strings.Builder
+	for i, name := range f.path {
+		switch _, err := strconv.Atoi(name); {
+		case err == nil:
+			at.WriteString("[" + name + "]")
+			continue
+		case i > 0:
+			at.WriteByte('.')
+		}
+		at.WriteString(name)
+	}
+	switch {
+	case at.Len() == 0:
+		return f.reason
+	case predicate.MatchString(f.reason):
+		return at.String() + " " + f.reason
+	}
+	return at.String() + ": " + f.reason
+}
+
+// ask answers with the places at which the object does not meet a rule.
+func (a *asking) ask(r *rule) []finding {
+	if where := a.constraint(r, "where"); where.Exists() {
+		if found, unknown := a.compare(where); len(found) > 0 || unknown {
+			return nil
+		}
+	}
+	found, _ := a.compare(a.constraint(r, "that"))
+	return found
+}
+
+// compare unifies the object with a constraint. unknown: it speaks of what only the environment knows.
+func (a *asking) compare(c cue.Value) (found []finding, unknown bool) {
+	base := len(c.Path().Selectors())
+	u := c.Unify(a.value)
+	w := &walk{o: a.o}
+	errs := errors.Errors(u.Validate())
+	for i, e := range errs {
+		path := plain(e.Path())
+		if len(path) < base {
+			path = nil
+		} else {
+			path = path[base:]
+		}
+		reason := reasonOf(e)
+		switch {
+		case strings.Contains(reason, "explicit error"):
+			w.forbidden(u, a.o.root, nil)
+			continue
+		case strings.Contains(reason, "errors in empty disjunction"):
+			reason = "fits none of the alternatives" + a.o.branches(errs[i+1:], len(path)+base, base)
+		}
+		if n, whole := a.o.root.At(path...); whole && a.o.isUnknown(n) {
+			w.unknown = true
+			continue
+		}
+		w.add(path, reason == forbidden, a.o.found(reason, path))
+	}
+	w.node(u, a.o.root, nil)
+	return w.found, w.unknown
+}
+
+// branches is why the alternatives do not fit, of the errors that follow the headline of a path of that length.
+func (o *object) branches(errs []errors.Error, length, base int) string {
+	var reasons []string
+	for _, e := range errs {
+		path := plain(e.Path())
+		if len(path) < length || strings.Contains(e.Error(), "errors in empty disjunction") {
+			break
+		}
+		reasons = append(reasons, finding{path: path[base:], reason: o.found(reasonOf(e), path[base:])}.String())
+	}
+	slices.Sort(reasons)
+	if reasons = slices.Compact(reasons); len(reasons) == 0 {
+		return ""
+	}
+	return ": " + strings.Join(reasons[:min(len(reasons), 4)], "; ")
+}
+
+var (
+	predicate   = regexp.MustCompile(`^(is|does not|fits) `)
+	conflicting = regexp.MustCompile(`^conflicting values (.+) and (.+?)( \(mismatched types .+\))?$`)
+	outOfBound  = regexp.MustCompile(`^invalid value (.+) \((?:out of bound|does not satisfy) (.+)\)$`)
+	unsatisfied = regexp.MustCompile(`^invalid value .* \((does not satisfy .+?)\)(: .+)?$`)
+)
+
+// reasonOf is what CUE says, without the path and in our words where they are plain.
+func reasonOf(e errors.Error) string {
+	s := strings.TrimPrefix(e.Error(), strings.Join(e.Path(), ".")+": ")
+	s = strings.TrimSuffix(oneLine(s), ":")
+	if m := outOfBound.FindStringSubmatch(s); m != nil && !strings.HasPrefix(m[1], "[") && !strings.HasPrefix(m[1], "{") {
+		s = "is " + m[1] + ", expected " + m[2]
+	} else if m := unsatisfied.FindStringSubmatch(s); m != nil {
+		s = m[1] + m[2]
+	} else if strings.Contains(s, "field not allowed") {
+		s = forbidden
+	}
+	if r := []rune(s); len(r) > 200 {
+		s = string(r[:199]) + "…"
+	}
+	return s
+}
+
+// found says which of two values that conflict is the object's.
+func (o *object) found(reason string, path []string) string {
+	m := conflicting.FindStringSubmatch(reason)
+	n, whole := o.root.At(path...)
+	if m == nil || !whole || n.Kind != syntax.Scalar {
+		return reason
+	}
+	own := n.Text
+	if s, ok := n.Scalar.(string); ok {
+		own = literal.String.Quote(s)
+	}
+	switch own {
+	case m[1]:
+		return "is " + m[1] + ", expected " + m[2]
+	case m[2]:
+		return "is " + m[2] + ", expected " + m[1]
+	}
+	return reason
+}
+
+// walk compares an object with what became of it in a constraint, for what unification takes no offence at: fields that the
+// constraint demands and the object lacks.
+type walk struct {
+	o       *object
+	all     bool // what is walked along does not show what it was made of
+	found   []finding
+	unknown bool
+}
+
+// add notes a finding, unless one around it was noted: alternatives explain themselves again further in.
+func (w *walk) add(path []string, key bool, reason string) {
+	covered := func(a, b []string) bool { return len(a) <= len(b) && slices.Equal(a, b[:len(a)]) }
+	if slices.ContainsFunc(w.found, func(f finding) bool { return covered(f.path, path) }) {
+		return
+	}
+	w.found = append(w.found, finding{slices.Clone(path), key, reason})
+}
+
+// forbidden finds the fields of the object that a constraint does not allow by `name?: _|_`, which CUE reports without their
+// paths.
+func (w *walk) forbidden(v cue.Value, n *syntax.Node, path []string) (found bool) {
+	if err := v.Err(); err == nil || !strings.Contains(err.Error(), "explicit error") {
+		return false
+	}
+	switch n.Kind {
+	case syntax.Mapping:
+		for i := range n.Fields {
+			c := v.LookupPath(cue.MakePath(cue.Str(n.Fields[i].Name)))
+			found = w.forbidden(c, n.Fields[i].Value, append(path, n.Fields[i].Name)) || found
+		}
+	case syntax.Sequence:
+		for i, item := range n.Items {
+			found = w.forbidden(v.LookupPath(cue.MakePath(cue.Index(i))), item, append(path, strconv.Itoa(i))) || found
+		}
+	}
+	if !found {
+		w.add(path, true, forbidden)
+	}
+	return true
+}
+
+// node walks along the object.
+func (w *walk) node(v cue.Value, n *syntax.Node, path []string) {
+	op, _ := v.Expr()
+	if w.o.isUnknown(n) {
+		w.unknown = w.unknown || op != cue.NoOp || v.IncompleteKind() != cue.TopKind
+		return
+	}
+	if op == cue.NoOp && len(path) > 0 && !w.all {
+		return // the constraint does not speak of it
+	}
+	if branches := alternatives(v); branches != nil {
+		w.either(branches, n, path)
+		return
+	}
+	switch n.Kind {
+	case syntax.Mapping:
+		w.fields(v, n, path)
+	case syntax.Sequence:
+		items, err := v.List()
+		for i := 0; err == nil && items.Next() && i < len(n.Items); i++ {
+			w.node(items.Value(), n.Items[i], append(path, strconv.Itoa(i)))
+		}
+	default:
+		if !v.IsConcrete() {
+			reason := "it cannot be told"
+			if err := errors.Errors(v.Validate(cue.Concrete(true))); len(err) > 0 {
+				reason = reasonOf(err[0])
+			}
+			w.add(path, false, reason)
+		}
+	}
+}
+
+// either looks for an alternative that holds.
+func (w *walk) either(branches []cue.Value, n *syntax.Node, path []string) {
+	var reasons []string
+	unknown := false
+	for _, b := range branches {
+		sub := &walk{o: w.o, all: true}
+		sub.node(b, n, path)
+		if len(sub.found) == 0 && !sub.unknown {
+			return
+		}
+		unknown = unknown || len(sub.found) == 0
+		for _, f := range sub.found {
+			reasons = append(reasons, f.String())
+		}
+	}
+	if unknown {
+		w.unknown = true
+		return
+	}
+	w.add(path, false, "fits none of the alternatives: "+strings.Join(slices.Compact(reasons), "; "))
+}
+
+func (w *walk) fields(v cue.Value, n *syntax.Node, path []string) {
+	fields, err := v.Fields(cue.Optional(true))
+	for err == nil && fields.Next() {
+		if fields.FieldType()&cue.OptionalConstraint != 0 {
+			continue
+		}
+		name := fields.Selector().Unquoted()
+		at := append(path, name)
+		if f := n.Field(name); f != nil {
+			w.node(fields.Value(), f.Value, at)
+		} else {
+			w.missing(fields.Value(), at, fields.FieldType()&cue.RequiredConstraint != 0)
+		}
+	}
+}
+
+// missing notes what a constraint demands of a field that is not there. What it only describes (a default, optional fields) need
+// not be there.
+func (w *walk) missing(v cue.Value, path []string, required bool) {
+	if _, ok := v.Default(); ok && !required {
+		return
+	}
+	if v.IncompleteKind() == cue.StructKind {
+		inner, says := 0, false
+		fields, err := v.Fields(cue.Optional(true), cue.Patterns(true))
+		for err == nil && fields.Next() {
+			says = true
+			if t := fields.FieldType(); t&(cue.OptionalConstraint|cue.PatternConstraint) == 0 {
+				before := len(w.found)
+				w.missing(fields.Value(), append(path, fields.Selector().Unquoted()), t&cue.RequiredConstraint != 0)
+				inner += len(w.found) - before
+			}
+		}
+		if inner > 0 || says && !required {
+			return
+		}
+	}
+	w.add(path, false, missing)
+}
+
+// said is a text of a rule for the object at hand.
+func (a *asking) said(r *rule, name string) string {
+	s, err := a.with(r).LookupPath(cue.ParsePath(name)).String()
+	if err == nil {
+		return oneLine(s)
+	}
+	_, values := a.insts[r.pack].Fields("require", string(r.Code), name)
+	for _, v := range values {
+		if x, ok := v.(*ast.Interpolation); ok {
+			return oneLine(literalParts(x))
+		}
+	}
+	return oneLine(r.Message)
+}
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+// literalParts is a text with "…" for each expression in it.
+func literalParts(x *ast.Interpolation) string {
+	var b strings.Builder
+	info := literal.QuoteInfo{}
+	for i, part := range x.Elts {
+		lit, ok := part.(*ast.BasicLit)
+		if !ok {
+			b.WriteString("…")
+			continue
+		}
+		s := lit.Value
+		if i == 0 {
+			var start int
+			var err error
+			if info, start, _, err = literal.ParseQuotes(s, x.Elts[len(x.Elts)-1].(*ast.BasicLit).Value); err != nil {
+				return ""
+			}
+			s = s[start:]
+		}
+		if text, err := info.Unquote(strings.TrimPrefix(s, ")")); err == nil {
+			b.WriteString(text)
+		}
+	}
+	return b.String()
+}
+
+// diagnostics are what is reported about the object.
+func (a *asking) diagnostics(r *rule, found []finding, wrong errorPlaces, partial bool) diag.List {
+	byPlace := map[diag.Range][]finding{}
+	var places []diag.Range
+	for _, f := range found {
+		at := a.o.place(f.path, f.key)
+		if wrong.explain(a.o, f, at) {
+			continue
+		}
+		if len(byPlace[at]) == 0 {
+			places = append(places, at)
+		}
+		byPlace[at] = append(byPlace[at], f)
+	}
+	if len(places) == 0 {
+		return nil
+	}
+	slices.SortFunc(places, func(x, y diag.Range) int { return cmp.Or(x.Compare(y), cmp.Compare(x.End.Offset, y.End.Offset)) })
+	message, hint := cmp.Or(a.said(r, "message"), r.Message), ""
+	if r.Hint != "" {
+		hint = cmp.Or(a.said(r, "hint"), r.Hint)
+	}
+	var ds diag.List
+	for _, at := range places {
+		here := byPlace[at]
+		d := diag.Diagnostic{Severity: r.Severity, Code: r.Code, Subject: at, Object: a.o.owner, Summary: message, Hint: hint}
+		linked := true
+		var why []string
+		for _, f := range here {
+			linked = linked && len(f.path) > 0 && f.path[0] == "linked"
+			why = append(why, f.String())
+		}
+		if !linked && len(here[0].path) > 0 && a.o.kind != gatewayKind {
+			d.Path = a.o.pointer(here[0].path)
+		}
+		if partial && (linked || a.o.kind == gatewayKind) {
+			d.Severity = diag.Note
+		}
+		if d.Hint == "" {
+			d.Hint = strings.Join(slices.Compact(why), "; ")
+		}
+		if r.Page != "" {
+			d.Hint += fmt.Sprintf("; see %s", r.Page)
+		}
+		if a.o.kind != gatewayKind && !a.o.holds(at) {
+			d.Related = append(d.Related, diag.Related{Subject: a.o.name, Summary: "the object that does not meet the rule"})
+		}
+		d.Related = append(d.Related, diag.Related{Subject: r.At, Summary: "the rule"})
+		ds = append(ds, d)
+	}
+	return ds
+}
+
+// errorPlaces are the errors that are known without rules, by file.
+type errorPlaces map[string]diag.List
+
+func placesOf(found diag.List) errorPlaces {
+	out := errorPlaces{}
+	for _, d := range found {
+		if d.Severity == diag.Error {
+			out[d.Subject.File] = append(out[d.Subject.File], d)
+		}
+	}
+	return out
+}
+
+// explain reports whether a finding may be an echo: of an error at its place, or of a field that is in error beside one that is
+// missing.
+func (p errorPlaces) explain(o *object, f finding, at diag.Range) bool {
+	near := at
+	if n, whole := o.root.At(f.path...); !whole {
+		near = n.Range
+	}
+	return slices.ContainsFunc(p[at.File], func(d diag.Diagnostic) bool {
+		return overlap(d.Subject, at) || strings.HasPrefix(string(d.Code), "shape/") && overlap(d.Subject, near)
+	})
+}
+
+func overlap(a, b diag.Range) bool {
+	return a.File == b.File && a.Start.Offset < b.End.Offset && b.Start.Offset < a.End.Offset
+}

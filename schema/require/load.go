@@ -1,0 +1,470 @@
+package require
+
+import (
+	"bytes"
+	"fmt"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"cuelang.org/go/cue"
+	"cuelang.org/go/cue/ast"
+	"cuelang.org/go/cue/cuecontext"
+	"cuelang.org/go/cue/errors"
+	"cuelang.org/go/cue/literal"
+	"cuelang.org/go/cue/token"
+
+	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/source"
+	"github.com/flexgw/flexgw/schema/syntax"
+)
+
+// LoadOptions are the parameters of Load.
+type LoadOptions struct {
+	Beside   []source.File          // CUE files that rules may import
+	Reserved func(area string) bool // areas of codes that are not the organisation's
+	Limit    time.Duration          // for the evaluation of one package; 0: half a minute
+}
+
+// Load reads files of rules. What is wrong with them is said at its place; the rules that are right count.
+func Load(files []source.File, o LoadOptions) (*Rules, diag.List) {
+	if o.Limit == 0 {
+		o.Limit = defaultLimit
+	}
+	out := &Rules{}
+	var ds diag.List
+	for _, f := range files {
+		if strings.HasSuffix(f.Name, "_tool.cue") || strings.HasSuffix(f.Name, "_test.cue") {
+			ds = append(ds, bad(diag.Range{File: f.Name}, "this file is for cue's own tools by its name, so it has no rules", "give it another name"))
+		}
+	}
+	for _, p := range syntax.CUEPackages(files, o.Beside) {
+		l := &loader{options: o, pack: &pack{cue: p}}
+		more, late := within(o.Limit, l.load)
+		if late {
+			ds = append(ds, bad(diag.Range{File: p.Files()[0].Name}, fmt.Sprintf("these rules are not evaluated after %s", o.Limit), "look for a comprehension over very many values, or a recursion that grows"))
+			continue
+		}
+		ds = append(ds, more...)
+		ds = append(ds, out.add(l)...)
+	}
+	return out, ds.Sort()
+}
+
+// Imports reports whether a file of rules needs others beside it (LoadOptions).
+func Imports(f source.File) bool { return syntax.ImportsOthers(f) }
+
+// within calls f, and reports whether it was given up.
+func within(limit time.Duration, f func() diag.List) (ds diag.List, late bool) {
+	done := make(chan diag.List, 1)
+	go func() { done <- f() }()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case ds = <-done:
+		return ds, false
+	case <-timer.C:
+		return nil, true
+	}
+}
+
+// add takes over the rules of a package.
+func (r *Rules) add(l *loader) diag.List {
+	var ds diag.List
+	for _, x := range l.rules {
+		if other, ok := r.Find(x.Code); ok {
+			d := bad(x.At, fmt.Sprintf("rule %q is declared twice", x.Code), "rename or remove one of them")
+			d.Related = []diag.Related{{Subject: other.At, Summary: "declared here first"}}
+			ds = append(ds, d)
+			continue
+		}
+		x.index, x.pack = len(r.rules), len(r.packages)
+		r.rules = append(r.rules, x)
+	}
+	r.packages = append(r.packages, l.pack)
+	return ds
+}
+
+// atHand is what every package of rules has beside its own files: the object that a rule is asked about.
+const atHand = "object: _"
+
+// loader reads the rules of one package.
+type loader struct {
+	options LoadOptions
+	pack    *pack
+	inst    *syntax.CUEInstance
+	rules   []*rule
+	broken  map[string]bool // codes whose rules CUE refuses
+	shared  bool            // what every rule may refer to speaks of the object at hand
+	own     map[string]bool // codes whose constraints speak of it
+	meant   map[string]bool // parts that a misspelt one was meant to be, as "code part"
+	ds      diag.List
+}
+
+func (l *loader) load() (ds diag.List) {
+	defer func() { // the CUE library panics on some input
+		if recover() != nil {
+			l.rules, ds = nil, diag.List{bad(diag.Range{File: l.pack.cue.Files()[0].Name}, "these rules make the CUE evaluator fail", "simplify them, and tell us about it")}
+		}
+	}()
+	inst, found := l.pack.cue.Load(atHand)
+	if inst == nil {
+		return recoded(found)
+	}
+	l.inst, l.broken, l.meant = inst, map[string]bool{}, map[string]bool{}
+	l.speaks()
+	l.patterns()
+	root := cuecontext.New().BuildInstance(inst.Instance)
+	l.evaluated(root)
+	require := root.LookupPath(cue.ParsePath("require"))
+	fields, err := require.Fields()
+	switch {
+	case !require.Exists() && len(l.ds) > 0: // whatever is wrong may hide it
+	case !require.Exists():
+		l.noRules(root)
+	case err != nil && len(l.ds) == 0:
+		l.report(l.inst.Locate("require"), "require is no struct of rules", `write require: "area/slug": {kind: …, message: …, that: …}`)
+	case err == nil:
+		for fields.Next() {
+			l.rule(fields.Selector().Unquoted(), fields.Value())
+		}
+	}
+	return l.ds
+}
+
+// recoded gives what CUE says of a file the code of rules.
+func recoded(ds diag.List) diag.List {
+	for i := range ds {
+		if !strings.HasPrefix(string(ds[i].Code), "source/") {
+			ds[i].Code = "project/bad-rule"
+		}
+	}
+	return ds
+}
+
+func (l *loader) report(at diag.Range, summary, hint string) {
+	l.ds = append(l.ds, bad(at, summary, hint))
+}
+
+// noRules says that a package requires nothing.
+func (l *loader) noRules(root cue.Value) {
+	at, hint := diag.Range{File: l.pack.cue.Files()[0].Name}, `write require: "area/slug": {kind: …, message: …, that: …}`
+	var names []string
+	for f, err := root.Fields(); err == nil && f.Next(); {
+		names = append(names, f.Selector().Unquoted())
+	}
+	for _, name := range names {
+		if diag.Nearest(name, []string{"require"}) != "" {
+			at, hint = l.inst.Locate(name), `did you mean "require"?`
+		}
+	}
+	l.report(at, "there is no field \"require\", so these are no rules", hint)
+}
+
+// evaluated reports what CUE refuses in the package, and notes the rules that are concerned.
+func (l *loader) evaluated(root cue.Value) {
+	err := root.Validate()
+	if err == nil {
+		return
+	}
+	for _, e := range errors.Errors(err) {
+		if p := plain(e.Path()); len(p) > 1 && p[0] == "require" {
+			l.broken[p[1]] = true
+		}
+	}
+	found := recoded(l.inst.Errors(err))
+	for i, d := range found {
+		rest, ok := strings.CutPrefix(d.Summary, "require.")
+		if code, more, is := strings.Cut(rest, ".that"); ok && is {
+			if name, err := literal.Unquote(code); err == nil {
+				_, reason, _ := strings.Cut(more, ": ")
+				found[i].Summary = fmt.Sprintf("rule %q cannot be evaluated: %s", name, reason)
+				if slices.ContainsFunc([]string{"conflicting values", "out of bound", "empty disjunction", "explicit error", "not allowed"}, func(s string) bool { return strings.Contains(reason, s) }) {
+					found[i].Summary = fmt.Sprintf("rule %q can never hold: %s", name, reason)
+				}
+			}
+		}
+	}
+	l.ds = append(l.ds, found...)
+}
+
+// plain are the names of a path as CUE's errors have them, without quotes.
+func plain(path []string) []string {
+	out := slices.Clone(path)
+	for i, p := range out {
+		if s, err := literal.Unquote(p); err == nil && strings.HasPrefix(p, `"`) {
+			out[i] = s
+		}
+	}
+	return out
+}
+
+// speaks finds out which constraints depend on the object at hand: all others are evaluated once.
+func (l *loader) speaks() {
+	l.own = map[string]bool{}
+	for _, file := range l.inst.Files {
+		for _, decl := range file.Decls {
+			f, ok := decl.(*ast.Field)
+			name := label(decl)
+			switch {
+			case !ok || name == "":
+				l.shared = l.shared || mentions(decl)
+			case name == "require":
+				l.speaksRules(f.Value)
+			case name == "object":
+				l.shared = l.shared || mentions(f.Value)
+			default:
+				l.shared = l.shared || mentions(f.Value)
+			}
+		}
+	}
+	for _, f := range l.pack.cue.Files() {
+		b, err := f.Bytes()
+		l.pack.linked = l.pack.linked || err == nil && bytes.Contains(b, []byte("linked"))
+		l.pack.config = l.pack.config || err == nil && bytes.Contains(b, []byte("config"))
+	}
+	for _, f := range l.options.Beside {
+		b, err := f.Bytes()
+		l.pack.linked = l.pack.linked || err == nil && bytes.Contains(b, []byte("linked"))
+		l.pack.config = l.pack.config || err == nil && bytes.Contains(b, []byte("config"))
+	}
+}
+
+func (l *loader) speaksRules(rules ast.Expr) {
+	s, ok := rules.(*ast.StructLit)
+	if !ok {
+		l.shared = l.shared || mentions(rules)
+		return
+	}
+	for _, decl := range s.Elts {
+		f, isField := decl.(*ast.Field)
+		code := label(decl)
+		if !isField || code == "" {
+			l.shared = l.shared || mentions(decl)
+			continue
+		}
+		fields, ok := f.Value.(*ast.StructLit)
+		if !ok {
+			l.own[code] = l.own[code] || mentions(f.Value)
+			continue
+		}
+		for _, part := range fields.Elts {
+			if !slices.Contains([]string{"message", "hint", "page"}, label(part)) {
+				l.own[code] = l.own[code] || mentions(part)
+			}
+		}
+	}
+}
+
+// label is the name of a field; "" if it has none, or a computed one.
+func label(decl ast.Decl) string {
+	f, ok := decl.(*ast.Field)
+	if !ok {
+		return ""
+	}
+	name, _, err := ast.LabelName(f.Label)
+	if err != nil {
+		return ""
+	}
+	return name
+}
+
+// mentions reports whether something speaks of the object at hand, or of other rules, which may.
+func mentions(n ast.Node) bool {
+	found := false
+	ast.Walk(n, func(n ast.Node) bool {
+		if id, ok := n.(*ast.Ident); ok && (id.Name == "object" || id.Name == "require") {
+			found = true
+		}
+		return !found
+	}, nil)
+	return found
+}
+
+// patterns judges regular expressions: CUE looks at them when it meets the first text only.
+func (l *loader) patterns() {
+	for _, file := range l.inst.Files {
+		ast.Walk(file, func(n ast.Node) bool {
+			x, ok := n.(*ast.UnaryExpr)
+			if !ok || x.Op != token.MAT && x.Op != token.NMAT {
+				return true
+			}
+			lit, ok := x.X.(*ast.BasicLit)
+			if !ok || lit.Kind != token.STRING {
+				return true
+			}
+			if s, err := literal.Unquote(lit.Value); err == nil {
+				if _, err := regexp.Compile(s); err != nil {
+					l.report(l.inst.Range(lit), fmt.Sprintf("this pattern cannot be used: %s", strings.TrimPrefix(err.Error(), "error parsing regexp: ")), "write a regular expression of RE2")
+				}
+			}
+			return true
+		}, nil)
+	}
+}
+
+// parts are the fields of a rule.
+var parts = []string{"message", "page", "hint", "severity", "kind", "where", "that"}
+
+var codeForm = regexp.MustCompile(`^[a-z][a-z0-9-]*/[a-z0-9][a-z0-9-]*$`)
+
+// rule reads one rule, if it can be asked.
+func (l *loader) rule(code string, v cue.Value) {
+	before := len(l.ds)
+	at := l.at(code)
+	if !codeForm.MatchString(code) {
+		l.report(at, fmt.Sprintf("%q is no code of a rule", code), `write area/slug in lower case, such as "acme/team-label"`)
+		return
+	}
+	if area, _, _ := strings.Cut(code, "/"); l.options.Reserved != nil && l.options.Reserved(area) {
+		l.report(at, fmt.Sprintf("code %q clashes with flexgw's own: %s/ is taken", code, area), "choose the organisation's name for the area")
+		return
+	}
+	if l.broken[code] {
+		return
+	}
+	fields, err := v.Fields()
+	if err != nil {
+		l.report(at, fmt.Sprintf("rule %q is no struct", code), "write kind, message and that")
+		return
+	}
+	for fields.Next() {
+		if name := fields.Selector().Unquoted(); !slices.Contains(parts, name) {
+			hint := "a rule has " + strings.Join(parts, ", ")
+			if to := diag.Nearest(name, parts); to != "" {
+				hint = fmt.Sprintf("did you mean %q?", to)
+				l.meant[code+" "+to] = true
+			}
+			l.report(l.at(code, name), fmt.Sprintf("unknown field %q in rule %q", name, code), hint)
+		}
+	}
+	r := &rule{Rule: Rule{Code: diag.Code(code), At: at, Severity: diag.Error}, dependent: l.dependent(code)}
+	l.texts(r, v)
+	l.kind(r, v)
+	for _, name := range []string{"where", "that"} {
+		if c := v.LookupPath(cue.ParsePath(name)); c.Exists() {
+			l.known(r, name, c)
+		} else if name == "that" {
+			l.lacks(r, name, "write what must hold of an object")
+		}
+	}
+	if len(l.ds) == before {
+		l.rules = append(l.rules, r)
+	}
+}
+
+// lacks reports a part that a rule does not have, unless another one was meant to be it.
+func (l *loader) lacks(r *rule, part, hint string) {
+	if !l.meant[string(r.Code)+" "+part] {
+		l.report(r.At, fmt.Sprintf("rule %q has no %q", r.Code, part), hint)
+	}
+}
+
+// at is the place of a part of a rule.
+func (l *loader) at(code string, path ...string) diag.Range {
+	key, _ := l.inst.Fields(append([]string{"require", code}, path...)...)
+	if key.IsZero() {
+		return l.inst.Locate(append([]string{"require", code}, path...)...)
+	}
+	return key
+}
+
+// valueAt is the place of the value of a part of a rule.
+func (l *loader) valueAt(code, name string) diag.Range {
+	if _, values := l.inst.Fields("require", code, name); len(values) > 0 {
+		return l.inst.Range(values[0])
+	}
+	return l.at(code, name)
+}
+
+// dependent reports whether the constraints of a rule must be evaluated for each object.
+func (l *loader) dependent(code string) bool {
+	if key, _ := l.inst.Fields("require", code); key.IsZero() { // CUE made it
+		return l.shared || slices.ContainsFunc(l.inst.Files, func(f *ast.File) bool { return mentions(f) })
+	}
+	return l.shared || l.own[code]
+}
+
+// texts reads what a rule says of itself.
+func (l *loader) texts(r *rule, v cue.Value) {
+	for _, f := range []struct {
+		name string
+		to   *string
+	}{{"message", &r.Message}, {"hint", &r.Hint}, {"page", &r.Page}} {
+		x := v.LookupPath(cue.ParsePath(f.name))
+		switch {
+		case !x.Exists():
+			if f.name == "message" {
+				l.lacks(r, f.name, "say what is wrong when it is not met")
+			}
+			continue
+		case x.IncompleteKind() != cue.StringKind && x.IncompleteKind() != cue.BottomKind: // of the object at hand nothing is known yet
+			l.report(l.valueAt(string(r.Code), f.name), fmt.Sprintf("%s is %s, expected a text", f.name, x.IncompleteKind()), "")
+			continue
+		}
+		s, err := x.String()
+		if err != nil {
+			s = l.template(string(r.Code), f.name)
+		}
+		if *f.to = strings.TrimSpace(s); *f.to == "" {
+			l.report(l.valueAt(string(r.Code), f.name), f.name+" is empty", "")
+		}
+		if u, bad := url.Parse(s); f.name == "page" && (err != nil || bad != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "") {
+			l.report(l.valueAt(string(r.Code), f.name), fmt.Sprintf("page %s is no address of a page", strconv.Quote(*f.to)), "write https://…")
+		}
+	}
+	if x := v.LookupPath(cue.ParsePath("severity")); x.Exists() {
+		s, err := x.String()
+		i := slices.Index([]string{"note", "warning", "error"}, s)
+		if err != nil || i < 0 {
+			l.report(l.valueAt(string(r.Code), "severity"), fmt.Sprintf("severity is %s, expected error, warning or note", shown(x)), "")
+			return
+		}
+		r.Severity = diag.Severity(i)
+	}
+}
+
+// template is a text with expressions in it, as it is written.
+func (l *loader) template(code, name string) string {
+	_, values := l.inst.Fields("require", code, name)
+	if len(values) == 0 {
+		return "(computed)"
+	}
+	s := l.inst.Text(values[0])
+	s = strings.TrimLeft(s, "#")
+	for _, q := range []string{`"""`, `"`} {
+		if inner, ok := strings.CutPrefix(strings.TrimRight(s, "#"), q); ok {
+			return strings.TrimSpace(strings.TrimSuffix(inner, q))
+		}
+	}
+	return s
+}
+
+// shown is a value for a message.
+func shown(v cue.Value) string {
+	if s, err := v.String(); err == nil {
+		return strconv.Quote(s)
+	}
+	return v.IncompleteKind().String()
+}
+
+func (l *loader) kind(r *rule, v cue.Value) {
+	x := v.LookupPath(cue.ParsePath("kind"))
+	if !x.Exists() {
+		l.lacks(r, "kind", "say what it is about: "+strings.Join(kinds, ", "))
+		return
+	}
+	s, err := x.String()
+	if err != nil || !slices.Contains(kinds, s) {
+		hint := "write one of " + strings.Join(kinds, ", ")
+		if to := diag.Nearest(s, kinds); to != "" {
+			hint = fmt.Sprintf("did you mean %q?", to)
+		}
+		l.report(l.valueAt(string(r.Code), "kind"), fmt.Sprintf("unknown kind %s", shown(x)), hint)
+		return
+	}
+	r.Kind = s
+}
