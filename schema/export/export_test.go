@@ -169,6 +169,25 @@ func TestFiles(t *testing.T) {
 	}
 }
 
+// TestList: a JSON file may hold a list of declarations.
+func TestList(t *testing.T) {
+	t.Parallel()
+	combined := compile(t, newSet(t).Declaration(""))
+	for text, want := range map[string]bool{
+		`[{"apiVersion": "gateway.mulesoft.com/v1alpha1", "kind": "Service", "metadata": {"name": "a"}, "spec": {"address": "http://a"}}, {"kind": "other"}]`: true,
+		`[{"apiVersion": "gateway.mulesoft.com/v1alpha1", "kind": "Service", "metadata": {"name": "a"}, "spec": {"adress": "http://a"}}]`:                     false,
+		`[]`: true, `null`: true, `"text"`: true,
+	} {
+		v, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := combined.Validate(v); (err == nil) != want {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
 // TestDescriptionsAreKept: whatever a source says, some exported file says.
 func TestDescriptionsAreKept(t *testing.T) {
 	t.Parallel()
