@@ -517,6 +517,8 @@ func (x *explainer) wrongType(n *syntax.Node, v view, loc []string, want types) 
 	} else if name, value, ok := x.glued(n, v, want); ok {
 		hint = fmt.Sprintf(`a space is missing after the colon: write "%s: %s"`, name, shorten(value))
 		meant = map[string]any{name: value}
+	} else if n.Kind == syntax.Mapping && len(n.Fields) > 1 && want == tString && !v.hidden {
+		hint = "write it as one text: put | behind the key"
 	} else if n.Kind == syntax.Mapping && want&tArray != 0 {
 		hint = `start each item with "- "`
 	} else if s, ok := n.Scalar.(string); ok && want == tObject && v.requires("name") && !v.hidden {

@@ -33,6 +33,7 @@ import (
 	"github.com/flexgw/flexgw/render/policy/jwtvalidation"
 	"github.com/flexgw/flexgw/render/policy/ldapauthentication"
 	"github.com/flexgw/flexgw/render/policy/messagelogging"
+	"github.com/flexgw/flexgw/render/policy/messageloggingoutbound"
 	"github.com/flexgw/flexgw/render/policy/nativeawslambda"
 	"github.com/flexgw/flexgw/render/policy/nativeawssignature"
 	"github.com/flexgw/flexgw/render/policy/nativeextauthz"
@@ -40,6 +41,8 @@ import (
 	"github.com/flexgw/flexgw/render/policy/oauth2tokenintrospection"
 	"github.com/flexgw/flexgw/render/policy/ratelimiting"
 	"github.com/flexgw/flexgw/render/policy/responsetimeout"
+	"github.com/flexgw/flexgw/render/policy/soapvalidation"
+	"github.com/flexgw/flexgw/render/policy/specvalidation"
 	"github.com/flexgw/flexgw/render/policy/spikecontrol"
 	"github.com/flexgw/flexgw/render/policy/streamidletimeout"
 	"github.com/flexgw/flexgw/render/policy/tls"
@@ -78,6 +81,7 @@ var list = []policy.Type{
 	jwtvalidation.Type,
 	ldapauthentication.Type,
 	messagelogging.Type,
+	messageloggingoutbound.Type,
 	nativeawslambda.Type,
 	nativeawssignature.Type,
 	nativeextauthz.Type,
@@ -85,6 +89,8 @@ var list = []policy.Type{
 	oauth2tokenintrospection.Type,
 	ratelimiting.Type,
 	responsetimeout.Type,
+	soapvalidation.Type,
+	specvalidation.Type,
 	spikecontrol.Type,
 	streamidletimeout.Type,
 	tls.Type,

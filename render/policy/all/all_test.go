@@ -145,7 +145,8 @@ func firstSentence(page string) string {
 // TestOtherNames: some pages of the product call a policy by another name than the rest.
 func TestOtherNames(t *testing.T) {
 	t.Parallel()
-	for other, name := range map[string]string{"native-aws-signature-flex": "native-aws-signature", "native-aws-lambda-flex": "native-aws-lambda"} {
+	for other, name := range map[string]string{"native-aws-signature-flex": "native-aws-signature", "native-aws-lambda-flex": "native-aws-lambda",
+		"soap-validation-flex": "soap-validation"} {
 		got, ok := all.Catalog{}.Lookup(other)
 		if !ok || got.Name() != name {
 			t.Errorf("%s is not %s", other, name)
@@ -162,7 +163,6 @@ func TestKnown(t *testing.T) {
 		"mcp-support-flex":           "MCP server instances",
 		"mcp-support":                "MCP server instances",
 		"client-id-enforcement-flex": "contracts",
-		"soap-validation-flex":       "not enforced by flexgw yet",
 		"native-external-authz-flex": "native-ext-authz-flex",
 		"envoy-filter":               "never bound",
 	} {

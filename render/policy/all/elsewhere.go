@@ -32,9 +32,6 @@ const (
 // Source: https://docs.mulesoft.com/gateway/latest/policies-included-overview
 var elsewhere = map[string]string{
 	// Local Mode has them.
-	"spec-validation-flex":          NotYet,
-	"soap-validation":               NotYet,
-	"message-logging-outbound-flex": NotYet,
 
 	// Local Mode does not.
 	"openidconnect-access-token-enforcement-flex": oidc,

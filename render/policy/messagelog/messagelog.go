@@ -34,15 +34,18 @@ type Item struct {
 	} `flex:"itemData"`
 }
 
-// Codes are the policy's names for what can be wrong.
+// Codes are the policy's names for what can be wrong, and what else sets it apart.
 type Codes struct {
 	NotBoolean     diag.Code // the condition can never be true or false
 	Never          diag.Code // the condition is always false
 	NothingLogged  diag.Code // neither section is logged
-	SectionDefault diag.Code // firstSection is absent, and releases differ
+	SectionDefault diag.Code // firstSection is absent, and releases differ; "": all that have the policy take it for true
 	NotYet         diag.Code // something of the response is logged on the request
 	UnknownVar     diag.Code // a variable that nobody sets
 	Credentials    diag.Code // credentials go to the log
+
+	// Upstream: the policy stands next to an upstream, and has vars.upstream.
+	Upstream bool
 }
 
 // Check judges a configuration.
@@ -63,9 +66,10 @@ type checker struct {
 
 func (x *checker) item(item *Item, path func(string) []string) {
 	d := &item.Data
-	if d.First == nil {
+	switch {
+	case d.First == nil && x.codes.SectionDefault != "":
 		x.Warn(x.codes.SectionDefault, "firstSection is not written: releases up to 1.8 take it for false, later ones for true", "write firstSection: true or false", path("firstSection")...)
-	} else if !*d.First && !d.Second {
+	case d.First != nil && !*d.First && !d.Second:
 		x.Warn(x.codes.NothingLogged, "neither firstSection nor secondSection is true, so nothing is logged", "set one of them to true", path("firstSection")...)
 	}
 	tree, l := expr.Judge(d.Message.Value, d.Message.Range, expr.Use{Response: true})
@@ -96,8 +100,8 @@ func (x *checker) item(item *Item, path func(string) []string) {
 // variables warns of those that nobody sets.
 func (x *checker) variables(tree dataweave.Expr) {
 	for _, v := range dataweave.Vars(tree) {
-		if v.Path[0] == "vars" && len(v.Path) > 1 && v.Path[1] != "claimSet" && !known(v.Path[1:]) {
-			x.report(x.codes.UnknownVar, v, fmt.Sprintf("%s is set by nobody, so it is always null", strings.Join(v.Path, ".")), hint(v.Path[1:]))
+		if v.Path[0] == "vars" && len(v.Path) > 1 && v.Path[1] != "claimSet" && !x.known(v.Path[1:]) {
+			x.report(x.codes.UnknownVar, v, fmt.Sprintf("%s is set by nobody, so it is always null", strings.Join(v.Path, ".")), x.hint(v.Path[1:]))
 		}
 	}
 }
@@ -106,40 +110,45 @@ func (x *checker) report(code diag.Code, e dataweave.Expr, summary, hint string)
 	x.List = append(x.List, diag.Diagnostic{Severity: diag.Warning, Code: code, Subject: e.Range(), Summary: summary, Hint: hint})
 }
 
-// names are what the product adds to vars for these policies; those of 1.8 that moved below request are among them.
+// names are what the product adds to vars for the policy; those of 1.8 that moved below request are among them.
 //
-// Source: https://docs.mulesoft.com/gateway/latest/policies-included-message-logging
-func names() []string {
-	return []string{
+// Source: https://docs.mulesoft.com/gateway/latest/policies-included-message-logging and
+// https://docs.mulesoft.com/gateway/latest/policies-outbound-message-logging
+func (x *checker) names() []string {
+	all := []string{
 		"apiId", "apiInstanceName", "apiName", "apiVersion", "envId", "hostId", "masterOrgId", "method", "orgId", "receivedTs", "remoteAddress", "repliedTs", "reqId",
 		"request.headers", "request.method", "request.remoteAddress", "request.requestPath", "requestDisposition", "requestPath", "runtimeVersion",
 		"violation.clientId", "violation.clientName", "violation.policyName", "violation.violationType",
 	}
+	if x.codes.Upstream {
+		all = append(all, "upstream.headers", "upstream.statusCode", "upstream.uri")
+	}
+	return all
 }
 
-func known(path []string) bool {
+func (x *checker) known(path []string) bool {
 	name := strings.Join(path, ".")
-	return slices.ContainsFunc(names(), func(v string) bool {
-		return v == name || strings.HasPrefix(v, name+".") || v == "request.headers" && strings.HasPrefix(name, v+".")
+	return slices.ContainsFunc(x.names(), func(v string) bool {
+		return v == name || strings.HasPrefix(v, name+".") || strings.HasSuffix(v, ".headers") && strings.HasPrefix(name, v+".")
 	})
 }
 
-func hint(path []string) string {
+func (x *checker) hint(path []string) string {
 	name := strings.Join(path, ".")
-	if near := diag.Nearest(name, names()); near != "" {
+	if near := diag.Nearest(name, x.names()); near != "" {
 		return fmt.Sprintf("did you mean vars.%s?", near)
 	}
-	return "vars has " + strings.Join(names(), ", ")
+	return "vars has " + strings.Join(x.names(), ", ")
 }
 
 // sections warns of parts that are not there yet when the request is logged.
 func (x *checker) sections(item *Item, tree dataweave.Expr) {
-	if item.Data.First == nil || !*item.Data.First {
+	if first := item.Data.First; first == nil && x.codes.SectionDefault != "" || first != nil && !*first {
 		return
 	}
 	for _, v := range dataweave.Vars(tree) {
 		name := strings.Join(v.Path, ".")
-		if name != "attributes.statusCode" && !strings.HasPrefix(name+".", "vars.violation.") {
+		if name != "attributes.statusCode" && name != "vars.upstream.statusCode" && !strings.HasPrefix(name+".", "vars.violation.") {
 			continue
 		}
 		x.report(x.codes.NotYet, v, fmt.Sprintf("%s belongs to the response, but firstSection logs the request as well", name), "set firstSection: false, or log it in an item of its own")
@@ -158,11 +167,8 @@ func (x *checker) credentials(tree dataweave.Expr) {
 		}
 		name, isHeader := v.HeaderName()
 		switch whole := strings.Join(v.Path, "."); {
-		case slices.Contains([]string{"attributes", "attributes.headers", "vars.request", "vars.request.headers"}, whole):
-			all := "attributes.headers"
-			if strings.HasPrefix(whole, "vars.") {
-				all = "vars.request.headers"
-			}
+		case slices.Contains([]string{"attributes", "attributes.headers", "vars.request", "vars.request.headers", "vars.upstream", "vars.upstream.headers"}, whole):
+			all := strings.TrimSuffix(whole, ".headers") + ".headers"
 			x.report(x.codes.Credentials, v, fmt.Sprintf("%s holds the authorization and cookie headers, which then stand in the log", whole), fmt.Sprintf("leave them out: #[%s -- ['authorization', 'cookie']]", all))
 		case isHeader && slices.Contains(secretHeaders, name):
 			x.report(x.codes.Credentials, v, fmt.Sprintf("the header %s is a credential, which then stands in the log", name), "log something that was made of it, or leave it out")
