@@ -157,3 +157,45 @@ func closed(t *testing.T, b *bootstrapv3.Bootstrap) {
 		t.Error(err)
 	}
 }
+
+// TestTrialOfASharedScope: APIs that share a scope are taken apart too, each with its own chain.
+func TestTrialOfASharedScope(t *testing.T) {
+	t.Parallel()
+	s := settings()
+	u := service(s, "up", "http", "up.internal", 80)
+	var apis []*ir.API
+	for i, base := range childrenOf("/a/b/c/d", 3) {
+		name := string(rune('p' + i))
+		apis = append(apis, api(s, name, base, u, bind("inject", "inject-"+name, pair{"x-" + name, "1"}), bind("auth", "auth-"+name, pair{"alice", "x"}, method("POST"))))
+	}
+	x := trialOf(t, gateway(s, []*ir.Upstream{u}, listen("0.0.0.0:8081", apis...)), Options{})
+	parts, err := x.Parts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	scopes := map[string]bool{}
+	for _, p := range parts {
+		if p.TypeURL != ScopeType {
+			continue
+		}
+		scopes[p.Key.Name] = true
+		f, err := x.Some([]Part{p})
+		b := bootstrapOf(t, f, err)
+		validThrough(t, b)
+		for _, other := range []string{"default/p", "default/q", "default/r"} {
+			if got := strings.Contains(string(f.Data), other+"/"); got != (other == p.API) {
+				t.Errorf("%+v: %s is in it: %v", p, other, got)
+			}
+		}
+		want := "ApiInstance " + p.API
+		if p.Kind == FilterPart {
+			want = "PolicyBinding " + strings.Replace(p.Name, ".", "/", 1)
+		}
+		if got := x.Blame(p, "no").Object.String(); got != want {
+			t.Errorf("%+v: blames %s, want %s", p, got, want)
+		}
+	}
+	if len(scopes) != 1 || len(parts) < 3*4 {
+		t.Errorf("%d scopes, %d parts: %v", len(scopes), len(parts), parts)
+	}
+}
