@@ -107,7 +107,7 @@ func newApp(env Env) *cli.App {
 			return cli.ShowAppHelp(c)
 		},
 		Commands: []*cli.Command{
-			validateCommand(env), diffCommand(env), renderCommand(env), runCommand(env), statusCommand(env), listCommand(env),
+			validateCommand(env), fmtCommand(env), diffCommand(env), renderCommand(env), runCommand(env), statusCommand(env), listCommand(env),
 			policyCommand(env), explainCommand(env), schemaCommand(env), egressCommand(env), versionCommand(env),
 		},
 	}

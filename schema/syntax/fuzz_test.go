@@ -80,3 +80,13 @@ func FuzzParseCUE(f *testing.F) {
 		fuzzOne(t, "f.cue", b)
 	})
 }
+
+// archive are the files of a golden case.
+func archive(f *testing.F, name string) []txtar.File {
+	f.Helper()
+	a, err := txtar.ParseFile(name)
+	if err != nil {
+		f.Fatal(err)
+	}
+	return a.Files
+}

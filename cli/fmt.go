@@ -1,0 +1,90 @@
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/flexgw/flexgw/render/policy/all"
+	"github.com/flexgw/flexgw/schema"
+	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/source"
+)
+
+func fmtCommand(env Env) *cli.Command {
+	return &cli.Command{
+		Name:      "fmt",
+		Usage:     "write declarations in canonical form",
+		ArgsUsage: "PATH…",
+		Description: "Indents by two, puts apiVersion, kind, metadata and spec in order, writes fields in their own case and quotes texts that readers\n" +
+			"disagree about. Comments and block scalars stay as they are; a file whose meaning would change is left alone. The text of -\n" +
+			"(standard input) goes to standard output.",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "check", Usage: "change nothing; name the files that would change, and exit with 1 if there are any"},
+			&cli.BoolFlag{Name: "diff", Usage: "change nothing; print what would change"},
+		},
+		Action: func(c *cli.Context) error {
+			defer collectLess()()
+			paths := c.Args().Slice()
+			set, unread := readPaths(paths, env)
+			if unread != nil && len(set.Files) == 0 {
+				return unread
+			}
+			formatted, list, err := schema.Format(set, schema.Options{Policies: all.Catalog{}, Getenv: env.Getenv})
+			if err != nil {
+				return world(err)
+			}
+			problems := diag.Printer{Sources: set.Bytes, Color: colour(env.Stderr, env)}
+			if err := problems.Print(env.Stderr, list); err != nil {
+				return world(err)
+			}
+			changed, err := writeFormatted(c, env, set, formatted, stdinFile(set, paths))
+			switch {
+			case unread != nil || err != nil:
+				return errors.Join(unread, err)
+			case list.HasErrors(), c.Bool("check") && changed:
+				return &exit{code: ExitDiagnostics}
+			}
+			return nil
+		},
+	}
+}
+
+// writeFormatted puts what changed where it belongs, and reports whether anything did.
+func writeFormatted(c *cli.Context, env Env, before, after source.Set, stdin string) (changed bool, err error) {
+	for _, f := range before.Files {
+		was, err := f.Bytes()
+		if err != nil {
+			continue // reported where it was read
+		}
+		now, err := after.Bytes(f.Name)
+		if err != nil {
+			return changed, world(err)
+		}
+		same := bytes.Equal(was, now)
+		changed = changed || !same
+		file := rewritten{f.Name, was, now}
+		switch {
+		case c.Bool("diff"):
+			if !same {
+				err = file.diff(env.Stdout)
+			}
+		case c.Bool("check"):
+			if !same {
+				_, err = fmt.Fprintln(env.Stdout, f.Name)
+			}
+		case f.Name == stdin:
+			_, err = env.Stdout.Write(now)
+		case !same:
+			if err = file.rewrite(); err == nil {
+				_, err = fmt.Fprintln(env.Stderr, "formatted "+f.Name)
+			}
+		}
+		if err != nil {
+			return changed, world(err)
+		}
+	}
+	return changed, nil
+}

@@ -1,0 +1,52 @@
+package schema
+
+import (
+	"slices"
+
+	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/fix"
+	"github.com/flexgw/flexgw/schema/source"
+	"github.com/flexgw/flexgw/schema/syntax"
+	"github.com/flexgw/flexgw/schema/v1alpha1"
+)
+
+// Format brings the files of a set into canonical form (see syntax.Format): the fields of declarations in the case and order in
+// which the product writes them, texts that readers disagree about in quotes. The rest of set is as it was. Diagnostics name
+// files that are left alone, and why; whether declarations are right is not judged.
+func Format(set source.Set, o Options) (source.Set, diag.List, error) {
+	o.Partial, o.Memo = true, &Memo{}
+	spelt, err := fix.Apply(set, func(set source.Set) diag.List {
+		_, ds := Load(set, o)
+		return Resolve(set, slices.DeleteFunc(ds, func(d diag.Diagnostic) bool { return d.Code != "shape/key-case" && d.Code != "shape/ambiguous-scalar" }))
+	})
+	if err != nil {
+		return source.Set{}, nil, err
+	}
+	units, ds := syntax.Units(spelt.Set)
+	out := make([][]syntax.Formatted, len(units))
+	said := make([]diag.List, len(units))
+	syntax.InParallel(len(units), func(i int) { out[i], said[i] = syntax.Format(units[i], envelope) })
+	texts := map[string][]byte{}
+	for i := range units {
+		ds = append(ds, said[i]...)
+		for _, f := range out[i] {
+			texts[f.Name] = f.Text
+		}
+	}
+	files := slices.Clone(spelt.Set.Files)
+	for i, f := range files {
+		if text, ok := texts[f.Name]; ok {
+			files[i] = source.NewFile(f.Name, text)
+		}
+	}
+	return source.NewSet(files), ds.Sort(), nil
+}
+
+// envelope is the order of the fields of a declaration.
+func envelope(root *syntax.Node) (top, metadata []string) {
+	f := root.Fold("apiVersion")
+	if f == nil || !slices.Contains([]string{v1alpha1.Version, v1alpha1.Beta, v1alpha1.Ours}, text(f.Value).Value) {
+		return nil, nil
+	}
+	return []string{"apiVersion", "kind", "metadata", "spec"}, []string{"name"}
+}
