@@ -3,6 +3,7 @@ package schema
 import (
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -350,6 +351,10 @@ func (d *docDecoder) classify() (kind, group string, ok bool) {
 	}
 	v := text(version.Value).Value
 	group, _, _ = strings.Cut(v, "/")
+	if d.buildSource(v, name) {
+		d.report(diag.Note, "decode/foreign-document", version.Range, "this is the source of a policy's definition, which no gateway reads, and is skipped", "the development kit builds the definition from it")
+		return "", "", false
+	}
 	switch {
 	case v == v1alpha1.Version || v == v1alpha1.Beta:
 		return d.known(name, v1alpha1.Group, kindNames)
@@ -376,6 +381,17 @@ func (d *docDecoder) classify() (kind, group string, ok bool) {
 func (d *docDecoder) wrong(code diag.Code, at diag.Range, summary, hint string, edits ...diag.Edit) {
 	d.out.declared++
 	d.report(diag.Error, code, at, summary, hint).Edits = edits
+}
+
+// buildSource reports whether a document is the gcl.yaml of the development kit: the pages print its apiVersion with a dot, and it has
+// no name, which the build gives it (flex-resources.md, 1).
+func (d *docDecoder) buildSource(version, kind string) bool {
+	if kind != v1alpha1.Extension || path.Base(d.doc.Unit.Name) != "gcl.yaml" {
+		return false
+	}
+	meta := d.doc.Root.Fold("metadata")
+	named := meta != nil && meta.Value.Fold("name") != nil
+	return version == v1alpha1.Group+".v1alpha1" || version == v1alpha1.Version && !named
 }
 
 func (d *docDecoder) foreign(at diag.Range, summary string) {

@@ -31,9 +31,7 @@ const (
 //
 // Source: https://docs.mulesoft.com/gateway/latest/policies-included-overview
 var elsewhere = map[string]string{
-	// Local Mode has them.
-
-	// Local Mode does not.
+	// Local Mode does not have them.
 	"openidconnect-access-token-enforcement-flex": oidc,
 	"client-id-enforcement-flex":                  contracts,
 	"rate-limiting-sla-based-flex":                contracts,
