@@ -9,22 +9,40 @@ import (
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/ir"
 	"github.com/flexgw/flexgw/schema/regex"
+	"github.com/flexgw/flexgw/schema/syntax"
 	"github.com/flexgw/flexgw/schema/v1alpha1"
 )
 
 // linkAPIs links the ApiInstances that changes touch.
 func (s *state) linkAPIs() diag.List {
 	var ds diag.List
+	var todo []*apiLinker
+	collect := func(e *entry) {
+		if l := s.linkerOf(e); l != nil {
+			todo = append(todo, l)
+		}
+	}
 	if s.all || s.selecting {
+		todo = make([]*apiLinker, 0, len(s.apis))
 		for _, e := range s.apis {
-			s.linkAPI(e)
+			collect(e)
 		}
 	} else {
 		for e := range s.dirty {
 			if e.listed && e.id.Kind == v1alpha1.ApiInstance {
-				s.linkAPI(e)
+				collect(e)
 			}
 		}
+	}
+	const few = 32 // APIs for one goroutine at a time
+	syntax.InParallel((len(todo)+few-1)/few, func(i int) {
+		for _, l := range todo[i*few : min((i+1)*few, len(todo))] {
+			l.link()
+		}
+	})
+	for _, l := range todo {
+		l.entry.api = l.out
+		set(s.talking, l.entry, len(l.out.ds)+len(l.out.missing) > 0)
 	}
 	for e := range s.talking {
 		if e.api != nil {
@@ -48,13 +66,15 @@ func (s *state) linkAPIs() diag.List {
 	return append(ds, s.idleSelectors()...)
 }
 
-func (s *state) linkAPI(e *entry) {
+// linkerOf gathers what an API is linked from; nil: it is linked from the same as before. Linking it then changes nothing but
+// what the linker holds.
+func (s *state) linkerOf(e *entry) *apiLinker {
 	d := first(e.apis)
 	l := &apiLinker{state: s, entry: e, decl: d, out: &linkedAPI{listen: d.listen, gaps: gaps{d.broken || d.emptied, d.broken}}}
 	l.collect()
 	if e.api != nil && slices.Equal(e.api.inputs, l.out.inputs) {
 		e.api.auto, e.api.gaps = l.out.auto, l.out.gaps
-		return
+		return nil
 	}
 	if e.api == nil || !slices.Equal(e.api.deps, l.out.deps) {
 		for _, dep := range l.out.deps {
@@ -70,9 +90,7 @@ func (s *state) linkAPI(e *entry) {
 	if e.api != nil && e.api.listen != d.listen {
 		s.resort = true
 	}
-	l.link()
-	e.api = l.out
-	set(s.talking, e, len(e.api.ds)+len(e.api.missing) > 0)
+	return l
 }
 
 type apiLinker struct {

@@ -72,8 +72,8 @@ func (s *state) decode(changed source.Set) diag.List {
 		}
 		todo = append(todo, i)
 	}
-	syntax.InParallel(len(todo), func(i int) { results[todo[i]] = s.decoder.unit(units[todo[i]]) })
-	for _, i := range todo {
+	syntax.InOrder(len(todo), func(i int) { results[todo[i]] = s.decoder.unit(units[todo[i]]) }, func(i int) {
+		i = todo[i]
 		key := unitKey(units[i])
 		if old, ok := s.units[key]; ok {
 			s.remove(old.result)
@@ -85,7 +85,7 @@ func (s *state) decode(changed source.Set) diag.List {
 		s.units[key] = k
 		s.order = append(s.order, k)
 		s.add(k.result)
-	}
+	})
 	return ds
 }
 

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"unicode/utf8"
 
 	"github.com/flexgw/flexgw/schema/diag"
@@ -82,18 +83,30 @@ func InParallel(n int, f func(int)) {
 		}
 		return
 	}
-	next := make(chan int, n)
-	for i := range n {
-		next <- i
-	}
-	close(next)
+	var next atomic.Int64
 	var wg sync.WaitGroup
 	for range workers {
 		wg.Go(func() {
-			for i := range next {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
 				f(i)
 			}
 		})
+	}
+	wg.Wait()
+}
+
+// InOrder calls f for 0 … n-1 on GOMAXPROCS goroutines, and on its own goroutine then for each of them in order, as soon as
+// f is through with it.
+func InOrder(n int, f, then func(int)) {
+	finished := make(chan int, n)
+	var wg sync.WaitGroup
+	wg.Go(func() { InParallel(n, func(i int) { f(i); finished <- i }) })
+	ready := make([]bool, n)
+	next := 0
+	for range n {
+		for ready[<-finished] = true; next < n && ready[next]; next++ {
+			then(next)
+		}
 	}
 	wg.Wait()
 }
