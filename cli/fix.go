@@ -45,7 +45,7 @@ func (f *fixing) apply(p *pipeline, s *settings, w *watched, now *reading) (was 
 	if f == nil {
 		return nil, nil
 	}
-	p.once = false
+	p.load.Memo.Once = false
 	first := true
 	var failed error
 	r, err := fix.Apply(now.set, func(set source.Set) diag.List {

@@ -26,14 +26,13 @@ type pipeline struct {
 	asked  func(diag.Code) bool // see lint.Options
 	rules  *require.Rules       // of the organisation, for check; nil: none
 	deep   *deepMode            // of check; nil: Envoy is not asked
-	once   bool                 // what schema keeps for a next time is dropped
 	read   int                  // documents of the last pass, also those that are not ours
 }
 
 // onePass is the pipeline of a command that reads its declarations once.
 func onePass(env Env) *pipeline {
 	p := newPipeline(env)
-	p.once = true
+	p.load.Memo.Once = true
 	return p
 }
 
@@ -52,9 +51,6 @@ const filesDir = "/var/lib/flexgw/files"
 func (p *pipeline) model(set source.Set) (*ir.Gateway, diag.List) {
 	g, list := schema.Load(set, p.load)
 	p.read = p.load.Memo.Documents()
-	if p.once {
-		*p.load.Memo = schema.Memo{}
-	}
 	return g, list
 }
 
@@ -110,8 +106,8 @@ func (p *pipeline) check(set source.Set) diag.List {
 	if g == nil {
 		return list
 	}
-	p.render.Salvage, p.render.Judge = true, p.deep == nil
-	r, more := render.Render(g, all.Catalog{}, p.render, nil)
+	p.render.Salvage, p.render.Judge = true, p.deep == nil && p.load.Memo.Once
+	r, more := render.Render(g, all.Catalog{}, p.render, &p.memo)
 	more = append(more, lint.Check(g, lint.Options{Today: p.today, Target: p.load.Target, Partial: p.load.Partial, Asked: p.asked})...)
 	if p.deep != nil && r != nil {
 		more = append(more, p.deep.judge(set, g, r)...)

@@ -65,7 +65,7 @@ func (m *Memo) begin(o Options) {
 		m.walker = newWalker()
 		m.constants = newConstants(m.walker)
 	}
-	if m.scopes == nil || m.opts.Files != o.Files || m.opts.SystemCA != o.SystemCA || m.opts.UsageLog != o.UsageLog {
+	if m.scopes == nil || m.opts.Files != o.Files || m.opts.SystemCA != o.SystemCA || m.opts.UsageLog != o.UsageLog || m.opts.Judge != o.Judge {
 		m.scopes, m.groups, m.listeners = map[string]*memoScope{}, map[string]*memoCluster{}, map[uint16]*memoPort{}
 		m.ups, m.clustered, m.last = nil, nil, nil
 	}

@@ -44,6 +44,7 @@ func (s *state) linkAPIs() diag.List {
 		l.entry.api = l.out
 		set(s.talking, l.entry, len(l.out.ds)+len(l.out.missing) > 0)
 	}
+	s.dropDecoded(todo)
 	for e := range s.talking {
 		if e.api != nil {
 			ds = append(ds, e.api.ds...)
@@ -105,8 +106,10 @@ type apiLinker struct {
 // collect gathers everything that the API is linked from.
 func (l *apiLinker) collect() {
 	d := l.decl
-	l.out.inputs = make([]any, 0, 8+2*len(d.policies)+3*len(d.services))
-	l.out.inputs = append(l.out.inputs, d, l.settings)
+	if !l.once {
+		l.out.inputs = make([]any, 0, 8+2*len(d.policies)+3*len(d.services))
+	}
+	l.from(d, l.settings)
 	for _, b := range l.selectors {
 		if b.selects(d) {
 			l.out.auto = append(l.out.auto, b)
@@ -114,20 +117,20 @@ func (l *apiLinker) collect() {
 	}
 	l.bound = l.state.bound(l.entry.bindings, d.policies, l.out.auto)
 	for _, b := range l.bound {
-		l.out.inputs = append(l.out.inputs, b.decl, b.ir)
+		l.from(b.decl, b.ir)
 	}
 	l.routes = slices.Clone(d.routes)
 	for _, b := range append(slices.Clip(slices.Clone(l.entry.bindings)), l.out.auto...) {
 		if b.route != nil {
 			l.routes = append(l.routes, b.route)
-			l.out.inputs = append(l.out.inputs, b)
+			l.from(b)
 		}
 		l.gap(b)
 	}
 	for _, b := range d.policies {
 		l.gap(b)
 	}
-	l.out.inputs = append(l.out.inputs, l.out.gaps)
+	l.from(l.out.gaps)
 	// Ties: inline routes first, in the order of the file, then bindings by namespace and name (flex-resources.md, 8.6).
 	slices.SortStableFunc(l.routes, func(a, b *routeDecl) int {
 		if c := cmp.Or(cmp.Compare(a.order, b.order), later(!a.inline, !b.inline)); c != 0 || a.inline {
@@ -151,8 +154,15 @@ func (l *apiLinker) collect() {
 			if dep.up != nil {
 				up = dep.up.up
 			}
-			l.out.inputs = append(l.out.inputs, dep, up, len(dep.services) > 0)
+			l.from(dep, up, len(dep.services) > 0)
 		}
+	}
+}
+
+// from notes what the API is linked from: when all of it is the same the next time, so is the API.
+func (l *apiLinker) from(inputs ...any) {
+	if !l.once {
+		l.out.inputs = append(l.out.inputs, inputs...)
 	}
 }
 

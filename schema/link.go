@@ -319,9 +319,12 @@ func (s *state) linkUpstreams() diag.List {
 func (s *state) linkUpstream(e *entry) *linkedUpstream {
 	d := first(e.services)
 	bound := s.bound(e.bindings, nil, nil)
-	out := &linkedUpstream{inputs: []any{d, s.settings}}
-	for _, b := range bound {
-		out.inputs = append(out.inputs, b.decl, b.ir)
+	out := &linkedUpstream{}
+	if !s.once {
+		out.inputs = []any{d, s.settings}
+		for _, b := range bound {
+			out.inputs = append(out.inputs, b.decl, b.ir)
+		}
 	}
 	if e.up != nil && slices.Equal(e.up.inputs, out.inputs) {
 		return e.up

@@ -11,22 +11,21 @@ import (
 
 // Memo keeps what Load made of unchanged files, so that the cost of a call follows the change. It belongs to one Policies
 // catalogue and one environment: a process has one of each. It is not safe for concurrent use. The zero Memo is empty.
-type Memo struct{ state *state }
+type Memo struct {
+	Once bool // there is no next call: nothing is kept but the number of documents
+
+	documents int
+	state     *state
+}
 
 // Documents is how many documents the last Load read, also those that are not ours.
-func (m *Memo) Documents() int {
-	n := 0
-	if m.state != nil {
-		for _, k := range m.state.order {
-			n += k.result.documents
-		}
-	}
-	return n
-}
+func (m *Memo) Documents() int { return m.documents }
 
 // state is what is known after a load. The next load takes away what the removed units declared, adds what the new ones
 // do, and links again whatever those touch.
 type state struct {
+	once bool // see Memo.Once
+
 	requireEnv, partial, unenforced bool
 	target                          ir.Release
 
@@ -84,6 +83,16 @@ type entry struct {
 	listed bool // is in state.apis or state.services
 	api    *linkedAPI
 	up     *linkedUpstream
+}
+
+// dropDecoded lets go of what linking has made into a part of the model.
+func (s *state) dropDecoded(l []*apiLinker) {
+	if !s.once {
+		return
+	}
+	for _, l := range l {
+		l.decl.policies, l.decl.routes, l.bound, l.routes = nil, nil, nil, nil
+	}
 }
 
 // gaps say what may have been meant by something that is wrong, so that its absence is not reported too.

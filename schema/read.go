@@ -82,7 +82,9 @@ func (s *state) decode(changed source.Set) diag.List {
 		if slices.ContainsFunc(k.result.ds, func(d diag.Diagnostic) bool { return d.Code == "source/unreadable" }) {
 			k.hash = source.Hash{} // another time it may be readable
 		}
-		s.units[key] = k
+		if !s.once {
+			s.units[key] = k
+		}
 		s.order = append(s.order, k)
 		s.add(k.result)
 	})

@@ -69,10 +69,19 @@ func Load(set source.Set, o Options) (*ir.Gateway, diag.List) {
 		s = newState(o)
 	}
 	m.state = nil // whatever happens from here on, half a state is never used again
-	s.decoder.o = o
+	s.decoder.o, s.once = o, m.Once
 	ds := s.read(set)
+	if s.once {
+		s.bare = newIdentities() // all twins have met
+	}
 	g, more := s.link()
-	m.state = s
+	m.documents = 0
+	for _, k := range s.order {
+		m.documents += k.result.documents
+	}
+	if !m.Once {
+		m.state = s
+	}
 	ds = withSteps(append(ds, more...).Sort())
 	if ds.HasErrors() && !o.Salvage {
 		return nil, ds
