@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -37,6 +38,7 @@ func diffCommand(env Env) *cli.Command {
 			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "name what Envoy gets otherwise too"},
 			&cli.StringFlag{Name: "path", Value: ".", Usage: "the `FOLDER` (or file) that is compared"},
 			&cli.BoolFlag{Name: "staged", Usage: "compare with what the next commit will have: Git's index, not the files"},
+			&cli.BoolFlag{Name: "partial", Usage: "the sides are not the whole gateway: references to other objects are taken as right"},
 			&cli.BoolFlag{Name: "exit-code", Usage: "exit with 1 if a change is more than cosmetic"},
 			&cli.StringFlag{Name: "fail-on", Usage: "exit with 1 if a change is relevant to `CLASS` or more: security, traffic, any"},
 		},
@@ -51,6 +53,11 @@ func diffCommand(env Env) *cli.Command {
 				return err
 			}
 			x := &comparison{env: env, pipeline: newPipeline(env)}
+			project, err := (&settings{}).readProject(c)
+			if err != nil {
+				return err
+			}
+			x.pipeline.load.Partial, x.pipeline.load.Target = project.Partial || c.Bool("partial"), project.Target
 			defer x.close()
 			old, now, err := x.sides(c.Args().Slice(), c.String("path"), c.IsSet("path"), c.Bool("staged"))
 			if err != nil {
@@ -282,10 +289,25 @@ func (x *comparison) compare(old, now where) (review.Diff, error) {
 	}
 	left := x.build(old, a, noOld, &d.Old)
 	right := x.build(now, b, noNew, &d.New)
+	if noOld, noNew = noOld || undeclared(d.Old), noNew || undeclared(d.New); noOld != noNew { // then all of it came, or went
+		if undeclared(d.Old) {
+			left = x.build(old, a, true, &d.Old)
+		}
+		if undeclared(d.New) {
+			right = x.build(now, b, true, &d.New)
+		}
+	}
 	if d.Old.Invalid == nil && d.New.Invalid == nil {
 		d.Found = diff.Compare(left, right, all.Catalog{})
 	}
 	return d, nil
+}
+
+// undeclared reports whether all that is wrong with a side is that it declares nothing.
+func undeclared(s review.Side) bool {
+	return s.Invalid != nil && !slices.ContainsFunc(s.Invalid.Diagnostics, func(d diag.Diagnostic) bool {
+		return d.Severity == diag.Error && d.Code != "source/no-declarations"
+	})
 }
 
 // build makes the model and the resources of a side; what is wrong with it goes to out.
@@ -300,6 +322,7 @@ func (x *comparison) build(w where, set source.Set, empty bool, out *review.Side
 	}
 	var r *render.Resources
 	g, list := p.model(set)
+	out.Invalid = nil
 	if empty {
 		list = nil // that nothing is declared is known
 	}

@@ -22,11 +22,11 @@ import (
 
 // repo is a work tree with a repository, made by the real git.
 type repo struct {
-	t   *testing.T
+	t   testing.TB
 	dir string
 }
 
-func newRepo(t *testing.T, init ...string) *repo {
+func newRepo(t testing.TB, init ...string) *repo {
 	t.Helper()
 	r := &repo{t, filepath.Join(t.TempDir(), "work")}
 	r.mkdir(r.dir)

@@ -83,7 +83,7 @@ func (c *comparison) target(t target, said *told) {
 			said.felt(p, *t.now, func() Change { return x })
 		}
 	}
-	if x, differs := reordered(pairs, t.was); differs {
+	if x, differs := c.reordered(pairs, t.was); differs {
 		said.felt(x.Summary+x.Place.String(), *t.now, func() Change { return x })
 	}
 }
@@ -126,17 +126,8 @@ func (c *comparison) elsewhere(o, n *ir.Binding) bool {
 
 func boundIn(g *ir.Gateway) map[diag.Object]bool {
 	m := map[diag.Object]bool{}
-	for _, l := range g.Listeners {
-		for _, a := range l.APIs {
-			for _, b := range a.Bindings {
-				m[b.Origin.Object] = true
-			}
-		}
-	}
-	for _, u := range g.Upstreams {
-		for _, b := range u.Bindings {
-			m[b.Origin.Object] = true
-		}
+	for _, b := range g.Bindings() {
+		m[b.Origin.Object] = true
 	}
 	return m
 }
@@ -150,7 +141,7 @@ func inline(b *ir.Binding, api diag.Object) bool {
 
 func (c *comparison) lost(b *ir.Binding) Change {
 	x := Change{Class: Traffic, Kind: PolicyRemoved, Object: b.Origin.Object, Summary: fmt.Sprintf("policy %s does not apply any more", b.Policy), Reason: "what it did to requests or responses is gone",
-		Place: Place{true, b.PolicyAt}, about: []diag.Object{b.Origin.Object}, keep: unready(b)}
+		Place: Place{true, b.PolicyAt}, about: []diag.Object{b.Origin.Object}, keep: c.hidden(b)}
 	if c.bound[1][b.Origin.Object] {
 		x.Reason = "the binding is still there, for others"
 	}
@@ -161,7 +152,7 @@ func (c *comparison) lost(b *ir.Binding) Change {
 
 func (c *comparison) gained(b *ir.Binding) Change {
 	x := Change{Class: Traffic, Kind: PolicyAdded, Object: b.Origin.Object, Summary: fmt.Sprintf("policy %s applies", b.Policy), Reason: "requests or responses pass through it",
-		Place: Place{false, b.PolicyAt}, about: []diag.Object{b.Origin.Object}, keep: unready(b)}
+		Place: Place{false, b.PolicyAt}, about: []diag.Object{b.Origin.Object}, keep: c.hidden(b)}
 	if len(b.Rules) > 0 {
 		x.Summary += " to " + rulesText(b.Rules)
 	}
@@ -184,7 +175,7 @@ func (c *comparison) matters(x *Change, b *ir.Binding, was, now any, guards Way,
 // compareBindings says what is different between two bindings of one policy.
 func (c *comparison) compareBindings(o, n *ir.Binding) (Change, bool) {
 	x := Change{Class: Traffic, Kind: PolicyChanged, Object: n.Origin.Object, Summary: fmt.Sprintf("policy %s is configured in another way", n.Policy), Reason: "what it does to requests or responses changes",
-		Place: Place{false, n.PolicyAt}, about: []diag.Object{o.Origin.Object, n.Origin.Object}, files: []string{o.Origin.Range.File}, keep: unready(o) || unready(n)}
+		Place: Place{false, n.PolicyAt}, about: []diag.Object{o.Origin.Object, n.Origin.Object}, files: []string{o.Origin.Range.File}, keep: c.hidden(o) || c.hidden(n)}
 	guard := max(o.Guard, n.Guard)
 	config := c.config(o, n)
 	if len(config) > 0 {
@@ -303,20 +294,20 @@ func declaredOf(docs map[diag.Object][]ir.Document, b *ir.Binding) (config *ir.D
 }
 
 // reordered says whether policies that are on both sides run in another order.
-func reordered(pairs []same, was []*ir.Binding) (Change, bool) {
+func (c *comparison) reordered(pairs []same, was []*ir.Binding) (Change, bool) {
 	before := func(p same) int { return slices.Index(was, p.old) }
 	for i, p := range pairs {
 		for _, later := range pairs[i+1:] {
 			if before(p) < before(later) {
 				continue
 			}
-			return orderChange(pairs, p, later, before), true
+			return c.orderChange(pairs, p, later, before), true
 		}
 	}
 	return Change{}, false
 }
 
-func orderChange(pairs []same, p, later same, before func(same) int) Change {
+func (c *comparison) orderChange(pairs []same, p, later same, before func(same) int) Change {
 	x := Change{Class: Traffic, Kind: PolicyOrder, Object: p.now.Origin.Object, Summary: "policies run in another order", Place: Place{false, p.now.PolicyAt}}
 	sorted := slices.Clone(pairs)
 	slices.SortStableFunc(sorted, func(a, b same) int { return before(a) - before(b) })
@@ -333,7 +324,7 @@ func orderChange(pairs []same, p, later same, before func(same) int) Change {
 		for _, b := range pairs[i+1:] {
 			if before(a) > before(b) {
 				x.about = append(x.about, a.now.Origin.Object, b.now.Origin.Object)
-				x.keep = x.keep || unready(a.now) || unready(b.now)
+				x.keep = x.keep || c.hidden(a.now) || c.hidden(b.now)
 				if x.Class == Traffic && max(a.now.Guard, b.now.Guard) != ir.GuardNone {
 					x.Class, x.Reason = Security, fmt.Sprintf("%s runs before %s now, and one of them guards the API", a.now.Policy, b.now.Policy)
 				}

@@ -164,21 +164,8 @@ func Compare(old, now Side, types render.Types) *Report {
 // unset are the variables that hide something of a side.
 func unset(g *ir.Gateway) []string {
 	var names []string
-	take := func(list ...*ir.Binding) {
-		for _, b := range list {
-			if b != nil {
-				names = append(names, b.Unresolved...)
-			}
-		}
-	}
-	for _, l := range g.Listeners {
-		take(l.TLS)
-		for _, a := range l.APIs {
-			take(a.Bindings...)
-		}
-	}
-	for _, u := range g.Upstreams {
-		take(u.Bindings...)
+	for _, b := range g.Bindings() {
+		names = append(names, b.Unresolved...)
 	}
 	return names
 }

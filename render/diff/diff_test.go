@@ -2,6 +2,7 @@ package diff_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -21,6 +22,7 @@ import (
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/ir"
 	"github.com/flexgw/flexgw/schema/source"
+	"github.com/flexgw/flexgw/schema/syntax"
 	"github.com/flexgw/flexgw/schema/testkit"
 )
 
@@ -193,7 +195,7 @@ func TestWhatIsWrittenInAnotherWayIsCosmetic(t *testing.T) {
 		}
 		found++
 		a := sideOf(t, "old", files, nil)
-		for name, other := range map[string]texts{"commented": commented(files), "one file": oneFile(files), "moved": movedFiles(files)} {
+		for name, other := range map[string]texts{"commented": commented(files), "one file": oneFile(files), "moved": movedFiles(files), "as JSON": asJSON(t, files)} {
 			r := diff.Compare(a, sideOf(t, "new", other, nil), all.Catalog{})
 			if worst, _ := r.Worst(); worst != diff.Cosmetic || len(r.Changes) == 0 {
 				t.Errorf("%s, %s:\n%s", dir, name, written(t, r, "text"))
@@ -221,6 +223,28 @@ func oneFile(files texts) texts {
 	}
 	slices.Reverse(docs)
 	return texts{"all.yaml": strings.Join(docs, "\n---\n") + "\n"}
+}
+
+// asJSON writes every file as a list of its documents, with keys in the order of the alphabet.
+func asJSON(t *testing.T, files texts) texts {
+	t.Helper()
+	out := texts{}
+	for name, text := range files {
+		docs, ds := syntax.Parse(source.NewSet([]source.File{source.NewFile(name, []byte(text))}))
+		if ds.HasErrors() {
+			t.Fatal(ds)
+		}
+		var list []any
+		for _, d := range docs {
+			list = append(list, d.Root.Value())
+		}
+		b, err := json.MarshalIndent(list, "", " ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[strings.TrimSuffix(name, ".yaml")+".json"] = string(b)
+	}
+	return out
 }
 
 func movedFiles(files texts) texts {

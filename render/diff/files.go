@@ -211,8 +211,11 @@ func (c *comparison) objects() []diag.Object {
 // document tells of a document of which nothing else was told.
 func (c *comparison) document(o diag.Object) Change {
 	x := Change{Kind: DocumentChanged, Object: o, Reason: "nothing that Envoy gets depends on it"}
-	if c.shown[o] {
+	switch {
+	case c.shown[o]:
 		x.Class, x.Reason = Traffic, "what Envoy gets follows from it"
+	case o.Kind == "Extension" || o.Kind == "Secret":
+		x.Class, x.Reason = Traffic, "a gateway of the product acts on it; flexgw does not"
 	}
 	var was, now *ir.Declared
 	if l := c.docs.old[o]; len(l) > 0 {
@@ -231,6 +234,9 @@ func (c *comparison) document(o diag.Object) Change {
 	}
 	if was != nil && now != nil {
 		x.Fields = compareDeclared("", was, now)
+		if !slices.ContainsFunc(x.Fields, func(f Field) bool { return !strings.HasPrefix(f.Path, "metadata.") }) && !c.shown[o] {
+			x.Class, x.Reason = Cosmetic, "nothing that Envoy gets depends on it"
+		}
 	}
 	return x
 }

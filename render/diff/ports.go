@@ -120,11 +120,11 @@ func (c *comparison) terminates(o, l *ir.Listener) {
 	case l.TLS == nil:
 		x.Way, x.Kind, x.Object, x.Place = Looser, TLSRemoved, o.TLS.Origin.Object, Place{true, o.TLS.PolicyAt}
 		x.Summary, x.Reason = fmt.Sprintf("port %d speaks plain text instead of TLS", port), "whoever is on the way can read and change what is sent, passwords and tokens included"
-		x.keep = unready(o.TLS)
+		x.keep = c.hidden(o.TLS)
 	case o.TLS == nil:
 		x.Way, x.Kind, x.Object, x.Place = Tighter, TLSAdded, l.TLS.Origin.Object, Place{false, l.TLS.PolicyAt}
 		x.Summary, x.Reason = fmt.Sprintf("port %d speaks TLS instead of plain text", port), "clients that do not speak TLS are not served any more"
-		x.keep = unready(l.TLS)
+		x.keep = c.hidden(l.TLS)
 	default:
 		p, differs := c.compareBindings(o.TLS, l.TLS)
 		if !differs {
@@ -145,8 +145,8 @@ func (c *comparison) clients(changed []render.Key) []Port {
 	was, now := byPort(c.old.Gateway), byPort(c.now.Gateway)
 	effects := map[uint16]Port{}
 	for _, k := range changed {
-		n, ok := portOf(k)
-		if !ok {
+		n := portOf(k)
+		if n == 0 {
 			continue
 		}
 		p := Port{Port: n, Effect: Keeps, Reason: "only routes and policies change, which the next request meets; websockets and streams stay"}
@@ -175,8 +175,8 @@ func (c *comparison) clients(changed []render.Key) []Port {
 	return out
 }
 
-// portOf is the port that a listener or a scope belongs to: "port-8081", "8081/orders".
-func portOf(k render.Key) (uint16, bool) {
+// portOf is the port that a listener or a scope belongs to: "port-8081", "8081/orders". 0: none.
+func portOf(k render.Key) uint16 {
 	var text string
 	switch k.TypeURL {
 	case render.ListenerType:
@@ -184,8 +184,8 @@ func portOf(k render.Key) (uint16, bool) {
 	case render.ScopeType:
 		text, _, _ = strings.Cut(k.Name, "/")
 	}
-	n, err := strconv.ParseUint(text, 10, 16)
-	return uint16(n), err == nil
+	n, _ := strconv.ParseUint(text, 10, 16)
+	return uint16(n)
 }
 
 func basePaths(l *ir.Listener) []string {
@@ -219,9 +219,15 @@ func (c *comparison) differs(o, n *ir.Binding) bool {
 	return differs
 }
 
-// unready reports whether nothing can be made of a binding here, so that no resource shows it: an unset $VARIABLE, or a policy
-// that is judged only.
-func unready(b *ir.Binding) bool { return len(b.Unresolved) > 0 || b.Unenforced || b.Config == nil }
+// hidden reports whether the resources do not show what a binding says: a $VARIABLE is not set here, its policy is judged only,
+// or it waits for what nobody fetched (a remote key set).
+func (c *comparison) hidden(b *ir.Binding) bool {
+	if len(b.Unresolved) > 0 || b.Unenforced || b.Config == nil {
+		return true
+	}
+	t, ok := c.types.Type(b.Policy)
+	return !ok || len(t.Needs(b.Config)) > 0
+}
 
 // shifts asks a policy type what a change does.
 func (c *comparison) shifts(policyName string, was, now any) ([]policy.Shift, bool) {

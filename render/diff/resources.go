@@ -32,6 +32,7 @@ func (c *comparison) resources(r *Report) {
 			told[o] = true
 		}
 	}
+	sorted := c.sorted()
 	for _, k := range keys {
 		_, before := c.old.Resources.Get(k)
 		_, after := c.now.Resources.Get(k)
@@ -45,7 +46,7 @@ func (c *comparison) resources(r *Report) {
 			r.Changed = append(r.Changed, name)
 		}
 		origins := c.origins(k)
-		if everywhere || len(origins) == 0 && len(c.changes) > 0 || c.sorted(k) || slices.ContainsFunc(origins, func(o ir.Origin) bool { return told[o.Object] }) {
+		if everywhere || len(origins) == 0 && len(c.changes) > 0 || slices.ContainsFunc(origins, func(o ir.Origin) bool { return told[o.Object] }) || sorted[portOf(k)] {
 			continue
 		}
 		x := Change{Class: Traffic, Kind: ResourceChanged, Summary: "Envoy gets another " + name, Reason: "it follows from what is declared here"}
@@ -57,12 +58,15 @@ func (c *comparison) resources(r *Report) {
 	r.Ports = c.clients(keys)
 }
 
-// sorted reports whether a resource belongs to a port whose base paths are others: they decide together which APIs share a scope
-// (design.md, decision 6).
-func (c *comparison) sorted(k render.Key) bool {
-	n, ok := portOf(k)
-	o, l := byPort(c.old.Gateway)[n], byPort(c.now.Gateway)[n]
-	return ok && o != nil && l != nil && !slices.Equal(basePaths(o), basePaths(l))
+// sorted are the ports whose base paths are others: they decide together which APIs share a scope (design.md, decision 6).
+func (c *comparison) sorted() map[uint16]bool {
+	m := map[uint16]bool{}
+	was := byPort(c.old.Gateway)
+	for n, l := range byPort(c.now.Gateway) {
+		o := was[n]
+		m[n] = o != nil && !slices.Equal(basePaths(o), basePaths(l))
+	}
+	return m
 }
 
 // origins are those of a resource on the new side, or else on the old one, and of both where it is on both.

@@ -46,8 +46,8 @@ type Spec[C any] struct {
 	// Validity names the certificates of a configuration and when they are valid, for those who have a clock; nil: none.
 	Validity func(c *C, at Locator) []ir.Validity
 	// Shifts says what a change of the configuration does to who gets through and who can listen. It decides nothing: it is
-	// for a reviewer. A nil configuration is that of a binding that is not there; it is asked of policies that guard nothing
-	// only. No Shifts: nobody can say, so any change of a configuration that guards counts.
+	// for a reviewer. A nil configuration is that of a binding that is not there; the other one guards nothing then. No
+	// Shifts: nobody can say, so any change of a configuration that guards counts.
 	Shifts func(was, now *C) []Shift
 	// Needs names what the daemon must fetch before rendering (a remote key set); nil: nothing. Its bytes are part of
 	// what the rendering depends on.
@@ -244,8 +244,13 @@ func Define[C any](s Spec[C]) Type {
 		b, too := now.(*C)
 		_, absent := was.(Absent)
 		_, gone := now.(Absent)
-		if s.Shifts == nil || !known && !absent || !too && !gone {
+		switch {
+		case s.Shifts == nil || !known && !absent || !too && !gone:
 			return nil, false
+		case absent && gone:
+			return nil, true
+		case absent && t.guard(now) != ir.GuardNone, gone && t.guard(was) != ir.GuardNone:
+			return nil, false // the Guard says it
 		}
 		return s.Shifts(a, b), true
 	}

@@ -29,6 +29,24 @@ type Gateway struct {
 	Gaps      bool        // some binding reaches nothing: what APIs lack may have been meant for them
 }
 
+// Bindings are all bindings of the model, those of ports and of Services too; one that a selector bound comes once for each
+// API.
+func (g *Gateway) Bindings() []*Binding {
+	var all []*Binding
+	for _, l := range g.Listeners {
+		if l.TLS != nil {
+			all = append(all, l.TLS)
+		}
+		for _, a := range l.APIs {
+			all = append(all, a.Bindings...)
+		}
+	}
+	for _, u := range g.Upstreams {
+		all = append(all, u.Bindings...)
+	}
+	return all
+}
+
 // Settings is what Configuration objects and the product's FLEX_* environment variables say about the whole gateway.
 // Defaults are the product's (flex-resources.md, 6.7, 8.7 and 11.6).
 type Settings struct {

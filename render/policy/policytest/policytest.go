@@ -41,6 +41,7 @@ import (
 //     are want/diagnostics (as people see them, notes included) and want/effect.yaml, which shows what each binding of the
 //     policy asks for;
 //   - that every code in the folder's source appears in a case and on the page, and every property in a case;
+//   - that what it says of changes (Spec.Shifts) is nothing for equal configurations, and the opposite for a change back;
 //   - that each effect is valid by Envoy's own rules and has the same bytes when asked for twice.
 //
 // A policy that is not enforced yet has no effect; the rest is demanded of it all the same.
@@ -56,6 +57,7 @@ func Run(t *testing.T, typ policy.Type) {
 	t.Run("page", p.page)
 	t.Run("cases", func(t *testing.T) { testkit.Run(t, "testdata/*.txtar", p.one) })
 	t.Run("coverage", p.coverage)
+	t.Run("shifts", p.shifts)
 }
 
 // Area is the diagnostic area and the folder of a policy: its name without -flex and hyphens.
@@ -70,6 +72,7 @@ type policyTest struct {
 	codes             map[string]bool
 	used              map[string]bool
 	accepted, refused int
+	configs           []any // of the accepted cases
 }
 
 // folder checks the names of the folder's files.
@@ -195,6 +198,9 @@ func (p *policyTest) one(t *testing.T, c *testkit.Case) {
 	if g == nil {
 		t.Fatal("no model without errors")
 	}
+	p.mu.Lock()
+	p.configs = append(p.configs, p.configsOf(g)...)
+	p.mu.Unlock()
 	if !p.typ.Enforced() {
 		return
 	}
