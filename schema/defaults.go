@@ -45,6 +45,9 @@ func (s *state) linkSettings() diag.List {
 }
 
 func apply(out *ir.Settings, c *v1alpha1.ConfigurationSpec) {
+	if st := c.SharedStorage; st != nil {
+		out.SharedStorage = st.Redis != nil || st.Local != nil && st.Local.Enabled
+	}
 	if t := c.Timeouts; t != nil {
 		setSeconds(&out.StreamIdle, t.StreamIdleSeconds)
 		setSeconds(&out.UpstreamIdle, t.UpstreamConnectionIdleSeconds)

@@ -443,7 +443,7 @@ func (d *docDecoder) configure(b *bindingDecl, typ PolicyType, config *syntax.No
 		b.broken = true
 		return
 	}
-	b.ir.Config, b.ir.Guard, b.ir.Validity = cfg, typ.Guard(cfg), typ.Validity(cfg, c.node)
+	b.ir.Config, b.ir.Guard, b.ir.Validity, b.ir.Shares = cfg, typ.Guard(cfg), typ.Validity(cfg, c.node), typ.Shares(cfg)
 	if b.place == ir.Outside {
 		h := sha256.Sum256([]byte(canonical(c.node)))
 		b.content = string(h[:])

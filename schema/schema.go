@@ -28,6 +28,7 @@ type PolicyType interface {
 	Targets() ir.Target
 	Place() ir.Place
 	Guard(config any) ir.Guard // of a configuration that Decode made; nil: it is not known
+	Shares(config any) bool    // it asks for counts or contents that all replicas have in common
 	// Validity names the certificates in a configuration that Decode made of cfg.
 	Validity(config any, cfg *syntax.Node) []ir.Validity
 	Since() string  // the release of the product that has it first, "1.12.0"

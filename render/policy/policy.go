@@ -43,6 +43,8 @@ type Spec[C any] struct {
 	// Guard says what a configuration keeps away; nil: nothing. It is asked about what is known of a C where an unset
 	// $VARIABLE hides the rest.
 	Guard func(c *C) ir.Guard
+	// Shares says whether a configuration asks for counts or contents that all replicas have in common; nil: never.
+	Shares func(c *C) bool
 	// Validity names the certificates of a configuration and when they are valid, for those who have a clock; nil: none.
 	Validity func(c *C, at Locator) []ir.Validity
 	// Shifts says what a change of the configuration does to who gets through and who can listen. It decides nothing: it is
@@ -197,6 +199,7 @@ type definition struct {
 	accessLogs []*accesslogv3.AccessLog
 	start      enforce.Start
 	decode     func(*syntax.Node) (any, diag.List)
+	shares     func(any) bool
 	validity   func(any, *syntax.Node) []ir.Validity
 	hasNeeds   bool
 	needs      func(any) []Need
@@ -233,6 +236,7 @@ func Define[C any](s Spec[C]) Type {
 		}
 		return s.Guard(cc)
 	}
+	t.shares = func(c any) bool { return s.Shares != nil && s.Shares(c.(*C)) }
 	t.validity = func(c any, n *syntax.Node) []ir.Validity {
 		if s.Validity == nil {
 			return nil
@@ -303,6 +307,9 @@ func (t Type) Place() ir.Place { return t.place }
 
 // Guard says what the policy keeps away with a configuration; nil: with one that is not known.
 func (t Type) Guard(config any) ir.Guard { return t.guard(config) }
+
+// Shares reports whether a configuration that Decode made asks for what all replicas have in common.
+func (t Type) Shares(config any) bool { return t.shares(config) }
 
 // Validity names the certificates in a configuration that Decode made of cfg.
 func (t Type) Validity(config any, cfg *syntax.Node) []ir.Validity { return t.validity(config, cfg) }

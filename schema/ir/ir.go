@@ -59,6 +59,7 @@ type Settings struct {
 	EnvoyHeaders       bool          // false: x-envoy-* are suppressed
 	RemoveServerHeader bool          // false: responses carry a Server header
 	ForwardClientCert  string        // SANITIZE, FORWARD_ONLY, APPEND_FORWARD, SANITIZE_SET, ALWAYS_FORWARD_ONLY
+	SharedStorage      bool          // replicas have a store in common
 	ProxyProtocol      bool          // listeners expect the HAProxy PROXY header
 	MaxConnections     uint32        // circuitBreaker thresholds; 0: Envoy's default
 	MaxPendingRequests uint32
@@ -193,6 +194,7 @@ type Binding struct {
 	RulesAt    diag.Range
 	Guard      Guard // what it keeps away
 	Validity   []Validity
+	Shares     bool     // it asks for counts or contents that all replicas have in common
 	Config     any      // made and read by the policy type alone; nil while Unresolved
 	Type       any      // what Catalog.Custom returned, for a policy that an Extension defines; nil for a listed one
 	Unresolved []string // names of unset $VARIABLEs in its config: nothing can be made of it (validate only)

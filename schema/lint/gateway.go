@@ -130,6 +130,22 @@ func bytePatterns(g *ir.Gateway, _ Options) diag.List {
 	return out
 }
 
+// withoutStorage finds policies that are to count or keep for all replicas together, where nothing is shared.
+func withoutStorage(g *ir.Gateway, o Options) diag.List {
+	if g.Settings != nil && g.Settings.SharedStorage || o.Partial {
+		return nil
+	}
+	var out diag.List
+	each(g, func(_ *ir.Listener, _ *ir.API, b *ir.Binding) {
+		if b.Shares {
+			out = append(out, diag.Diagnostic{Severity: diag.Warning, Code: "lint/no-shared-storage", Object: b.Origin.Object, Subject: b.PolicyAt,
+				Summary: fmt.Sprintf("policy %q is to be shared by all replicas, and no Configuration has a sharedStorage", b.Policy),
+				Hint:    "declare sharedStorage, or leave each replica its own"})
+		}
+	})
+	return out
+}
+
 func ascii(s string) bool {
 	for i := range len(s) {
 		if s[i] >= utf8.RuneSelf {

@@ -109,6 +109,8 @@ func TestCheck(t *testing.T) {
 		"too many": {listeners: []*ir.Listener{crowd},
 			want: "api-600.yaml:4:9: warning: this gateway has 601 APIs; release 1.14 of the product supports 600 [lint/too-many-apis]\n"},
 		"too many for nobody": {listeners: []*ir.Listener{crowd}, options: lint.Options{Target: ir.Release{Major: 1, Minor: 5}}},
+		"nothing is shared": {listeners: []*ir.Listener{listener("127.0.0.1:8081", with(api("a", ""), &ir.Binding{Policy: "rate-limiting-flex", Shares: true, PolicyAt: pattern("").Range}))},
+			want: "p.yaml:9:1: warning: policy \"rate-limiting-flex\" is to be shared by all replicas, and no Configuration has a sharedStorage [lint/no-shared-storage]\n"},
 		"a loop": {listeners: []*ir.Listener{listener("0.0.0.0:8081", gappy)}, upstreams: []*ir.Upstream{{Host: "localhost", Port: 8081, Address: pattern("").Range}, {Host: "localhost", Port: 8082}, {Host: "orders", Port: 8081}},
 			want: "p.yaml:9:1: warning: the upstream localhost:8081 is this gateway itself, so requests may go round in circles [lint/loop]\n"},
 	} {

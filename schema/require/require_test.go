@@ -31,6 +31,7 @@ func (s stub) ConfigSchema() []byte                     { return []byte(s.schema
 func (s stub) Targets() ir.Target                       { return s.targets }
 func (s stub) Place() ir.Place                          { return s.place }
 func (s stub) Guard(any) ir.Guard                       { return s.guard }
+func (stub) Shares(any) bool                            { return false }
 func (s stub) Validity(any, *syntax.Node) []ir.Validity { return nil }
 func (s stub) Since() string                            { return "1.0.0" }
 func (s stub) Enforced() bool                           { return true }

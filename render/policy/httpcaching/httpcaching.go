@@ -33,6 +33,7 @@ var Type = policy.Define(policy.Spec[config]{
 	Targets:  ir.TargetAPI,
 	Since:    "1.0.0",
 	Defaults: defaults,
+	Shares:   func(c *config) bool { return c.Distributed },
 	Check:    check,
 })
 

@@ -46,10 +46,12 @@ var Type = policy.Define(policy.Spec[config]{
 	Guard:   policy.Always[config](ir.Restricts),
 	// A refusal (429) comes from the daemon as it is; this is for the time when nobody counts.
 	Replies: []policy.Reply{{Details: "rate_limiter_error", Body: `{"error":"Service Unavailable"}`}},
-	Check:   check,
-	Shifts:  shifts,
-	Effect:  effect,
-	Start:   enforce.Start,
+	// True is the default and harmless without a store; who writes it means it.
+	Shares: func(c *config) bool { return c.Clusterizable != nil && *c.Clusterizable },
+	Check:  check,
+	Shifts: shifts,
+	Effect: effect,
+	Start:  enforce.Start,
 })
 
 type config struct {
