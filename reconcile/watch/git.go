@@ -205,11 +205,23 @@ func (r *Repo) readConfig() error {
 	if v := r.option("extensions", "", "objectFormat"); v != "" && !strings.EqualFold(v, "sha1") {
 		return fmt.Errorf("the repository %s has objects in format %s, and only SHA-1 repositories can be read: give directories instead, for example from `git worktree add`", r.common, v)
 	}
+	if v := r.option("core", "", "repositoryFormatVersion"); v != "" && v != "0" && v != "1" {
+		return fmt.Errorf("the repository %s has the format version %s, expected 0 or 1: give directories instead, for example from `git worktree add`", r.common, v)
+	} else if v == "1" {
+		for _, o := range r.config.Section("extensions").Options {
+			if !slices.Contains(extensions, strings.ToLower(o.Key)) {
+				return fmt.Errorf("the repository %s uses the extension %q, which is not known here: give directories instead, for example from `git worktree add`", r.common, o.Key)
+			}
+		}
+	}
 	if v := r.option("extensions", "", "refStorage"); v != "" && !strings.EqualFold(v, "files") {
 		return fmt.Errorf("the repository %s keeps its refs in format %s, which cannot be read: `git refs migrate --ref-format=files` converts it", r.common, v)
 	}
 	return nil
 }
+
+// extensions are those that change nothing for a reader, or are looked at.
+var extensions = []string{"noop", "noop-v1", "partialclone", "preciousobjects", "worktreeconfig", "relativeworktrees", "compatobjectformat", "objectformat", "refstorage"}
 
 // option is the last value of a key, in any case.
 func (r *Repo) option(section, sub, key string) string {

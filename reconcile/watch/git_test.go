@@ -611,6 +611,17 @@ func TestKindsOfRepositories(t *testing.T) {
 	if _, err := openIn(table.dir, ""); err == nil || !strings.Contains(err.Error(), "git refs migrate --ref-format=files") {
 		t.Errorf("reftable: got %v", err)
 	}
+	unknown := newRepo(t)
+	unknown.git("config", "core.repositoryformatversion", "1")
+	cfg := filepath.Join(unknown.dir, ".git", "config")
+	b, err := os.ReadFile(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unknown.write(".git/config", string(b)+"[extensions]\n\tsomethingNew = true\n")
+	if _, err := openIn(unknown.dir, ""); err == nil || !strings.Contains(err.Error(), `uses the extension "somethingNew"`) {
+		t.Errorf("an unknown extension: got %v", err)
+	}
 	none := t.TempDir()
 	if _, err := openIn(none, "", "GIT_CEILING_DIRECTORIES="+filepath.Dir(none)); !errors.Is(err, watch.ErrNoRepository) {
 		t.Errorf("none: got %v", err)

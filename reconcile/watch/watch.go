@@ -1,4 +1,4 @@
-// Package watch reads declarations from the disk, and says when they may have changed.
+// Package watch reads declarations from the disk or from a Git repository, and says when those on the disk may have changed.
 //
 // It does not parse what it reads: a file counts by its name (.yaml, .yml, .json, .cue). Files and folders whose names
 // start with a dot are left out, unless a caller names one itself. Symbolic links are followed; one that leads back to a

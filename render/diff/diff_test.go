@@ -140,21 +140,24 @@ func mirrors(t *testing.T, r, swapped *diff.Report) {
 		}
 		return k
 	}
-	line := func(k diff.Kind, c diff.Change) string {
+	lines := func(k diff.Kind, c diff.Change) []string {
+		if k == diff.AuthenticationLost || k == diff.AuthenticationGained { // these are told together by their reasons
+			return slices.Repeat([]string{c.Class.String() + " " + string(k)}, len(c.Affects))
+		}
 		// Coming is a risk, going is not: of these the class is not the same.
 		coming := k == diff.APIAdded || k == diff.APIRemoved || k == diff.PortOpened || k == diff.PortClosed
 		class := c.Class.String()
 		if coming {
 			class = ""
 		}
-		return fmt.Sprintf("%s %s (%d fields)", class, k, len(c.Fields))
+		return []string{fmt.Sprintf("%s %s (%d fields)", class, k, len(c.Fields))}
 	}
 	var want, got []string
 	for _, c := range r.Changes {
-		want = append(want, line(c.Kind, c))
+		want = append(want, lines(c.Kind, c)...)
 	}
 	for _, c := range swapped.Changes {
-		got = append(got, line(turn(c.Kind), c))
+		got = append(got, lines(turn(c.Kind), c)...)
 	}
 	slices.Sort(want)
 	slices.Sort(got)
@@ -409,3 +412,34 @@ func closed(v any) any {
 	}
 	return v
 }
+
+// TestAnyTwoAreCompared compares gateways that have little in common: whatever Envoy gets otherwise is told, and the other way round
+// it is told the other way round.
+func TestAnyTwoAreCompared(t *testing.T) {
+	t.Parallel()
+	others := 8
+	if testing.Short() {
+		others = 2
+	}
+	var all []diff.Side
+	for _, c := range testkit.ReadAll(t, "testdata/*.txtar") {
+		old, now := sides(c)
+		all = append(all, sideOf(t, "same", old, environment), sideOf(t, "same", now, environment))
+	}
+	for i, a := range all {
+		for j := range others {
+			b := all[(i+7*j+1)%len(all)]
+			r := compare(a, b)
+			mirrors(t, r, compare(b, a))
+			worst, _ := r.Worst()
+			if differs := len(r.Added)+len(r.Changed)+len(r.Removed) > 0; differs && worst == diff.Cosmetic {
+				t.Errorf("Envoy gets something else, and it is called cosmetic:\n%s", written(t, r, "text"))
+			}
+			if slices.ContainsFunc(r.Changes, func(c diff.Change) bool { return c.Kind == diff.ResourceChanged }) {
+				t.Errorf("nothing explains a resource:\n%s", written(t, r, "text"))
+			}
+		}
+	}
+}
+
+func compare(a, b diff.Side) *diff.Report { return diff.Compare(a, b, all.Catalog{}) }
