@@ -159,7 +159,7 @@ func (h *hooked) commit(refused bool, want ...string) {
 // TestPreCommit has pre-commit build the hooks from source with Go, and stop a commit that breaks a reference between two files.
 func TestPreCommit(t *testing.T) {
 	long(t)
-	h := newHooked(t, ours(t), nil, "flexgw-staged", "flexgw-validate")
+	h := newHooked(t, ours(t), nil, "flexgw-staged", "flexgw-validate", "flexgw-fmt")
 	// What pre-commit downloads stays where this machine keeps modules.
 	for _, name := range []string{"GOMODCACHE", "GOCACHE"} {
 		out, err := exec.Command("go", "env", name).Output()
@@ -197,6 +197,22 @@ func TestPreCommitSystem(t *testing.T) {
 	h.commit(false, "Passed") // of the changed files none is ours
 }
 
+// TestPreCommitFormats: a commit that fmt changes something of is stopped; made again as it is then, it passes.
+func TestPreCommitFormats(t *testing.T) {
+	long(t)
+	h := newHooked(t, ours(t), []string{filepath.Dir(command(t))}, "flexgw-fmt-system")
+	h.write("gateways/api.yaml", goodAPI)
+	h.write("gateways/service.yaml", strings.Replace(goodService, "  name: orders", "    name:   orders", 1))
+	h.commit(true, "files were modified by this hook", "formatted gateways/service.yaml")
+	h.commit(false, "Passed")
+	if got := readText(t, filepath.Join(h.dir, "gateways", "service.yaml")); got != goodService {
+		t.Errorf("formatted: %s", got)
+	}
+	if got := readText(t, filepath.Join(h.dir, "ci.yaml")); got != "on: push\n" {
+		t.Errorf("a file that is not ours: %s", got)
+	}
+}
+
 // TestPreCommitImage runs the hooks of language docker_image up to the container: there is no Docker to count on here, so a stand-in
 // takes the place of `docker run IMAGE` and holds what pre-commit passes to what the image (Dockerfile) expects.
 func TestPreCommitImage(t *testing.T) {
@@ -214,7 +230,7 @@ exec flexgw "$@"
 	if err := os.Chmod(filepath.Join(dir, "docker"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	h := newHooked(t, ours(t), []string{dir, filepath.Dir(command(t))}, "flexgw-staged-docker", "flexgw-validate-docker")
+	h := newHooked(t, ours(t), []string{dir, filepath.Dir(command(t))}, "flexgw-staged-docker", "flexgw-validate-docker", "flexgw-fmt-docker")
 	h.write("gateways/api.yaml", goodAPI)
 	h.write("gateways/service.yaml", goodService)
 	h.commit(false, "Passed")
