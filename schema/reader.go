@@ -215,7 +215,7 @@ func (h *hider) inner(v view, n *syntax.Node, path []string, z *normal) *syntax.
 		pair := secretPair(n)
 		for i := range n.Fields {
 			c, _ := v.field(n.Fields[i].Name)
-			c.hidden = c.hidden || n.Fields[i].Name == pair
+			c.hidden = c.hidden || n.Fields[i].Name == pair || len(path) > 0 && path[0] == "spec" && secretName(append(path, n.Fields[i].Name)) // with all that is below
 			if got := child(c, n.Fields[i].Value, n.Fields[i].Name); got != n.Fields[i].Value {
 				if out == n {
 					m := *n
@@ -249,14 +249,13 @@ func (h *hider) scalar(v view, n *syntax.Node, path []string, z *normal) *syntax
 	if z != nil {
 		_, wild = z.wild[n]
 	}
-	hidden := v.hidden || len(path) > 0 && path[0] == "spec" && secretName(path)
 	switch {
 	case n.Scalar == nil || isText && s == "":
-	case wild && hidden:
+	case wild && v.hidden:
 		return textNode(n.Text, n.Range)
 	case wild:
 		h.unknown[n] = true // a copy that normal made for this document alone
-	case hidden || isText && looksSecret(s):
+	case v.hidden || isText && looksSecret(s):
 		return textNode(diag.Redacted, n.Range)
 	}
 	return n

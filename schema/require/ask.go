@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"cuelang.org/go/cue"
 	"cuelang.org/go/cue/ast"
@@ -21,54 +22,88 @@ import (
 // engine evaluates rules in a context of its own. One goroutine uses it, and it is thrown away after a while: a context keeps
 // what it has seen.
 type engine struct {
+	*Rules
 	ctx   *cue.Context
-	insts []*syntax.CUEInstance
-	roots []cue.Value
+	packs []*loaded       // by package; nil: not needed yet
+	forms map[*rule]*form // of the rules that were asked
 	asked int
 }
 
+// loaded is a package in the engine's context.
+type loaded struct {
+	inst *syntax.CUEInstance
+	root cue.Value
+}
+
+// form is a rule in the engine's context.
+type form struct {
+	*loaded
+	where, that cue.Value // where they do not depend on the object at hand
+}
+
 func newEngine(r *Rules) *engine {
-	e := &engine{ctx: cuecontext.New()}
-	for _, p := range r.packages {
-		inst, _ := p.cue.Load(atHand)
-		root := cue.Value{}
-		if inst != nil { // what is wrong with it was said when it was loaded
-			root = e.ctx.BuildInstance(inst.Instance)
+	return &engine{Rules: r, ctx: cuecontext.New(), packs: make([]*loaded, len(r.packages)), forms: map[*rule]*form{}}
+}
+
+// form is a rule, ready to be asked. What is asked again and again for the object at hand is a package of that rule alone: CUE
+// evaluates all of a package when the object in it changes.
+func (e *engine) form(r *rule) *form {
+	if f := e.forms[r]; f != nil {
+		return f
+	}
+	f := &form{loaded: e.alone(r)}
+	if f.loaded == nil {
+		if e.packs[r.pack] == nil {
+			e.packs[r.pack] = e.build(r.pack, nil)
 		}
-		e.insts, e.roots = append(e.insts, inst), append(e.roots, root)
+		f.loaded = e.packs[r.pack]
 	}
-	return e
+	f.where, f.that = f.part(r, f.root, "where"), f.part(r, f.root, "that")
+	e.forms[r] = f
+	return f
 }
 
-// asking is one object in an engine.
-type asking struct {
-	*engine
-	o      *object
-	value  cue.Value
-	filled map[int]cue.Value // packages with the object at hand
-}
-
-func (e *engine) about(o *object) *asking {
-	e.asked++
-	return &asking{engine: e, o: o, value: e.ctx.BuildExpr(o.expr(o.root)), filled: map[int]cue.Value{}}
-}
-
-// with is a rule for the object at hand.
-func (a *asking) with(r *rule) cue.Value {
-	root, ok := a.filled[r.pack]
-	if !ok {
-		root = a.roots[r.pack].FillPath(cue.ParsePath("object"), a.value)
-		a.filled[r.pack] = root
+// build evaluates a package; edit may change its files before.
+func (e *engine) build(pack int, edit func(*ast.File)) *loaded {
+	inst, _ := e.packages[pack].cue.Load(atHand) // what is wrong with it was said when it was loaded
+	if inst == nil {
+		return &loaded{}
 	}
-	return root.LookupPath(cue.MakePath(cue.Str("require"), cue.Str(string(r.Code))))
+	for _, f := range inst.Files {
+		if edit != nil {
+			edit(f)
+		}
+	}
+	return &loaded{inst, e.ctx.BuildInstance(inst.Instance)}
 }
 
-// constraint is where or that of a rule.
-func (a *asking) constraint(r *rule, name string) cue.Value {
-	if r.dependent {
-		return a.with(r).LookupPath(cue.ParsePath(name))
+// alone is the package of a rule without other rules; nil: it is not needed, or another rule is.
+func (e *engine) alone(r *rule) *loaded {
+	if !r.alone {
+		return nil
 	}
-	return a.roots[r.pack].LookupPath(cue.MakePath(cue.Str("require"), cue.Str(string(r.Code)), cue.Str(name)))
+	l := e.build(r.pack, func(f *ast.File) {
+		for _, decl := range f.Decls {
+			if field, ok := decl.(*ast.Field); ok && label(field) == "require" {
+				if rules, ok := field.Value.(*ast.StructLit); ok {
+					rules.Elts = slices.DeleteFunc(rules.Elts, func(d ast.Decl) bool { code := label(d); return code != "" && code != string(r.Code) })
+				}
+			}
+		}
+	})
+	if l.root.Validate() != nil {
+		return nil
+	}
+	return l
+}
+
+func (f *form) part(r *rule, root cue.Value, name string) cue.Value {
+	return root.LookupPath(cue.MakePath(cue.Str("require"), cue.Str(string(r.Code)), cue.Str(name)))
+}
+
+// with is the package of a rule with an object at hand.
+func (f *form) with(value cue.Value) cue.Value {
+	return f.root.FillPath(cue.ParsePath("object"), value)
 }
 
 // The reasons that are not CUE's.
@@ -100,21 +135,36 @@ func (f finding) String() string {
 	switch {
 	case at.Len() == 0:
 		return f.reason
-	case predicate.MatchString(f.reason):
+	case isPredicate(f.reason):
 		return at.String() + " " + f.reason
 	}
 	return at.String() + ": " + f.reason
 }
 
-// ask answers with the places at which the object does not meet a rule.
-func (a *asking) ask(r *rule) []finding {
-	if where := a.constraint(r, "where"); where.Exists() {
+// ask answers with the places at which an object, cut down to what the rule looks at, does not meet it.
+func (e *engine) ask(r *rule, o *object, n *syntax.Node) []finding {
+	e.asked++
+	f := e.form(r)
+	a := &asking{o: o, n: n, value: e.ctx.BuildExpr(o.expr(n))}
+	where, that := f.where, f.that
+	if r.dependent {
+		root := f.with(a.value)
+		where, that = f.part(r, root, "where"), f.part(r, root, "that")
+	}
+	if where.Exists() {
 		if found, unknown := a.compare(where); len(found) > 0 || unknown {
 			return nil
 		}
 	}
-	found, _ := a.compare(a.constraint(r, "that"))
+	found, _ := a.compare(that)
 	return found
+}
+
+// asking is one object in an engine.
+type asking struct {
+	o     *object
+	n     *syntax.Node // the part of it that the rule looks at
+	value cue.Value    // the same
 }
 
 // compare unifies the object with a constraint. unknown: it speaks of what only the environment knows.
@@ -133,18 +183,18 @@ func (a *asking) compare(c cue.Value) (found []finding, unknown bool) {
 		reason := reasonOf(e)
 		switch {
 		case strings.Contains(reason, "explicit error"):
-			w.forbidden(u, a.o.root, nil)
+			w.forbidden(u, a.n, nil)
 			continue
 		case strings.Contains(reason, "errors in empty disjunction"):
 			reason = "fits none of the alternatives" + a.o.branches(errs[i+1:], len(path)+base, base)
 		}
-		if n, whole := a.o.root.At(path...); whole && a.o.isUnknown(n) {
+		if n, whole := a.n.At(path...); whole && a.o.isUnknown(n) {
 			w.unknown = true
 			continue
 		}
 		w.add(path, reason == forbidden, a.o.found(reason, path))
 	}
-	w.node(u, a.o.root, nil)
+	w.node(u, a.n, nil)
 	return w.found, w.unknown
 }
 
@@ -165,20 +215,30 @@ func (o *object) branches(errs []errors.Error, length, base int) string {
 	return ": " + strings.Join(reasons[:min(len(reasons), 4)], "; ")
 }
 
-var (
-	predicate   = regexp.MustCompile(`^(is|does not|fits) `)
-	conflicting = regexp.MustCompile(`^conflicting values (.+) and (.+?)( \(mismatched types .+\))?$`)
-	outOfBound  = regexp.MustCompile(`^invalid value (.+) \((?:out of bound|does not satisfy) (.+)\)$`)
-	unsatisfied = regexp.MustCompile(`^invalid value .* \((does not satisfy .+?)\)(: .+)?$`)
-)
+// phrases are the forms of what CUE says that have plainer words.
+type phrases struct{ conflicting, outOfBound, unsatisfied *regexp.Regexp }
+
+// cuePhrases are compiled when the first rule is broken.
+var cuePhrases = sync.OnceValue(func() phrases {
+	return phrases{
+		conflicting: regexp.MustCompile(`^conflicting values (.+) and (.+?)( \(mismatched types .+\))?$`),
+		outOfBound:  regexp.MustCompile(`^invalid value (.+) \((?:out of bound|does not satisfy) (.+)\)$`),
+		unsatisfied: regexp.MustCompile(`^invalid value .* \((does not satisfy .+?)\)(: .+)?$`),
+	}
+})
+
+// isPredicate reports whether a reason reads on from the name of what it is about.
+func isPredicate(reason string) bool {
+	return strings.HasPrefix(reason, "is ") || strings.HasPrefix(reason, "does not ") || strings.HasPrefix(reason, "fits ")
+}
 
 // reasonOf is what CUE says, without the path and in our words where they are plain.
 func reasonOf(e errors.Error) string {
 	s := strings.TrimPrefix(e.Error(), strings.Join(e.Path(), ".")+": ")
 	s = strings.TrimSuffix(oneLine(s), ":")
-	if m := outOfBound.FindStringSubmatch(s); m != nil && !strings.HasPrefix(m[1], "[") && !strings.HasPrefix(m[1], "{") {
+	if m := cuePhrases().outOfBound.FindStringSubmatch(s); m != nil && !strings.HasPrefix(m[1], "[") && !strings.HasPrefix(m[1], "{") {
 		s = "is " + m[1] + ", expected " + m[2]
-	} else if m := unsatisfied.FindStringSubmatch(s); m != nil {
+	} else if m := cuePhrases().unsatisfied.FindStringSubmatch(s); m != nil {
 		s = m[1] + m[2]
 	} else if strings.Contains(s, "field not allowed") {
 		s = forbidden
@@ -191,7 +251,7 @@ func reasonOf(e errors.Error) string {
 
 // found says which of two values that conflict is the object's.
 func (o *object) found(reason string, path []string) string {
-	m := conflicting.FindStringSubmatch(reason)
+	m := cuePhrases().conflicting.FindStringSubmatch(reason)
 	n, whole := o.root.At(path...)
 	if m == nil || !whole || n.Kind != syntax.Scalar {
 		return reason
@@ -345,19 +405,31 @@ func (w *walk) missing(v cue.Value, path []string, required bool) {
 	w.add(path, false, missing)
 }
 
-// said is a text of a rule for the object at hand.
-func (a *asking) said(r *rule, name string) string {
-	s, err := a.with(r).LookupPath(cue.ParsePath(name)).String()
-	if err == nil {
-		return oneLine(s)
+// said are the message and the hint of a rule for an object.
+func (e *engine) said(r *rule, o *object) (message, hint string) {
+	if !r.speaks {
+		return oneLine(r.Message), oneLine(r.Hint)
 	}
-	_, values := a.insts[r.pack].Fields("require", string(r.Code), name)
-	for _, v := range values {
-		if x, ok := v.(*ast.Interpolation); ok {
-			return oneLine(literalParts(x))
+	f := e.form(r)
+	root := f.with(e.ctx.BuildExpr(o.expr(r.said.cut(o.root))))
+	text := func(name, written string) string {
+		s, err := f.part(r, root, name).String()
+		if err == nil {
+			return oneLine(s)
 		}
+		_, values := f.inst.Fields("require", string(r.Code), name)
+		for _, v := range values {
+			if x, ok := v.(*ast.Interpolation); ok {
+				written = cmp.Or(oneLine(literalParts(x)), written)
+			}
+		}
+		return oneLine(written)
 	}
-	return oneLine(r.Message)
+	message = cmp.Or(text("message", r.Message), oneLine(r.Message))
+	if r.Hint != "" {
+		hint = cmp.Or(text("hint", r.Hint), oneLine(r.Hint))
+	}
+	return message, hint
 }
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
@@ -389,12 +461,12 @@ func literalParts(x *ast.Interpolation) string {
 }
 
 // diagnostics are what is reported about the object.
-func (a *asking) diagnostics(r *rule, found []finding, wrong errorPlaces, partial bool) diag.List {
+func (e *engine) diagnostics(r *rule, o *object, found []finding, wrong errorPlaces, partial bool) diag.List {
 	byPlace := map[diag.Range][]finding{}
 	var places []diag.Range
 	for _, f := range found {
-		at := a.o.place(f.path, f.key)
-		if wrong.explain(a.o, f, at) {
+		at := o.place(f.path, f.key)
+		if wrong.explain(o, f, at) {
 			continue
 		}
 		if len(byPlace[at]) == 0 {
@@ -406,24 +478,21 @@ func (a *asking) diagnostics(r *rule, found []finding, wrong errorPlaces, partia
 		return nil
 	}
 	slices.SortFunc(places, func(x, y diag.Range) int { return cmp.Or(x.Compare(y), cmp.Compare(x.End.Offset, y.End.Offset)) })
-	message, hint := cmp.Or(a.said(r, "message"), r.Message), ""
-	if r.Hint != "" {
-		hint = cmp.Or(a.said(r, "hint"), r.Hint)
-	}
+	message, hint := e.said(r, o)
 	var ds diag.List
 	for _, at := range places {
 		here := byPlace[at]
-		d := diag.Diagnostic{Severity: r.Severity, Code: r.Code, Subject: at, Object: a.o.owner, Summary: message, Hint: hint}
+		d := diag.Diagnostic{Severity: r.Severity, Code: r.Code, Subject: at, Object: o.owner, Summary: message, Hint: hint}
 		linked := true
 		var why []string
 		for _, f := range here {
 			linked = linked && len(f.path) > 0 && f.path[0] == "linked"
 			why = append(why, f.String())
 		}
-		if !linked && len(here[0].path) > 0 && a.o.kind != gatewayKind {
-			d.Path = a.o.pointer(here[0].path)
+		if !linked && len(here[0].path) > 0 && o.kind != gatewayKind {
+			d.Path = o.pointer(here[0].path)
 		}
-		if partial && (linked || a.o.kind == gatewayKind) {
+		if partial && (linked || o.kind == gatewayKind) {
 			d.Severity = diag.Note
 		}
 		if d.Hint == "" {
@@ -432,8 +501,8 @@ func (a *asking) diagnostics(r *rule, found []finding, wrong errorPlaces, partia
 		if r.Page != "" {
 			d.Hint += fmt.Sprintf("; see %s", r.Page)
 		}
-		if a.o.kind != gatewayKind && !a.o.holds(at) {
-			d.Related = append(d.Related, diag.Related{Subject: a.o.name, Summary: "the object that does not meet the rule"})
+		if o.kind != gatewayKind && !o.holds(at) {
+			d.Related = append(d.Related, diag.Related{Subject: o.name, Summary: "the object that does not meet the rule"})
 		}
 		d.Related = append(d.Related, diag.Related{Subject: r.At, Summary: "the rule"})
 		ds = append(ds, d)

@@ -19,7 +19,7 @@ type Options struct {
 	Policies schema.Catalog
 	Found    diag.List     // what is known of the set without rules: a rule repeats no error
 	Partial  bool          // the set is not the whole gateway: what is found in the linked model is a note
-	Limit    time.Duration // for all evaluations of one rule together; 0: half a minute
+	Limit    time.Duration // for all evaluations of one rule together; 0: a minute
 }
 
 // Check asks every rule about the objects of a set; g is their linked model, also one that was salvaged beside errors. Objects
@@ -32,7 +32,7 @@ func (r *Rules) Check(set source.Set, g *ir.Gateway, o Options) diag.List {
 		o.Limit = defaultLimit
 	}
 	c := &check{Rules: r, options: o, model: newModel(g), wrong: placesOf(o.Found), reader: schema.NewReader(o.Policies), kinds: map[string][]*rule{},
-		ticks: make([]atomic.Int64, len(r.rules)), late: make([]atomic.Bool, len(r.rules)), failed: make([]atomic.Bool, len(r.rules))}
+		ticks: make([]atomic.Int64, len(r.rules)), late: make([]atomic.Bool, len(r.rules)), failed: make([]atomic.Bool, len(r.rules)), answers: make([]answers, len(r.rules))}
 	for _, x := range r.rules {
 		c.kinds[x.Kind] = append(c.kinds[x.Kind], x)
 		p := r.packages[x.pack]
@@ -69,9 +69,11 @@ type check struct {
 	mu      sync.Mutex
 	engines []*engine // that nobody uses
 
-	ticks  []atomic.Int64 // by rule: how often it was seen at work
-	late   []atomic.Bool  // by rule: given up
-	failed []atomic.Bool  // by rule: CUE cannot evaluate it
+	ticks   []atomic.Int64 // by rule: how often it was seen at work
+	answers []answers      // by rule
+
+	late   []atomic.Bool // by rule: given up
+	failed []atomic.Bool // by rule: CUE cannot evaluate it
 }
 
 // configs reads the configurations of PolicyBindings, which may be linked to objects of any file.
@@ -116,8 +118,8 @@ func (c *check) documents(docs []*syntax.Document) diag.List {
 	return slices.Concat(parts...)
 }
 
-// many is how many objects an engine is asked about before it is thrown away.
-const many = 1000
+// many is how many questions an engine answers before it is thrown away.
+const many = 5000
 
 func (c *check) take() *engine {
 	c.mu.Lock()
@@ -175,16 +177,12 @@ func (c *check) run(objects []*object, at *atomic.Int64) (ds diag.List) {
 		e = newEngine(c.Rules)
 	}
 	for _, o := range objects {
-		var a *asking
 		for _, r := range c.kinds[o.kind] {
 			if c.late[r.index].Load() || c.failed[r.index].Load() {
 				continue
 			}
 			at.Store(int64(r.index) + 1)
-			if a == nil {
-				a = e.about(o)
-			}
-			ds = append(ds, c.one(a, r)...)
+			ds = append(ds, c.one(e, r, o)...)
 		}
 		at.Store(0)
 	}
@@ -193,14 +191,50 @@ func (c *check) run(objects []*object, at *atomic.Int64) (ds diag.List) {
 }
 
 // one asks one rule. The CUE library panics on some values.
-func (c *check) one(a *asking, r *rule) (ds diag.List) {
+func (c *check) one(e *engine, r *rule, o *object) (ds diag.List) {
 	defer func() {
 		if recover() != nil {
 			c.failed[r.index].Store(true)
 			ds = nil
 		}
 	}()
-	return a.diagnostics(r, a.ask(r), c.wrong, c.options.Partial)
+	n := r.spine.cut(o.root)
+	key := o.key(n)
+	found, known := c.answers[r.index].get(key)
+	if !known {
+		found = e.ask(r, o, n)
+		c.answers[r.index].put(key, found)
+	}
+	return e.diagnostics(r, o, found, c.wrong, c.options.Partial)
+}
+
+// answers are what a rule found, by what of the object it looked at.
+type answers struct {
+	mu    sync.Mutex
+	known map[string][]finding
+	size  int // of all keys
+}
+
+// most is how many bytes the keys of the answers of one rule may have together.
+const most = 4 << 20
+
+func (a *answers) get(key string) ([]finding, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	found, ok := a.known[key]
+	return found, ok
+}
+
+func (a *answers) put(key string, found []finding) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.size += len(key); a.size > most {
+		a.known, a.size = nil, len(key)
+	}
+	if a.known == nil {
+		a.known = map[string][]finding{}
+	}
+	a.known[key] = found
 }
 
 // givenUp takes out what rules without a verdict found, which depends on luck, and reports those rules.

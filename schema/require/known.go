@@ -66,6 +66,9 @@ func (l *loader) fields(r *rule, c cue.Value, v schema.View, path []string, more
 		}
 		return
 	}
+	if !l.open(r, c, path) {
+		return
+	}
 	switch c.IncompleteKind() {
 	case cue.ListKind:
 		items, err := c.List()
@@ -81,6 +84,33 @@ func (l *loader) fields(r *rule, c cue.Value, v schema.View, path []string, more
 			l.field(r, strings.TrimRight(fields.Selector().Unquoted(), "?!"), fields.Value(), v, path, more)
 		}
 	}
+}
+
+// always are the fields that every object has.
+func always(kind string, path []string) []string {
+	switch {
+	case kind == gatewayKind && len(path) == 1:
+		return []string{"kind", "apis", "services", "ports"}
+	case kind != gatewayKind && len(path) == 1:
+		return []string{"apiVersion", "kind", "metadata", "spec"}
+	case kind != gatewayKind && len(path) == 2 && path[1] == "metadata":
+		return []string{"name", "namespace", "labels"}
+	}
+	return nil
+}
+
+// open reports whether a constraint allows what every object has, or says that it does not: definitions of CUE are closed.
+func (l *loader) open(r *rule, c cue.Value, path []string) bool {
+	if c.IncompleteKind() != cue.StructKind {
+		return true
+	}
+	for _, name := range always(r.Kind, path) {
+		if !c.Allows(cue.Str(name)) {
+			l.report(l.at(string(r.Code), path...), fmt.Sprintf("this is closed and has no %q, which every %s has, so rule %q can never hold", name, r.Kind, r.Code), `write "..." in the definition that it refers to`)
+			return false
+		}
+	}
+	return true
 }
 
 func (l *loader) field(r *rule, name string, c cue.Value, v schema.View, path []string, more []extra) {

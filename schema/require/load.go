@@ -12,6 +12,7 @@ import (
 
 	"cuelang.org/go/cue"
 	"cuelang.org/go/cue/ast"
+	"cuelang.org/go/cue/build"
 	"cuelang.org/go/cue/cuecontext"
 	"cuelang.org/go/cue/errors"
 	"cuelang.org/go/cue/literal"
@@ -26,7 +27,7 @@ import (
 type LoadOptions struct {
 	Beside   []source.File          // CUE files that rules may import
 	Reserved func(area string) bool // areas of codes that are not the organisation's
-	Limit    time.Duration          // for the evaluation of one package; 0: half a minute
+	Limit    time.Duration          // for the evaluation of one package; 0: a minute
 }
 
 // Load reads files of rules. What is wrong with them is said at its place; the rules that are right count.
@@ -97,10 +98,13 @@ type loader struct {
 	pack    *pack
 	inst    *syntax.CUEInstance
 	rules   []*rule
-	broken  map[string]bool // codes whose rules CUE refuses
-	shared  bool            // what every rule may refer to speaks of the object at hand
-	own     map[string]bool // codes whose constraints speak of it
-	meant   map[string]bool // parts that a misspelt one was meant to be, as "code part"
+	broken  map[string]bool   // codes whose rules CUE refuses
+	shared  bool              // what every rule may refer to speaks of the object at hand
+	own     map[string]*spine // by code: what the constraints look at in it
+	twist   map[string]bool   // by code: they do not show all that they look at
+	tangled bool              // what every rule may refer to does not
+	others  bool              // something refers to other rules
+	meant   map[string]bool   // parts that a misspelt one was meant to be, as "code part"
 	ds      diag.List
 }
 
@@ -202,61 +206,94 @@ func plain(path []string) []string {
 	return out
 }
 
-// speaks finds out which constraints depend on the object at hand: all others are evaluated once.
+// speaks finds out which constraints depend on the object at hand, and what of it they look at.
 func (l *loader) speaks() {
-	l.own = map[string]bool{}
+	l.own, l.twist = map[string]*spine{}, map[string]bool{}
 	for _, file := range l.inst.Files {
 		for _, decl := range file.Decls {
 			f, ok := decl.(*ast.Field)
-			name := label(decl)
-			switch {
-			case !ok || name == "":
-				l.shared = l.shared || mentions(decl)
-			case name == "require":
+			switch name := label(decl); {
+			case ok && name == "require":
 				l.speaksRules(f.Value)
-			case name == "object":
-				l.shared = l.shared || mentions(f.Value)
+			case ok && name == "object":
+				l.shares(f.Value)
 			default:
-				l.shared = l.shared || mentions(f.Value)
+				l.shares(decl)
 			}
 		}
 	}
-	for _, f := range l.pack.cue.Files() {
-		b, err := f.Bytes()
-		l.pack.linked = l.pack.linked || err == nil && bytes.Contains(b, []byte("linked"))
-		l.pack.config = l.pack.config || err == nil && bytes.Contains(b, []byte("config"))
-	}
-	for _, f := range l.options.Beside {
+	l.imported(l.inst.Instance, map[*build.Instance]bool{})
+	for _, f := range slices.Concat(l.pack.cue.Files(), l.options.Beside) {
 		b, err := f.Bytes()
 		l.pack.linked = l.pack.linked || err == nil && bytes.Contains(b, []byte("linked"))
 		l.pack.config = l.pack.config || err == nil && bytes.Contains(b, []byte("config"))
 	}
 }
 
+// shares looks at what any rule may refer to.
+func (l *loader) shares(n ast.Node) {
+	l.shared = l.shared || mentions(n)
+	l.others = l.others || refers(n, "require")
+	l.tangled = l.tangled || twisted(n)
+}
+
+// imported looks at the packages that rules import.
+func (l *loader) imported(inst *build.Instance, seen map[*build.Instance]bool) {
+	for _, i := range inst.Imports {
+		if seen[i] {
+			continue
+		}
+		seen[i] = true
+		for _, f := range i.Files {
+			for _, decl := range f.Decls {
+				l.tangled = l.tangled || twisted(decl)
+			}
+		}
+		l.imported(i, seen)
+	}
+}
+
 func (l *loader) speaksRules(rules ast.Expr) {
 	s, ok := rules.(*ast.StructLit)
 	if !ok {
-		l.shared = l.shared || mentions(rules)
+		l.shares(rules)
 		return
 	}
 	for _, decl := range s.Elts {
 		f, isField := decl.(*ast.Field)
 		code := label(decl)
 		if !isField || code == "" {
-			l.shared = l.shared || mentions(decl)
+			l.shares(decl)
 			continue
 		}
-		fields, ok := f.Value.(*ast.StructLit)
-		if !ok {
-			l.own[code] = l.own[code] || mentions(f.Value)
-			continue
+		l.others = l.others || refers(f.Value, "require")
+		parts := []ast.Decl{&ast.EmbedDecl{Expr: f.Value}}
+		if fields, ok := f.Value.(*ast.StructLit); ok {
+			parts = fields.Elts
 		}
-		for _, part := range fields.Elts {
-			if !slices.Contains([]string{"message", "hint", "page"}, label(part)) {
-				l.own[code] = l.own[code] || mentions(part)
+		for _, part := range parts {
+			if slices.Contains([]string{"message", "hint", "page"}, label(part)) {
+				continue
 			}
+			if mentions(part) {
+				l.own[code] = union(l.own[code], uses(part))
+			}
+			l.twist[code] = l.twist[code] || twisted(part)
 		}
 	}
+}
+
+// refersOn reports whether something refers to what was declared elsewhere, beside the object at hand.
+func refersOn(n ast.Node) bool {
+	found := false
+	ast.Walk(n, func(n ast.Node) bool {
+		if id, ok := n.(*ast.Ident); ok && id.Node != nil && id.Name != "object" {
+			_, imported := id.Node.(*ast.ImportSpec)
+			found = found || !imported
+		}
+		return !found
+	}, nil)
+	return found
 }
 
 // label is the name of a field; "" if it has none, or a computed one.
@@ -273,10 +310,12 @@ func label(decl ast.Decl) string {
 }
 
 // mentions reports whether something speaks of the object at hand, or of other rules, which may.
-func mentions(n ast.Node) bool {
+func mentions(n ast.Node) bool { return refers(n, "object") || refers(n, "require") }
+
+func refers(n ast.Node, name string) bool {
 	found := false
 	ast.Walk(n, func(n ast.Node) bool {
-		if id, ok := n.(*ast.Ident); ok && (id.Name == "object" || id.Name == "require") {
+		if id, ok := n.(*ast.Ident); ok && id.Name == name {
 			found = true
 		}
 		return !found
@@ -309,13 +348,23 @@ func (l *loader) patterns() {
 // parts are the fields of a rule.
 var parts = []string{"message", "page", "hint", "severity", "kind", "where", "that"}
 
-var codeForm = regexp.MustCompile(`^[a-z][a-z0-9-]*/[a-z0-9][a-z0-9-]*$`)
+// isCode reports whether a text is area/slug.
+func isCode(s string) bool {
+	area, slug, _ := strings.Cut(s, "/")
+	for i, part := range []string{area, slug} {
+		if part == "" || part[0] == '-' || i == 0 && part[0] >= '0' && part[0] <= '9' ||
+			strings.IndexFunc(part, func(r rune) bool { return !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-') }) >= 0 {
+			return false
+		}
+	}
+	return true
+}
 
 // rule reads one rule, if it can be asked.
 func (l *loader) rule(code string, v cue.Value) {
 	before := len(l.ds)
 	at := l.at(code)
-	if !codeForm.MatchString(code) {
+	if !isCode(code) {
 		l.report(at, fmt.Sprintf("%q is no code of a rule", code), `write area/slug in lower case, such as "acme/team-label"`)
 		return
 	}
@@ -341,12 +390,14 @@ func (l *loader) rule(code string, v cue.Value) {
 			l.report(l.at(code, name), fmt.Sprintf("unknown field %q in rule %q", name, code), hint)
 		}
 	}
-	r := &rule{Rule: Rule{Code: diag.Code(code), At: at, Severity: diag.Error}, dependent: l.dependent(code)}
+	r := &rule{Rule: Rule{Code: diag.Code(code), At: at, Severity: diag.Error}}
+	l.dependence(r)
 	l.texts(r, v)
 	l.kind(r, v)
 	for _, name := range []string{"where", "that"} {
 		if c := v.LookupPath(cue.ParsePath(name)); c.Exists() {
 			l.known(r, name, c)
+			r.spine = union(r.spine, spineOf(c, 0))
 		} else if name == "that" {
 			l.lacks(r, name, "write what must hold of an object")
 		}
@@ -380,12 +431,33 @@ func (l *loader) valueAt(code, name string) diag.Range {
 	return l.at(code, name)
 }
 
-// dependent reports whether the constraints of a rule must be evaluated for each object.
-func (l *loader) dependent(code string) bool {
-	if key, _ := l.inst.Fields("require", code); key.IsZero() { // CUE made it
-		return l.shared || slices.ContainsFunc(l.inst.Files, func(f *ast.File) bool { return mentions(f) })
+// dependence finds out what of a rule depends on the object at hand: all else is evaluated once.
+func (l *loader) dependence(r *rule) {
+	code := string(r.Code)
+	_, values := l.inst.Fields("require", code)
+	if len(values) == 0 { // CUE made it
+		r.dependent = l.shared || slices.ContainsFunc(l.inst.Files, func(f *ast.File) bool { return mentions(f) })
+		r.speaks, r.spine, r.said = r.dependent, everything(), everything()
+		return
 	}
-	return l.shared || l.own[code]
+	r.spine = l.own[code]
+	r.dependent, r.speaks = l.shared || r.spine != nil, l.shared
+	for _, name := range []string{"message", "hint"} {
+		_, texts := l.inst.Fields("require", code, name)
+		for _, x := range texts {
+			r.speaks, r.said = r.speaks || mentions(x), union(r.said, uses(x))
+			if refersOn(x) {
+				r.said = everything()
+			}
+		}
+	}
+	if l.shared || l.tangled || l.twist[code] {
+		r.spine = everything()
+	}
+	if l.shared || l.twist[code] || r.said == nil {
+		r.said = everything()
+	}
+	r.alone = (r.dependent || r.speaks) && !l.others
 }
 
 // texts reads what a rule says of itself.
@@ -407,6 +479,7 @@ func (l *loader) texts(r *rule, v cue.Value) {
 		}
 		s, err := x.String()
 		if err != nil {
+			r.speaks = true // also where it refers to something that does
 			s = l.template(string(r.Code), f.name)
 		}
 		if *f.to = strings.TrimSpace(s); *f.to == "" {
@@ -431,7 +504,7 @@ func (l *loader) texts(r *rule, v cue.Value) {
 func (l *loader) template(code, name string) string {
 	_, values := l.inst.Fields("require", code, name)
 	if len(values) == 0 {
-		return "(computed)"
+		return fmt.Sprintf("rule %q is not met", code)
 	}
 	s := l.inst.Text(values[0])
 	s = strings.TrimLeft(s, "#")

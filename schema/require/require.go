@@ -40,9 +40,13 @@ type pack struct {
 // rule is a Rule and how it is evaluated.
 type rule struct {
 	Rule
-	index     int // in Rules.rules
-	pack      int // index in Rules.packages
-	dependent bool
+	index     int    // in Rules.rules
+	pack      int    // index in Rules.packages
+	spine     *spine // what of an object it looks at
+	dependent bool   // its constraints speak of the object at hand
+	speaks    bool   // its texts do
+	said      *spine // what of it they speak of
+	alone     bool   // one of them does, and no other rule is needed for it
 }
 
 // All are the rules that can be asked, in the order of the files.
@@ -74,7 +78,7 @@ const gatewayKind = "Gateway"
 
 // defaultLimit is how long all evaluations of one rule may take together. CUE has no budget of its own and cannot be stopped: a
 // rule that takes longer is given up, and its evaluation left behind.
-const defaultLimit = 30 * time.Second
+const defaultLimit = time.Minute
 
 // bad is a mistake in a file of rules.
 func bad(at diag.Range, summary, hint string) diag.Diagnostic {

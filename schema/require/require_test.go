@@ -1,12 +1,16 @@
 package require_test
 
 import (
+	"encoding/json"
 	"fmt"
+	"os"
 	"path"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/flexgw/flexgw/schema"
 	"github.com/flexgw/flexgw/schema/diag"
@@ -60,8 +64,8 @@ func (catalog) Custom(*schema.Definition) (schema.PolicyType, diag.List) { retur
 
 func reserved(area string) bool { return area == "link" || area == "project" }
 
-// judged is what rules say of declarations. Files below rules/ are rules, those below beside/ may be imported.
-func judged(files []testkit.File, limit time.Duration, partial bool) (wrong, ds diag.List, rules *require.Rules) {
+// judged is what rules say of declarations, and what they say when they see whole objects. Files below rules/ are rules, those below beside/ may be imported.
+func judged(files []testkit.File, limit time.Duration, partial bool) (wrong, ds, uncut diag.List) {
 	var own, beside, rest []source.File
 	for _, f := range files {
 		file := source.NewFile(f.Name, f.Data)
@@ -74,15 +78,19 @@ func judged(files []testkit.File, limit time.Duration, partial bool) (wrong, ds 
 			rest = append(rest, file)
 		}
 	}
-	rules, wrong = require.Load(own, require.LoadOptions{Beside: beside, Reserved: reserved})
+	rules, wrong := require.Load(own, require.LoadOptions{Beside: beside, Reserved: reserved})
 	set := source.NewSet(rest)
 	g, found := schema.Load(set, schema.Options{Policies: catalog{}, Salvage: true, Partial: partial})
 	for _, d := range found {
 		if d.Severity == diag.Error {
-			ds = append(ds, d)
+			ds, uncut = append(ds, d), append(uncut, d)
 		}
 	}
-	return wrong, append(ds, rules.Check(set, g, require.Options{Policies: catalog{}, Found: found, Limit: limit, Partial: partial})...).Sort(), rules
+	o := require.Options{Policies: catalog{}, Found: found, Limit: limit, Partial: partial}
+	ds = append(ds, rules.Check(set, g, o)...).Sort()
+	rules.Uncut()
+	uncut = append(uncut, rules.Check(set, g, o)...).Sort()
+	return wrong, ds, uncut
 }
 
 // shown is all that a diagnostic says.
@@ -107,7 +115,10 @@ func TestCases(t *testing.T) {
 	t.Parallel()
 	testkit.Run(t, "testdata/*.txtar", func(t *testing.T, c *testkit.Case) {
 		_, partial := c.Flag("partial")
-		wrong, ds, _ := judged(c.Files, 0, partial)
+		wrong, ds, uncut := judged(c.Files, 0, partial)
+		if d := cmp.Diff(shown(uncut), shown(ds)); d != "" {
+			t.Errorf("asked about whole objects (-) and what the rules look at (+):\n%s", d)
+		}
 		if strings.HasPrefix(c.Name, "bad-") {
 			c.Want(t, "want/rules", []byte(shown(wrong)))
 		} else if len(wrong) > 0 {
@@ -128,6 +139,168 @@ func TestCases(t *testing.T) {
 			}
 			if path.Ext(d.Subject.File) != ".cue" && d.Subject.End.Offset > len(text) || d.Subject.Start.IsZero() {
 				t.Errorf("%s is not in the file", d)
+			}
+		}
+	})
+}
+
+// TestSecretsAreNotShown writes one secret wherever one can stand and has a rule say everything that it sees.
+func TestSecretsAreNotShown(t *testing.T) {
+	t.Parallel()
+	const secret = "4815162342"
+	const rules = `
+import "encoding/json"
+
+for kind in ["ApiInstance", "Service", "PolicyBinding", "Configuration", "Extension"] {
+	require: "say/\({"ApiInstance": "api", "Service": "service", "PolicyBinding": "binding", "Configuration": "configuration", "Extension": "extension"}[kind])": {
+		"kind":  kind
+		message: "\(json.Marshal(object))"
+		hint:    "\(json.Marshal(object.spec))"
+		that: metadata: name: "nobody"
+	}
+}
+`
+	api := "apiVersion: gateway.mulesoft.com/v1alpha1\nkind: ApiInstance\nmetadata: {name: a}\nspec:\n  address: http://0.0.0.0:8081\n  services: {s: {address: http://s:80}}\n  policies: [{policyRef: {name: %s}, config: %s}]\n"
+	binding := "apiVersion: gateway.mulesoft.com/v1alpha1\nkind: PolicyBinding\nmetadata: {name: b}\nspec:\n  targetRef: {name: a}\n  policyRef: {name: %s}\n  config: %s\n"
+	config := "apiVersion: gateway.mulesoft.com/v1beta1\nkind: Configuration\nmetadata: {name: c}\nspec: %s\n"
+	for _, text := range []string{
+		fmt.Sprintf(api, "http-basic-authentication-flex", "{username: a, password: "+secret+"}"),
+		fmt.Sprintf(binding, "http-basic-authentication-flex", "{username: a, password: "+secret+"}") + "---\n" + fmt.Sprintf(api, "cors-flex", "{}"),
+		fmt.Sprintf(api, "tls", "{certificate: {key: "+secret+", crt: c}}"),
+		fmt.Sprintf(api, "tls", "{certificate: {key: \"-----BEGIN PRIVATE KEY-----\\n"+secret+"\\n-----END PRIVATE KEY-----\"}}"),
+		fmt.Sprintf(api, "somebodys-own-policy", "{apiKey: "+secret+", nested: [{password: "+secret+"}, {clientSecret: {a: "+secret+"}}]}"),
+		fmt.Sprintf(api, "somebodys-own-policy", "{url: \"https://u:"+secret+"@h:1/\", pem: \"-----BEGIN RSA PRIVATE KEY-----\\n"+secret+"\", x: Bearer "+secret+"}"),
+		fmt.Sprintf(api, "somebodys-own-policy", "{headers: [{key: Authorization, value: "+secret+"}]}"),
+		fmt.Sprintf(config, "{sharedStorage: {redis: {password: "+secret+", sentinel: {addresses: [\"x:1\"], masterName: m, password: "+secret+"}}}}"),
+		fmt.Sprintf(config, "{forwardProxy: {https: {address: http://p:1, basicAuth: {username: a, password: "+secret+"}}}}"),
+		fmt.Sprintf(config, "{logging: {outputs: [{name: a, type: http, parameters: {http_passwd: "+secret+"}}]}}"),
+		fmt.Sprintf(config, "{platformConnection: {key: "+secret+", x: {y: "+secret+"}}}"),
+	} {
+		loaded, wrong := require.Load([]source.File{source.NewFile("rules.cue", []byte(rules))}, require.LoadOptions{})
+		if len(wrong) > 0 || len(loaded.All()) != 5 {
+			t.Fatalf("%d rules, %s", len(loaded.All()), shown(wrong))
+		}
+		set := source.NewSet([]source.File{source.NewFile("a.yaml", []byte(text))})
+		g, _ := schema.Load(set, schema.Options{Policies: catalog{}, Salvage: true})
+		ds := loaded.Check(set, g, require.Options{Policies: catalog{}})
+		said, err := json.Marshal(ds)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(ds) == 0 || !strings.Contains(string(said), "metadata") {
+			t.Errorf("nothing is said: %s\nof:\n%s", said, text)
+		}
+		if strings.Contains(string(said), secret) {
+			t.Errorf("shown: %s\nof:\n%s", said, text)
+		}
+	}
+}
+
+// TestEndlessRulesAreGivenUp has a rule that takes very long beside one that does not.
+func TestEndlessRulesAreGivenUp(t *testing.T) {
+	t.Parallel()
+	const api = "apiVersion: gateway.mulesoft.com/v1alpha1\nkind: ApiInstance\nmetadata: {name: a%d}\nspec: {address: http://0.0.0.0:8081/a%[1]d}\n---\n"
+	files := []testkit.File{
+		{Name: "rules/rules.cue", Data: []byte(`
+import "list"
+
+require: "acme/endless": {
+	kind:    "ApiInstance"
+	message: "endless"
+	let n = len(object.metadata.name)
+	that: metadata: name: or([for x in list.Range(0, 1000000*n, 1) if mod(x, 7919) == 7918 {"\(x)"}])
+}
+require: "acme/quick": {
+	kind:    "ApiInstance"
+	message: "quick"
+	that: metadata: labels: team: string
+}
+`)},
+		{Name: "a.yaml", Data: []byte(fmt.Sprintf(api, 1) + fmt.Sprintf(api, 2) + fmt.Sprintf(api, 3))},
+	}
+	_, ds, _ := judged(files, 200*time.Millisecond, false)
+	codes := map[diag.Code]int{}
+	for _, d := range ds {
+		codes[d.Code]++
+	}
+	if codes["acme/quick"] != 3 || codes["project/slow-rule"] != 1 || len(codes) != 2 {
+		t.Errorf("reported:\n%s", shown(ds))
+	}
+	for _, d := range ds {
+		if d.Code == "project/slow-rule" && d.Subject.String() != "rules/rules.cue:4:10" {
+			t.Errorf("said at %s", d.Subject)
+		}
+	}
+}
+
+// TestEndlessFilesAreGivenUp has a package whose evaluation takes very long.
+func TestEndlessFilesAreGivenUp(t *testing.T) {
+	t.Parallel()
+	const endless = "import \"list\"\n\nnames: [for x in list.Range(0, 5000000, 1) if mod(x, 7919) == 7918 {\"\\(x)\"}]\nrequire: {}\n"
+	rules, ds := require.Load([]source.File{source.NewFile("rules.cue", []byte(endless))}, require.LoadOptions{Limit: 50 * time.Millisecond})
+	if len(rules.All()) > 0 || len(ds) != 1 || !strings.Contains(ds[0].Summary, "not evaluated after 50ms") {
+		t.Errorf("%v, %s", rules.All(), shown(ds))
+	}
+}
+
+// TestTheLanguageIsTold wants every field that rules can speak of to be in the page.
+func TestTheLanguageIsTold(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/rules.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var s any
+	if err := json.Unmarshal(require.LinkedSchema, &s); err != nil {
+		t.Fatal(err)
+	}
+	names := 0
+	var walk func(v any)
+	walk = func(v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			if props, ok := v["properties"].(map[string]any); ok {
+				for name := range props {
+					if names++; !strings.Contains(string(page), "`"+name+"`") {
+						t.Errorf("docs/rules.md does not tell of %q", name)
+					}
+				}
+			}
+			for _, x := range v {
+				walk(x)
+			}
+		case []any:
+			for _, x := range v {
+				walk(x)
+			}
+		}
+	}
+	walk(s)
+	if names < 50 {
+		t.Errorf("%d fields only", names)
+	}
+}
+
+// FuzzRules feeds texts as files of rules: whatever they are, nothing panics, and what is said has a place in the file.
+func FuzzRules(f *testing.F) {
+	for _, c := range testkit.ReadAll(f, "testdata/*.txtar") {
+		for _, file := range c.Files {
+			if strings.HasSuffix(file.Name, ".cue") {
+				f.Add(file.Data)
+			}
+		}
+	}
+	f.Add([]byte(threeRules))
+	f.Add([]byte(`require: [string]: {kind: "Gateway", message: "\(object)", that: object}, require: "a/b": _`))
+	set := source.NewSet([]source.File{source.NewFile("a.yaml", []byte("apiVersion: gateway.mulesoft.com/v1alpha1\nkind: ApiInstance\nmetadata: {name: a, labels: {b: c}}\nspec: {address: http://0.0.0.0:8081, services: {s: {address: http://s:80}}}\n"))})
+	g, _ := schema.Load(set, schema.Options{Policies: catalog{}})
+	f.Fuzz(func(t *testing.T, text []byte) {
+		rules, ds := require.Load([]source.File{source.NewFile("rules.cue", text)}, require.LoadOptions{Reserved: reserved, Limit: 3 * time.Second})
+		ds = append(ds, rules.Check(set, g, require.Options{Policies: catalog{}, Limit: 3 * time.Second})...)
+		for _, d := range ds {
+			if d.Summary == "" || strings.Contains(d.Summary, "\n") || d.Subject.File != "a.yaml" && d.Subject.File != "rules.cue" ||
+				d.Subject.File == "rules.cue" && d.Subject.End.Offset > len(text) {
+				t.Errorf("%+v", d)
 			}
 		}
 	})

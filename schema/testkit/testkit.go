@@ -65,7 +65,7 @@ func Run(t *testing.T, pattern string, f func(t *testing.T, c *Case)) {
 }
 
 // Read reads one case. A case must say in its first line why it exists.
-func Read(t *testing.T, path string) *Case {
+func Read(t testing.TB, path string) *Case {
 	t.Helper()
 	a, err := txtar.ParseFile(path)
 	if err != nil {
@@ -85,7 +85,7 @@ func Read(t *testing.T, path string) *Case {
 }
 
 // ReadAll reads every case that one of the patterns (globs) matches. A pattern without a match is a failure.
-func ReadAll(t *testing.T, patterns ...string) []*Case {
+func ReadAll(t testing.TB, patterns ...string) []*Case {
 	t.Helper()
 	var out []*Case
 	for _, pattern := range patterns {
