@@ -154,9 +154,16 @@ func uses(n ast.Node) *spine {
 			}
 			ast.Walk(x.Value, visit, nil)
 			return false
+		case *ast.CallExpr:
+			if f, ok := x.Fun.(*ast.Ident); ok && f.Name == "len" && f.Node == nil && len(x.Args) == 1 {
+				if path, ok := reference(x.Args[0]); ok { // of a list, how many items there are
+					out = union(out, along(path, &spine{items: &spine{fields: map[string]*spine{}}}))
+					return false
+				}
+			}
 		case *ast.SelectorExpr, *ast.IndexExpr:
 			if path, ok := reference(x); ok {
-				out = union(out, along(path))
+				out = union(out, along(path, everything()))
 				return false
 			}
 		case *ast.Ident:
@@ -190,9 +197,8 @@ func twisted(n ast.Node) bool {
 	return found
 }
 
-// along is the spine of one path.
-func along(path []string) *spine {
-	s := everything()
+// along is the spine of one path, with another one at its end.
+func along(path []string, s *spine) *spine {
 	for _, name := range slices.Backward(path) {
 		s = &spine{fields: map[string]*spine{name: s}}
 	}
