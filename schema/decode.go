@@ -585,6 +585,15 @@ func policyRef(n *syntax.Node) v1alpha1.PolicyRef {
 	return v1alpha1.PolicyRef{Range: n.KeyRange("policyRef"), Name: text(r.Get("name")), Namespace: text(r.Get("namespace"))}
 }
 
+// policyConfig is what a policy is bound with. One that stands a level too deep, as on pages of the product, is an unknown
+// field there; it is judged all the same, and nothing else is said to be missing.
+func policyConfig(n *syntax.Node) *syntax.Node {
+	if c := n.Get("config"); c != nil {
+		return c
+	}
+	return n.Get("policyRef").Get("config")
+}
+
 func rules(n *syntax.Node) ([]v1alpha1.Rule, diag.Range) {
 	f := n.Field("rules")
 	if f == nil {
@@ -624,7 +633,7 @@ func apiInstanceSpec(spec *syntax.Node) v1alpha1.ApiInstanceSpec {
 	if policies := spec.Get("policies"); policies != nil {
 		s.Policies = make([]v1alpha1.InlinePolicy, 0, len(policies.Items))
 		for _, p := range policies.Items {
-			in := v1alpha1.InlinePolicy{PolicyRef: policyRef(p), Config: p.Get("config"), Range: headOf(p)}
+			in := v1alpha1.InlinePolicy{PolicyRef: policyRef(p), Config: policyConfig(p), Range: headOf(p)}
 			in.Rules, in.RulesAt = rules(p)
 			if in.Config != nil {
 				in.Range = p.KeyRange("config")

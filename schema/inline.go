@@ -218,7 +218,7 @@ func (d *docDecoder) inlinePolicy(api *apiDecl, in v1alpha1.InlinePolicy, i int)
 }
 
 func (d *docDecoder) policyBinding(spec *syntax.Node) {
-	s := v1alpha1.PolicyBindingSpec{TargetRef: targetRef(spec), PolicyRef: policyRef(spec), Config: spec.Get("config")}
+	s := v1alpha1.PolicyBindingSpec{TargetRef: targetRef(spec), PolicyRef: policyRef(spec), Config: policyConfig(spec)}
 	s.Rules, s.RulesAt = rules(spec)
 	b := &bindingDecl{decl: decl{id: d.id, name: d.name, broken: d.broken}, policy: s.PolicyRef.Name, order: defaultOrder,
 		details: &details{policyNS: d.id.Namespace, hasRules: s.RulesAt}}
