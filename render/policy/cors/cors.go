@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -77,7 +78,7 @@ func (g group) allowed() []string {
 	}
 	var names []string
 	for _, m := range g.Methods {
-		if m.Allowed {
+		if m.Allowed && !slices.Contains(names, m.Name) {
 			names = append(names, m.Name)
 		}
 	}
@@ -107,6 +108,10 @@ func check(c *config, at policy.Locator) diag.List {
 		n := strconv.Itoa(i)
 		if len(g.Origins) == 0 && !c.Public {
 			add(diag.Warning, "cors/no-origins", fmt.Sprintf("the group %q names no origin, so it allows nobody", g.label(i)), "list its origins", "originGroups", n, "origins")
+		}
+		if g.Methods != nil && len(g.Methods) == 0 {
+			add(diag.Error, "cors/not-supported-yet", fmt.Sprintf("allowedMethods of the group %q is empty, and it is not known whether the product allows all methods then or none", g.label(i)),
+				"leave it out to allow all, or list the methods", "originGroups", n, "allowedMethods")
 		}
 		if len(g.allowed()) == 0 {
 			add(diag.Warning, "cors/no-methods", fmt.Sprintf("the group %q allows no method, so all its requests are refused", g.label(i)),
@@ -146,13 +151,19 @@ func (g group) label(i int) string {
 
 func (g group) checkMethods(i int, at policy.Locator) diag.List {
 	var l diag.List
-	seen := map[string]bool{}
+	seen := map[string]bool{} // whether it is allowed
 	for j, m := range g.Methods {
-		if seen[m.Name] {
-			l = append(l, diag.Diagnostic{Severity: diag.Error, Code: "cors/duplicate-method", Summary: fmt.Sprintf("the method %s is listed twice", m.Name),
-				Hint: "remove one", Subject: at("originGroups", strconv.Itoa(i), "allowedMethods", strconv.Itoa(j), "methodName")})
+		allowed, twice := seen[m.Name]
+		seen[m.Name] = m.Allowed
+		if !twice {
+			continue
 		}
-		seen[m.Name] = true
+		d := diag.Diagnostic{Severity: diag.Warning, Code: "cors/duplicate-method", Summary: fmt.Sprintf("the method %s is listed twice", m.Name),
+			Hint: "remove one", Subject: at("originGroups", strconv.Itoa(i), "allowedMethods", strconv.Itoa(j), "methodName")}
+		if allowed != m.Allowed {
+			d.Severity, d.Summary = diag.Error, d.Summary+", once allowed and once not"
+		}
+		l = append(l, d)
 	}
 	return l
 }

@@ -80,9 +80,9 @@ func (h header) check(at policy.Locator, list, index string, use expr.Use) diag.
 		}
 	}
 	if text, ok := value.Literal(); ok {
-		if problem := checkValue(text); problem != "" {
-			l = append(l, diag.Diagnostic{Severity: diag.Error, Code: "headerinjection/bad-value", Summary: problem,
-				Hint: "write the value on one line, of at most 16384 bytes", Subject: at(list, index, "value")})
+		if d := checkValue(text); d != nil {
+			d.Severity, d.Subject = diag.Error, at(list, index, "value")
+			l = append(l, *d)
 		}
 	}
 	return l
@@ -93,16 +93,16 @@ func checkName(name string) *diag.Diagnostic {
 	lower := strings.ToLower(name)
 	switch {
 	case lower == "content-length" || lower == "transfer-encoding":
-		return &diag.Diagnostic{Code: "headerinjection/framing", Summary: fmt.Sprintf("the header %q says where a message ends; a wrong one lets requests be smuggled", name),
+		return &diag.Diagnostic{Code: "headerinjection/not-supported-yet", Summary: fmt.Sprintf("the header %q says where a message ends; a wrong one lets requests be smuggled", name),
 			Hint: "remove it: the gateway sets it as the body needs"}
 	case lower == "host":
-		return &diag.Diagnostic{Code: "headerinjection/host", Summary: fmt.Sprintf("the header %q is part of the request's address and cannot be injected", name),
+		return &diag.Diagnostic{Code: "headerinjection/not-supported-yet", Summary: fmt.Sprintf("the header %q is part of the request's address and cannot be injected", name),
 			Hint: "the host of a request is that of the service's address"}
 	case strings.HasPrefix(name, ":"):
 		return &diag.Diagnostic{Code: "headerinjection/pseudo-header", Summary: fmt.Sprintf("%q is a pseudo header of HTTP/2 and cannot be injected", name),
 			Hint: "pseudo headers follow from the request itself"}
 	case strings.HasPrefix(lower, expr.InternalPrefix):
-		return &diag.Diagnostic{Code: "headerinjection/reserved", Summary: fmt.Sprintf("the header %q is the gateway's own: names that start with %s are reserved", name, expr.InternalPrefix),
+		return &diag.Diagnostic{Code: "headerinjection/not-supported-yet", Summary: fmt.Sprintf("the header %q is the gateway's own: names that start with %s are reserved", name, expr.InternalPrefix),
 			Hint: "choose another name"}
 	case !ir.IsHeaderName(name):
 		return &diag.Diagnostic{Code: "headerinjection/bad-name", Summary: fmt.Sprintf("%q is not a header name", name),
@@ -111,16 +111,18 @@ func checkName(name string) *diag.Diagnostic {
 	return nil
 }
 
-func checkValue(value string) string {
-	if len(value) > maxValue {
-		return fmt.Sprintf("the value has %d bytes, expected at most %d", len(value), maxValue)
-	}
+// checkValue says why a header of this value is not injected; nil: it is.
+func checkValue(value string) *diag.Diagnostic {
 	for _, r := range value {
 		if r < ' ' && r != '\t' || r == 0x7f {
-			return fmt.Sprintf("the value holds the control character %U, which ends or breaks a header", r)
+			return &diag.Diagnostic{Code: "headerinjection/bad-value", Summary: fmt.Sprintf("the value holds the control character %U, which ends or breaks a header", r),
+				Hint: "write the value on one line"}
 		}
 	}
-	return ""
+	if len(value) > maxValue {
+		return &diag.Diagnostic{Code: "headerinjection/not-supported-yet", Summary: fmt.Sprintf("the value has %d bytes, expected at most %d", len(value), maxValue), Hint: "shorten it"}
+	}
+	return nil
 }
 
 // effect is a header_mutation filter for each direction whose headers Envoy has ready, and the script of package expr for the

@@ -77,7 +77,7 @@ func checkEntry(text string, place diag.Range) diag.List {
 			Summary: fmt.Sprintf("%q is not a regular expression in RE2 syntax: %s", text, err),
 			Hint:    `escape special characters with \, and note that RE2 has no look-around and no back-references`}}
 	case e.unsupported != "":
-		return diag.List{{Severity: diag.Error, Code: "headerremoval/unsupported", Subject: place,
+		return diag.List{{Severity: diag.Error, Code: "headerremoval/not-supported-yet", Subject: place,
 			Summary: fmt.Sprintf("%q also matches the protected header %q, and %s keeps it from being left out", text, e.hit, e.unsupported),
 			Hint:    "write an expression that does not match protected headers; " + protectedHint}}
 	case e.hit != "" && e.name == "" && e.regex == "":

@@ -72,7 +72,7 @@ func check(c *config, at policy.Locator) diag.List {
 		d.Summary = "the user name holds a colon, which ends the name in an Authorization header"
 		d.Hint = "choose a user name without a colon"
 	case strings.HasPrefix(name, "#"):
-		d.Code = "httpbasicauthentication/number-sign"
+		d.Code = "httpbasicauthentication/not-supported-yet"
 		d.Summary = "the user name starts with #, which begins a comment in Envoy's list of users"
 		d.Hint = "choose a user name that starts with another character"
 	case strings.ContainsFunc(name, unicode.IsControl):

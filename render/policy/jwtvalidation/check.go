@@ -11,6 +11,7 @@ import (
 
 	"github.com/flexgw/flexgw/render/policy"
 	"github.com/flexgw/flexgw/render/policy/expr"
+	"github.com/flexgw/flexgw/render/policy/urlcheck"
 	"github.com/flexgw/flexgw/schema/dataweave"
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/ir"
@@ -25,6 +26,7 @@ type checker struct {
 func check(c *config, at policy.Locator) diag.List {
 	x := &checker{config: c, Findings: policy.Findings{At: at}}
 	x.checkMethod()
+	x.checkUnused()
 	if c.Origin == custom {
 		x.checkToken()
 	}
@@ -41,7 +43,7 @@ func check(c *config, at policy.Locator) diag.List {
 func (x *checker) checkMethod() {
 	switch {
 	case x.Method == "none":
-		x.Error("jwtvalidation/unsigned", "signingMethod none accepts tokens that anybody can write, and is not supported", "sign the tokens: rsa, es or hmac", "signingMethod")
+		x.Error("jwtvalidation/not-supported-yet", "signingMethod none accepts tokens that anybody can write, and is not carried out", "sign the tokens: rsa, es or hmac", "signingMethod")
 		return
 	case x.Method == "es" && x.Length == 512:
 		x.Error("jwtvalidation/key-length", "signingKeyLength 512 does not exist for signingMethod es", "write 256 or 384", "signingKeyLength")
@@ -49,11 +51,27 @@ func (x *checker) checkMethod() {
 	}
 	switch x.KeyOrigin {
 	case custom:
-		x.Error("jwtvalidation/key-expression", "jwtKeyOrigin customExpression is not supported yet: the key must be known before a request comes", "write text or jwks", "jwtKeyOrigin")
+		x.Error("jwtvalidation/not-supported-yet", "jwtKeyOrigin customExpression is not supported yet: the key must be known before a request comes", "write text or jwks", "jwtKeyOrigin")
 	case "jwks":
 		x.checkURLs()
 	default:
 		x.checkTextKey()
+	}
+}
+
+// checkUnused warns of keys and expressions for which another origin is chosen.
+func (x *checker) checkUnused() {
+	if x.Origin != custom && !x.Expression.Range.IsZero() {
+		x.Warn("jwtvalidation/unused", "jwtExpression is ignored while jwtOrigin is not customExpression", "set jwtOrigin: customExpression", "jwtExpression")
+	}
+	if x.KeyOrigin == "jwks" && x.TextKey.Reveal() != "" {
+		x.Warn("jwtvalidation/unused", "textKey is ignored while jwtKeyOrigin is jwks", "remove it", "textKey")
+	}
+	if x.KeyOrigin == "text" && x.URLs != defaultURL {
+		x.Warn("jwtvalidation/unused", "jwksUrl is ignored while jwtKeyOrigin is not jwks", "set jwtKeyOrigin: jwks", "jwksUrl")
+	}
+	if x.KeyOrigin != custom && x.CustomKey != "" {
+		x.Warn("jwtvalidation/unused", "customKeyExpression is ignored while jwtKeyOrigin is not customExpression", "remove it", "customKeyExpression")
 	}
 }
 
@@ -126,8 +144,11 @@ func (x *checker) checkURLs() {
 			x.Error("jwtvalidation/bad-url", fmt.Sprintf("%q is not an http:// or https:// address", text), "write one address, or several with commas between them", "jwksUrl")
 		case u.User != nil:
 			x.Error("jwtvalidation/bad-url", "an address of jwksUrl holds a user name or a password, which would show in logs", "leave it out", "jwksUrl")
+		case urlcheck.Exposed(u):
+			x.Warn("jwtvalidation/plain-text", fmt.Sprintf("the keys at http://%s come without TLS, so whoever stands between can put in theirs and sign tokens", u.Host), "use https://", "jwksUrl")
 		}
 	}
+	x.Milliseconds("jwtvalidation/short-timeout", x.Timeout, "jwksServiceConnectionTimeout")
 }
 
 func (x *checker) checkToken() {
@@ -211,7 +232,7 @@ func (x *checker) checkHeaders() {
 		case !ir.IsHeaderName(h.Value):
 			x.Error("jwtvalidation/bad-header", fmt.Sprintf("%q is not a header name", h.Value), "use letters, digits and !#$%&'*+-.^_`|~", "claimsToHeaders", strconv.Itoa(i), "value")
 		case slices.Contains([]string{"host", "content-length", "transfer-encoding", "connection", "upgrade", "te"}, name) || strings.HasPrefix(name, expr.InternalPrefix):
-			x.Error("jwtvalidation/bad-header", fmt.Sprintf("the header %q is the gateway's own and cannot carry a claim", h.Value), "choose another name", "claimsToHeaders", strconv.Itoa(i), "value")
+			x.Error("jwtvalidation/not-supported-yet", fmt.Sprintf("the header %q is the gateway's own and cannot carry a claim", h.Value), "choose another name", "claimsToHeaders", strconv.Itoa(i), "value")
 		}
 	}
 }

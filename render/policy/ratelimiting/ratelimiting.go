@@ -69,12 +69,19 @@ type limit struct {
 	Period   uint64 `flex:"timePeriodInMilliseconds"`
 }
 
+// shortest is the shortest period, in milliseconds, that somebody may have meant.
+const shortest = 100
+
 // retryFor is how long Envoy asks a daemon that does not answer, before it refuses the request with 503.
 const retryFor = 5 * time.Second
 
 func check(c *config, at policy.Locator) diag.List {
 	var l diag.List
 	for i, x := range c.Limits {
+		if x.Period < shortest {
+			l = append(l, diag.Diagnostic{Severity: diag.Warning, Code: "ratelimiting/short-period", Subject: at("rateLimits", strconv.Itoa(i), "timePeriodInMilliseconds"),
+				Summary: fmt.Sprintf("the period is %d milliseconds", x.Period), Hint: fmt.Sprintf("write %d if seconds were meant", x.Period*1000)})
+		}
 		for j, y := range c.Limits[:i] {
 			if x.Period == y.Period {
 				l = append(l, diag.Diagnostic{Severity: diag.Warning, Code: "ratelimiting/repeated-period", Subject: at("rateLimits", strconv.Itoa(i), "timePeriodInMilliseconds"),
