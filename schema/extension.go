@@ -272,6 +272,15 @@ func (s *state) customBinding(b *bindingDecl, x *extension) *custom {
 	case !t.complete:
 		report(diag.Note, "link/unchecked-config", fmt.Sprintf("the configuration of policy %q is not checked: it extends %q, which is not declared here", b.policy.Value, t.missing), "check it together with that Extension")
 	}
+	if x.ID.Namespace != b.policyNS {
+		report(diag.Note, "link/policy-namespace", fmt.Sprintf("policy %q is in namespace %q, not in %q", b.policy.Value, x.ID.Namespace, b.policyNS), "write namespace: "+x.ID.Namespace)
+		d := &c.ds[len(c.ds)-1]
+		if at := b.policyRef.Namespace; at.Value != "" {
+			d.Subject, d.Edits = at.Range, []diag.Edit{{Op: diag.Set, At: at.Range, Value: x.ID.Namespace}}
+		} else {
+			d.Edits = []diag.Edit{{Op: diag.Insert, At: b.policyRef.Range, To: []string{"namespace"}, Value: x.ID.Namespace}}
+		}
+	}
 	bound := *b
 	bound.typ, bound.place = t.typ, t.typ.Place()
 	own, more := *b.ir, *b.details
@@ -408,7 +417,14 @@ func (s *state) judgeExtension(x *extension) diag.List {
 		report(diag.Warning, "link/extends-nothing", x.Name.Range, fmt.Sprintf("Extension %q extends nothing, so it is neither a definition nor an implementation", name), "add extends: a definition has extension-definition in it, an implementation the definition and proxy-wasm-filter")
 	}
 	for _, e := range x.Spec.Extends {
-		if e.Name.Value == "" || slices.Contains(builtin, e.Name.Value) {
+		if slices.Contains(builtin, e.Name.Value) {
+			if ns := e.Namespace; ns.Value != "" && ns.Value != "default" {
+				report(diag.Note, "link/policy-namespace", ns.Range, fmt.Sprintf("Extension %q is the gateway's own, in namespace \"default\", not in %q", e.Name.Value, ns.Value), "write namespace: default")
+				ds[len(ds)-1].Edits = []diag.Edit{{Op: diag.Set, At: ns.Range, Value: "default"}}
+			}
+			continue
+		}
+		if e.Name.Value == "" {
 			continue
 		}
 		ns := x.ID.Namespace

@@ -108,6 +108,7 @@ type details struct {
 	config    *syntax.Node
 	configAt  diag.Range
 	policyNS  string
+	policyRef v1alpha1.PolicyRef
 	hasRules  diag.Range
 	forTarget ir.Target
 }
@@ -204,6 +205,7 @@ func (d *docDecoder) inlinePolicy(api *apiDecl, in v1alpha1.InlinePolicy, i int)
 	b := &bindingDecl{decl: decl{id: id, of: &api.id, name: syntax.Text{Value: id.Name, Range: name.Range}, broken: d.broken},
 		policy: name, order: inlineOrder, index: i + 1, details: &d.details}
 	d.details = details{target: d.id, targetAt: d.name.Range, policyNS: d.id.Namespace, hasRules: in.RulesAt}
+	b.policyRef = in.PolicyRef
 	if in.PolicyRef.Namespace.Value != "" {
 		b.policyNS = in.PolicyRef.Namespace.Value
 	}
@@ -229,6 +231,7 @@ func (d *docDecoder) policyBinding(spec *syntax.Node) {
 			d.since(o.Range, "order", "1.3")
 		}
 	}
+	b.policyRef = s.PolicyRef
 	if ns := s.PolicyRef.Namespace.Value; ns != "" {
 		b.policyNS = ns
 	}
@@ -312,6 +315,7 @@ func (d *docDecoder) bind(b *bindingDecl, ref v1alpha1.PolicyRef, config *syntax
 	}
 	switch name := b.policy.Value; name {
 	case routePolicy, weightedPolicy:
+		d.policyNamespace(b, ref)
 		d.bindRoute(b, config, rules, path, key)
 		return
 	}
@@ -323,13 +327,7 @@ func (d *docDecoder) bind(b *bindingDecl, ref v1alpha1.PolicyRef, config *syntax
 		return
 	}
 	b.typ, b.place = typ, typ.Place()
-	if ns := ref.Namespace; ns.Value != "" && ns.Value != "default" {
-		d.report(diag.Note, "link/policy-namespace", ns.Range, fmt.Sprintf("policy %q is in namespace \"default\", not in %q", b.policy.Value, ns.Value), "write namespace: default").Edits =
-			[]diag.Edit{{Op: diag.Set, At: ns.Range, Value: "default"}}
-	} else if ns.Value == "" && d.id.Namespace != "default" {
-		d.report(diag.Note, "link/policy-namespace", ref.Name.Range, fmt.Sprintf("policy %q is in namespace \"default\", and without a namespace it is looked for in %q first", b.policy.Value, d.id.Namespace), "write namespace: default").Edits =
-			[]diag.Edit{{Op: diag.Insert, At: ref.Range, To: []string{"namespace"}, Value: "default"}}
-	}
+	d.policyNamespace(b, ref)
 	if !d.direction(b) {
 		return // the policy is the mistake, or the target: what is said about the rest would be guesswork
 	}
@@ -350,6 +348,18 @@ func (d *docDecoder) bind(b *bindingDecl, ref v1alpha1.PolicyRef, config *syntax
 var outward = map[string]string{
 	"http-basic-authentication-flex": "credential-injection-basic-auth-flex", "jwt-validation-flex": "jwt-generation-flex",
 	"message-logging-flex": "message-logging-outbound-flex", "tls": "tls-outbound",
+}
+
+// policyNamespace notes that a policy which comes with the gateway is looked for where it is not (flex-resources.md, 4.2).
+func (d *docDecoder) policyNamespace(b *bindingDecl, ref v1alpha1.PolicyRef) {
+	switch ns := ref.Namespace; {
+	case ns.Value == "" && d.id.Namespace != "default":
+		d.report(diag.Note, "link/policy-namespace", ref.Name.Range, fmt.Sprintf("policy %q is in namespace \"default\", and without a namespace it is looked for in %q first", b.policy.Value, d.id.Namespace), "write namespace: default").Edits =
+			[]diag.Edit{{Op: diag.Insert, At: ref.Range, To: []string{"namespace"}, Value: "default"}}
+	case ns.Value != "" && ns.Value != "default":
+		d.report(diag.Note, "link/policy-namespace", ns.Range, fmt.Sprintf("policy %q is in namespace \"default\", not in %q", b.policy.Value, ns.Value), "write namespace: default").Edits =
+			[]diag.Edit{{Op: diag.Set, At: ns.Range, Value: "default"}}
+	}
 }
 
 // direction refuses a policy on a target that it does not apply to, and forgets the target: one mistake, said once.
