@@ -132,7 +132,7 @@ func withoutEchoes(ds diag.List) diag.List {
 		return ds
 	}
 	return slices.DeleteFunc(ds, func(d diag.Diagnostic) bool {
-		return (d.Code == "shape/empty-value" || d.Code == "shape/ambiguous-scalar") && refused[d.Subject]
+		return (d.Code == "shape/empty-value" || d.Code == "shape/ambiguous-scalar" || d.Code == "link/plain-text-secret") && refused[d.Subject]
 	})
 }
 
