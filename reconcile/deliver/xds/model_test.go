@@ -271,7 +271,7 @@ func (p *player) subscribe() {
 // settle lives on until the server is done, and compares what Envoy holds with what it should.
 func (p *player) settle(s *Server, world set) {
 	p.t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for {
 		p.live(20)
 		outcome, nodes := s.Programmed()
