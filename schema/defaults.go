@@ -92,7 +92,7 @@ func fromEnvironment(out *ir.Settings, getenv func(string) (string, bool)) diag.
 	var ds diag.List
 	bad := func(name, value, want string) {
 		ds = append(ds, diag.Diagnostic{Severity: diag.Warning, Code: "link/bad-environment",
-			Summary: fmt.Sprintf("environment variable %s is %s, expected %s", name, quoteShort(value), want), Hint: "the default is used"})
+			Summary: fmt.Sprintf("environment variable %s is %s, expected %s", name, quoteShort(value), want), Hint: "correct it where the gateway is started; the default is used until then"})
 	}
 	for _, v := range []struct {
 		name string
@@ -144,7 +144,8 @@ func (d *docDecoder) configurationRules(c *v1alpha1.ConfigurationSpec, spec *syn
 		case honoured[k.Value] || d.refused(k):
 		case k.Value == "sharedStorage":
 			if c.SharedStorage != nil && c.SharedStorage.Redis != nil {
-				d.report(diag.Warning, "link/not-supported-yet", k.Range, `"sharedStorage.redis" is not supported yet and has no effect`, "state is kept in memory")
+				d.report(diag.Warning, "link/not-supported-yet", spec.KeyRange("sharedStorage", "redis"), `"sharedStorage.redis" is not supported yet: state is kept in memory`,
+					"leave it out where each gateway may count for itself, or stay with the product")
 			}
 		case k.Value == "tls" || k.Value == "sampling" || k.Value == "labels":
 			if k.Value != "tls" {

@@ -411,7 +411,7 @@ func (s *state) judgeExtension(x *extension) diag.List {
 	}
 	name := x.ID.Name
 	if _, listed := s.decoder.lookup(name); listed || slices.Contains(builtin, name) || name == routePolicy || name == weightedPolicy {
-		report(diag.Error, "link/shadows-policy", x.Name.Range, fmt.Sprintf("Extension %q has the name of a provided one", name), "rename it")
+		report(diag.Error, "link/shadows-policy", x.Name.Range, fmt.Sprintf("Extension %q has the name of one that comes with the gateway", name), "rename it, and bind it by its new name")
 	}
 	if len(x.Spec.Extends) == 0 {
 		report(diag.Warning, "link/extends-nothing", x.Name.Range, fmt.Sprintf("Extension %q extends nothing, so it is neither a definition nor an implementation", name), "add extends: a definition has extension-definition in it, an implementation the definition and proxy-wasm-filter")

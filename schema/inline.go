@@ -271,6 +271,8 @@ func (d *docDecoder) target(b *bindingDecl, t v1alpha1.TargetRef, spec *syntax.N
 	b.targetAt = t.Name.Range
 	if kind != "Selector" {
 		switch {
+		case t.Selector != nil && b.kindless && t.Name.Value != "":
+			bad(t.Selector.Range, fmt.Sprintf("targetRef has a selector beside the name %q, expected one of them", t.Name.Value), "remove the selector; or the name, and add kind: Selector")
 		case t.Selector != nil && b.kindless:
 			bad(t.Selector.Range, "targetRef has a selector but no kind", "add kind: Selector", addKind(t.Range, "Selector"))
 		case t.Selector != nil:

@@ -448,7 +448,7 @@ func (s *state) idle() diag.List {
 		}
 		if d := first(e.services); !d.inline {
 			ds = append(ds, diag.Diagnostic{Severity: diag.Note, Code: "link/unused-service", Subject: d.at(), Object: d.id, Path: "/metadata/name",
-				Summary: fmt.Sprintf("no route leads to Service %q", d.id.Name)})
+				Summary: fmt.Sprintf("no route leads to Service %q", d.id.Name), Hint: "route to it, or remove it"})
 		}
 	}
 	return ds
@@ -473,7 +473,7 @@ func (s *state) idleExtensions() diag.List {
 	for _, x := range s.extensions {
 		if !used[x] {
 			ds = append(ds, diag.Diagnostic{Severity: diag.Note, Code: "link/unused-extension", Subject: x.Name.Range, Object: x.ID, Path: "/metadata/name",
-				Summary: fmt.Sprintf("nothing binds the policy that Extension %q defines", x.ID.Name)})
+				Summary: fmt.Sprintf("nothing binds the policy that Extension %q defines", x.ID.Name), Hint: "bind it, or remove it"})
 		}
 	}
 	return ds
@@ -512,7 +512,7 @@ func withLabels(labels map[string]syntax.Text) string {
 	return " with the labels " + shorten(strings.Join(l, ", "))
 }
 
-// labelHint says which value of a label exists when only the value is another.
+// labelHint says what to do about a selector that finds nothing: which value of a label exists, when only the value is another.
 func (s *state) labelHint(b *bindingDecl) string {
 	values := map[string]bool{}
 	for _, k := range sortedKeys(b.labels) {
@@ -525,7 +525,13 @@ func (s *state) labelHint(b *bindingDecl) string {
 	if keys := sortedKeys(values); len(keys) > 0 && len(keys) <= 5 {
 		return "there are APIs with " + strings.Join(keys, ", ")
 	}
-	return ""
+	switch {
+	case s.partial:
+		return "it may be declared outside these files"
+	case len(b.labels) == 0:
+		return "declare an ApiInstance, or remove the binding"
+	}
+	return "give an ApiInstance these labels, or select by labels that there are"
 }
 
 func (s *state) linkProbes() ([]*ir.Probe, diag.List) {
