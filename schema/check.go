@@ -26,7 +26,7 @@ type checked struct {
 // Schema library, to be explained. path is where n stands in its document, key the key there (zero: none). Variables
 // are replaced when getenv is set.
 func (j *judge) check(n *syntax.Node, path []string, key diag.Range, getenv func(string) (string, bool), require bool) checked {
-	z := &normal{getenv: getenv, require: require, path: slices.Clone(path)}
+	z := &normal{getenv: getenv, require: require, path: append(make([]string, 0, len(path)+8), path...)}
 	out := z.node(j.root.view(), n)
 	c := checked{node: out, unresolved: z.unresolved, ds: z.ds}
 	if c.ok = (verdict{z.wild}).ok(j.root, out); !c.ok {

@@ -29,6 +29,7 @@ type unitResult struct {
 	kept       []ir.Document // for Documents alone
 	documents  int           // all of them, also those that are not ours
 	declared   int           // documents that are ours, right or wrong
+	trees      bool          // a part of some document\'s tree is kept
 	ds         diag.List
 }
 
@@ -37,6 +38,7 @@ type decoder struct {
 	o        Options
 	patterns *patterns
 	policies sync.Map  // policy name → *judge
+	docs     sync.Pool // *docDecoder: what one document needs while it is decoded, the next one can have
 	keep     *readOnce // not nil: bindings keep their configurations as they were declared
 }
 
@@ -73,7 +75,7 @@ func (d *decoder) unit(u syntax.Unit) *unitResult {
 	const few = 16 // documents for one goroutine at a time
 	out := &unitResult{}
 	var found diag.List
-	ds := u.Batches(func(docs []*syntax.Document) {
+	ds := u.Lend(func(docs []*syntax.Document) (kept bool) {
 		parts := make([]unitResult, (len(docs)+few-1)/few)
 		syntax.InParallel(len(parts), func(i int) {
 			for _, doc := range docs[i*few : min((i+1)*few, len(docs))] {
@@ -84,7 +86,9 @@ func (d *decoder) unit(u syntax.Unit) *unitResult {
 		for i := range parts {
 			out.add(&parts[i])
 			found = append(found, parts[i].ds...)
+			kept = kept || parts[i].trees
 		}
+		return kept
 	})
 	out.ds = append(ds, found...)
 	return out
@@ -107,7 +111,12 @@ func (r *unitResult) add(o *unitResult) {
 
 // document decodes one document into out.
 func (d *decoder) document(doc *syntax.Document, out *unitResult) {
-	dd := &docDecoder{decoder: d, doc: doc, out: out}
+	dd, _ := d.docs.Get().(*docDecoder)
+	if dd == nil {
+		dd = &docDecoder{}
+	}
+	*dd = docDecoder{decoder: d, doc: doc, out: out, rules: dd.rules[:0], policies: dd.policies[:0], path: dd.path[:0]}
+	defer d.docs.Put(dd)
 	from := len(out.ds)
 	dd.decode()
 	out.ds = append(out.ds[:from], withoutEchoes(out.ds[from:])...)
@@ -172,6 +181,10 @@ type docDecoder struct {
 	labels  []v1alpha1.Label
 	details details // of the inline policy that is being decoded
 	broken  bool    // its shape is wrong: what is absent may have been meant
+
+	rules    []v1alpha1.Rule // memory for those of one document
+	policies []v1alpha1.InlinePolicy
+	path     []string
 }
 
 func (d *docDecoder) report(s diag.Severity, code diag.Code, at diag.Range, summary, hint string) *diag.Diagnostic {
@@ -187,6 +200,7 @@ func (d *docDecoder) decode() {
 	d.out.declared++
 	d.id = diag.Object{Group: group, Kind: kind}
 	d.identify(d.doc.Root)
+	d.out.trees = d.out.trees || d.keep != nil || kind != v1alpha1.ApiInstance && kind != v1alpha1.Service && kind != v1alpha1.PolicyBinding
 	c := kindJudges()[kind].check(d.doc.Root, nil, diag.Range{}, nil, false)
 	d.broken = !c.ok
 	d.out.ds = append(d.out.ds, c.ds...)
@@ -594,12 +608,13 @@ func policyConfig(n *syntax.Node) *syntax.Node {
 	return n.Get("policyRef").Get("config")
 }
 
-func rules(n *syntax.Node) ([]v1alpha1.Rule, diag.Range) {
+// rulesOf reads rules into memory that is the document's.
+func (d *docDecoder) rulesOf(n *syntax.Node) ([]v1alpha1.Rule, diag.Range) {
 	f := n.Field("rules")
 	if f == nil {
 		return nil, diag.Range{}
 	}
-	out := make([]v1alpha1.Rule, 0, len(f.Value.Items))
+	from := len(d.rules)
 	for _, item := range f.Value.Items {
 		r := v1alpha1.Rule{Path: text(item.Get("path")), Host: text(item.Get("host")), Methods: text(item.Get("methods")), Range: item.Locate()}
 		if h := item.Get("headers"); h != nil && len(h.Fields) > 0 {
@@ -608,12 +623,12 @@ func rules(n *syntax.Node) ([]v1alpha1.Rule, diag.Range) {
 				r.Headers = append(r.Headers, v1alpha1.HeaderRule{Name: syntax.Text{Value: f.Name, Range: f.Range}, Value: text(f.Value)})
 			}
 		}
-		out = append(out, r)
+		d.rules = append(d.rules, r)
 	}
-	return out, f.Range
+	return d.rules[from:len(d.rules):len(d.rules)], f.Range
 }
 
-func apiInstanceSpec(spec *syntax.Node) v1alpha1.ApiInstanceSpec {
+func (d *docDecoder) apiInstanceSpec(spec *syntax.Node) v1alpha1.ApiInstanceSpec {
 	s := v1alpha1.ApiInstanceSpec{Address: text(spec.Get("address"))}
 	if services := spec.Get("services"); services != nil {
 		s.Services = make([]v1alpha1.InlineService, 0, len(services.Fields))
@@ -623,7 +638,7 @@ func apiInstanceSpec(spec *syntax.Node) v1alpha1.ApiInstanceSpec {
 				in.Routes = make([]v1alpha1.InlineRoute, 0, len(routes.Items))
 				for _, r := range routes.Items {
 					route := v1alpha1.InlineRoute{DestinationPath: text(r.Get("config").Get("destinationPath")), Range: headOf(r)}
-					route.Rules, route.RulesAt = rules(r)
+					route.Rules, route.RulesAt = d.rulesOf(r)
 					in.Routes = append(in.Routes, route)
 				}
 			}
@@ -631,15 +646,16 @@ func apiInstanceSpec(spec *syntax.Node) v1alpha1.ApiInstanceSpec {
 		}
 	}
 	if policies := spec.Get("policies"); policies != nil {
-		s.Policies = make([]v1alpha1.InlinePolicy, 0, len(policies.Items))
+		s.Policies = d.policies
 		for _, p := range policies.Items {
 			in := v1alpha1.InlinePolicy{PolicyRef: policyRef(p), Config: policyConfig(p), Range: headOf(p)}
-			in.Rules, in.RulesAt = rules(p)
+			in.Rules, in.RulesAt = d.rulesOf(p)
 			if in.Config != nil {
 				in.Range = p.KeyRange("config")
 			}
 			s.Policies = append(s.Policies, in)
 		}
+		d.policies = s.Policies
 	}
 	return s
 }

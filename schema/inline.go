@@ -133,7 +133,7 @@ const (
 )
 
 func (d *docDecoder) apiInstance(spec *syntax.Node) {
-	s := apiInstanceSpec(spec)
+	s := d.apiInstanceSpec(spec)
 	api := &apiDecl{decl: decl{id: d.id, name: d.name, broken: d.broken}, labels: d.labels, address: s.Address}
 	if s.Address.Value != "" {
 		var ds diag.List
@@ -209,7 +209,8 @@ func (d *docDecoder) inlinePolicy(api *apiDecl, in v1alpha1.InlinePolicy, i int)
 	if in.PolicyRef.Namespace.Value != "" {
 		b.policyNS = in.PolicyRef.Namespace.Value
 	}
-	d.bind(b, in.PolicyRef, in.Config, in.Rules, []string{"spec", "policies", strconv.Itoa(i), "config"}, in.Range)
+	d.path = append(d.path[:0], "spec", "policies", strconv.Itoa(i), "config")
+	d.bind(b, in.PolicyRef, in.Config, in.Rules, d.path, in.Range)
 	if b.route != nil {
 		b.route.order, b.route.inline = inlineOrder, true
 		api.routes = append(api.routes, b.route)
@@ -221,7 +222,7 @@ func (d *docDecoder) inlinePolicy(api *apiDecl, in v1alpha1.InlinePolicy, i int)
 
 func (d *docDecoder) policyBinding(spec *syntax.Node) {
 	s := v1alpha1.PolicyBindingSpec{TargetRef: targetRef(spec), PolicyRef: policyRef(spec), Config: policyConfig(spec)}
-	s.Rules, s.RulesAt = rules(spec)
+	s.Rules, s.RulesAt = d.rulesOf(spec)
 	b := &bindingDecl{decl: decl{id: d.id, name: d.name, broken: d.broken}, policy: s.PolicyRef.Name, order: defaultOrder,
 		details: &details{policyNS: d.id.Namespace, hasRules: s.RulesAt}}
 	if o := spec.Get("order"); o != nil && !o.IsNull() && o.Kind == syntax.Scalar {
@@ -324,7 +325,7 @@ func (d *docDecoder) bind(b *bindingDecl, ref v1alpha1.PolicyRef, config *syntax
 	b.ir = &ir.Binding{Origin: b.origin(), Policy: b.policy.Value, PolicyAt: b.policy.Range, Order: b.order, Automated: b.automated, RulesAt: b.hasRules}
 	typ, listed := d.lookup(b.policy.Value)
 	if !listed {
-		b.config, b.configAt = config, key
+		b.config, b.configAt, d.out.trees = config, key, true
 		b.ir.Rules = d.match(rules, false)
 		return
 	}

@@ -568,7 +568,7 @@ func (c *change) scalarText(n *Node, old string, flow bool) string {
 func parsedYAML(name string, text []byte) parsed {
 	x := newIndex(name, text)
 	p := parsed{index: x}
-	ds := parseYAML(x, func(roots []*Node) { p.roots = append(p.roots, roots...) })
+	ds := parseYAML(x, func(roots []*Node) bool { p.roots = append(p.roots, roots...); return true })
 	p.errors = ds.Count(diag.Error)
 	return p
 }

@@ -3,6 +3,7 @@ package syntax
 import (
 	"sort"
 	"strings"
+	"sync"
 
 	"github.com/flexgw/flexgw/schema/diag"
 )
@@ -19,14 +20,46 @@ type quick struct {
 
 	at    int // next byte
 	line  int // 0-based, of at
+	lines int // of the text, about
 	start int // offset of that line's first byte
 
-	nodes  []Node
-	slab   []Field
-	items  []*Node
-	fields []Field // of the mappings that are being read
-	list   []*Node // of the lists that are being read
+	nodes  slab[Node]
+	kept   slab[Field] // of mappings that have been read
+	items  slab[*Node] // of lists that have been read
+	fields []Field     // of the mappings that are being read
+	list   []*Node     // of the lists that are being read
 	depth  int
+}
+
+// slab is memory for values that live and die together.
+type slab[T any] struct {
+	all  []T
+	used int
+}
+
+// take returns n zero values; more is how many there should be room for when there is not enough.
+func (s *slab[T]) take(n, more int) []T {
+	if len(s.all)-s.used < n {
+		s.all, s.used = make([]T, max(n, more)), 0
+	}
+	l := s.all[s.used : s.used+n : s.used+n]
+	s.used += n
+	clear(l)
+	return l
+}
+
+// quicks are kept with their memory, which the trees of one file after the other can have.
+var quicks = sync.Pool{New: func() any { return new(quick) }}
+
+// release ends the use of trees. Those that somebody kept have their memory for ever.
+func (q *quick) release(kept bool) {
+	if kept {
+		q.nodes, q.kept, q.items = slab[Node]{}, slab[Field]{}, slab[*Node]{}
+	}
+	q.spoil()
+	q.nodes.used, q.kept.used, q.items.used = 0, 0, 0
+	q.text, q.name = "", ""
+	quicks.Put(q)
 }
 
 const (
@@ -35,13 +68,13 @@ const (
 	quickKey    = 200 // bytes of a key
 )
 
-// quickly is the roots of what stands in p; ok is false when the library must read it. text begins at base in the file.
-func quickly(x *index, text string, base int, p part) (roots []*Node, ok bool) {
-	q := quick{name: x.name, text: text, base: base, to: p.to - base, at: p.from - base, start: p.from - base, line: sort.SearchInts(x.lines, p.from+1) - 1}
+// read is the roots of what stands in p; ok is false when the library must read it. text begins at base in the file.
+func (q *quick) read(x *index, text string, base int, p part) (roots []*Node, ok bool) {
+	q.name, q.text, q.base, q.to = x.name, text, base, p.to-base
+	q.at, q.start, q.line, q.depth = p.from-base, p.from-base, sort.SearchInts(x.lines, p.from+1)-1, 0
+	q.fields, q.list = q.fields[:0], q.list[:0]
 	// About one node and one field a line, and a few more: a document should need no second slab, nor leave much of the first.
-	lines := sort.SearchInts(x.lines, p.to) - q.line
-	q.nodes, q.slab = make([]Node, min(lines+lines/4+4, 256)), make([]Field, min(lines+2, 256))
-	q.fields, q.list = make([]Field, 0, 16), make([]*Node, 0, 8)
+	q.lines = sort.SearchInts(x.lines, p.to) - q.line
 	return q.stream()
 }
 
@@ -152,12 +185,7 @@ func (q *quick) finish() bool {
 }
 
 func (q *quick) node() *Node {
-	if len(q.nodes) == 0 {
-		q.nodes = make([]Node, 16)
-	}
-	n := &q.nodes[0]
-	q.nodes = q.nodes[1:]
-	return n
+	return &q.nodes.take(1, min(q.lines+q.lines/4+4, 256))[0]
 }
 
 func (q *quick) pos(off int) diag.Pos {
@@ -265,24 +293,14 @@ func (q *quick) mapping(column, end int) *Node {
 
 // keepFields takes the fields of a mapping that has ended off the stack.
 func (q *quick) keepFields(from int) []Field {
-	n := len(q.fields) - from
-	if len(q.slab) < n {
-		q.slab = make([]Field, max(n, 16))
-	}
-	kept := q.slab[:n:n]
-	q.slab = q.slab[n:]
+	kept := q.kept.take(len(q.fields)-from, min(q.lines+2, 256))
 	copy(kept, q.fields[from:])
 	q.fields = q.fields[:from]
 	return kept
 }
 
 func (q *quick) keepItems(from int) []*Node {
-	n := len(q.list) - from
-	if len(q.items) < n {
-		q.items = make([]*Node, max(n, 16))
-	}
-	kept := q.items[:n:n]
-	q.items = q.items[n:]
+	kept := q.items.take(len(q.list)-from, 16)
 	copy(kept, q.list[from:])
 	q.list = q.list[:from]
 	return kept

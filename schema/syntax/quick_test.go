@@ -9,20 +9,23 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/txtar"
+
+	"github.com/flexgw/flexgw/schema/source"
 )
 
 // bothWays reads a file quickly and with the library, and reports whether the quick way read all of it.
-func bothWays(t *testing.T, src []byte) (quick bool) {
+func bothWays(t *testing.T, src []byte) (all bool) {
 	t.Helper()
 	x := newIndex("f.yaml", src)
 	if bad, _ := notText(src); bad >= 0 || !x.print {
 		return false
 	}
-	quick = true
+	all = true
 	for _, p := range splitYAML(x) {
-		got, ok := quickly(x, string(src), 0, p)
+		q := new(quick)
+		got, ok := q.read(x, string(src), 0, p)
 		if !ok {
-			quick = false
+			all = false
 			continue
 		}
 		want, ds := parseSlowly(x, x.lines, []part{p})
@@ -38,7 +41,7 @@ func bothWays(t *testing.T, src []byte) (quick bool) {
 			}
 		}
 	}
-	return quick
+	return all
 }
 
 // differ says where two trees differ first. (cmp.Diff takes minutes for trees that nest.)
@@ -182,5 +185,23 @@ func TestQuickGrown(t *testing.T) {
 	}
 	if quick < rounds/20 {
 		t.Errorf("only %d of %d texts were read quickly", quick, rounds)
+	}
+}
+
+// TestLend shows what may be relied on: trees of a file that are kept stay as they are, whatever is read after it.
+func TestLend(t *testing.T) {
+	t.Parallel()
+	lend := func(text string, kept bool) (root *Node) {
+		u := newUnit("f.yaml", []source.File{source.NewFile("f.yaml", []byte(text))}, nil)
+		u.Lend(func(docs []*Document) bool { root = docs[0].Root; return kept })
+		return root
+	}
+	for range 100 {
+		a := lend("a: {b: [c, d]}\n", true)
+		lend("x: {y: [z, w]}\n", false)
+		lend("x: {y: [z, w]}\n", false)
+		if got := a.Get("a").Get("b").Items[1].Text; got != "d" {
+			t.Fatalf("a tree that was kept holds %q", got)
+		}
 	}
 }

@@ -122,14 +122,20 @@ func (u Unit) Parse() ([]*Document, diag.List) {
 // Batches is Parse for those who need no tree for long: it calls f with some documents at a time, in their order, so
 // that the trees of a large file are not all in memory at once.
 func (u Unit) Batches(f func([]*Document)) diag.List {
+	return u.Lend(func(docs []*Document) bool { f(docs); return true })
+}
+
+// Lend is Batches for those who keep no tree: as soon as f returns, the memory of its documents' trees is used again, unless f
+// says that some Node or list of Fields or Items is still wanted. Texts and ranges are no part of a tree.
+func (u Unit) Lend(f func([]*Document) (kept bool)) diag.List {
 	n := 0
-	batch := func(roots []*Node) {
+	batch := func(roots []*Node) bool {
 		docs := make([]*Document, len(roots))
 		for i, root := range roots {
 			docs[i] = &Document{Unit: u, Index: n + i, Root: root, Range: root.Range}
 		}
 		n += len(roots)
-		f(docs)
+		return f(docs)
 	}
 	if u.cue != nil {
 		roots, ds := parseCUEWithin(u, maxEvaluation)

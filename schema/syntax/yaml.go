@@ -25,12 +25,13 @@ const chunkSize = 64 << 10
 // part is a stretch of a YAML stream that holds at most one document, or a chunk of several such stretches.
 type part struct{ from, to int }
 
-// parseYAML calls f with the roots of a stream's documents, some at a time; documents without content are left out.
+// parseYAML calls f with the roots of a stream's documents, some at a time; documents without content are left out. The trees are
+// gone when f returns, unless it says that it kept some part of them.
 //
 // "---" at the beginning of a line ends a document whatever stands before it, an open quote included
 // (https://yaml.org/spec/1.2.2/#rule-c-forbidden), so the stream is cut there first. The pieces are parsed in chunks,
 // and one by one where a chunk holds an error, which therefore hides no other document.
-func parseYAML(x *index, f func([]*Node)) diag.List {
+func parseYAML(x *index, f func([]*Node) (kept bool)) diag.List {
 	breaks := x.lines
 	if x.odd {
 		breaks = yamlLines(x)
@@ -41,15 +42,25 @@ func parseYAML(x *index, f func([]*Node)) diag.List {
 		type result struct {
 			roots []*Node
 			ds    diag.List
+			quick *quick
 		}
 		results := make([]result, len(batch))
-		InParallel(len(batch), func(i int) { results[i].roots, results[i].ds = parseChunk(x, breaks, batch[i]) })
-		var roots []*Node
-		for _, r := range results {
-			roots = append(roots, r.roots...)
+		InParallel(len(batch), func(i int) {
+			r := &results[i]
+			r.quick = quicks.Get().(*quick)
+			r.roots, r.ds = parseChunk(x, breaks, batch[i], r.quick)
+		})
+		roots := results[0].roots
+		for i, r := range results {
+			if i > 0 {
+				roots = append(roots, r.roots...)
+			}
 			ds = append(ds, r.ds...)
 		}
-		f(roots)
+		kept := f(roots)
+		for _, r := range results {
+			r.quick.release(kept)
+		}
 	}
 	return ds
 }
@@ -71,7 +82,7 @@ func chunksOf(parts []part) [][]part {
 }
 
 // parseChunk reads what it can quickly, and the documents between with the library.
-func parseChunk(x *index, breaks []int, ps []part) (roots []*Node, ds diag.List) {
+func parseChunk(x *index, breaks []int, ps []part, q *quick) (roots []*Node, ds diag.List) {
 	if !x.print {
 		return parseSlowly(x, breaks, ps)
 	}
@@ -84,7 +95,7 @@ func parseChunk(x *index, breaks []int, ps []part) (roots []*Node, ds diag.List)
 		}
 	}
 	for i, p := range ps {
-		if more, ok := quickly(x, text, ps[0].from, p); ok {
+		if more, ok := q.read(x, text, ps[0].from, p); ok {
 			wait(i)
 			slow, roots = i+1, append(roots, more...)
 		}
