@@ -343,7 +343,7 @@ func goodButForSupport(answer string) bool {
 }
 
 // partless are the areas whose pages are not all of one form yet.
-var partless = []string{"cue", "dataweave", "decode", "envoy", "expr", "json", "render", "shape", "source", "yaml"}
+var partless = []string{"cue", "dataweave", "decode", "expr", "json", "yaml"}
 
 const goodEnough = "good enough" // the mark of an example that is good, but for support
 
