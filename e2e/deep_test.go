@@ -112,6 +112,50 @@ func TestDeepReachesNothing(t *testing.T) {
 	}
 }
 
+// TestValidateTouchesNothing: without deep mode, fixes, a cache or an output file, nothing is written and nobody is spoken to,
+// whether the declarations are right or wrong, with settings and rules of the repository, from files, a folder or a stream.
+func TestValidateTouchesNothing(t *testing.T) {
+	t.Parallel()
+	path := flexgw(t)
+	strace, err := exec.LookPath("strace")
+	if err != nil {
+		t.Fatal("strace is missing, install it: ", err)
+	}
+	for name, c := range map[string]struct {
+		args []string
+		code int
+	}{
+		"right":    {[]string{"gateway.yaml"}, 0},
+		"wrong":    {[]string{"--output", "sarif", "."}, 1},
+		"settings": {[]string{"--config", "settings.yaml", "--verbose", "gateway.yaml"}, 0},
+		"stream":   {[]string{"-"}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			trace := filepath.Join(t.TempDir(), "trace")
+			cmd := inFolder(t, t.TempDir(), append([]string{strace, "-f", "-y", "-qq", "-o", trace, "-e", "trace=%network,%file,io_uring_setup,ftruncate,fchmod,fchown,%process", path, "validate"}, c.args...)...)
+			for name, text := range map[string]string{"wrong.yaml": "kind: [", "rules.cue": "require: \"acme/named\": {message: \"named\", kind: \"ApiInstance\", that: metadata: name: string}\n",
+				"settings.yaml": "rules: [rules.cue]\nseverity: {link/default-port: \"off\"}\n"} {
+				if err := os.WriteFile(filepath.Join(cmd.Dir, name), []byte(text), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			cmd.Stdin = strings.NewReader("kind: ApiInstance\n")
+			out, err := cmd.CombinedOutput()
+			if code := exitCode(t, err); code != c.code {
+				t.Fatalf("exit %d, want %d\n%s", code, c.code, out)
+			}
+			b, err := os.ReadFile(trace)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, p := range reached(string(b)) {
+				t.Error(p)
+			}
+		})
+	}
+}
+
 var (
 	call    = regexp.MustCompile(`^\d+ +(?:<\.\.\. )?(\w+)(?:\(| resumed>)(.*)$`)
 	failed  = regexp.MustCompile(` = -1 E[A-Z]+`)
