@@ -306,6 +306,8 @@ func harmless(m mutant) string {
 		return "nothing refers to a Configuration"
 	case m.what == "shorter text" && strings.HasSuffix(path, "/address") && strings.HasSuffix(m.was, "/"):
 		return "an address with a slash at its end is the same without it"
+	case m.root == "Extension" && strings.HasPrefix(path, "/spec/extends/") && strings.HasSuffix(path, "/namespace"):
+		return "what a custom policy extends may be outside the files, in any namespace; its bindings are then taken as they are"
 	case strings.HasSuffix(path, "/sharedStorage/local/enabled"):
 		return "without Redis, state is kept in memory, whatever this says"
 	}
