@@ -323,12 +323,15 @@ func inline(text []byte) *corev3.DataSource {
 }
 
 func parameters(p Params) *tlsv3.TlsParameters {
-	ciphers := configurable(p.Ciphers)
-	lowest := p.Min
-	if len(p.Ciphers) > 0 && len(ciphers) == 0 { // the list replaces the defaults of TLS 1.2 by nothing
-		lowest = "1.3"
+	return &tlsv3.TlsParameters{TlsMinimumProtocolVersion: version(lowest(p)), TlsMaximumProtocolVersion: version(p.Max), CipherSuites: configurable(p.Ciphers)}
+}
+
+// lowest is the oldest version that is spoken: a list that names no suite of TLS 1.2 replaces Envoy's own by nothing.
+func lowest(p Params) string {
+	if len(p.Ciphers) > 0 && len(configurable(p.Ciphers)) == 0 {
+		return "1.3"
 	}
-	return &tlsv3.TlsParameters{TlsMinimumProtocolVersion: version(lowest), TlsMaximumProtocolVersion: version(p.Max), CipherSuites: ciphers}
+	return p.Min
 }
 
 func version(v string) tlsv3.TlsParameters_TlsProtocol {
