@@ -282,7 +282,7 @@ func (l *Loop) publish(ctx context.Context, set source.Set, built Built) error {
 
 func (l *Loop) refuse(set source.Set, reason string, list diag.List) {
 	l.update(func(s *state) {
-		s.failed = &status.Failed{Revision: set.Revision, At: time.Now().UTC(), Reason: reason, Diagnostics: list}
+		s.failed = &status.Failed{Revision: set.Revision, At: time.Now().UTC(), Reason: reason, Diagnostics: list.WithoutSecrets(set.Bytes)}
 	})
 	if l.Refused != nil {
 		l.Refused(set, list)

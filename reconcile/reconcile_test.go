@@ -1,6 +1,7 @@
 package reconcile_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -308,6 +309,23 @@ func TestMistakeKeepsWhatIsServed(t *testing.T) {
 		settle(time.Minute) // nothing new: it is not told again
 		if _, refused := w.told(); len(refused) != 1 {
 			t.Errorf("told %d times", len(refused))
+		}
+	})
+}
+
+// TestFixesOfARefusedRevisionShowNoSecret looks into what the status endpoint serves: the fix of a password with an invisible
+// character in it would spell the password, that of an ordinary text is there.
+func TestFixesOfARefusedRevisionShowNoSecret(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := run(t)
+		w.source.put("apiVersion: gateway.mulesoft.com/v1alpha1\nkind: Nonsense\npassword: s3cr3t\u200bword\nnote: ordinary\u200btext\n", nil)
+		settle(time.Second)
+		b, err := w.loop.Report().JSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(b, []byte("s3cr3t")) || !bytes.Contains(b, []byte(`"ordinarytext"`)) {
+			t.Errorf("the password is shown, or the other fix is not:\n%s", b)
 		}
 	})
 }

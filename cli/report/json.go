@@ -18,13 +18,10 @@ type jsonSuppressed struct {
 
 // writeJSON is the object of design.md, section 4. What is suppressed or could not be read is there only if there is any.
 func writeJSON(w io.Writer, r Report) error {
-	l := diag.List{}
-	for _, d := range r.Diagnostics {
-		l = append(l, r.withoutSecrets(d))
-	}
+	l := append(diag.List{}, r.Diagnostics.WithoutSecrets(r.Sources)...)
 	var hidden []jsonSuppressed
 	for _, s := range r.Suppressed {
-		hidden = append(hidden, jsonSuppressed{r.withoutSecrets(s.Diagnostic), s.InSource, s.Reason})
+		hidden = append(hidden, jsonSuppressed{s.Diagnostic.WithoutSecrets(r.Sources), s.InSource, s.Reason})
 	}
 	return Indented(w, struct {
 		SchemaVersion int              `json:"schemaVersion"`
@@ -33,24 +30,4 @@ func writeJSON(w io.Writer, r Report) error {
 		Suppressed    []jsonSuppressed `json:"suppressed,omitempty"`
 		Unread        []Unread         `json:"unread,omitempty"`
 	}{schemaVersion, r.Summary(), l, hidden, r.Unread})
-}
-
-// withoutSecrets leaves the fixes out whose text would show a secret: half of a fix, or a fix with [redacted] in it, is worse than none.
-func (r Report) withoutSecrets(d diag.Diagnostic) diag.Diagnostic {
-	for _, f := range d.Fixes {
-		if diag.Secret([]byte(f.Text)) || r.replacesSecret(f) {
-			d.Fixes = nil
-			return d
-		}
-	}
-	return d
-}
-
-// replacesSecret reports whether a fix rewrites a secret, to quote it perhaps. What cannot be looked at is taken for one.
-func (r Report) replacesSecret(f diag.Fix) bool {
-	if r.Sources == nil {
-		return true
-	}
-	src, err := r.Sources(f.Range.File)
-	return err != nil || diag.SecretIn(src, f.Range.Start.Offset, max(f.Range.End.Offset, f.Range.Start.Offset+1))
 }

@@ -235,7 +235,7 @@ func sarifProblem(severity string) string {
 }
 
 func (r Report) sarifResult(d diag.Diagnostic) sarifResult {
-	fixes := r.sarifFixes(r.withoutSecrets(d))
+	fixes := r.sarifFixes(d.WithoutSecrets(r.Sources))
 	d = r.named(d)
 	at := location(d.Subject)
 	if at.Physical.Region == nil {

@@ -102,7 +102,7 @@ func writeJSON(w io.Writer, d Diff) error {
 func side(s Side) wireSide {
 	out := wireSide{Name: s.Label, Revision: s.Revision, Valid: s.Invalid == nil, Diagnostics: diag.List{}}
 	if s.Invalid != nil {
-		out.Diagnostics = append(out.Diagnostics, s.Invalid.Diagnostics...)
+		out.Diagnostics = append(out.Diagnostics, s.Invalid.Diagnostics.WithoutSecrets(s.Invalid.Sources)...)
 	}
 	return out
 }

@@ -131,6 +131,36 @@ func Secret(text []byte) bool {
 	return false
 }
 
+// WithoutSecrets is d without its fixes when one of them would show a secret where it is written: half of a fix, or one with
+// [redacted] in it, is worse than none. sources gives the text of a file; what cannot be looked at is taken for a secret.
+func (d Diagnostic) WithoutSecrets(sources func(file string) ([]byte, error)) Diagnostic {
+	for _, f := range d.Fixes {
+		if Secret([]byte(f.Text)) || replacesSecret(f, sources) {
+			d.Fixes = nil
+			return d
+		}
+	}
+	return d
+}
+
+// WithoutSecrets is a copy of l, see Diagnostic.WithoutSecrets.
+func (l List) WithoutSecrets(sources func(file string) ([]byte, error)) List {
+	var out List
+	for _, d := range l {
+		out = append(out, d.WithoutSecrets(sources))
+	}
+	return out
+}
+
+// replacesSecret reports whether a fix rewrites a secret, to quote it perhaps.
+func replacesSecret(f Fix, sources func(file string) ([]byte, error)) bool {
+	if sources == nil {
+		return true
+	}
+	src, err := sources(f.Range.File)
+	return err != nil || SecretIn(src, f.Range.Start.Offset, max(f.Range.End.Offset, f.Range.Start.Offset+1))
+}
+
 // stretch is a part of a line, in bytes.
 type stretch struct{ from, to int }
 
