@@ -35,7 +35,7 @@ type scopeJob struct {
 func (r *renderer) scope(j *scopeJob) (*bundle, diag.List) {
 	var l diag.List
 	out := &bundle{}
-	w := newWire(r.walker)
+	w := r.wire()
 	own := len(j.apis) == 1
 	rc := &routev3.RouteConfiguration{Name: j.name, RequestHeadersToRemove: slices.Clone(scopeHeaders)}
 	s := j.apis[0].Settings

@@ -26,6 +26,19 @@ func BenchmarkCold(b *testing.B) {
 	}
 }
 
+// BenchmarkJudge is BenchmarkCold for those who want no resources, but what is wrong.
+func BenchmarkJudge(b *testing.B) {
+	g := many(1_000)
+	b.ReportAllocs()
+	start := cpu(b)
+	for b.Loop() {
+		if _, l := Render(g, fakes(), Options{Files: "/files", Judge: true}, nil); len(l) > 0 {
+			b.Fatal(l)
+		}
+	}
+	b.ReportMetric(float64((cpu(b)-start).Microseconds())/float64(b.N*1_000), "cpu-µs/API")
+}
+
 // BenchmarkEdit renders N APIs of which one has changed since the last time.
 func BenchmarkEdit(b *testing.B) {
 	for _, n := range []int{100, 1_000, 10_000} {

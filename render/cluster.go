@@ -47,7 +47,7 @@ type outbound struct {
 func (r *renderer) cluster(name string, ups []*ir.Upstream) (*bundle, diag.List) {
 	u := ups[0]
 	out := &bundle{}
-	w := &wire{walker: r.walker}
+	w := r.wire()
 	o, l := r.outbound(w, u, out)
 	if l.HasErrors() {
 		return nil, l

@@ -112,7 +112,7 @@ func (r *renderer) clusters(m *Memo, s *sum) diag.List {
 		ca = ca || slices.Contains(b.resource.Refs, Key{SecretType, systemCA})
 	}
 	if ca {
-		w := newWire(r.walker)
+		w := r.wire()
 		l = append(l, s.add(&bundle{resource: newResource(w, systemCA, systemCASecret(r.opts.SystemCA), nil)})...)
 		l = append(l, faults(w, ir.Origin{})...)
 	}

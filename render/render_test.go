@@ -87,6 +87,8 @@ func TestDiagnostics(t *testing.T) {
 				t.Errorf("resources: %v", res)
 			}
 			expect(t, l, c.want)
+			_, l = Render(oneAPI(c.binds...), types, Options{Files: "/files", Judge: true}, nil)
+			expect(t, l, c.want)
 		})
 	}
 }
@@ -124,6 +126,8 @@ func TestOneNameTwoContents(t *testing.T) {
 	b := bind("secret", "shared", pair{})
 	_, l := Render(gateway(s, []*ir.Upstream{u}, listen("127.0.0.1:8081", api(s, "a", "/a", u, b), api(s, "b", "/b", u, b))), types, Options{}, nil)
 	expect(t, l, []string{`render/conflict PolicyBinding default/shared sets Secret "default.shared"`})
+	_, judged := Render(gateway(s, []*ir.Upstream{u}, listen("127.0.0.1:8081", api(s, "a", "/a", u, b), api(s, "b", "/b", u, b))), types, Options{Judge: true}, nil)
+	expect(t, judged, []string{`render/conflict PolicyBinding default/shared sets Secret "default.shared"`})
 	if strings.Contains(fmt.Sprint(l), "/a") {
 		t.Errorf("the content is shown: %v", l)
 	}

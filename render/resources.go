@@ -177,13 +177,17 @@ func gatherFiles(bs []*bundle) []File {
 	return fs
 }
 
-// newResource validates and marshals one resource.
+// newResource validates and marshals one resource. One that is only judged has no hash.
 func newResource(w *wire, name string, m proto.Message, origins []ir.Origin) *Resource {
 	a := w.any(m)
 	if a == nil {
 		return nil
 	}
-	return &Resource{Key: Key{a.TypeUrl, name}, Hash: sha256.Sum256(a.Value), Any: a, Origins: origins, Refs: w.refs()}
+	x := &Resource{Key: Key{a.TypeUrl, name}, Any: a, Origins: origins, Refs: w.refs()}
+	if !w.judging {
+		x.Hash = sha256.Sum256(a.Value)
+	}
+	return x
 }
 
 // lighten drops what nobody will ask of a bundle that is only judged.

@@ -3,6 +3,7 @@ package render
 import (
 	"bytes"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -36,6 +37,7 @@ func validate(m proto.Message) error {
 // what is wrong with them.
 type wire struct {
 	*walker
+	judging  bool     // nobody wants the bytes
 	fresh    []made   // so already looked into
 	clusters []string // names, some more than once
 	secrets  []string
@@ -50,6 +52,13 @@ type made struct {
 }
 
 func newWire(w *walker) *wire { return &wire{walker: w, fresh: make([]made, 0, 16)} }
+
+// wire is one for a resource of this run.
+func (r *renderer) wire() *wire {
+	w := newWire(r.walker)
+	w.judging = r.opts.Judge
+	return w
+}
 
 func (w *wire) fault(format string, args ...any) {
 	w.faults = append(w.faults, fmt.Sprintf(format, args...))
@@ -66,6 +75,11 @@ func (w *wire) any(m proto.Message) *anypb.Any {
 		w.fault("%s: %v", d.FullName(), err)
 	}
 	p := w.plan(d)
+	if w.judging && w.look(m) {
+		a := &anypb.Any{TypeUrl: p.url, Value: w.unwritten}
+		w.fresh = append(w.fresh, made{a, m})
+		return a
+	}
 	b, err := marshal(m)
 	if err != nil {
 		w.fault("%s: %v", d.FullName(), err)
@@ -94,8 +108,11 @@ func contentOf[M proto.Message](w *wire, a *anypb.Any, empty M) (M, error) {
 	return empty, a.UnmarshalTo(empty)
 }
 
+// unsourced: a generic credential that names a secret without saying where it comes from segfaults a running Envoy.
+func (w *wire) unsourced(name string) { w.fault("secret %q has no sds_config", name) }
+
 // scan notes what a marshalled message refers to. It reports whether an Any inside has other bytes than the deterministic
-// ones. It reads bytes because going through a message by reflection costs more than all the rest.
+// ones. It reads bytes because going through a message by reflection costs more, once there are bytes.
 func (w *wire) scan(b []byte, p *plan) (odd bool) {
 	for in := b; len(in) > 0; {
 		num, typ, n := protowire.ConsumeTag(in)
@@ -155,9 +172,8 @@ func (w *wire) take(holder []byte, s *step, v []byte) (odd bool) {
 	case refCluster:
 		w.clusters = note(w.clusters, v)
 	case refSecret:
-		// A generic credential that names a secret without saying where it comes from segfaults a running Envoy.
-		if fieldOf(holder, s.beside) == nil {
-			w.fault("secret %q has no sds_config", v)
+		if fieldOf(holder, s.beside.Number()) == nil {
+			w.unsourced(string(v))
 		}
 		w.secrets = note(w.secrets, v)
 	case refFile:
@@ -327,21 +343,26 @@ func (p *plan) step(n protowire.Number) *step {
 
 // step is one field worth looking at.
 type step struct {
+	field   protoreflect.FieldDescriptor
 	number  protowire.Number
 	entries bool // of a map
 	kind    refKind
-	beside  protowire.Number // of refSecret: the field that says where the secret comes from
-	sub     *plan            // of refBelow
+	beside  protoreflect.FieldDescriptor // of refSecret: the field that says where the secret comes from
+	sub     *plan                        // of refBelow
 }
 
 // walker knows, for every message type, which of its fields lead to a reference or to an Any. It is safe for concurrent
 // use; it exists because a plain walk over every field costs more than the rest of the rendering.
 type walker struct {
-	shared []*anypb.Any // constants without references, read only
+	shared    []*anypb.Any // constants without references, read only
+	unwritten []byte       // what Anys have for bytes that nobody wants; one byte that makes no message
+
 	mu     sync.Mutex
 	nodes  map[protoreflect.FullName]*node
 	drawn  map[protoreflect.FullName]*plan
 	plans  sync.Map // protoreflect.FullName → *plan, of those that are asked for
+	cut    map[reflect.Type]*shape
+	shapes sync.Map // reflect.Type → *shape, of those that are asked for
 
 	knowing sync.RWMutex
 	known   map[string]struct{} // Anys that nothing is wrong with and that refer to nothing: most are made again and again
@@ -387,7 +408,7 @@ type node struct {
 }
 
 func newWalker() *walker {
-	return &walker{nodes: map[protoreflect.FullName]*node{}, drawn: map[protoreflect.FullName]*plan{}}
+	return &walker{unwritten: []byte{0}, nodes: map[protoreflect.FullName]*node{}, drawn: map[protoreflect.FullName]*plan{}}
 }
 
 func (w *walker) plan(d protoreflect.MessageDescriptor) *plan {
@@ -413,12 +434,12 @@ func (w *walker) draw(d protoreflect.MessageDescriptor) *plan {
 		if !w.worth(f) {
 			continue
 		}
-		s := step{number: f.Number(), entries: f.IsMap(), kind: kindOf(f)}
+		s := step{field: f, number: f.Number(), entries: f.IsMap(), kind: kindOf(f)}
 		switch s.kind {
 		case refBelow:
 			s.sub = w.draw(below(f))
 		case refSecret:
-			s.beside = d.Fields().ByName("sds_config").Number()
+			s.beside = d.Fields().ByName("sds_config")
 		}
 		p.steps = append(p.steps, s)
 	}

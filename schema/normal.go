@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/syntax"
@@ -317,7 +318,8 @@ func convert(want types, s string, bare bool) (any, bool) {
 
 func (z *normal) variable(v view, n *syntax.Node, name string) *syntax.Node {
 	value, set := z.getenv(name)
-	if set {
+	isText := utf8.ValidString(value)
+	if set && isText {
 		out := &syntax.Node{Scalar: value, Text: value, Quoted: true, Range: n.Range}
 		if v.want != 0 && v.want&tString == 0 {
 			if x, ok := convert(v.want, strings.TrimSpace(value), false); ok {
@@ -334,7 +336,11 @@ func (z *normal) variable(v view, n *syntax.Node, name string) *syntax.Node {
 	if z.require {
 		severity, hint = diag.Error, "set the variable, or write $$"+name+" for the text itself"
 	}
-	z.report(severity, "link/unset-variable", n.Range, fmt.Sprintf("environment variable %s is not set", name), hint)
+	what := "is not set"
+	if !isText {
+		severity, what, hint = diag.Error, "is not UTF-8 text", "set it to text: no configuration holds other bytes"
+	}
+	z.report(severity, "link/unset-variable", n.Range, fmt.Sprintf("environment variable %s %s", name, what), hint)
 	if !slices.Contains(z.unresolved, name) {
 		z.unresolved = append(z.unresolved, name)
 	}

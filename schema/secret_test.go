@@ -95,3 +95,23 @@ func TestBrokenFilesShowNoSecrets(t *testing.T) {
 		}
 	}
 }
+
+// TestVariableOfOtherBytes: Envoy takes no text that is not UTF-8, and an environment may hold anything.
+func TestVariableOfOtherBytes(t *testing.T) {
+	t.Parallel()
+	text := `apiVersion: gateway.mulesoft.com/v1alpha1
+kind: ApiInstance
+metadata: {name: shop}
+spec:
+  address: http://0.0.0.0:8081/shop
+  services: {main: {address: http://main.internal:8080}}
+  policies:
+    - policyRef: {name: http-basic-authentication-flex}
+      config: {username: ann, password: $PASS}
+`
+	set := source.NewSet([]source.File{source.NewFile("a.yaml", []byte(text))})
+	g, ds := schema.Load(set, schema.Options{Policies: newCatalog(), Getenv: func(name string) (string, bool) { return "p\xff", name == "PASS" }})
+	if want := `a.yaml:9:41: error: environment variable PASS is not UTF-8 text [link/unset-variable]`; g != nil || len(ds) != 1 || ds[0].String() != want {
+		t.Errorf("got %v, want %s", ds, want)
+	}
+}
