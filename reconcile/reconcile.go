@@ -196,7 +196,8 @@ func (l *Loop) build(ctx context.Context, set source.Set) {
 			return // told to stop
 		}
 		l.Log.Error("revision not delivered; "+l.kept(), "revision", set.Revision, "error", err)
-		l.refuse(set, "NotDelivered", diag.List{{Severity: diag.Error, Code: "envoy/not-delivered", Summary: err.Error()}})
+		l.refuse(set, "NotDelivered", diag.List{{Severity: diag.Error, Code: "envoy/not-delivered", Summary: err.Error(),
+			Hint: "check the space and the permissions where it is written; the log of the daemon says more"}})
 		return
 	}
 	l.Log.Info("accepted", "revision", set.Revision, "warnings", list.Count(diag.Warning))

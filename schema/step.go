@@ -20,6 +20,8 @@ var steps = map[diag.Code]string{
 	"link/unknown-api":          "declare it, or correct the name",
 	"link/unknown-service":      "declare it, or correct the name",
 	"link/unknown-extension":    "declare it, or correct the name",
+	"shape/alternatives":        "keep the fields of one of them",
+	"shape/invalid":             "compare it with flexgw explain KIND.field, which shows what a field takes",
 	"shape/not-allowed-value":   "write one of these",
 	"shape/unknown-field":       "remove it",
 }

@@ -123,7 +123,7 @@ func Predicate(base string, rules []ir.Match) (*xdsmatcherv3.Matcher_MatcherList
 			p, err := single(c)
 			if err != nil {
 				return nil, append(l, diag.Diagnostic{Severity: diag.Error, Code: "render/internal", Subject: r.Path.Range,
-					Summary: fmt.Sprintf("flexgw could not write a condition: %v", err)})
+					Summary: fmt.Sprintf("flexgw could not write a condition: %v", err), Hint: "this is a bug of flexgw, not of the declaration; please report it"})
 			}
 			all = append(all, p)
 		}

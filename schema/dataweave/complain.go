@@ -162,6 +162,12 @@ func sameThing() map[string]string {
 // addressPart is what selects the address of an attribute that is an object elsewhere, and here the address itself.
 var addressPart = regexp.MustCompile(`^\.ip\b`)
 
+// What to do without parts of the language that the gateway does not have.
+const (
+	noArithmetic = "write the result itself; a key with a hyphen stands in quotes: .'x-id'"
+	noLambda     = "write the value itself: no function can be declared or passed on"
+)
+
 // misplaced names the token that stands where an operator or the given closing was expected.
 func (p *parser) misplaced(want string) Expr {
 	t := p.tok
@@ -188,7 +194,7 @@ func (p *parser) misplaced(want string) Expr {
 	case v == "+" && t.is("+"):
 		return complain("arithmetic", "arithmetic is not available, found +", "text is joined with ++")
 	case t.kind == tokPunct && slices.Contains([]string{"-", "*", "/", "<<", ">>"}, v):
-		return complain("arithmetic", "arithmetic is not available, found "+v, "")
+		return complain("arithmetic", "arithmetic is not available, found "+v, noArithmetic)
 	case v == "~=", v == "as", v == "is":
 		return complain("type-operator", quote(v)+" is not available", "compare with ==; types are not converted")
 	case v == "=":
@@ -198,7 +204,7 @@ func (p *parser) misplaced(want string) Expr {
 	case v == "||":
 		return instead("expected", "|| is not an operator", "write or", Or)
 	case v == "->":
-		return complain("lambda", "functions of your own are not available, found ->", "")
+		return complain("lambda", "functions of your own are not available, found ->", noLambda)
 	case v == "?":
 		return complain("selector", "the selector ? is not available", "write x != null, or if (c) a else b")
 	case v == "!":
@@ -222,7 +228,7 @@ func (p *parser) misplaced(want string) Expr {
 		}
 		return complain("expected", "expected an operator, found "+quote(v), didYouMean(v, []string{And, Or, Default, Contains, "splitBy", "else"}))
 	}
-	return complain("expected", "expected an operator or "+want+", found "+quote(p.text[t.start:t.end]), "")
+	return complain("expected", "expected an operator or "+want+", found "+quote(p.text[t.start:t.end]), "write "+want+" before it, or join texts with ++")
 }
 
 // misplacedValue names the token that stands where a value was expected.
@@ -231,19 +237,19 @@ func (p *parser) misplacedValue() Expr {
 	complain := func(slug, summary, hint string) Expr { return p.fail(slug, t.start, t.end, summary, hint) }
 	switch v := t.value; v {
 	case "{":
-		return complain("object-literal", "object literals are not available", "")
+		return complain("object-literal", "object literals are not available", "write one text, and join what it is made of with ++")
 	case "/":
 		return complain("regex-literal", "regular expressions are not available", "contains and splitBy take a string")
 	case "|":
-		return complain("date-literal", "dates and periods are not available", "")
+		return complain("date-literal", "dates and periods are not available", "write it as a text in quotes")
 	case "%", "---":
 		return complain("header", "an expression has no header, found "+v, "write only what stands below ---")
 	case "$", "->":
-		return complain("lambda", "functions of your own are not available, found "+v, "")
+		return complain("lambda", "functions of your own are not available, found "+v, noLambda)
 	case "!":
 		return complain("expected", "! is not available", "write not (x)")
 	case "..", "*", "@", "&", "^", "?":
-		return complain("selector", "the selector "+v+" is not available", "")
+		return complain("selector", "the selector "+v+" is not available", "select one key by its name, or one element: [0]")
 	case "#":
 		return complain("expected", "#[ stands inside an expression", "it is written once, around the whole")
 	case "do", "match", "case", "using", "update", "unless", "otherwise":
@@ -253,9 +259,9 @@ func (p *parser) misplacedValue() Expr {
 		return complain("header", "an expression has no header and no declarations, found "+t.value, "write only what stands below ---")
 	}
 	if t.kind == tokName && !isWord(t.value) {
-		return complain("lambda", "functions of your own are not available, found "+t.value+" ->", "")
+		return complain("lambda", "functions of your own are not available, found "+t.value+" ->", noLambda)
 	}
-	return complain("expected", "expected a value, found "+quote(p.text[t.start:t.end]), "")
+	return complain("expected", "expected a value, found "+quote(p.text[t.start:t.end]), "write a value before it, or take away the operator in front")
 }
 
 func arguments(n int) string {

@@ -361,7 +361,7 @@ func (p *parser) primary() Expr {
 	t := p.tok
 	switch t.kind {
 	case tokEnd:
-		return p.fail("expected", max(p.last-1, 0), p.last, "the expression stops where a value is expected", "")
+		return p.fail("expected", max(p.last-1, 0), p.last, "the expression stops where a value is expected", "write a value behind it, or take away the operator at its end")
 	case tokNumber:
 		return p.number(t.start)
 	case tokString:
@@ -380,7 +380,7 @@ func (p *parser) primary() Expr {
 		if p.tok.kind == tokNumber && p.tok.start == t.end {
 			return p.number(t.start)
 		}
-		return p.fail("arithmetic", t.start, t.end, "arithmetic is not available, found -", "")
+		return p.fail("arithmetic", t.start, t.end, "arithmetic is not available, found -", noArithmetic)
 	case Concat, Minus:
 		if rest := strings.TrimLeft(p.text[t.end:], " \t\r\n"); strings.HasPrefix(rest, "(") {
 			p.next()
@@ -412,7 +412,7 @@ func (p *parser) parenthesised() Expr {
 	open := p.tok
 	p.next()
 	if p.tok.is(")") {
-		return p.fail("expected", open.start, p.tok.end, "no value between the parentheses", "")
+		return p.fail("expected", open.start, p.tok.end, "no value between the parentheses", "write a value between them, or take them away")
 	}
 	e := p.expr()
 	if e == nil || !p.close(")", open.start, open.end) {

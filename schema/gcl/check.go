@@ -229,7 +229,7 @@ func (l *linter) fallback(name string, own, p *syntax.Node, required bool) {
 		found = "a single value"
 	}
 	if found != "" {
-		l.report(diag.Warning, "extension/bad-default", d.Locate(), fmt.Sprintf("property %q has the type %q, but its default is %s", name, types[0], found), "")
+		l.report(diag.Warning, "extension/bad-default", d.Locate(), fmt.Sprintf("property %q has the type %q, but its default is %s", name, types[0], found), fmt.Sprintf("write a default of type %s, or correct the type", types[0]))
 		return
 	}
 	if values := enum(p, types); len(values) > 0 && !slices.Contains(values, asType(p, d)) {

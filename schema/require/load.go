@@ -474,7 +474,7 @@ func (l *loader) texts(r *rule, v cue.Value) {
 			}
 			continue
 		case x.IncompleteKind() != cue.StringKind && x.IncompleteKind() != cue.BottomKind: // of the object at hand nothing is known yet
-			l.report(l.valueAt(string(r.Code), f.name), fmt.Sprintf("%s is %s, expected a text", f.name, x.IncompleteKind()), "")
+			l.report(l.valueAt(string(r.Code), f.name), fmt.Sprintf("%s is %s, expected a text", f.name, x.IncompleteKind()), "put it in quotes")
 			continue
 		}
 		s, err := x.String()
@@ -483,7 +483,7 @@ func (l *loader) texts(r *rule, v cue.Value) {
 			s = l.template(string(r.Code), f.name)
 		}
 		if *f.to = strings.TrimSpace(s); *f.to == "" {
-			l.report(l.valueAt(string(r.Code), f.name), f.name+" is empty", "")
+			l.report(l.valueAt(string(r.Code), f.name), f.name+" is empty", map[string]string{"message": "say what is wrong when the rule is not met", "hint": "say what to do, or leave it out", "page": "write https://…, or leave it out"}[f.name])
 		}
 		if u, bad := url.Parse(s); f.name == "page" && (err != nil || bad != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "") {
 			l.report(l.valueAt(string(r.Code), f.name), fmt.Sprintf("page %s is no address of a page", strconv.Quote(*f.to)), "write https://…")
@@ -493,7 +493,7 @@ func (l *loader) texts(r *rule, v cue.Value) {
 		s, err := x.String()
 		i := slices.Index([]string{"note", "warning", "error"}, s)
 		if err != nil || i < 0 {
-			l.report(l.valueAt(string(r.Code), "severity"), fmt.Sprintf("severity is %s, expected error, warning or note", shown(x)), "")
+			l.report(l.valueAt(string(r.Code), "severity"), fmt.Sprintf("severity is %s, expected error, warning or note", shown(x)), "write one of these, in quotes")
 			return
 		}
 		r.Severity = diag.Severity(i)

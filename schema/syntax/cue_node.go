@@ -493,7 +493,7 @@ func (r *cueRun) node(v cue.Value, nodes []ast.Node, holder cueHolder, key diag.
 			n.Range = r.nodeRange(x)
 		}
 		if err != nil {
-			r.ds = append(r.ds, diag.Diagnostic{Severity: diag.Error, Code: "cue/incomplete", Subject: n.Range, Summary: oneLine(err.Error())})
+			r.ds = append(r.ds, diag.Diagnostic{Severity: diag.Error, Code: "cue/incomplete", Subject: n.Range, Summary: oneLine(err.Error()), Hint: "write a plain value"})
 		}
 	}
 	return n

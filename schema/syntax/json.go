@@ -123,7 +123,7 @@ func (p *jsonParser) value(n *Node, depth int) bool {
 	case b == '\'':
 		return p.fail("a value", "JSON strings are in double quotes")
 	default:
-		return p.fail("a value", "")
+		return p.fail("a value", "write a value here; text stands in double quotes")
 	}
 	n.Range = p.span(from, p.at)
 	return ok
@@ -161,12 +161,12 @@ func (p *jsonParser) number(n *Node) bool {
 	case b >= '1' && b <= '9':
 		p.digits()
 	default:
-		return p.fail("a digit", "")
+		return p.fail("a digit", "finish the number, or put quotes around text")
 	}
 	if p.peek() == '.' {
 		p.at++
 		if !p.digits() {
-			return p.fail("a digit", "")
+			return p.fail("a digit", "finish the number, or put quotes around text")
 		}
 	}
 	exponent := -1
@@ -177,7 +177,7 @@ func (p *jsonParser) number(n *Node) bool {
 			p.at++
 		}
 		if !p.digits() {
-			return p.fail("a digit", "")
+			return p.fail("a digit", "finish the number, or put quotes around text")
 		}
 	}
 	s := string(p.src[from:p.at])
@@ -321,7 +321,7 @@ func (p *jsonParser) array(n *Node, depth int) bool {
 			p.at++
 			return true
 		default:
-			return p.fail(`"," or "]"`, "")
+			return p.fail(`"," or "]"`, "separate the items with commas, or close the array")
 		}
 	}
 }
@@ -343,7 +343,7 @@ func (p *jsonParser) object(n *Node, depth int) bool {
 		case '}':
 			return p.extraComma("a key in double quotes", "remove the comma before the brace")
 		default:
-			return p.fail("a key in double quotes", "")
+			return p.fail("a key in double quotes", "put the key in double quotes")
 		}
 		from := p.at
 		name, ok := p.string()
@@ -353,7 +353,7 @@ func (p *jsonParser) object(n *Node, depth int) bool {
 		f := Field{Name: name, Range: p.span(from, p.at), Value: &Node{}}
 		p.space()
 		if p.peek() != ':' {
-			return p.fail(`":"`, "")
+			return p.fail(`":"`, "write \"key\": value")
 		}
 		p.at++
 		p.space()
@@ -379,7 +379,7 @@ func (p *jsonParser) object(n *Node, depth int) bool {
 			p.at++
 			return true
 		default:
-			return p.fail(`"," or "}"`, "")
+			return p.fail(`"," or "}"`, "separate the fields with commas, or close the object")
 		}
 	}
 }

@@ -233,6 +233,9 @@ func (c *yamlConv) explain(d *diag.Diagnostic, e *yaml.LoadError, at, context in
 	case strings.Contains(m, "exceeded max depth"):
 		d.Code, d.Summary, d.Hint = "yaml/too-deep", fmt.Sprintf("values nest more than %d deep here", MaxDepth), "flatten the document"
 	}
+	if d.Hint == "" {
+		d.Hint = "check the indentation, the quotes and the brackets here and just before"
+	}
 }
 
 // textEnd is the end of the part's last line that has any text.

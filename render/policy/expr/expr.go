@@ -117,6 +117,9 @@ func formats() map[string]string {
 	}
 }
 
+// instead is what to do without a function.
+const instead = "write the expression without it, or leave this binding to the product for now"
+
 // check reports what the script cannot do.
 func check(e dataweave.Expr, use Use, diags *diag.List) {
 	unsupported := func(e dataweave.Expr, what, hint string) {
@@ -130,11 +133,11 @@ func check(e dataweave.Expr, use Use, diags *diag.List) {
 			checkVar(e, use, unsupported, diags)
 		case *dataweave.Binary:
 			if e.Op == dataweave.Minus {
-				unsupported(e, "-- in an expression", "")
+				unsupported(e, "-- in an expression", instead)
 			}
 		case *dataweave.Call:
 			if _, ok := functions()[e.Name]; !ok && !recodesUTF8(e) {
-				unsupported(e, e.Name, "")
+				unsupported(e, e.Name, instead)
 			}
 		case *dataweave.Index:
 			if isHeaders(e.X) {
@@ -173,14 +176,14 @@ func checkVar(v *dataweave.Var, use Use, unsupported func(dataweave.Expr, string
 		}
 	case "authentication":
 		if path[1] != "principal" && path[1] != "clientId" && (path[1] != "properties" || path[2] != "claims") {
-			unsupported(v, name, "")
+			unsupported(v, name, "take authentication.principal, .clientId or .properties.claims")
 		}
 	case "vars":
 		if path[1] != "claimSet" {
 			unsupported(v, name, "no policy sets it")
 		}
 	default:
-		unsupported(v, name, "")
+		unsupported(v, name, "take a header or another attribute: bodies are not read yet")
 	}
 }
 
