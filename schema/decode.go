@@ -90,8 +90,23 @@ func (d *decoder) unit(u syntax.Unit) *unitResult {
 		}
 		return kept
 	})
-	out.ds = append(ds, found...)
+	out.ds = append(ds, withoutPlaceholders(ds, found)...)
 	return out
+}
+
+// withoutPlaceholders drops what is said about the type of a value that is a template's placeholder: {{ name }} reads as a
+// mapping, which is said already.
+func withoutPlaceholders(read, found diag.List) diag.List {
+	lines := map[int]bool{}
+	for i := range read {
+		if read[i].Code == "yaml/key-not-scalar" {
+			lines[read[i].Subject.Start.Line] = true
+		}
+	}
+	if len(lines) == 0 {
+		return found
+	}
+	return slices.DeleteFunc(found, func(d diag.Diagnostic) bool { return d.Code == "shape/wrong-type" && lines[d.Subject.Start.Line] })
 }
 
 // add takes over what was declared in some more documents, but not what is wrong with them.
@@ -303,7 +318,7 @@ func (d *docDecoder) metadata(root *syntax.Node) {
 	d.labels = make([]v1alpha1.Label, 0, len(labels.Fields))
 	for _, f := range labels.Fields {
 		if strings.HasPrefix(f.Name, "flex.mulesoft.com/") {
-			d.report(diag.Error, "decode/reserved-label", f.Range, fmt.Sprintf("label %q belongs to the gateway itself", f.Name), `labels that start with "flex.mulesoft.com/" are reserved`)
+			d.report(diag.Error, "decode/reserved-label", f.Range, fmt.Sprintf("label %q belongs to the gateway itself", f.Name), `choose another prefix: what starts with "flex.mulesoft.com/" is reserved`)
 		}
 		d.labels = append(d.labels, v1alpha1.Label{Name: f.Name, Value: text(f.Value)})
 	}
@@ -352,7 +367,7 @@ func (d *docDecoder) classify() (kind, group string, ok bool) {
 		if root.Kind == syntax.Scalar {
 			what = "a single value"
 		}
-		d.report(diag.Warning, "decode/not-a-declaration", root.Locate(), "this document is "+what+", not a declaration", "a declaration has apiVersion, kind, metadata and spec")
+		d.report(diag.Warning, "decode/not-a-declaration", root.Locate(), "this document is "+what+", not a declaration", "write a mapping with apiVersion, kind, metadata and spec, or move it out of the folder")
 		return "", "", false
 	}
 	version, kindField := root.Fold("apiVersion"), root.Fold("kind")
@@ -559,7 +574,7 @@ func (d *docDecoder) configuration(root, spec *syntax.Node) {
 	if text(root.Get("apiVersion")).Value == v1alpha1.Version {
 		for _, k := range slices.Clone(o.Spec.Keys) {
 			if k.Value == "tracing" || k.Value == "circuitBreaker" {
-				d.report(diag.Error, "decode/needs-beta", k.Range, fmt.Sprintf("%q needs the apiVersion %s", k.Value, v1alpha1.Beta), "change the apiVersion of this document").Edits =
+				d.report(diag.Error, "decode/needs-beta", k.Range, fmt.Sprintf("%q needs the apiVersion %s", k.Value, v1alpha1.Beta), fmt.Sprintf("write apiVersion: %s", v1alpha1.Beta)).Edits =
 					[]diag.Edit{{Op: diag.Set, At: root.Fold("apiVersion").Value.Range, Value: v1alpha1.Beta}}
 				d.broken = true
 				o.Spec.Keys = without(o.Spec.Keys, k)

@@ -87,7 +87,7 @@ func (p *parser) unmistakable(t token, known []string) {
 
 func (p *parser) unknownVariable(t token) {
 	known := roots
-	hint := "the variables are attributes, authentication, payload and vars"
+	hint := "the variables are attributes, authentication, payload and vars; a text stands in quotes"
 	variables := []string{"attributes", "authentication", "payload", "vars"}
 	near, meant := didYouMean(t.value, variables), ""
 	_, n, function := p.function(t)
@@ -196,7 +196,7 @@ func (p *parser) misplaced(want string) Expr {
 	case t.kind == tokPunct && slices.Contains([]string{"-", "*", "/", "<<", ">>"}, v):
 		return complain("arithmetic", "arithmetic is not available, found "+v, noArithmetic)
 	case v == "~=", v == "as", v == "is":
-		return complain("type-operator", quote(v)+" is not available", "compare with ==; types are not converted")
+		return complain("type-operator", quote(v)+" is not available", "leave it out: types are not converted; values are compared with ==")
 	case v == "=":
 		return instead("expected", "= is not an operator", "compare with ==", "==")
 	case v == "&&":
@@ -239,7 +239,7 @@ func (p *parser) misplacedValue() Expr {
 	case "{":
 		return complain("object-literal", "object literals are not available", "write one text, and join what it is made of with ++")
 	case "/":
-		return complain("regex-literal", "regular expressions are not available", "contains and splitBy take a string")
+		return complain("regex-literal", "regular expressions are not available", "write a string: contains and splitBy take one")
 	case "|":
 		return complain("date-literal", "dates and periods are not available", "write it as a text in quotes")
 	case "%", "---":

@@ -182,7 +182,7 @@ func (p *parser) scanEscape(b *strings.Builder, i int) int {
 	}
 	_, size := utf8.DecodeRuneInString(p.text[i+1:])
 	p.fail("bad-escape", i, i+1+size, quote(p.text[i:i+1+size])+" does not start an escape",
-		`the escapes are \n \r \t \b \f \\ \' \" \$ and \u with four hexadecimal digits`)
+		`write \\ for a backslash; the escapes are \n \r \t \b \f \\ \' \" \$ and \u with four hexadecimal digits`)
 	return len(p.text)
 }
 

@@ -101,7 +101,7 @@ func (p *parser) parse() Expr {
 	}
 	if p.tok.kind != tokEnd {
 		return p.fail("trailing", p.tok.start, end, "text after the end of the expression: "+quote(p.text[p.tok.start:end]),
-			"everything has to stand between #[ and the last ]")
+			"put it in quotes within the brackets, joined with ++")
 	}
 	return e
 }
@@ -197,7 +197,8 @@ func (p *parser) checkLooseness(op token, x Expr, xStart int, y Expr, yStart int
 	switch {
 	case op.value == Default && rok:
 		p.report(diag.Warning, "precedence", op.start, op.end,
-			fmt.Sprintf("`default` takes in the whole comparison after it: this is x default (y %s z)", right.Op), "write the parentheses you mean")
+			fmt.Sprintf("`default` takes in the whole comparison after it: this is x default (y %s z)", right.Op),
+			fmt.Sprintf("write (x default y) %s z, or the parentheses that you mean", right.Op))
 	case op.value == Default:
 	case rok:
 		p.wrong("needs-parentheses", op.start, op.end,
@@ -518,7 +519,7 @@ func (p *parser) not(word token) Expr {
 	}
 	if b, ok := bare(x, start); ok && (b.Op == And || b.Op == Or) {
 		p.report(diag.Warning, "precedence", word.start, word.end,
-			fmt.Sprintf("`not` reaches to the end: this is not (x %s y)", b.Op), "write the parentheses you mean")
+			fmt.Sprintf("`not` reaches to the end: this is not (x %s y)", b.Op), fmt.Sprintf("write (not x) %s y, or the parentheses that you mean", b.Op))
 	}
 	return &Not{Place: p.place(word.start, p.last), X: x}
 }

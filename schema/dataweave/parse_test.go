@@ -141,7 +141,7 @@ func TestParseMistakes(t *testing.T) {
 		{"#[lower('a']", "       ^", "unterminated", ")"},
 		{"#['a]", "  ^", "unterminated-string", "'"},
 		{"#['a' /* x]", "      ^^", "unterminated", "*/"},
-		{"#['a'] b", "       ^", "trailing", "between"},
+		{"#['a'] b", "       ^", "trailing", "within"},
 		{"#['a']]", "      ^", "trailing", ""},
 		{"#['a' 'b']", "      ^^^", "expected", ""},
 		{"#['a')]", "     ^", "expected", ""},

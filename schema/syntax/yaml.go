@@ -519,7 +519,7 @@ func (c *yamlConv) key(k *yaml.Node, indent, depth int) (text string, from, end 
 	}
 	c.ds = c.ds[:said] // what is wrong inside such a key does not matter
 	c.report(diag.Diagnostic{Severity: diag.Error, Code: "yaml/key-not-scalar", Subject: c.span(from, from+1),
-		Summary: "a key must be a plain name, not a mapping or a list", Hint: "if this is a template placeholder like {{ name }}, quote it"})
+		Summary: "a key must be a plain name, not a mapping or a list", Hint: "fill in the template first, if this is a placeholder like {{ name }}; else quote it"})
 	return "", from, end, false
 }
 

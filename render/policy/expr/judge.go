@@ -39,7 +39,7 @@ func known(v *dataweave.Var, use Use, diags *diag.List) bool {
 	case len(v.Path) > 1 && v.Path[0] == "vars" && v.Path[1] == "claimSet" && !use.ClaimSet:
 		*diags = append(*diags, diag.Diagnostic{
 			Severity: diag.Error, Code: "expr/no-claim-set", Subject: v.Range(), Summary: "vars.claimSet is known to the JWT policy only",
-			Hint: "behind it, write authentication.properties.claims",
+			Hint: "behind that policy, write authentication.properties.claims",
 		})
 	default:
 		return true
@@ -52,7 +52,7 @@ func textOnly(e dataweave.Expr, diags *diag.List) {
 	if b := binaryResult(e); b != nil {
 		*diags = append(*diags, diag.Diagnostic{
 			Severity: diag.Error, Code: "expr/binary-result", Subject: b.Range(), Summary: "the result is binary, a string is needed",
-			Hint: "write " + dataweave.ToString + "(…, 'UTF-8')",
+			Hint: "write " + dataweave.ToString + "(…, 'UTF-8') around it",
 		})
 	}
 }
