@@ -36,6 +36,14 @@ type deepMode struct {
 	cache  *deep.Cache // nil: nothing is kept
 	failed bool        // Envoy came to no verdict on something
 	err    error       // nothing came of it
+	ran    bool        // there was something to ask
+	asked  string      // identity of the Envoy that was asked; "": it has none
+
+	unsettled bool // too many runs: the next call finds more, for it knows what this one was told
+
+	found  envoy.Found // once looked for
+	lost   error       // of looking
+	looked bool
 }
 
 // readDeep is nil without --deep.
@@ -74,7 +82,7 @@ func (d *deepMode) judge(set source.Set, g *ir.Gateway, r *render.Resources) dia
 		d.err = errors.Join(d.err, err)
 		return nil
 	}
-	d.failed = d.failed || v.Fell()
+	d.failed, d.unsettled = d.failed || v.Fell(), d.unsettled || v.Unsettled > 0
 	return schema.Attribute(set, v.Diagnostics(t, func(at diag.Range, words string) (diag.Range, bool) { return schema.Quoted(set, at, words) }))
 }
 
@@ -82,11 +90,33 @@ func (d *deepMode) ask(ctx context.Context, t *render.Trial) (deep.Verdict, erro
 	if t.Empty() {
 		return deep.Verdict{}, nil
 	}
-	found, err := envoy.Find(ctx, d.find)
+	d.ran = true
+	found, err := d.envoy(ctx)
 	if err != nil {
 		return deep.Verdict{Failed: err}, ctx.Err()
 	}
+	d.asked = d.cache.Identity(found)
 	return deep.Judge(ctx, t, deep.Options{Envoy: found, Cache: d.cache})
+}
+
+// envoy looks for an Envoy, once: it may have much to say.
+func (d *deepMode) envoy(ctx context.Context) (envoy.Found, error) {
+	if !d.looked {
+		d.found, d.lost = envoy.Find(ctx, d.find)
+		d.looked = true
+	}
+	return d.found, d.lost
+}
+
+// identity tells the Envoy that would be asked from all others; "": it cannot be told, or there is none.
+func (d *deepMode) identity() string {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	found, err := d.envoy(ctx)
+	if err != nil {
+		return ""
+	}
+	return d.cache.Identity(found)
 }
 
 // verdict is the exit of a check with deep mode: what it could not do is a failure of the world, whatever else is wrong.

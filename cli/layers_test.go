@@ -31,6 +31,7 @@ var bans = []ban{
 	{"render", []string{"render/policy/enforce", "/enforce", "render/policy/policytest"}, []string{"net/http", "os", "log/slog"}, "render touches nothing; a policy's enforce gets the world from its Env"},
 	{"render/policy", []string{"render/policy/all", "render/policy/policytest"}, []string{"render$", "render/policy/*"}, "policies know neither each other nor the renderer"},
 	{"cli", nil, []string{"schema/v1alpha1", "schema/syntax", "render/policy/*"}, "cli puts parts together: it knows no kind, no tree and no single policy"},
+	{"cli/cache", nil, []string{"cli$", "cli/report", "cli/review", "docs", "schema", "render", "reconcile", "net$", "net/http"}, "bytes under keys: what they mean, and what a key is made of, its caller knows"},
 	{"cli/report", nil, []string{"cli$", "docs", "schema$", "schema/ir", "schema/source", "render", "reconcile", "os", "net$", "net/http", "time"}, "a report is written from values: the same input gives the same bytes, whoever opens the file"},
 	{"reconcile", nil, []string{"cli", "schema$", "schema/v1alpha1"}, "reconcile moves what others decided"},
 	{"reconcile/envoy", nil, []string{"schema", "render"}, "one Envoy process, whatever it serves"},

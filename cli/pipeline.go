@@ -26,6 +26,7 @@ type pipeline struct {
 	asked  func(diag.Code) bool // see lint.Options
 	rules  *require.Rules       // of the organisation, for check; nil: none
 	deep   *deepMode            // of check; nil: Envoy is not asked
+	cache  *verdicts            // of check; nil: nothing is kept
 	read   int                  // documents of the last pass, also those that are not ours
 }
 
@@ -101,10 +102,19 @@ func (p *pipeline) refuse(env Env, set source.Set, list diag.List) error {
 
 // check finds every problem of a set: what is wrong in one place hides nothing of the rest.
 func (p *pipeline) check(set source.Set) diag.List {
+	if p.cache != nil {
+		return p.cache.check(p, set)
+	}
+	list, _ := p.look(set)
+	return list
+}
+
+// look is check without a cache. The model may be nil.
+func (p *pipeline) look(set source.Set) (diag.List, *ir.Gateway) {
 	p.load.Salvage, p.load.AllowUnenforced = true, true
 	g, list := p.model(set)
 	if g == nil {
-		return list
+		return list, nil
 	}
 	p.render.Salvage, p.render.Judge = true, p.deep == nil && p.load.Memo.Once
 	r, more := render.Render(g, all.Catalog{}, p.render, &p.memo)
@@ -123,7 +133,7 @@ func (p *pipeline) check(set source.Set) diag.List {
 			list[i].Severity = min(list[i].Severity, diag.Warning)
 		}
 	}
-	return list.Sort()
+	return list.Sort(), g
 }
 
 // beside leaves out of what is said about a model with gaps what may only be an echo: of an error at the same place, or of

@@ -194,6 +194,27 @@ func (w *watched) watch(set source.Set) source.Set {
 	return set
 }
 
+// mark notes files that are known to hold the marker.
+func (w *watched) mark(names []string) {
+	if w.marked == nil {
+		w.marked = map[string]bool{}
+	}
+	for _, n := range names {
+		w.marked[n] = true
+	}
+}
+
+// marks are the files of a set, all of them read, that hold the marker; sorted.
+func (w *watched) marks(set source.Set) []string {
+	var names []string
+	for _, f := range set.Files {
+		if w.marked[f.Name] {
+			names = append(names, f.Name)
+		}
+	}
+	return names
+}
+
 // apply judges what was found in a set.
 func (s *settings) apply(set source.Set, w *watched, found diag.List) (project.Outcome, error) {
 	var wrong diag.List

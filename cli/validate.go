@@ -27,7 +27,7 @@ func validateCommand(env Env) *cli.Command {
 			&cli.BoolFlag{Name: "require-env", Usage: "an unset $VARIABLE is an error"},
 			&cli.BoolFlag{Name: "staged", Usage: "judge what the next commit will have: Git's index, not the files"},
 			&cli.StringFlag{Name: "changed-since", Usage: "report only what is not to be found at `REF` (a branch, tag or commit; main... is where HEAD left main)"},
-		}, slices.Concat(projectFlags(), fixFlags(), deepFlags())...),
+		}, slices.Concat(projectFlags(), fixFlags(), deepFlags(), []cli.Flag{cacheFlag()})...),
 		Action: func(c *cli.Context) error {
 			defer collectLess()()
 			outs, err := outputsOf(c, formats...)
@@ -46,6 +46,10 @@ func validateCommand(env Env) *cli.Command {
 			if err != nil {
 				return err
 			}
+			kept, err := readCache(c, s, env)
+			if err != nil {
+				return err
+			}
 			outs = withText(outs)
 			paths := c.Args().Slice()
 			now, err := readAsked(paths, c.Bool("staged"), c.String("changed-since"), env)
@@ -59,6 +63,7 @@ func validateCommand(env Env) *cli.Command {
 			p.asked, p.rules = s.judge.Names, s.rules.Rules
 			s.judge.Narrowed = now.then != nil
 			var w watched
+			kept.use(p, &w, now.repo != nil)
 			was, err := fixing.apply(p, s, &w, &now)
 			if err != nil {
 				return err

@@ -53,6 +53,9 @@ validate() {
   if [ -n "$sarif" ]; then
     args+=("--output=sarif=$sarif")
   fi
+  if [ "${INPUT_CACHE:-false}" = true ]; then
+    args+=("--cache=$RUNNER_TEMP/flexgw-cache")
+  fi
   lines "${INPUT_PATHS:-.}"
   rm -f "$text" "$json"
   "$FLEXGW" validate --output=github "--output=text=$text" "--output=json=$json" ${args[@]+"${args[@]}"} -- "${list[@]}" || code=$?

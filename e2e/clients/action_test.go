@@ -35,6 +35,7 @@ type action struct {
 			Uses string            `yaml:"uses"`
 			Run  string            `yaml:"run"`
 			Env  map[string]string `yaml:"env"`
+			With map[string]string `yaml:"with"`
 		} `yaml:"steps"`
 	} `yaml:"runs"`
 }
@@ -55,6 +56,7 @@ type ran struct {
 	log, summary string
 	outputs      map[string]string
 	failed       bool
+	cached       []string // what is in the folder that actions/cache keeps
 }
 
 var expression = regexp.MustCompile(`\$\{\{ *(.*?) *\}\}`)
@@ -95,8 +97,12 @@ func runAction(t *testing.T, workspace string, inputs, event map[string]string) 
 			return ""
 		})
 	}
-	summary := filepath.Join(temp, "summary.md")
+	summary, kept := filepath.Join(temp, "summary.md"), ""
 	for _, step := range a.Runs.Steps {
+		if strings.HasPrefix(step.Uses, "actions/cache@") && holds(t, step.If, values) {
+			values["runner.temp"] = temp
+			kept = evaluate(step.With["path"])
+		}
 		if step.Run == "" || r.failed && !strings.HasPrefix(step.If, "always()") || !holds(t, step.If, values) {
 			continue
 		}
@@ -125,6 +131,9 @@ func runAction(t *testing.T, workspace string, inputs, event map[string]string) 
 	}
 	b, _ := os.ReadFile(summary)
 	r.summary = string(b)
+	if kept != "" {
+		r.cached, _ = filepath.Glob(filepath.Join(kept, "entry-*"))
+	}
 	return r
 }
 
@@ -202,6 +211,15 @@ func TestAction(t *testing.T) {
 	}
 
 	// Only what is new: against the base of a pull request, or what was pushed before. A new branch has nothing before it.
+	if r.cached != nil {
+		t.Errorf("kept without being asked: %v", r.cached)
+	}
+	inputs["cache"] = "true"
+	if again := runAction(t, h.dir, inputs, nil); len(again.cached) != 1 || again.summary != r.summary {
+		t.Errorf("with a cache: %+v", again)
+	}
+	delete(inputs, "cache")
+
 	inputs["changed-only"] = "true"
 	for _, event := range []map[string]string{{"github.event.pull_request.base.sha": strings.TrimSpace(base), "github.event.before": first}, {"github.event.before": strings.TrimSpace(base)}} {
 		if r = runAction(t, h.dir, inputs, event); !r.failed || r.outputs["errors"] != "1" || strings.Contains(r.log, "old.yaml:6") {

@@ -122,6 +122,14 @@ func (c *Cache) of(found envoy.Found) answers {
 	return answers{c, b.Sum + " " + b.Version}
 }
 
+// Identity tells an Envoy from others by its very bytes; "" if that cannot be, as when nothing is kept (c is nil).
+func (c *Cache) Identity(found envoy.Found) string {
+	if c == nil {
+		return ""
+	}
+	return c.of(found).envoy
+}
+
 func (a answers) name(config []byte) string {
 	return "answer-" + key(cacheFormat, a.envoy, string(config))
 }

@@ -427,7 +427,7 @@ func (g *gathering) file(at trail, name string) error {
 // smudged is the content that a Git LFS pointer stands for, where it has been fetched; else b itself. See the specification
 // of pointers, https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md.
 func (r *Repo) smudged(b []byte) []byte {
-	if !bytes.HasPrefix(b, []byte(lfsPointer)) || len(b) > 1024 {
+	if !IsPointer(b) {
 		return b
 	}
 	_, rest, _ := strings.Cut(string(b), "\noid sha256:")
@@ -447,12 +447,26 @@ func (r *Repo) smudged(b []byte) []byte {
 	return whole
 }
 
+// IsPointer reports whether b is a Git LFS pointer, or begins as one. Its hash in a Set of a repository stands for the pointer, and
+// not for the content, which may be there another time.
+func IsPointer(b []byte) bool { return bytes.HasPrefix(b, []byte(lfsPointer)) && len(b) <= 1024 }
+
 const lfsPointer = "version https://git-lfs.github.com/spec/"
 
 // blobHash names a content by the name that Git gives it, so that it need not be read to be known. Other sources give equal
 // contents another hash.
 func blobHash(id plumbing.Hash) source.Hash {
 	return sha256.Sum256(append([]byte("git blob "), id[:]...))
+}
+
+// BlobHash is the hash that a content has in a Set of a repository, unless a Git LFS pointer stands for it.
+func BlobHash(b []byte) source.Hash {
+	h := sha1.New()
+	fmt.Fprintf(h, "blob %d\x00", len(b))
+	h.Write(b)
+	var id plumbing.Hash
+	h.Sum(id[:0])
+	return blobHash(id)
 }
 
 // Named gives the files of a Set the hashes that they have in a repository, so that what did not change since a revision is
@@ -464,12 +478,7 @@ func Named(set source.Set) source.Set {
 		if err != nil || len(b) > keepSize {
 			continue
 		}
-		h := sha1.New()
-		fmt.Fprintf(h, "blob %d\x00", len(b))
-		h.Write(b)
-		var id plumbing.Hash
-		h.Sum(id[:0])
-		files[i].Hash = blobHash(id)
+		files[i].Hash = BlobHash(b)
 		files[i].Bytes = func() ([]byte, error) { return b, nil }
 	}
 	return source.Set{Revision: set.Revision, Files: files}

@@ -156,3 +156,43 @@ func TestBytePatterns(t *testing.T) {
 		t.Error(d)
 	}
 }
+
+// TestHolds: within the period that Holds tells, and nowhere around it, Check says the same as today.
+func TestHolds(t *testing.T) {
+	t.Parallel()
+	day := 24 * time.Hour
+	var bs []*ir.Binding
+	for i, c := range []struct{ from, until time.Duration }{{-400 * day, 400 * day}, {-3 * day, 20 * day}, {5 * day, 90 * day}, {-9 * day, -2 * day}} {
+		b := guard("tls", ir.Authenticates)
+		b.Validity = []ir.Validity{{What: "certificate.crt", At: pattern("").Range, From: today.Add(c.from), Until: today.Add(c.until)}}
+		b.Validity[0].At.Start.Line += i
+		bs = append(bs, b)
+	}
+	g := &ir.Gateway{Upstreams: []*ir.Upstream{{Bindings: bs}}}
+	said := func(at time.Time) string { return fmt.Sprint(lint.Check(g, lint.Options{Today: at})) }
+	changes := 0
+	for at := today.Add(-420 * day); at.Before(today.Add(420 * day)); {
+		from, until := lint.Holds(g, lint.Options{Today: at})
+		for _, other := range []time.Time{from, until.Add(-1), at.Add(until.Sub(at) / 2)} {
+			if !from.IsZero() && !until.IsZero() && said(other) != said(at) {
+				t.Errorf("%s and %s differ, but %s to %s is one period", other, at, from, until)
+			}
+		}
+		if until.IsZero() {
+			break
+		}
+		if !until.After(at) {
+			t.Fatalf("%s holds until %s", at, until)
+		}
+		if said(until) != said(at) {
+			changes++
+		}
+		at = until
+	}
+	if changes != 10 { // three for each certificate, but two that end soon before they begin
+		t.Errorf("%d changes", changes)
+	}
+	if from, until := lint.Holds(&ir.Gateway{}, lint.Options{Today: today}); !from.IsZero() || !until.IsZero() {
+		t.Errorf("without certificates: %s to %s", from, until)
+	}
+}

@@ -1,0 +1,350 @@
+package cli_test
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	crand "crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"maps"
+	"math/big"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/flexgw/flexgw/cli"
+	"github.com/flexgw/flexgw/cli/report"
+)
+
+// changing is a repository that changes at random, and the world around it.
+type changing struct {
+	t     *testing.T
+	r     *rand.Rand
+	root  string
+	files map[string]string // by name, below conf
+	env   map[string]string
+	now   time.Time
+	certs []string
+}
+
+func newChanging(t *testing.T, seed uint64) *changing {
+	t.Helper()
+	c := &changing{t: t, r: rand.New(rand.NewPCG(seed, 7)), root: t.TempDir(), files: map[string]string{}, env: map[string]string{}, now: time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), crand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.env["KEY"] = string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}))
+	c.certs = []string{"", c.certificate(key, -10, 20), c.certificate(key, -10, 50), c.certificate(key, 5, 60)}
+	c.env["CRT"], c.files["tls-t.yaml"] = c.certs[1], strings.ReplaceAll(changingTLS, "NAME", "tls")
+	c.env["GIT_DIR"], c.env["GIT_WORK_TREE"] = filepath.Join(c.root, ".git"), c.root
+	c.git("init", "-q", "-b", "main")
+	for range 8 {
+		c.edit()
+	}
+	c.git("add", "-A")
+	c.git("commit", "-q", "-m", "first", "--allow-empty")
+	return c
+}
+
+func (c *changing) git(args ...string) {
+	c.t.Helper()
+	cmd := exec.Command("git", args...)
+	cmd.Dir = c.root
+	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null", "GIT_AUTHOR_NAME=A", "GIT_AUTHOR_EMAIL=a@example.org", "GIT_COMMITTER_NAME=A", "GIT_COMMITTER_EMAIL=a@example.org")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		c.t.Fatalf("git %v: %v\n%s", args, err, out)
+	}
+}
+
+// certificate is valid between days from now.
+func (c *changing) certificate(key *ecdsa.PrivateKey, from, until int) string {
+	c.t.Helper()
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"}, NotBefore: c.now.AddDate(0, 0, from), NotAfter: c.now.AddDate(0, 0, until)}
+	der, err := x509.CreateCertificate(crand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+}
+
+// changingTLS has a certificate of the environment, and a suppression that ends.
+const changingTLS = `# flexgw:ignore lint/certificate-ends-soon until 2026-06-10: it is renewed by then
+apiVersion: gateway.mulesoft.com/v1alpha1
+kind: ApiInstance
+metadata:
+  name: NAME
+spec:
+  address: https://0.0.0.0:8443/NAME
+  services:
+    store:
+      address: https://store.example.org
+  policies:
+    - policyRef: {name: tls}
+      config: {certificate: {key: $KEY, crt: $CRT}}
+`
+
+func pick[T any](r *rand.Rand, list []T) T { return list[r.IntN(len(list))] }
+
+// edit changes something.
+func (c *changing) edit() {
+	texts := map[string]string{".yaml": seedYAML, ".json": seedJSON, "/gateway.cue": seedCUE, "-r.yaml": seedResources, "-t.yaml": changingTLS}
+	names := slices.Sorted(maps.Keys(c.files))
+	what := c.r.IntN(16)
+	if len(names) == 0 {
+		what = 0
+	}
+	switch what {
+	case 0, 1: // a new file, or the old text of one that is there
+		end := pick(c.r, slices.Sorted(maps.Keys(texts)))
+		name := fmt.Sprintf("api%d", c.r.IntN(4))
+		c.files[name+end] = strings.ReplaceAll(texts[end], "NAME", name)
+	case 2:
+		delete(c.files, pick(c.r, names))
+	case 3: // to another name
+		from := pick(c.r, names)
+		to := pick(c.r, names)
+		c.files[from], c.files[to] = c.files[to], c.files[from]
+	case 4: // lines move
+		name := pick(c.r, names)
+		comment := "# \n"
+		if !strings.HasSuffix(name, ".yaml") {
+			comment = "\n"
+		}
+		c.files[name] = comment + c.files[name]
+	case 5, 6:
+		c.env["PASSWORD"] = pick(c.r, []string{"", "open-sesame", "x"})
+		if c.env["PASSWORD"] == "" {
+			delete(c.env, "PASSWORD")
+		}
+	case 7, 8:
+		c.env["CRT"] = pick(c.r, c.certs)
+	case 9, 10, 11:
+		c.now = c.now.Add(time.Duration(c.r.IntN(1000)-450) * time.Hour)
+	default: // one of the mistakes
+		name, s := pick(c.r, names), pick(c.r, seeds)
+		own, _, _ := strings.Cut(name, ".")
+		of, _, _ := strings.Cut(s.file, ".")
+		old, mistaken := strings.ReplaceAll(s.old, of, own), strings.ReplaceAll(s.new, of, own)
+		c.files[name] = strings.Replace(c.files[name], old, mistaken, 1)
+	}
+	dir := filepath.Join(c.root, "conf")
+	if err := os.RemoveAll(dir); err != nil {
+		c.t.Fatal(err)
+	}
+	for name, text := range c.files {
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			c.t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+}
+
+// flags are some of validate's.
+func (c *changing) flags() []string {
+	var out []string
+	maybe := func(one int, args ...string) {
+		if c.r.IntN(one) == 0 {
+			out = append(out, args...)
+		}
+	}
+	write := func(name, text string) string {
+		path := filepath.Join(c.root, name)
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			c.t.Fatal(err)
+		}
+		return path
+	}
+	maybe(2, "--output", pick(c.r, report.Formats()))
+	maybe(3, "--partial")
+	maybe(3, "--require-env")
+	maybe(3, "--verbose")
+	maybe(4, "--fail-on", "warning")
+	maybe(4, "--target-version", pick(c.r, []string{"1.4", "1.9"}))
+	maybe(4, "--severity", pick(c.r, []string{"lint/*=warning", "lint/open-api=note", "*=error", "link/*=off"}))
+	maybe(4, "--rules", write("rules.cue", fmt.Sprintf("require: \"acme/short\": {message: \"short names\", kind: \"ApiInstance\", that: metadata: name: !=\"api%d\"}\n", c.r.IntN(3))))
+	maybe(3, "--config", write("settings.yaml", pick(c.r, []string{"{}\n", "severity: {lint/open-api: warning}\n", "partial: true\n", "severity: {nonsense: error}\n"})))
+	if !slices.Contains(out, "--config") {
+		out = append(out, "--no-config")
+	}
+	switch c.r.IntN(6) {
+	case 0:
+		out = append(out, "--staged")
+	case 1, 2:
+		out = append(out, "--changed-since", "HEAD")
+	case 3:
+		out = append(out, "--diff")
+	}
+	return out
+}
+
+func (c *changing) run(args ...string) ran {
+	c.t.Helper()
+	var r ran
+	var out, errs bytes.Buffer
+	oneAtATime.Lock()
+	defer oneAtATime.Unlock()
+	r.code = cli.Main(append([]string{"flexgw", "validate", filepath.Join(c.root, "conf")}, args...), cli.Env{
+		Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs, Now: func() time.Time { return c.now },
+		Getenv: func(name string) (string, bool) { v, ok := c.env[name]; return v, ok },
+	})
+	r.stdout, r.stderr = out.String(), errs.String()
+	return r
+}
+
+// entries are the files of a cache, each with what tells when it was written anew, and when it was used.
+func entries(t *testing.T, dir string) (written map[string]uint64, used int) {
+	t.Helper()
+	written = map[string]uint64{}
+	list, err := filepath.Glob(filepath.Join(dir, "entry-*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range list {
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		written[path] = info.Sys().(*syscall.Stat_t).Ino
+		if time.Since(info.ModTime()) < time.Hour {
+			used++
+		}
+		long := time.Now().Add(-24 * time.Hour)
+		if err := os.Chtimes(path, long, long); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return written, used
+}
+
+// TestCacheIsNeverStale: whatever changes, a run with a cache prints what a run without one prints, and so does one after it, which
+// finds all of it in the cache.
+func TestCacheIsNeverStale(t *testing.T) {
+	t.Parallel()
+	steps := 200
+	if testing.Short() {
+		steps = 50
+	}
+	kinds := map[int]int{}
+	for seed := range uint64(2) {
+		c := newChanging(t, seed)
+		dir := filepath.Join(t.TempDir(), "cache")
+		args := c.flags()
+		for step := range steps {
+			switch c.r.IntN(4) {
+			case 0:
+				c.git("add", "-A")
+			case 1:
+				args = c.flags()
+			default:
+				c.edit()
+			}
+			want := c.run(args...)
+			kinds[want.code]++
+			if got := c.run(append(args, "--cache", dir)...); got != want {
+				t.Fatalf("seed %d, step %d, %q: with a cache\n%+v\nwithout\n%+v", seed, step, args, got, want)
+			}
+			before, _ := entries(t, dir)
+			if got := c.run(append(args, "--cache", dir)...); got != want {
+				t.Fatalf("seed %d, step %d, %q: again with a cache\n%+v\nwithout\n%+v", seed, step, args, got, want)
+			}
+			after, used := entries(t, dir)
+			if len(c.files) > 0 && want.code <= cli.ExitDiagnostics && (!maps.Equal(before, after) || used == 0) {
+				t.Errorf("seed %d, step %d, %q: the second run finds nothing in the cache", seed, step, args)
+			}
+		}
+	}
+	if t.Logf("runs by exit code: %v", kinds); kinds[0] == 0 || kinds[1] == 0 {
+		t.Errorf("all runs end alike: %v", kinds)
+	}
+}
+
+// TestCacheAndLFS: what a Git LFS pointer stands for is no content of the index, so what was found of it is not kept.
+func TestCacheAndLFS(t *testing.T) {
+	t.Parallel()
+	c := newChanging(t, 3)
+	for name := range c.files {
+		delete(c.files, name)
+	}
+	dir := filepath.Join(t.TempDir(), "cache")
+	content := []byte(strings.ReplaceAll(seedYAML, "NAME", "large"))
+	oid := fmt.Sprintf("%x", sha256.Sum256(content))
+	pointer := fmt.Sprintf("version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize %d\n", oid, len(content))
+	if err := os.WriteFile(filepath.Join(c.root, "conf", "large.yaml"), []byte(pointer), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c.git("add", "-A")
+	object := filepath.Join(c.root, ".git", "lfs", "objects", oid[:2], oid[2:4], oid)
+	var seen []ran
+	for range 2 {
+		want := c.run("--staged", "--no-config", "--output", "json")
+		if got := c.run("--staged", "--no-config", "--output", "json", "--cache", dir); got != want {
+			t.Errorf("with a cache\n%+v\nwithout\n%+v", got, want)
+		}
+		seen = append(seen, want)
+		if err := os.MkdirAll(filepath.Dir(object), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(object, content, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if seen[0] == seen[1] {
+		t.Errorf("the object makes no difference: %+v", seen[0])
+	}
+	if written, _ := entries(t, dir); len(written) > 0 {
+		t.Errorf("kept: %v", written)
+	}
+}
+
+// TestCacheOfFixes: --fix mends the same with a cache that has seen the mistakes.
+func TestCacheOfFixes(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "cache")
+	fixed := func(cached bool) (ran, string) {
+		c := newChanging(t, 1)
+		text := strings.ReplaceAll(seedYAML, "NAME", "one")
+		text = strings.Replace(text, "com/v1alpha1", "com/v1alpha2", 1)
+		text = strings.Replace(text, "http://one", "http:/one", 1)
+		text = strings.Replace(text, "routes:", "route:", 1)
+		path := filepath.Join(c.root, "conf", "one.yaml")
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		args := []string{"--fix"}
+		if cached {
+			c.run("--cache", dir)
+			args = append(args, "--cache", dir)
+		}
+		r := c.run(args...)
+		b, err := os.ReadFile(path)
+		if err != nil || string(b) == text {
+			t.Errorf("nothing was fixed, %v: %+v", err, r)
+		}
+		r.stdout, r.stderr = strings.ReplaceAll(r.stdout, c.root, ""), strings.ReplaceAll(r.stderr, c.root, "")
+		return r, string(b)
+	}
+	want, wantText := fixed(false)
+	for range 2 {
+		got, gotText := fixed(true)
+		if got != want || gotText != wantText {
+			t.Errorf("with a cache\n%+v\n%s\nwithout\n%+v\n%s", got, gotText, want, wantText)
+		}
+	}
+}
