@@ -379,7 +379,7 @@ func (l *Loop) rejections() diag.List {
 		}
 		for i, o := range d.Origins {
 			if i == 0 {
-				x.Object, x.Subject = o.Object, o.Range
+				x.Object, x.Subject = o.Declared(), o.Range
 				continue
 			}
 			x.Related = append(x.Related, diag.Related{Subject: o.Range, Summary: "shares the refused resource"})

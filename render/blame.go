@@ -61,7 +61,7 @@ func (t *Trial) blameScope(p Part, words string) Blame {
 		if r.Name != name {
 			continue
 		}
-		x := Blame{Object: r.Origin.Object, Subject: patternAt(r.Rules, words), What: what}
+		x := Blame{Object: r.Origin.Declared(), Subject: patternAt(r.Rules, words), What: what}
 		if x.Subject.IsZero() {
 			x.Subject = r.Origin.Range
 			for _, b := range api.Bindings { // they set fields of the routes
@@ -78,7 +78,7 @@ func blameBinding(b *ir.Binding) Blame {
 	if at.IsZero() {
 		at = b.Origin.Range
 	}
-	return Blame{Object: b.Origin.Object, Subject: at, What: "policy " + quote(b.Policy), Config: true}
+	return Blame{Object: b.Origin.Declared(), Subject: at, What: "policy " + quote(b.Policy), Config: true}
 }
 
 func (t *Trial) blameListener(p Part) Blame {
@@ -113,7 +113,7 @@ func (t *Trial) blameCluster(p Part) Blame {
 			}
 		}
 	}
-	return Blame{Object: u.Origin.Object, Subject: u.Address, What: u.Origin.Object.String()}
+	return Blame{Object: u.Origin.Declared(), Subject: u.Address, What: said(u.Origin)}
 }
 
 // blameResource knows only what the resource came from: what a policy brought, the policy.
@@ -123,7 +123,7 @@ func (t *Trial) blameResource(p Part) Blame {
 		return Blame{What: fmt.Sprintf("%s %s", shortType(p.TypeURL), quote(p.Key.Name))}
 	}
 	o := res.Origins[0]
-	return Blame{Object: o.Object, Subject: o.Range, What: o.Object.String(), Config: o.Object.Kind == "PolicyBinding"}
+	return Blame{Object: o.Declared(), Subject: o.Range, What: said(o), Config: o.Object.Kind == "PolicyBinding"}
 }
 
 // bindingOf finds the binding that an inner name belongs to: the longest name that it starts with.

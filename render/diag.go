@@ -14,7 +14,7 @@ import (
 
 // internal reports a bug of ours at the declaration that showed it.
 func internal(at ir.Origin, format string, args ...any) diag.Diagnostic {
-	return diag.Diagnostic{Severity: diag.Error, Code: "render/internal", Object: at.Object, Subject: at.Range,
+	return diag.Diagnostic{Severity: diag.Error, Code: "render/internal", Object: at.Declared(), Subject: at.Range,
 		Summary: "flexgw made something that Envoy would not take: " + fmt.Sprintf(format, args...),
 		Hint:    "this is a bug of flexgw, not of the declaration; please report it"}
 }
@@ -31,10 +31,22 @@ func faults(w *wire, at ir.Origin) diag.List {
 
 // conflict reports that two bindings want one thing; the later one is to blame.
 func conflict(what string, first, later ir.Origin) diag.Diagnostic {
-	return diag.Diagnostic{Severity: diag.Error, Code: "render/conflict", Object: later.Object, Subject: later.Range,
-		Summary: fmt.Sprintf("%s sets %s, which %s sets to something else", later.Object, what, first.Object),
+	return diag.Diagnostic{Severity: diag.Error, Code: "render/conflict", Object: later.Declared(), Subject: later.Range,
+		Summary: fmt.Sprintf("%s sets %s, which %s sets to something else", said(later), what, said(first)),
 		Hint:    "keep one of the two",
 		Related: []diag.Related{{Subject: first.Range, Summary: "also set here"}}}
+}
+
+// said names the object that a policy or a Service came from, and of what stands inline which part of it.
+func said(o ir.Origin) string {
+	if o.Of == nil {
+		return o.Object.String()
+	}
+	what, name := "service", strings.TrimPrefix(o.Object.Name, o.Of.Name+"-")
+	if o.Object.Kind == "PolicyBinding" { // "<api>-<policy>-<n>"
+		what, name = "policy", name[:max(0, strings.LastIndexByte(name, '-'))]
+	}
+	return fmt.Sprintf("%s %s of %s", what, quote(name), o.Of)
 }
 
 // notConditional reports rules on a policy that cannot have any.
@@ -43,7 +55,7 @@ func notConditional(b *ir.Binding, why string) diag.Diagnostic {
 	if at.IsZero() {
 		at = b.Origin.Range
 	}
-	return diag.Diagnostic{Severity: diag.Error, Code: "render/not-conditional", Object: b.Origin.Object, Subject: at,
+	return diag.Diagnostic{Severity: diag.Error, Code: "render/not-conditional", Object: b.Origin.Declared(), Subject: at,
 		Summary: fmt.Sprintf("policy %s cannot have rules: %s", quote(b.Policy), why),
 		Hint:    "remove the rules; the policy then applies to every request of its target"}
 }

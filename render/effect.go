@@ -40,7 +40,7 @@ func (r *renderer) ask(b *ir.Binding, in policy.Input) (*asked, diag.List) {
 		if at.IsZero() {
 			at = b.Origin.Range
 		}
-		return nil, diag.List{{Severity: diag.Error, Code: "render/unknown-policy", Object: b.Origin.Object, Subject: at,
+		return nil, diag.List{{Severity: diag.Error, Code: "render/unknown-policy", Object: b.Origin.Declared(), Subject: at,
 			Summary: "no policy type is named " + quote(b.Policy), Hint: "this is a bug of flexgw, not of the declaration; please report it"}}
 	}
 	in.Binding, in.Got, in.Path = b, r.got, r.path

@@ -108,6 +108,32 @@ func expect(t *testing.T, l diag.List, want []string) {
 	}
 }
 
+// TestDiagnosticsNameWhatIsDeclared names a policy that stands inline by the object in which it stands.
+func TestDiagnosticsNameWhatIsDeclared(t *testing.T) {
+	t.Parallel()
+	owner := place("ApiInstance", "orders", 4).Object
+	inline := func(name, timeout string, n int, rules ...ir.Match) *ir.Binding {
+		b := bind(name, fmt.Sprintf("orders-%s-%d", name, n), pair{"", timeout}, rules...)
+		b.Origin.Of = &owner
+		return b
+	}
+	for _, c := range []struct {
+		binds []*ir.Binding
+		want  string
+	}{
+		{[]*ir.Binding{inline("timeout", "1s", 1), inline("timeout", "2s", 12)},
+			`render/conflict policy "timeout" of ApiInstance default/orders sets route.timeout of the API's routes, which policy "timeout" of ApiInstance default/orders sets`},
+		{[]*ir.Binding{inline("cors", "", 1, method("GET"))}, `render/not-conditional policy "cors" cannot have rules`},
+		{[]*ir.Binding{inline("nobody", "", 1)}, `render/unknown-policy no policy type is named "nobody"`},
+	} {
+		_, l := Render(oneAPI(c.binds...), fakes(), Options{Files: "/files"}, nil)
+		expect(t, l, []string{c.want})
+		if l[0].Object != owner {
+			t.Errorf("%s is about %s", l[0], l[0].Object)
+		}
+	}
+}
+
 func mustAny(m proto.Message) *anypb.Any {
 	b, err := marshal(m)
 	if err != nil {

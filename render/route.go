@@ -86,7 +86,7 @@ func (b *routeBuilder) route(r *ir.Route) {
 		}
 		for i := range l {
 			if l[i].Object.IsZero() {
-				l[i].Object = r.Origin.Object
+				l[i].Object = r.Origin.Declared()
 			}
 			if l[i].Subject.IsZero() {
 				l[i].Subject = r.Origin.Range

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/flexgw/flexgw/schema/diag"
@@ -244,7 +245,7 @@ func (l *apiLinker) route(r *routeDecl) *ir.Route {
 		if dep.up == nil || dep.up.up == nil {
 			continue
 		}
-		out.To = append(out.To, ir.Split{Origin: ir.Origin{Object: r.id, Range: t.ref.Range}, Weight: t.weight, Upstream: dep.up.up, Prefix: t.prefix})
+		out.To = append(out.To, ir.Split{Origin: ir.Origin{Object: r.id, Range: t.ref.Range, Of: r.of}, Weight: t.weight, Upstream: dep.up.up, Prefix: t.prefix})
 	}
 	if len(out.To) < len(r.to) || r.broken {
 		return nil
@@ -290,7 +291,7 @@ func (l *apiLinker) routing() {
 	var all *routeDecl
 	for _, r := range l.routes {
 		if all != nil {
-			l.report(diag.Warning, "link/unreachable-route", r.at, r.owner(), fmt.Sprintf("this route is never taken: %q comes first and takes every request", all.id.Name), r.earlier(all),
+			l.report(diag.Warning, "link/unreachable-route", r.at, r.owner(), fmt.Sprintf("this route is never taken: %s comes first and takes every request", all.words()), r.earlier(all),
 				diag.Related{Subject: all.at, Summary: "the route that takes every request"})
 			continue
 		}
@@ -371,7 +372,7 @@ func (l *apiLinker) covered() {
 			if !slices.EqualFunc(r.rules, by[0].rules, func(a, b ir.Match) bool { return ruleKey(a) == ruleKey(b) }) {
 				how = "takes all that its rules do"
 			}
-			l.report(diag.Warning, "link/unreachable-route", r.at, r.owner(), fmt.Sprintf("this route is never taken: %q comes first and %s", by[0].id.Name, how), "remove it, give it other rules, or have it tried first",
+			l.report(diag.Warning, "link/unreachable-route", r.at, r.owner(), fmt.Sprintf("this route is never taken: %s comes first and %s", by[0].words(), how), "remove it, give it other rules, or have it tried first",
 				diag.Related{Subject: by[0].at, Summary: "the route that takes these requests"})
 		case open < len(by):
 			for i, b := range by {
@@ -421,6 +422,21 @@ func ruleKey(m ir.Match) string {
 		fmt.Fprintf(&b, " %q %q", h.Name, h.Text)
 	}
 	return b.String()
+}
+
+// words name a route by what the user wrote.
+func (r *routeDecl) words() string {
+	if !r.inline {
+		return strconv.Quote(r.id.Name)
+	}
+	if len(r.to) == 0 || r.to[0].service.Name == r.to[0].ref.Value { // what stands inline has another name than it is written with
+		return fmt.Sprintf("the policy %q of this ApiInstance", r.policy)
+	}
+	service := fmt.Sprintf("service %q", r.to[0].ref.Value)
+	if r.name.Range == r.to[0].ref.Range {
+		return service
+	}
+	return "route " + strings.TrimPrefix(r.id.Name, r.to[0].service.Name+"-route-") + " of " + service
 }
 
 // earlier says how a route can come before another.

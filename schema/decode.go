@@ -194,8 +194,9 @@ type docDecoder struct {
 	id      diag.Object
 	name    syntax.Text
 	labels  []v1alpha1.Label
-	details details // of the inline policy that is being decoded
-	broken  bool    // its shape is wrong: what is absent may have been meant
+	holder  *diag.Object // of what stands inline
+	details details      // of the inline policy that is being decoded
+	broken  bool         // its shape is wrong: what is absent may have been meant
 
 	rules    []v1alpha1.Rule // memory for those of one document
 	policies []v1alpha1.InlinePolicy

@@ -38,7 +38,7 @@ func (d *decl) owner() diag.Object {
 	return d.id
 }
 
-func (d *decl) origin() ir.Origin { return ir.Origin{Object: d.id, Range: d.name.Range} }
+func (d *decl) origin() ir.Origin { return ir.Origin{Object: d.id, Range: d.name.Range, Of: d.of} }
 
 // apiDecl is one ApiInstance with what it holds inline, expanded as the product does (flex-resources.md, 2.1).
 type apiDecl struct {
@@ -143,6 +143,10 @@ func (d *docDecoder) apiInstance(spec *syntax.Node) {
 	if f := d.doc.Root.Get("spec").Field("services"); f != nil {
 		api.emptied = f.Value.IsNull()
 	}
+	if len(s.Services)+len(s.Policies) > 0 {
+		holder := d.id // a copy: the model keeps it, and not the rest of the apiDecl
+		d.holder = &holder
+	}
 	for _, in := range s.Services {
 		d.inlineService(api, in)
 	}
@@ -156,7 +160,7 @@ func (d *docDecoder) apiInstance(spec *syntax.Node) {
 func (d *docDecoder) inlineService(api *apiDecl, in v1alpha1.InlineService) {
 	id := d.id
 	id.Kind, id.Name = v1alpha1.Service, d.id.Name+"-"+in.Key.Value
-	s := &serviceDecl{decl: decl{id: id, of: &api.id, name: in.Key, broken: d.broken}, address: in.Address, inline: true}
+	s := &serviceDecl{decl: decl{id: id, of: d.holder, name: in.Key, broken: d.broken}, address: in.Address, inline: true}
 	d.endpoint(s, "/spec/services/"+escapePointer(in.Key.Value)+"/address")
 	api.services = append(api.services, s)
 	d.checkName("name of a service", in.Key)
@@ -172,7 +176,7 @@ func (d *docDecoder) inlineService(api *apiDecl, in v1alpha1.InlineService) {
 		if !r.RulesAt.IsZero() {
 			at = r.RulesAt
 		}
-		api.routes = append(api.routes, &routeDecl{decl: decl{id: rid, of: &api.id, name: syntax.Text{Value: rid.Name, Range: r.Range}, broken: d.broken}, policy: routePolicy,
+		api.routes = append(api.routes, &routeDecl{decl: decl{id: rid, of: d.holder, name: syntax.Text{Value: rid.Name, Range: r.Range}, broken: d.broken}, policy: routePolicy,
 			at: at, order: defaultOrder, rules: d.match(r.Rules, true), inline: true,
 			to: []splitDecl{{service: id, ref: in.Key, weight: 1, prefix: r.DestinationPath.Value}}})
 	}
@@ -202,7 +206,7 @@ func (d *docDecoder) inlinePolicy(api *apiDecl, in v1alpha1.InlinePolicy, i int)
 	}
 	id := d.id
 	id.Kind, id.Name = v1alpha1.PolicyBinding, d.id.Name+"-"+name.Value+"-"+strconv.Itoa(i+1)
-	b := &bindingDecl{decl: decl{id: id, of: &api.id, name: syntax.Text{Value: id.Name, Range: name.Range}, broken: d.broken},
+	b := &bindingDecl{decl: decl{id: id, of: d.holder, name: syntax.Text{Value: id.Name, Range: name.Range}, broken: d.broken},
 		policy: name, order: inlineOrder, index: i + 1, details: &d.details}
 	d.details = details{target: d.id, targetAt: d.name.Range, policyNS: d.id.Namespace, hasRules: in.RulesAt}
 	b.policyRef = in.PolicyRef

@@ -87,7 +87,7 @@ func TestWhoIsToBlame(t *testing.T) {
 		{"a value", "cannot read [string \"function envoy_on_request(h) end\"]: no", has("envoy_on_request"), "17:23: error: Envoy refuses policy \"lua\": cannot read"},
 		{"a port", "no", listener(func(l *listenerv3.Listener) bool { return l.PerConnectionBufferLimitBytes != nil }), "5:12: error: Envoy refuses port 8443: no"},
 		{"the TLS of a port", "no", listener(func(l *listenerv3.Listener) bool { return l.FilterChains[0].TransportSocket != nil }), "11:25: error: Envoy refuses policy \"tls\": no"},
-		{"a service of an API", "no", cluster("http:up.example.org:80", func(c *clusterv3.Cluster) bool { return c.ConnectTimeout != nil }), "8:16: error: Envoy refuses Service default/api-up: no"},
+		{"a service of an API", "no", cluster("http:up.example.org:80", func(c *clusterv3.Cluster) bool { return c.ConnectTimeout != nil }), `8:16: error: Envoy refuses service "up" of ApiInstance default/api: no`},
 		{"a service", "no", cluster("out.default.svc", func(c *clusterv3.Cluster) bool { return c.ConnectTimeout != nil }), "22:17: error: Envoy refuses Service default/out: no"},
 		{"the TLS of a service", "no", cluster("out.default.svc", func(c *clusterv3.Cluster) bool { return c.TransportSocket != nil }), "29:21: error: Envoy refuses policy \"tls-outbound\": no"},
 		{"a policy of a service", "no", has("envoy_on_response"), "37:21: error: Envoy refuses policy \"lua-out\": no"},

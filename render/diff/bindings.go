@@ -13,7 +13,7 @@ import (
 
 // target is what policies are bound to, on both sides.
 type target struct {
-	old, now     *diag.Object // of the API or the Service
+	now          *diag.Object // the API or the Service
 	was, current []*ir.Binding
 }
 
@@ -23,8 +23,8 @@ func (t target) name() string { return t.now.Namespace + "/" + t.now.Name }
 func (c *comparison) bindings() {
 	var targets []target
 	for _, p := range c.pairs {
-		o, n := p.old.object(), p.now.object()
-		targets = append(targets, target{&o, &n, p.old.api.Bindings, p.now.api.Bindings})
+		n := p.now.object()
+		targets = append(targets, target{&n, p.old.api.Bindings, p.now.api.Bindings})
 	}
 	was := map[string]*ir.Upstream{}
 	for _, u := range c.old.Gateway.Upstreams {
@@ -32,7 +32,7 @@ func (c *comparison) bindings() {
 	}
 	for _, u := range c.now.Gateway.Upstreams {
 		if o := was[u.Name]; o != nil && o != u {
-			targets = append(targets, target{&o.Origin.Object, &u.Origin.Object, o.Bindings, u.Bindings})
+			targets = append(targets, target{&u.Origin.Object, o.Bindings, u.Bindings})
 		}
 	}
 	said := told{}
@@ -102,8 +102,8 @@ func (c *comparison) matchBindings(t target) (pairs []same, removed, added []*ir
 	}
 	var open []*ir.Binding
 	for _, n := range t.current {
-		if inline(n, *t.now) || !take(n, func(o *ir.Binding) bool {
-			return o.Origin.Object == n.Origin.Object && o.Policy == n.Policy && !inline(o, *t.old)
+		if inline(n) || !take(n, func(o *ir.Binding) bool {
+			return o.Origin.Object == n.Origin.Object && o.Policy == n.Policy && !inline(o)
 		}) {
 			open = append(open, n)
 		}
@@ -111,7 +111,7 @@ func (c *comparison) matchBindings(t target) (pairs []same, removed, added []*ir
 	for _, n := range open {
 		// A binding that still is on the other side, only not here, is not another one's new name.
 		if !take(n, func(o *ir.Binding) bool {
-			return o.Policy == n.Policy && inline(o, *t.old) == inline(n, *t.now) && (inline(n, *t.now) || !c.elsewhere(o, n))
+			return o.Policy == n.Policy && inline(o) == inline(n) && (inline(n) || !c.elsewhere(o, n))
 		}) && !take(n, func(o *ir.Binding) bool { return o.Policy == n.Policy && !c.elsewhere(o, n) }) {
 			added = append(added, n)
 		}
@@ -132,12 +132,8 @@ func boundIn(g *ir.Gateway) map[diag.Object]bool {
 	return m
 }
 
-// inline reports whether a binding stands in its API: "<api>-<policy>-<n>".
-func inline(b *ir.Binding, api diag.Object) bool {
-	n, ok := strings.CutPrefix(b.Origin.Object.Name, api.Name+"-"+b.Policy+"-")
-	_, err := strconv.ParseUint(n, 10, 32)
-	return ok && err == nil && b.Origin.Object.Namespace == api.Namespace
-}
+// inline reports whether a binding stands in its API.
+func inline(b *ir.Binding) bool { return b.Origin.Of != nil }
 
 func (c *comparison) lost(b *ir.Binding) Change {
 	x := Change{Class: Traffic, Kind: PolicyRemoved, Object: b.Origin.Object, Summary: fmt.Sprintf("policy %s does not apply any more", b.Policy), Reason: "what it did to requests or responses is gone",
@@ -198,7 +194,7 @@ func (c *comparison) compareBindings(o, n *ir.Binding) (Change, bool) {
 			}
 		}
 	}
-	if named := o.Origin.Object.Name != n.Origin.Object.Name && !numbered(o, n); named && len(x.Fields) == 0 {
+	if named := o.Origin.Object.Name != n.Origin.Object.Name && !(inline(o) && inline(n)); named && len(x.Fields) == 0 {
 		x.Summary, x.Reason = fmt.Sprintf("the binding of policy %s is now called %q", n.Policy, n.Origin.Object.Name), "statistics are counted under its new name"
 		x.Fields = append(x.Fields, Field{Path: "metadata.name", Old: o.Origin.Object.Name, New: n.Origin.Object.Name, Place: Place{false, n.Origin.Range}})
 	}
@@ -233,16 +229,6 @@ func configOf(b *ir.Binding) any {
 	return b.Config
 }
 
-// numbered reports whether two names differ only in the number that an inline policy has in its list, or in the API's name.
-func numbered(o, n *ir.Binding) bool {
-	mark := "-" + n.Policy + "-"
-	_, a, first := strings.Cut(o.Origin.Object.Name, mark)
-	_, b, second := strings.Cut(n.Origin.Object.Name, mark)
-	_, notA := strconv.Atoi(a)
-	_, notB := strconv.Atoi(b)
-	return first && second && notA == nil && notB == nil
-}
-
 func orRange(a, b diag.Range) diag.Range {
 	if a.IsZero() {
 		return b
@@ -274,14 +260,12 @@ func declaredOf(docs map[diag.Object][]ir.Document, b *ir.Binding) (config *ir.D
 			return d.Tree.Get("spec", "config"), true
 		}
 	}
-	i := strings.LastIndex(b.Origin.Object.Name, "-"+b.Policy+"-") // inline: "<api>-<policy>-<n>"
-	if i < 0 {
+	if !inline(b) {
 		return nil, false
 	}
-	number, err := strconv.Atoi(b.Origin.Object.Name[i+len(b.Policy)+2:])
-	api := b.Origin.Object
-	api.Kind, api.Name = "ApiInstance", api.Name[:i]
-	for _, d := range docs[api] {
+	name := b.Origin.Object.Name // "<api>-<policy>-<n>"
+	number, err := strconv.Atoi(name[strings.LastIndexByte(name, '-')+1:])
+	for _, d := range docs[*b.Origin.Of] {
 		policies := d.Tree.Get("spec", "policies")
 		if err != nil || policies == nil || number < 1 || number > len(policies.Items) {
 			continue

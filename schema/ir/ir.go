@@ -12,10 +12,19 @@ import (
 	"github.com/flexgw/flexgw/schema/diag"
 )
 
-// Origin says which declared object an element came from, and where it stands.
+// Origin says which object an element came from, and where it stands.
 type Origin struct {
-	Object diag.Object
+	Object diag.Object // of what stands inline, under the name that the product derives: PolicyBinding orders-cors-flex-1
 	Range  diag.Range
+	Of     *diag.Object // of what stands inline: the declared object that holds it; else nil
+}
+
+// Declared is the object that the user declared: what diagnostics name.
+func (o Origin) Declared() diag.Object {
+	if o.Of != nil {
+		return *o.Of
+	}
+	return o.Object
 }
 
 // Gateway is the whole linked model.

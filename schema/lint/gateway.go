@@ -24,7 +24,7 @@ func certificates(g *ir.Gateway, o Options) diag.List {
 		}
 		seen[b] = true
 		for _, v := range b.Validity {
-			d := diag.Diagnostic{Object: b.Origin.Object, Subject: v.At, Hint: "renew it"}
+			d := diag.Diagnostic{Object: b.Origin.Declared(), Subject: v.At, Hint: "renew it"}
 			day := v.Until.UTC().Format(time.DateOnly)
 			switch {
 			case o.Today.After(v.Until):
@@ -87,7 +87,7 @@ func loops(g *ir.Gateway, _ Options) diag.List {
 			continue
 		}
 		a := g.Listeners[i].APIs[0]
-		out = append(out, diag.Diagnostic{Severity: diag.Warning, Code: "lint/loop", Object: u.Origin.Object, Subject: u.Address,
+		out = append(out, diag.Diagnostic{Severity: diag.Warning, Code: "lint/loop", Object: u.Origin.Declared(), Subject: u.Address,
 			Summary: fmt.Sprintf("the upstream %s:%d is this gateway itself, so requests may go round in circles", u.Host, u.Port),
 			Hint:    "write the address of the service behind the gateway", Related: []diag.Related{{Subject: a.Address, Summary: fmt.Sprintf("ApiInstance %q listens there", a.Origin.Object.Name)}}})
 	}
@@ -120,10 +120,10 @@ func bytePatterns(g *ir.Gateway, _ Options) diag.List {
 	for _, l := range g.Listeners {
 		for _, a := range l.APIs {
 			for _, r := range a.Routes {
-				match(a.Origin.Object, r.Rules)
+				match(r.Origin.Declared(), r.Rules)
 			}
 			for _, b := range a.Bindings {
-				match(b.Origin.Object, b.Rules)
+				match(b.Origin.Declared(), b.Rules)
 			}
 		}
 	}
@@ -138,7 +138,7 @@ func withoutStorage(g *ir.Gateway, o Options) diag.List {
 	var out diag.List
 	each(g, func(_ *ir.Listener, _ *ir.API, b *ir.Binding) {
 		if b.Shares {
-			out = append(out, diag.Diagnostic{Severity: diag.Warning, Code: "lint/no-shared-storage", Object: b.Origin.Object, Subject: b.PolicyAt,
+			out = append(out, diag.Diagnostic{Severity: diag.Warning, Code: "lint/no-shared-storage", Object: b.Origin.Declared(), Subject: b.PolicyAt,
 				Summary: fmt.Sprintf("policy %q is to be shared by all replicas, and no Configuration has a sharedStorage", b.Policy),
 				Hint:    "declare sharedStorage, or leave each replica its own"})
 		}

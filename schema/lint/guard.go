@@ -85,7 +85,7 @@ func gettingPast(g *ir.Gateway, _ Options) diag.List {
 		}
 		for _, m := range b.Rules {
 			if path := beside(m.Path.Text); path != "" && reaches(a, path) && !guards(b, path) {
-				out = append(out, diag.Diagnostic{Severity: diag.Warning, Code: "lint/bypass", Object: b.Origin.Object, Subject: m.Path.Range,
+				out = append(out, diag.Diagnostic{Severity: diag.Warning, Code: "lint/bypass", Object: b.Origin.Declared(), Subject: m.Path.Range,
 					Summary: fmt.Sprintf("policy %q runs for %s, but %q gets past it to the upstream", b.Policy, m.Path.Text, a.BasePath+path),
 					Hint:    fmt.Sprintf("let the pattern take it too: %s(/.*)?", strings.TrimSuffix(regexp.QuoteMeta(path), "/"))})
 				break
@@ -108,7 +108,7 @@ func headerDecides(b *ir.Binding) (diag.Diagnostic, bool) {
 		}
 	}
 	h := b.Rules[0].Headers[0]
-	return diag.Diagnostic{Severity: diag.Warning, Code: "lint/bypass", Object: b.Origin.Object, Subject: h.Range,
+	return diag.Diagnostic{Severity: diag.Warning, Code: "lint/bypass", Object: b.Origin.Declared(), Subject: h.Range,
 		Summary: fmt.Sprintf("policy %q runs only for requests with the header %q, which a client can leave out", b.Policy, h.Name),
 		Hint:    "choose requests by path or method; what a client sends must not decide whether it is checked"}, true
 }
@@ -161,7 +161,7 @@ func idlePolicies(g *ir.Gateway, _ Options) diag.List {
 				return
 			}
 		}
-		out = append(out, diag.Diagnostic{Severity: diag.Warning, Code: "lint/idle-policy", Object: b.Origin.Object, Subject: b.Rules[0].Path.Range,
+		out = append(out, diag.Diagnostic{Severity: diag.Warning, Code: "lint/idle-policy", Object: b.Origin.Declared(), Subject: b.Rules[0].Path.Range,
 			Summary: fmt.Sprintf("policy %q never runs: no route of ApiInstance %q takes a path that fits %s", b.Policy, a.Origin.Object.Name, b.Rules[0].Path.Text),
 			Hint:    "compare its path with those of the routes; both are matched without the base path",
 			Related: []diag.Related{{Subject: a.Routes[0].Origin.Range, Summary: "a route"}}})
