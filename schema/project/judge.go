@@ -127,12 +127,15 @@ func (j Judge) leftover(all []*Suppression, known map[Entry]int) diag.List {
 			report("project/unused-suppression", s.At, fmt.Sprintf("nothing here is reported as %s", codeWords(s.Codes)), "remove the suppression")
 		}
 	}
-	gone := 0
+	gone, those := 0, "problem of this baseline is"
 	for _, n := range known {
 		gone += n
 	}
+	if gone > 1 {
+		those = "problems of this baseline are"
+	}
 	if gone > 0 && !j.Narrowed {
-		report("project/stale-baseline", j.BaseAt, fmt.Sprintf("%d of the baseline's problems are gone", gone), "write it anew with --write-baseline, so that they cannot come back unseen")
+		report("project/stale-baseline", j.BaseAt, fmt.Sprintf("%d %s no longer there", gone, those), "write it anew with --write-baseline, so that they cannot come back unseen")
 	}
 	return l
 }

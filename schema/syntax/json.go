@@ -182,7 +182,7 @@ func (p *jsonParser) number(n *Node) bool {
 	}
 	s := string(p.src[from:p.at])
 	if len(s) > maxDigits || exponent > 0 && !smallExponent(s[exponent-from:]) {
-		p.report("json/number", p.span(from, p.at), "this number is beyond what is computed with: "+hush(p.src, from, quote(s)), "quote it if it is text")
+		p.report("json/number", p.span(from, p.at), "this number is beyond what is computed with: "+hush(p.src, from, quote(s)), "write a smaller number, or quote it if it is text")
 		return false
 	}
 	n.Scalar, n.Text = json.Number(s), s
