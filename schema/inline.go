@@ -450,7 +450,7 @@ func (d *docDecoder) configure(b *bindingDecl, typ PolicyType, config *syntax.No
 	}
 	if len(c.unresolved) > 0 {
 		b.ir.Unresolved = c.unresolved
-		b.ir.Draft, _ = typ.Decode(c.node) // what is wrong with it may be the variable's
+		b.ir.Draft, _ = typ.Decode(c.node)                                                  // what is wrong with it may be the variable's
 		b.ir.Guard, b.ir.Validity = typ.Guard(b.ir.Draft), typ.Validity(b.ir.Draft, c.node) // a certificate ends, whatever its key is
 		return
 	}
