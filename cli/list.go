@@ -64,7 +64,7 @@ func inventories(g *ir.Gateway) []inventory {
 				Namespace: a.Origin.Object.Namespace, Name: a.Origin.Object.Name,
 				Address: l.Addr.Addr().String(), Port: int(l.Addr.Port()), Path: a.BasePath,
 				Upstreams: upstreams(a), Policies: []string{}, TLS: l.TLS != nil,
-				File: a.Origin.Range.File, Line: a.Origin.Range.Start.Line,
+				File: a.Origin.Range.File, Line: int(a.Origin.Range.Start.Line),
 			}
 			if row.Path == "" {
 				row.Path = "/"

@@ -141,7 +141,7 @@ func (p *pipeline) look(set source.Set) (diag.List, *ir.Gateway) {
 func beside(more, list diag.List) diag.List {
 	type place struct {
 		file string
-		line int
+		line int32
 	}
 	wrong := map[place][]diag.Range{}
 	for _, d := range list {

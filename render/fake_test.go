@@ -135,7 +135,7 @@ func inlineText(s string) *corev3.DataSource {
 
 // place makes origins that differ.
 func place(kind, name string, line int) ir.Origin {
-	p := diag.Pos{Line: line, Column: 3, Offset: 10 * line}
+	p := diag.Pos{Line: int32(line), Column: 3, Offset: int32(10 * line)}
 	return ir.Origin{Object: diag.Object{Group: "gateway.mulesoft.com", Kind: kind, Namespace: "default", Name: name},
 		Range: diag.Range{File: "gateway.yaml", Start: p, End: p}}
 }

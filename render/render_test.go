@@ -416,7 +416,7 @@ func TestMemoReplacesServices(t *testing.T) {
 			}
 		}
 		x, y := api(s, "x", "/x", list[0]), api(s, "y", "/y", list[2])
-		y.Address = diag.Range{File: "y.yaml", Start: diag.Pos{Line: 1 + i/2}}
+		y.Address = diag.Range{File: "y.yaml", Start: diag.Pos{Line: int32(1 + i/2)}}
 		g := gateway(s, list, listen("0.0.0.0:8081", x, y))
 		kept, l := Render(g, fakes(), Options{}, m)
 		anew, more := Render(g, fakes(), Options{}, nil)

@@ -145,7 +145,7 @@ func (w *declaring) looksSecret(n *syntax.Node) bool {
 		return false
 	}
 	b := w.d.keep.of(w.d.doc.Unit.Files[i])
-	from, to := n.Range.Start.Offset, min(n.Range.End.Offset, len(b))
+	from, to := int(n.Range.Start.Offset), min(int(n.Range.End.Offset), len(b))
 	for from < to {
 		line, _, _ := bytes.Cut(b[from:to], []byte("\n"))
 		if len(line) > 0 && diag.SecretIn(b, from, from+len(line)) {

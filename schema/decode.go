@@ -97,7 +97,7 @@ func (d *decoder) unit(u syntax.Unit) *unitResult {
 // withoutPlaceholders drops what is said about the type of a value that is a template's placeholder: {{ name }} reads as a
 // mapping, which is said already.
 func withoutPlaceholders(read, found diag.List) diag.List {
-	lines := map[int]bool{}
+	lines := map[int32]bool{}
 	for i := range read {
 		if read[i].Code == "yaml/key-not-scalar" {
 			lines[read[i].Subject.Start.Line] = true

@@ -58,7 +58,7 @@ func sound(t *testing.T, d diag.Diagnostic, size int) {
 			break
 		}
 	}
-	if s := d.Subject; s.File == "a.yaml" && (s.Start.Offset < 0 || s.Start.Offset > s.End.Offset || s.End.Offset > size) {
+	if s := d.Subject; s.File == "a.yaml" && (s.Start.Offset < 0 || s.Start.Offset > s.End.Offset || s.End.Offset > int32(size)) {
 		t.Errorf("outside the file of %d bytes: %#v", size, s)
 	}
 }

@@ -43,7 +43,7 @@ spec:
 	} {
 		text := map[string]string{"a.yaml": yaml, "b.json": json, "c.cue": cue}[c.file]
 		offset := strings.Index(text, c.policy)
-		at := diag.Range{File: c.file, Start: diag.Pos{Line: 1, Column: 1, Offset: offset}, End: diag.Pos{Line: 1, Column: 2, Offset: offset + 1}}
+		at := diag.Range{File: c.file, Start: diag.Pos{Line: 1, Column: 1, Offset: int32(offset)}, End: diag.Pos{Line: 1, Column: 2, Offset: int32(offset + 1)}}
 		place, ok := schema.Quoted(set, at, c.words)
 		ds := schema.Attribute(set, diag.List{{Subject: place}})
 		if ok != (c.place != "") || place.String() != c.place || ds[0].Path != c.pointer {
@@ -56,7 +56,7 @@ func TestAttribute(t *testing.T) {
 	t.Parallel()
 	set := source.NewSet([]source.File{source.NewFile("a.yaml", []byte("apiVersion: g/v1\nkind: A\nmetadata: {name: n, namespace: s}\nspec: {x: 1}\n---\napiVersion: g/v1\nkind: B\nmetadata: {name: m}\n"))})
 	at := func(offset int) diag.Range {
-		p := diag.Pos{Line: 1, Column: 1, Offset: offset}
+		p := diag.Pos{Line: 1, Column: 1, Offset: int32(offset)}
 		return diag.Range{File: "a.yaml", Start: p, End: p}
 	}
 	text, _ := set.Files[0].Bytes()

@@ -40,7 +40,7 @@ func checkstyle(w io.Writer, r Report) error {
 				d := e.found
 				first, _ := lines(d.Subject)
 				file.Errors = append(file.Errors, checkstyleError{
-					Line: first, Column: d.Subject.Start.Column, Severity: checkstyleSeverity(d.Severity),
+					Line: first, Column: int(d.Subject.Start.Column), Severity: checkstyleSeverity(d.Severity),
 					Message: oneLine(strings.Join(append([]string{d.Summary}, details(*d)...), "\n")), Source: "flexgw." + string(d.Code),
 				})
 			case e.suppressed == nil:

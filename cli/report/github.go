@@ -19,7 +19,7 @@ func github(w io.Writer, r Report) error {
 		if !d.Subject.Start.IsZero() {
 			first, last := lines(d.Subject)
 			fmt.Fprintf(b, ",line=%d,endLine=%d", first, last)
-			if last == first && d.Subject.End.Line == first { // GitHub takes columns on one line only
+			if last == first && int(d.Subject.End.Line) == first { // GitHub takes columns on one line only
 				fmt.Fprintf(b, ",col=%d,endColumn=%d", d.Subject.Start.Column, d.Subject.End.Column)
 			}
 		}

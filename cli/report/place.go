@@ -123,8 +123,8 @@ func unreadText(file, reason string) string { return fmt.Sprintf("read %s: %s", 
 
 // lines are the first and last line that a range touches, at least 1: its end is exclusive.
 func lines(at diag.Range) (first, last int) {
-	first = max(at.Start.Line, 1)
-	last = max(at.End.Line, first)
+	first = max(int(at.Start.Line), 1)
+	last = max(int(at.End.Line), first)
 	if last > first && at.End.Column == 1 {
 		last--
 	}

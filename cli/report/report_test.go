@@ -29,7 +29,7 @@ const (
 )
 
 func at(file string, line, column, offset, endLine, endColumn, endOffset int) diag.Range {
-	return diag.Range{File: file, Start: diag.Pos{Line: line, Column: column, Offset: offset}, End: diag.Pos{Line: endLine, Column: endColumn, Offset: endOffset}}
+	return diag.Range{File: file, Start: diag.Pos{Line: int32(line), Column: int32(column), Offset: int32(offset)}, End: diag.Pos{Line: int32(endLine), Column: int32(endColumn), Offset: int32(endOffset)}}
 }
 
 // everything is a report with one of each: severities, places of every precision, related places, fixes, what is suppressed

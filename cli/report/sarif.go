@@ -305,9 +305,9 @@ func location(at diag.Range) sarifLocation {
 }
 
 func region(at diag.Range) sarifRegion {
-	r := sarifRegion{StartLine: at.Start.Line, StartColumn: at.Start.Column}
+	r := sarifRegion{StartLine: int(at.Start.Line), StartColumn: int(at.Start.Column)}
 	if !at.End.IsZero() {
-		r.EndLine, r.EndColumn = at.End.Line, at.End.Column
+		r.EndLine, r.EndColumn = int(at.End.Line), int(at.End.Column)
 	}
 	return r
 }

@@ -245,7 +245,7 @@ type hints struct {
 func (h *hints) value(g gateway, m mutant, ds diag.List) {
 	known := []diag.Code{"shape/not-allowed-value", "link/unknown-policy", "link/unknown-service", "link/unknown-api", "link/unknown-log-output", "decode/unknown-kind"}
 	i := slices.IndexFunc(ds, func(d diag.Diagnostic) bool {
-		return slices.Contains(known, d.Code) && d.Subject.File == m.file && d.Subject.Start.Offset <= m.end && d.Subject.End.Offset >= m.from
+		return slices.Contains(known, d.Code) && d.Subject.File == m.file && int(d.Subject.Start.Offset) <= m.end && int(d.Subject.End.Offset) >= m.from
 	})
 	if m.was == "" || i < 0 || m.isIdentity() {
 		return
@@ -263,7 +263,7 @@ func (h *hints) judge(t *testing.T, g gateway, m mutant, ds diag.List) {
 	t.Helper()
 	right := m.path[len(m.path)-1]
 	i := slices.IndexFunc(ds, func(d diag.Diagnostic) bool {
-		return d.Code == "shape/unknown-field" && d.Subject.File == m.file && d.Subject.Start.Offset <= m.end && d.Subject.End.Offset >= m.from
+		return d.Code == "shape/unknown-field" && d.Subject.File == m.file && int(d.Subject.Start.Offset) <= m.end && int(d.Subject.End.Offset) >= m.from
 	})
 	if i < 0 {
 		return
@@ -376,7 +376,7 @@ func (w *walker) add(what string, path []string, at diag.Range, edits ...diag.Ed
 		return
 	}
 	root, _, _ := strings.Cut(kind, " ")
-	m := mutant{what: what, file: at.File, path: slices.Clone(path), field: kind + " " + strings.Join(shape, "/"), root: root, doc: w.doc, from: at.Start.Offset}
+	m := mutant{what: what, file: at.File, path: slices.Clone(path), field: kind + " " + strings.Join(shape, "/"), root: root, doc: w.doc, from: int(at.Start.Offset)}
 	var fixes []diag.Fix
 	if what == "duplicate" || what == "swap" {
 		fixes = []diag.Fix{{Range: edits[0].At, Text: edits[0].Name}}
@@ -393,7 +393,7 @@ func (w *walker) add(what string, path []string, at diag.Range, edits ...diag.Ed
 		}
 		b.WriteString(f.Text)
 		m.end = b.Len()
-		last = f.Range.End.Offset
+		last = int(f.Range.End.Offset)
 	}
 	m.text = b.String() + text[last:]
 	w.out = append(w.out, m)
@@ -476,12 +476,12 @@ func (w *walker) duplicate(n *syntax.Node, i int, here []string) {
 		return
 	}
 	line := strings.LastIndexByte(text[:f.Range.Start.Offset], '\n') + 1
-	end := f.Value.Range.End.Offset
+	end := int(f.Value.Range.End.Offset)
 	if strings.TrimSpace(text[line:f.Range.Start.Offset]) != "" || end < len(text) && text[end] != '\n' {
 		return
 	}
 	at := f.Range
-	at.Start.Offset, at.End.Offset = end, end
+	at.Start.Offset, at.End.Offset = int32(end), int32(end)
 	w.add("duplicate", here, f.Range, diag.Edit{At: at, Name: "\n" + text[line:end]})
 }
 
@@ -494,13 +494,13 @@ func (w *walker) swap(n *syntax.Node, i int, here []string) {
 	text := w.files[f.Range.File]
 	line := strings.LastIndexByte(text[:f.Range.Start.Offset], '\n') + 1
 	next := strings.LastIndexByte(text[:g.Range.Start.Offset], '\n') + 1
-	end := g.Value.Range.End.Offset
+	end := int(g.Value.Range.End.Offset)
 	if g.Range.File != f.Range.File || g.Range.Start.Offset < f.Range.End.Offset || end < next || next <= line || strings.Count(text[line:next], "\n") != 1 || strings.Contains(text[next:end], "\n") ||
 		strings.TrimSpace(text[line:f.Range.Start.Offset]) != "" || end < len(text) && text[end] != '\n' || filepath.Ext(f.Range.File) == ".json" {
 		return
 	}
 	at := f.Range
-	at.Start.Offset, at.End.Offset = line, end
+	at.Start.Offset, at.End.Offset = int32(line), int32(end)
 	w.add("swap", here, f.Range, diag.Edit{At: at, Name: text[next:end] + "\n" + strings.TrimSuffix(text[line:next], "\n")})
 }
 
@@ -577,7 +577,7 @@ func (m mutant) named(before, after diag.List) bool {
 			places = append(places, r.Subject)
 		}
 		for _, r := range places {
-			if r.File == m.file && r.Start.Offset <= m.end && r.End.Offset >= m.from {
+			if r.File == m.file && int(r.Start.Offset) <= m.end && int(r.End.Offset) >= m.from {
 				return true
 			}
 		}

@@ -219,7 +219,7 @@ func TestParseMistakes(t *testing.T) {
 			continue
 		}
 		d := diags[0]
-		if got := strings.Repeat(" ", d.Subject.Start.Column-1) + strings.Repeat("^", d.Subject.End.Column-d.Subject.Start.Column); got != tc.mark ||
+		if got := strings.Repeat(" ", int(d.Subject.Start.Column-1)) + strings.Repeat("^", int(d.Subject.End.Column-d.Subject.Start.Column)); got != tc.mark ||
 			string(d.Code) != "dataweave/"+tc.code || !strings.Contains(d.Hint, tc.hint) {
 			t.Errorf("\n%s\n%s %s\nwant\n%s %s, hint with %q\nhint %q", tc.text, got, d, tc.mark, tc.code, tc.hint, d.Hint)
 		}
@@ -231,7 +231,7 @@ func TestParseMistakes(t *testing.T) {
 
 func line(text string) diag.Range {
 	return diag.Range{
-		File: "a.yaml", Start: diag.Pos{Line: 1, Column: 1}, End: diag.Pos{Line: 1, Column: 1 + utf8.RuneCountInString(text), Offset: len(text)},
+		File: "a.yaml", Start: diag.Pos{Line: 1, Column: 1}, End: diag.Pos{Line: 1, Column: int32(1 + utf8.RuneCountInString(text)), Offset: int32(len(text))},
 	}
 }
 
@@ -296,9 +296,9 @@ func TestAt(t *testing.T) {
 		{`"#[\n\t\"x\" ++ attributes.metod]"`, "#[\n\t\"x\" ++ attributes.metod]", 28},
 	} {
 		r := diag.Range{File: "f", Start: diag.Pos{Line: 3, Column: 1, Offset: 40}}
-		r.End = diag.Pos{Line: 3, Column: 1 + utf8.RuneCountInString(tc.scalar), Offset: 40 + len(tc.scalar)}
+		r.End = diag.Pos{Line: 3, Column: int32(1 + utf8.RuneCountInString(tc.scalar)), Offset: int32(40 + len(tc.scalar))}
 		_, diags := Parse(tc.text, At(tc.text, r))
-		if len(diags) != 1 || diags[0].Subject.Start.Column != tc.column || diags[0].Subject.Start.Line != 3 {
+		if len(diags) != 1 || int(diags[0].Subject.Start.Column) != tc.column || diags[0].Subject.Start.Line != 3 {
 			t.Errorf("%s: %v, want column %d", tc.scalar, diags, tc.column)
 		}
 	}

@@ -18,11 +18,11 @@ func At(text string, r diag.Range) Mapper {
 	if r.Start.Line != r.End.Line {
 		return atBlock(text, r)
 	}
-	indent, doubled := quoting(text, r.End.Column-r.Start.Column)
+	indent, doubled := quoting(text, int(r.End.Column-r.Start.Column))
 	pos := func(offset int) diag.Pos {
 		before := text[:min(max(offset, 0), len(text))]
 		extra := indent + countAny(before, doubled)
-		p := diag.Pos{Line: r.Start.Line, Column: r.Start.Column + utf8.RuneCountInString(before) + extra, Offset: r.Start.Offset + len(before) + extra}
+		p := diag.Pos{Line: r.Start.Line, Column: r.Start.Column + int32(utf8.RuneCountInString(before)+extra), Offset: r.Start.Offset + int32(len(before)+extra)}
 		if p.Column > r.End.Column {
 			return r.End
 		}
@@ -63,7 +63,7 @@ func quoting(text string, width int) (indent int, doubled string) {
 // text may lack theirs.
 func atBlock(text string, r diag.Range) Mapper {
 	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
-	indent := r.End.Column - 1 - utf8.RuneCountInString(lines[len(lines)-1])
+	indent := int(r.End.Column) - 1 - utf8.RuneCountInString(lines[len(lines)-1])
 	indented := make([]int, len(lines)+1) // how many of the lines before have an indentation
 	for i, line := range lines {
 		indented[i+1] = indented[i]
@@ -72,7 +72,7 @@ func atBlock(text string, r diag.Range) Mapper {
 		}
 	}
 	// What is left of the scalar's bytes is | or >- and the end of its line.
-	left := r.End.Offset - r.Start.Offset - len(strings.TrimRight(text, "\n"))
+	left := int(r.End.Offset-r.Start.Offset) - len(strings.TrimRight(text, "\n"))
 	header := left - indented[len(lines)]*indent
 	if header > 3 {
 		for i := range indented {
@@ -80,7 +80,7 @@ func atBlock(text string, r diag.Range) Mapper {
 		}
 		header = left - len(lines)*indent
 	}
-	if len(lines) != r.End.Line-r.Start.Line || indent < 1 || header < 2 || header > 3 {
+	if len(lines) != int(r.End.Line-r.Start.Line) || indent < 1 || header < 2 || header > 3 {
 		return func(int, int) diag.Range { return r }
 	}
 	pos := func(offset int) diag.Pos {
@@ -90,7 +90,7 @@ func atBlock(text string, r diag.Range) Mapper {
 			return r.End
 		}
 		line := before[strings.LastIndexByte(before, '\n')+1:]
-		p := diag.Pos{Line: r.Start.Line + 1 + n, Column: 1 + indent + utf8.RuneCountInString(line), Offset: r.Start.Offset + header + len(before) + indented[n+1]*indent}
+		p := diag.Pos{Line: r.Start.Line + int32(1+n), Column: int32(1 + indent + utf8.RuneCountInString(line)), Offset: r.Start.Offset + int32(header+len(before)+indented[n+1]*indent)}
 		if lines[n] == "" && indented[n+1] == indented[n] {
 			p.Column = 1
 		}

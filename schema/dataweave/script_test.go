@@ -78,7 +78,7 @@ func TestReadScriptRefuses(t *testing.T) {
 		{strings.Repeat("\"$(", 200), "too-deep", "\""},
 	} {
 		at := func(start, end int) diag.Range {
-			return diag.Range{Start: diag.Pos{Line: 1, Column: 1 + start, Offset: start}, End: diag.Pos{Line: 1, Column: 1 + end, Offset: end}}
+			return diag.Range{Start: diag.Pos{Line: 1, Column: int32(1 + start), Offset: int32(start)}, End: diag.Pos{Line: 1, Column: int32(1 + end), Offset: int32(end)}}
 		}
 		_, diags := ReadScript(tc.text, at)
 		if len(diags) != 1 || diags[0].Code != diag.Code("dataweave/"+tc.code) {

@@ -11,10 +11,13 @@ import (
 )
 
 // Pos is a place in a file. The zero Pos means that the place is unknown.
+//
+// An int32 counts the bytes of every file that is read (source.MaxFileSize), and places are much of what is kept of many
+// declarations.
 type Pos struct {
-	Line   int `json:"line"`   // 1-based
-	Column int `json:"column"` // 1-based, counted in runes
-	Offset int `json:"offset"` // 0-based, counted in bytes
+	Line   int32 `json:"line"`   // 1-based
+	Column int32 `json:"column"` // 1-based, counted in runes
+	Offset int32 `json:"offset"` // 0-based, counted in bytes
 }
 
 // IsZero reports whether the place is unknown.

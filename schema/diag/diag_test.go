@@ -11,7 +11,7 @@ import (
 )
 
 func at(file string, line, column int) diag.Range {
-	return diag.Range{File: file, Start: diag.Pos{Line: line, Column: column}, End: diag.Pos{Line: line, Column: column + 1}}
+	return diag.Range{File: file, Start: diag.Pos{Line: int32(line), Column: int32(column)}, End: diag.Pos{Line: int32(line), Column: int32(column + 1)}}
 }
 
 func TestSortDropsRepetitions(t *testing.T) {

@@ -108,15 +108,15 @@ func (p Printer) snippet(b *bytes.Buffer, d Diagnostic, files map[string]*lines)
 		src = &lines{src: bytes.TrimPrefix(b, []byte("\uFEFF")), line: 1}
 		files[r.File] = src
 	}
-	line, ok := src.at(r.Start.Line)
+	line, ok := src.at(int(r.Start.Line))
 	if !ok {
 		return
 	}
 	width := utf8.RuneCount(line)
-	from := min(max(r.Start.Column-1, 0), width)
+	from := min(max(int(r.Start.Column)-1, 0), width)
 	to := width
 	if r.End.Line == r.Start.Line {
-		to = min(r.End.Column-1, width)
+		to = min(int(r.End.Column)-1, width)
 	}
 	cut, from, to := src.cut(line, from, to)
 	line, from, to = redact(cut.line, src.secrets(cut), from, to)

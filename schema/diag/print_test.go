@@ -16,7 +16,7 @@ import (
 const orders = "\uFEFFkind: Service # á\r\nmetadata:\r\n\tname: orderz\r\n  ü: \"äöü\" x\nlast: \u200bz\x1b[31m"
 
 func spot(file string, line, col, endLine, endCol int) diag.Range {
-	return diag.Range{File: file, Start: diag.Pos{Line: line, Column: col}, End: diag.Pos{Line: endLine, Column: endCol}}
+	return diag.Range{File: file, Start: diag.Pos{Line: int32(line), Column: int32(col)}, End: diag.Pos{Line: int32(endLine), Column: int32(endCol)}}
 }
 
 func TestPrint(t *testing.T) {
@@ -131,7 +131,7 @@ func BenchmarkPrint(b *testing.B) {
 			l := make(diag.List, n)
 			for i := range l {
 				l[i] = diag.Diagnostic{Severity: diag.Error, Code: "a/b", Summary: "s", Subject: diag.Range{File: "f",
-					Start: diag.Pos{Line: i + 1, Column: 7, Offset: 12*i + 6}, End: diag.Pos{Line: i + 1, Column: 12, Offset: 12*i + 11}}}
+					Start: diag.Pos{Line: int32(i + 1), Column: 7, Offset: int32(12*i + 6)}, End: diag.Pos{Line: int32(i + 1), Column: 12, Offset: int32(12*i + 11)}}}
 			}
 			p := diag.Printer{Sources: func(string) ([]byte, error) { return text, nil }}
 			for b.Loop() {

@@ -158,7 +158,7 @@ func replacesSecret(f Fix, sources func(file string) ([]byte, error)) bool {
 		return true
 	}
 	src, err := sources(f.Range.File)
-	return err != nil || SecretIn(src, f.Range.Start.Offset, max(f.Range.End.Offset, f.Range.Start.Offset+1))
+	return err != nil || SecretIn(src, int(f.Range.Start.Offset), int(max(f.Range.End.Offset, f.Range.Start.Offset+1)))
 }
 
 // stretch is a part of a line, in bytes.

@@ -12,7 +12,7 @@ func TestSince(t *testing.T) {
 	t.Parallel()
 	orders := diag.Object{Kind: "ApiInstance", Namespace: "default", Name: "orders"}
 	at := func(file string, line int, o diag.Object, path, summary string) diag.Diagnostic {
-		return diag.Diagnostic{Severity: diag.Error, Code: "link/x", Object: o, Path: path, Summary: summary, Subject: diag.Range{File: file, Start: diag.Pos{Line: line, Column: 1}}}
+		return diag.Diagnostic{Severity: diag.Error, Code: "link/x", Object: o, Path: path, Summary: summary, Subject: diag.Range{File: file, Start: diag.Pos{Line: int32(line), Column: 1}}}
 	}
 	warned := at("a.yaml", 1, orders, "", "x")
 	warned.Severity = diag.Warning

@@ -180,7 +180,7 @@ func apply(u syntax.Unit, groups [][]diag.Fix) (texts map[string][]byte, counts 
 // room is where a fix goes among those of its file, which are sorted, and whether it touches none of them. Fixes that stand side
 // by side touch: in what order to write would be a guess.
 func room(fixes []diag.Fix, f diag.Fix) (int, bool) {
-	at, _ := slices.BinarySearchFunc(fixes, f.Range.Start.Offset, func(o diag.Fix, offset int) int { return cmp.Compare(o.Range.Start.Offset, offset) })
+	at, _ := slices.BinarySearchFunc(fixes, f.Range.Start.Offset, func(o diag.Fix, offset int32) int { return cmp.Compare(o.Range.Start.Offset, offset) })
 	free := (at == 0 || fixes[at-1].Range.End.Offset < f.Range.Start.Offset) && (at == len(fixes) || f.Range.End.Offset < fixes[at].Range.Start.Offset)
 	return at, free
 }
@@ -191,7 +191,7 @@ func edit(src []byte, fixes []diag.Fix) []byte {
 	at := 0
 	for _, f := range fixes {
 		out = append(append(out, src[at:f.Range.Start.Offset]...), f.Text...)
-		at = f.Range.End.Offset
+		at = int(f.Range.End.Offset)
 	}
 	return append(out, src[at:]...)
 }

@@ -33,7 +33,7 @@ func rules(words ...word) func(source.Set) diag.List {
 					}
 					at += i + len(w.old)
 					to := func(from, to int, text string) diag.Fix {
-						return diag.Fix{Range: diag.Range{File: f.Name, Start: diag.Pos{Line: 1, Offset: from}, End: diag.Pos{Line: 1, Offset: to}}, Text: text}
+						return diag.Fix{Range: diag.Range{File: f.Name, Start: diag.Pos{Line: 1, Offset: int32(from)}, End: diag.Pos{Line: 1, Offset: int32(to)}}, Text: text}
 					}
 					d := diag.Diagnostic{Severity: diag.Warning, Code: "a/b", Fixes: []diag.Fix{to(at-len(w.old), at, w.new)}}
 					if w.halves {
@@ -102,7 +102,7 @@ func TestApplyAcrossFiles(t *testing.T) {
 		at := func(file, old, text string) diag.Fix {
 			b, _ := set.Bytes(file)
 			i := bytes.Index(b, []byte(old))
-			return diag.Fix{Range: diag.Range{File: file, Start: diag.Pos{Line: 1, Offset: i}, End: diag.Pos{Line: 1, Offset: i + len(old)}}, Text: text}
+			return diag.Fix{Range: diag.Range{File: file, Start: diag.Pos{Line: 1, Offset: int32(i)}, End: diag.Pos{Line: 1, Offset: int32(i + len(old))}}, Text: text}
 		}
 		if b, _ := set.Bytes("p/a.cue"); !bytes.Contains(b, []byte("old")) {
 			return nil

@@ -165,7 +165,7 @@ func TestHolds(t *testing.T) {
 	for i, c := range []struct{ from, until time.Duration }{{-400 * day, 400 * day}, {-3 * day, 20 * day}, {5 * day, 90 * day}, {-9 * day, -2 * day}} {
 		b := guard("tls", ir.Authenticates)
 		b.Validity = []ir.Validity{{What: "certificate.crt", At: pattern("").Range, From: today.Add(c.from), Until: today.Add(c.until)}}
-		b.Validity[0].At.Start.Line += i
+		b.Validity[0].At.Start.Line += int32(i)
 		bs = append(bs, b)
 	}
 	g := &ir.Gateway{Upstreams: []*ir.Upstream{{Bindings: bs}}}

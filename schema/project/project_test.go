@@ -53,7 +53,7 @@ func TestWhereACommentReaches(t *testing.T) {
 			}
 			got := ""
 			for line := 1; line <= strings.Count(c.text, "\n"); line++ {
-				d := diag.Diagnostic{Severity: diag.Warning, Code: "link/no-routes", Summary: "x", Subject: diag.Range{File: c.file, Start: diag.Pos{Line: line, Column: 1}}}
+				d := diag.Diagnostic{Severity: diag.Warning, Code: "link/no-routes", Summary: "x", Subject: diag.Range{File: c.file, Start: diag.Pos{Line: int32(line), Column: 1}}}
 				out := project.Judge{Comments: found, Today: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), Narrowed: true}.Apply(diag.List{d})
 				got += map[bool]string{true: "1", false: "0"}[len(out.Suppressed) == 1 && len(out.Reported) == 0]
 			}
@@ -165,7 +165,7 @@ func TestLastDayCounts(t *testing.T) {
 func TestBaselineCounts(t *testing.T) {
 	t.Parallel()
 	d := func(line int) diag.Diagnostic {
-		return diag.Diagnostic{Severity: diag.Error, Code: "link/no-routes", Summary: "s", Subject: diag.Range{File: "a.yaml", Start: diag.Pos{Line: line, Column: 1}}}
+		return diag.Diagnostic{Severity: diag.Error, Code: "link/no-routes", Summary: "s", Subject: diag.Range{File: "a.yaml", Start: diag.Pos{Line: int32(line), Column: 1}}}
 	}
 	b, err := project.NewBaseline(diag.List{d(1), d(2)}).Bytes()
 	if err != nil {
@@ -192,7 +192,7 @@ func FuzzComments(f *testing.F) {
 	f.Fuzz(func(t *testing.T, name, in string) {
 		found, l := project.Comments(name, []byte(in), known)
 		for _, d := range l {
-			if d.Subject.Start.Offset > len(in) || d.Subject.End.Offset > len(in) || d.Subject.Start.Line > strings.Count(in, "\n")+1 {
+			if int(d.Subject.Start.Offset) > len(in) || int(d.Subject.End.Offset) > len(in) || int(d.Subject.Start.Line) > strings.Count(in, "\n")+1 {
 				t.Errorf("%v leaves the file", d)
 			}
 		}

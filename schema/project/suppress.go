@@ -43,7 +43,7 @@ func (s *Suppression) match(d diag.Diagnostic) bool {
 	if s.file == "" {
 		return s.files == nil || s.files.MatchString(d.Subject.File)
 	}
-	return d.Subject.File == s.file && s.from <= d.Subject.Start.Line && d.Subject.Start.Line <= s.to
+	return d.Subject.File == s.file && s.from <= int(d.Subject.Start.Line) && int(d.Subject.Start.Line) <= s.to
 }
 
 // pattern compiles a name with * and **.
@@ -129,8 +129,8 @@ func (c *comments) line(i int) {
 		return // not at the start of a comment
 	}
 	start := utf8.RuneCountInString(text[:m]) + 1
-	at := diag.Range{File: c.file, Start: diag.Pos{Line: i + 1, Column: start, Offset: c.lines[i].offset + m},
-		End: diag.Pos{Line: i + 1, Column: utf8.RuneCountInString(text) + 1, Offset: c.lines[i].offset + len(text)}}
+	at := diag.Range{File: c.file, Start: diag.Pos{Line: int32(i + 1), Column: int32(start), Offset: int32(c.lines[i].offset + m)},
+		End: diag.Pos{Line: int32(i + 1), Column: int32(utf8.RuneCountInString(text) + 1), Offset: int32(c.lines[i].offset + len(text))}}
 	s := &Suppression{At: at, file: c.file}
 	rest := text[m+len(Marker):]
 	switch scope, more, _ := strings.Cut(rest, " "); scope {

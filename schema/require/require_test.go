@@ -137,7 +137,7 @@ func TestCases(t *testing.T) {
 					text = string(f.Data)
 				}
 			}
-			if path.Ext(d.Subject.File) != ".cue" && d.Subject.End.Offset > len(text) || d.Subject.Start.IsZero() {
+			if path.Ext(d.Subject.File) != ".cue" && int(d.Subject.End.Offset) > len(text) || d.Subject.Start.IsZero() {
 				t.Errorf("%s is not in the file", d)
 			}
 		}
@@ -299,7 +299,7 @@ func FuzzRules(f *testing.F) {
 		ds = append(ds, rules.Check(set, g, require.Options{Policies: catalog{}, Limit: 3 * time.Second})...)
 		for _, d := range ds {
 			if d.Summary == "" || strings.Contains(d.Summary, "\n") || d.Subject.File != "a.yaml" && d.Subject.File != "rules.cue" ||
-				d.Subject.File == "rules.cue" && d.Subject.End.Offset > len(text) {
+				d.Subject.File == "rules.cue" && int(d.Subject.End.Offset) > len(text) {
 				t.Errorf("%+v", d)
 			}
 		}

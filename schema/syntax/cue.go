@@ -406,7 +406,7 @@ func (r *cueRun) parse(f source.File) *ast.File {
 	}
 	file, err := parser.ParseFile(f.Name, x.src)
 	if err != nil {
-		lines := map[int]bool{}
+		lines := map[int32]bool{}
 		for _, e := range errors.Errors(err) {
 			d := r.diagnostic(e, "cue/syntax")
 			if !lines[d.Subject.Start.Line] { // the parser's echoes stand on the line of the error
@@ -533,7 +533,7 @@ func (r *cueRun) diagnostic(e errors.Error, code diag.Code) diag.Diagnostic {
 func (r *cueRun) discreet(d *diag.Diagnostic, e errors.Error) {
 	p := e.Path()
 	named := slices.ContainsFunc(p, diag.SecretName)
-	if c := r.cursors[d.Subject.File]; !named && (c == nil || !diag.SecretAt(c.src, d.Subject.Start.Offset)) {
+	if c := r.cursors[d.Subject.File]; !named && (c == nil || !diag.SecretAt(c.src, int(d.Subject.Start.Offset))) {
 		return
 	}
 	if before, _, ok := strings.Cut(d.Summary, ", found "); ok && len(p) == 0 {

@@ -94,7 +94,7 @@ func (i *CUEInstance) Range(n ast.Node) diag.Range { return i.run.nodeRange(n) }
 func (i *CUEInstance) Text(n ast.Node) string {
 	r := i.run.nodeRange(n)
 	c := i.run.cursors[r.File]
-	if c == nil || r.Start.Offset > r.End.Offset || r.End.Offset > len(c.src) {
+	if c == nil || r.Start.Offset > r.End.Offset || int(r.End.Offset) > len(c.src) {
 		return ""
 	}
 	return string(c.src[r.Start.Offset:r.End.Offset])

@@ -297,7 +297,7 @@ func (e *Editor) holds(doc *Document, want *Node, fixes []diag.Fix, lossy bool) 
 		return e.holdsCUE(doc, want, fixes, lossy)
 	case jsonLang:
 		c := e.files[fixes[0].Range.File]
-		text, ok := within(c, doc.Range.Start.Offset, doc.Range.End.Offset, fixes)
+		text, ok := within(c, int(doc.Range.Start.Offset), int(doc.Range.End.Offset), fixes)
 		if !ok {
 			return false
 		}
@@ -305,7 +305,7 @@ func (e *Editor) holds(doc *Document, want *Node, fixes []diag.Fix, lossy bool) 
 		return len(ds) == 0 && len(roots) == 1 && same(roots[0], want)
 	}
 	c := e.files[fixes[0].Range.File]
-	i := sort.Search(len(e.parts), func(i int) bool { return e.parts[i].from > doc.Range.Start.Offset }) - 1
+	i := sort.Search(len(e.parts), func(i int) bool { return e.parts[i].from > int(doc.Range.Start.Offset) }) - 1
 	if c == nil || i < 0 {
 		return false
 	}
@@ -327,11 +327,11 @@ func within(c *cursor, from, to int, fixes []diag.Fix) ([]byte, bool) {
 	var out []byte
 	at := from
 	for _, f := range fixes {
-		if f.Range.File != c.name || f.Range.Start.Offset < at || f.Range.End.Offset > to {
+		if f.Range.File != c.name || int(f.Range.Start.Offset) < at || int(f.Range.End.Offset) > to {
 			return nil, false
 		}
 		out = append(append(out, c.src[at:f.Range.Start.Offset]...), f.Text...)
-		at = f.Range.End.Offset
+		at = int(f.Range.End.Offset)
 	}
 	return append(out, c.src[at:to]...), true
 }

@@ -150,7 +150,7 @@ func (c *change) rename(way, mine []step, name string) bool {
 	own.in.Fields[own.i].Name = name
 	r := last.in.Fields[last.i].Range
 	old := c.text(r)
-	return c.cut(r.File, r.Start.Offset, r.End.Offset, c.keyText(name, old))
+	return c.cut(r.File, int(r.Start.Offset), int(r.End.Offset), c.keyText(name, old))
 }
 
 func (c *change) text(r diag.Range) string {
@@ -172,18 +172,18 @@ func (c *change) set(way, mine []step, v *Node) bool {
 		x := c.files[key.File]
 		text := " " + flowText(v, c.lang)
 		if v.Kind == Mapping {
-			text = yamlBlock(v, key.Start.Offset-x.lineBegin(key.Start.Offset), x.eol())
+			text = yamlBlock(v, int(key.Start.Offset)-x.lineBegin(int(key.Start.Offset)), x.eol())
 		}
-		return ok && c.cut(r.File, from, r.End.Offset, text)
+		return ok && c.cut(r.File, from, int(r.End.Offset), text)
 	}
 	if v.Kind != Scalar {
-		return c.cut(r.File, r.Start.Offset, r.End.Offset, flowText(v, c.lang))
+		return c.cut(r.File, int(r.Start.Offset), int(r.End.Offset), flowText(v, c.lang))
 	}
 	was := ""
 	if old.Kind == Scalar {
 		was = c.text(r)
 	}
-	return c.cut(r.File, r.Start.Offset, r.End.Offset, c.scalarText(v, was, flow))
+	return c.cut(r.File, int(r.Start.Offset), int(r.End.Offset), c.scalarText(v, was, flow))
 }
 
 // reword changes a word of a scalar where it stands.
@@ -194,7 +194,7 @@ func (c *change) reword(way, mine []step, at diag.Range, old, text string) bool 
 	if i < 0 || old == "" || strings.Contains(part[i+1:], old) {
 		return false
 	}
-	from := at.Start.Offset + i
+	from := int(at.Start.Offset) + i
 	before := strings.Count(string(c.files[at.File].src[n.Range.Start.Offset:from]), old)
 	rest := own.Text
 	for range before {
@@ -221,7 +221,7 @@ func (c *change) quote(way, mine []step) bool {
 		return false
 	}
 	own.Scalar = n.Text
-	return c.cut(n.Range.File, n.Range.Start.Offset, n.Range.Start.Offset, `"`) && c.cut(n.Range.File, n.Range.End.Offset, n.Range.End.Offset, `"`)
+	return c.cut(n.Range.File, int(n.Range.Start.Offset), int(n.Range.Start.Offset), `"`) && c.cut(n.Range.File, int(n.Range.End.Offset), int(n.Range.End.Offset), `"`)
 }
 
 // remove takes a field out and returns its text.
@@ -279,9 +279,9 @@ func (c *change) wrap(from step, to []string) bool {
 		if !ok {
 			return false
 		}
-		line := x.lineBegin(f.Range.Start.Offset)
+		line := x.lineBegin(int(f.Range.Start.Offset))
 		text, ok := c.flowField(x, "", false, to, snippet{after: string(x.src[keyEnd:end]), indent: x.indentOf(line), value: f.Value})
-		return ok && c.cut(f.Range.File, f.Range.Start.Offset, end, text)
+		return ok && c.cut(f.Range.File, int(f.Range.Start.Offset), end, text)
 	}
 	e, ok := c.blockExtent(from)
 	if !ok {
@@ -356,8 +356,8 @@ func (c *change) isBlock(n *Node) bool {
 	if c.lang != yamlLang {
 		return false
 	}
-	src := c.files[n.Range.File].src
-	return n.Range.Start.Offset < len(src) && src[n.Range.Start.Offset] != '{' && src[n.Range.Start.Offset] != '['
+	src, at := c.files[n.Range.File].src, int(n.Range.Start.Offset)
+	return at < len(src) && src[at] != '{' && src[at] != '['
 }
 
 // inFlow reports whether what a way leads to stands inside YAML's flow style.
@@ -368,7 +368,7 @@ func (c *change) inFlow(way []step) bool {
 // afterColon is the offset after the colon of a key.
 func (c *change) afterColon(key diag.Range) (int, bool) {
 	src := c.files[key.File].src
-	at := key.End.Offset
+	at := int(key.End.Offset)
 	for at < len(src) && isBlank(src[at]) {
 		at++
 	}

@@ -27,7 +27,7 @@ func edited(t *testing.T, name, text string, make func(root *syntax.Node) []diag
 	at := 0
 	for _, f := range fixes {
 		b.WriteString(text[at:f.Range.Start.Offset] + f.Text)
-		at = f.Range.End.Offset
+		at = int(f.Range.End.Offset)
 	}
 	return b.String() + text[at:]
 }
@@ -56,8 +56,8 @@ func word(path string, from, to int, old, text string) func(*syntax.Node) []diag
 	return func(root *syntax.Node) []diag.Edit {
 		n, _ := root.At(strings.Split(path, "/")...)
 		at := n.Range
-		at.End.Offset = at.Start.Offset + to
-		at.Start.Offset += from
+		at.End.Offset = at.Start.Offset + int32(to)
+		at.Start.Offset += int32(from)
 		return []diag.Edit{{Op: diag.Reword, At: at, Name: old, Value: text}}
 	}
 }
@@ -189,10 +189,10 @@ func FuzzEditor(f *testing.F) {
 			budget--
 			at := 0
 			for _, f := range e.Fixes([]diag.Edit{x}) {
-				if f.Range.Start.Offset < at || f.Range.End.Offset < f.Range.Start.Offset || f.Range.End.Offset > len(text) {
+				if int(f.Range.Start.Offset) < at || f.Range.End.Offset < f.Range.Start.Offset || int(f.Range.End.Offset) > len(text) {
 					t.Fatalf("%+v: a fix at %d to %d of %d bytes, after %d", x, f.Range.Start.Offset, f.Range.End.Offset, len(text), at)
 				}
-				at = f.Range.End.Offset
+				at = int(f.Range.End.Offset)
 			}
 		}
 		var walk func(n *syntax.Node)

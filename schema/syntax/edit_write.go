@@ -82,7 +82,7 @@ func (c *change) blockExtent(s step) (extent, bool) {
 	if v.File != f.Range.File || v.Start.Offset < f.Range.End.Offset || v.End.Offset > max(s.in.Range.End.Offset, f.Range.End.Offset+1) {
 		return extent{}, false
 	}
-	e := extent{line: x.lineBegin(f.Range.Start.Offset), key: f.Range.Start.Offset}
+	e := extent{line: x.lineBegin(int(f.Range.Start.Offset)), key: int(f.Range.Start.Offset)}
 	before := strings.Trim(string(x.src[e.line:e.key]), " ")
 	if e.dash = before != ""; strings.Trim(before, "- ") != "" {
 		return extent{}, false // an explicit key, or a flow mapping around it
@@ -91,7 +91,7 @@ func (c *change) blockExtent(s step) (extent, bool) {
 	if !ok {
 		return extent{}, false
 	}
-	last := max(colon, v.End.Offset)
+	last := max(colon, int(v.End.Offset))
 	e.end = x.lineBreak(last)
 	if rest := strings.TrimLeft(string(x.src[last:e.end]), " \t"); rest != "" && rest[0] != '#' {
 		if v.Start.Offset != v.End.Offset { // what stands after an empty value is not told from it
@@ -108,7 +108,7 @@ func (c *change) blockExtent(s step) (extent, bool) {
 	}
 	for e.lead > x.start {
 		above := x.lineBegin(e.lead - 1)
-		if !x.isComment(above, "#") || x.indentOf(above) != column || above < s.in.Range.Start.Offset && s.i > 0 {
+		if !x.isComment(above, "#") || x.indentOf(above) != column || above < int(s.in.Range.Start.Offset) && s.i > 0 {
 			break
 		}
 		e.lead = above
@@ -315,11 +315,11 @@ func flowText(n *Node, l lang) string {
 // flowEnd is where a field in flow style, or in CUE or JSON, ends.
 func (c *change) flowEnd(f *Field) (keyEnd, end int, ok bool) {
 	if c.lang == cueLang {
-		l, ok := c.labels[f.Range.File][f.Range.Start.Offset]
+		l, ok := c.labels[f.Range.File][int(f.Range.Start.Offset)]
 		return l.end, l.whole, ok
 	}
 	v := f.Value.Range
-	return f.Range.End.Offset, v.End.Offset, v.File == f.Range.File && v.Start.Offset > f.Range.End.Offset
+	return int(f.Range.End.Offset), int(v.End.Offset), v.File == f.Range.File && v.Start.Offset > f.Range.End.Offset
 }
 
 // neighbours are the fields of a mapping that stand in one file, within the mapping, in the order of the text.
@@ -331,7 +331,7 @@ func (c *change) neighbours(n *Node, file string) []*Field {
 			out = append(out, f)
 		}
 	}
-	slices.SortFunc(out, func(a, b *Field) int { return a.Range.Start.Offset - b.Range.Start.Offset })
+	slices.SortFunc(out, func(a, b *Field) int { return int(a.Range.Start.Offset - b.Range.Start.Offset) })
 	return out
 }
 
@@ -345,12 +345,12 @@ func (c *change) removeFlow(s step) (snippet, bool) {
 	if !ok {
 		return snippet{}, false
 	}
-	from := f.Range.Start.Offset
+	from := int(f.Range.Start.Offset)
 	out := snippet{after: string(x.src[keyEnd:end]), indent: x.indentOf(x.lineBegin(from))}
 	all := c.neighbours(s.in, f.Range.File)
 	i := slices.Index(all, f)
 	if c.lang == cueLang {
-		if lead, to, whole := c.ownLines(x, from, end); whole && (len(all) > 1 || x.src[min(s.in.Range.Start.Offset, len(x.src)-1)] == '{') {
+		if lead, to, whole := c.ownLines(x, from, end); whole && (len(all) > 1 || x.src[min(int(s.in.Range.Start.Offset), len(x.src)-1)] == '{') {
 			for at := lead; at < x.lineBegin(from); at = x.nextLine(at) {
 				out.above = append(out.above, strings.TrimSpace(string(x.src[at:x.lineBreak(at)])))
 			}
@@ -364,13 +364,13 @@ func (c *change) removeFlow(s step) (snippet, bool) {
 	case i < 0:
 		return snippet{}, false
 	case i+1 < len(all):
-		return out, c.cut(f.Range.File, from, all[i+1].Range.Start.Offset, "")
+		return out, c.cut(f.Range.File, from, int(all[i+1].Range.Start.Offset), "")
 	case i > 0:
 		_, before, ok := c.flowEnd(all[i-1])
 		return out, ok && c.cut(f.Range.File, before, end, "")
 	}
 	r := s.in.Range
-	return out, r.File == f.Range.File && c.cut(r.File, r.Start.Offset, r.End.Offset, "{}")
+	return out, r.File == f.Range.File && c.cut(r.File, int(r.Start.Offset), int(r.End.Offset), "{}")
 }
 
 // ownLines reports whether a field of CUE has its lines to itself, and where they begin, its own comments included, and end.
@@ -402,15 +402,15 @@ func (c *change) writeFlow(n *Node, to []string, s snippet) bool {
 			return false
 		}
 		text, ok := c.flowField(x, "", false, to, s)
-		return ok && c.cut(r.File, r.Start.Offset+1, r.End.Offset-1, text)
+		return ok && c.cut(r.File, int(r.Start.Offset+1), int(r.End.Offset-1), text)
 	}
 	last := all[len(all)-1]
 	_, end, ok := c.flowEnd(last)
 	if !ok {
 		return false
 	}
-	line := x.lineBegin(last.Range.Start.Offset)
-	own := strings.TrimSpace(string(x.src[line:last.Range.Start.Offset])) == "" && (c.lang == cueLang || line > r.Start.Offset)
+	line := x.lineBegin(int(last.Range.Start.Offset))
+	own := strings.TrimSpace(string(x.src[line:last.Range.Start.Offset])) == "" && (c.lang == cueLang || line > int(r.Start.Offset))
 	if !own {
 		text, ok := c.flowField(x, "", false, to, s)
 		return ok && x.src[r.Start.Offset] == '{' && c.cut(r.File, end, end, ", "+text)
@@ -590,7 +590,7 @@ func (p parsed) comments() []string {
 		}
 		seen[n] = true
 		if n.Kind == Scalar {
-			from, to := n.Range.Start.Offset, n.Range.End.Offset
+			from, to := int(n.Range.Start.Offset), int(n.Range.End.Offset)
 			if from < to && (p.src[from] == '|' || p.src[from] == '>') {
 				from = min(p.nextLine(from), to)
 			}
@@ -598,7 +598,7 @@ func (p parsed) comments() []string {
 		}
 		for i := range n.Fields {
 			r := n.Fields[i].Range
-			scalars[r.Start.Offset] = max(scalars[r.Start.Offset], r.End.Offset)
+			scalars[int(r.Start.Offset)] = max(scalars[int(r.Start.Offset)], int(r.End.Offset))
 			walk(n.Fields[i].Value)
 		}
 		for _, item := range n.Items {

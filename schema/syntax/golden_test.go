@@ -177,11 +177,11 @@ func checkRange(t *testing.T, files map[string][]byte, r diag.Range) {
 	if r.Start.IsZero() {
 		return
 	}
-	if r.Start.Offset < 0 || r.Start.Offset > r.End.Offset || r.End.Offset > len(src) {
+	if r.Start.Offset < 0 || r.Start.Offset > r.End.Offset || int(r.End.Offset) > len(src) {
 		t.Fatalf("range %+v is outside the %d bytes of its file", r, len(src))
 	}
 	for _, p := range []diag.Pos{r.Start, r.End} {
-		if line, column := place(src, p.Offset); line != p.Line || column != p.Column {
+		if line, column := place(src, int(p.Offset)); line != int(p.Line) || column != int(p.Column) {
 			t.Fatalf("offset %d is line %d column %d, not %d:%d", p.Offset, line, column, p.Line, p.Column)
 		}
 	}

@@ -202,7 +202,7 @@ func TestManyDocumentsOneBroken(t *testing.T) {
 			at++
 		}
 		v := d.Root.Get("name")
-		if d.Index != i || v.Text != fmt.Sprintf("ü%d", at) || v.Range.Start.Line != 2*at+2 || v.Range.Start.Column != 7 {
+		if d.Index != i || v.Text != fmt.Sprintf("ü%d", at) || int(v.Range.Start.Line) != 2*at+2 || v.Range.Start.Column != 7 {
 			t.Fatalf("document %d: index %d, %q at %s", i, d.Index, v.Text, v.Range)
 		}
 	}

@@ -189,7 +189,7 @@ func (q *quick) node() *Node {
 }
 
 func (q *quick) pos(off int) diag.Pos {
-	return diag.Pos{Line: q.line + 1, Column: off - q.start + 1, Offset: q.base + off}
+	return diag.Pos{Line: int32(q.line + 1), Column: int32(off - q.start + 1), Offset: int32(q.base + off)}
 }
 
 func (q *quick) span(from, to int) diag.Range {

@@ -102,7 +102,7 @@ func (c *cursor) pos(off int) diag.Pos {
 	start := c.lineStart(line)
 	if c.ascii {
 		c.line = line
-		return diag.Pos{Line: line + 1, Column: max(off-start, 0) + 1, Offset: off}
+		return diag.Pos{Line: int32(line + 1), Column: int32(max(off-start, 0) + 1), Offset: int32(off)}
 	}
 	if line != c.line || off < c.off {
 		c.line, c.off, c.col = line, start, 0
@@ -111,7 +111,7 @@ func (c *cursor) pos(off int) diag.Pos {
 		c.col += utf8.RuneCount(c.src[c.off:off])
 		c.off = off
 	}
-	return diag.Pos{Line: line + 1, Column: c.col + 1, Offset: off}
+	return diag.Pos{Line: int32(line + 1), Column: int32(c.col + 1), Offset: int32(off)}
 }
 
 func (c *cursor) span(from, to int) diag.Range {

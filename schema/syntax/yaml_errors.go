@@ -392,7 +392,7 @@ func (c *yamlConv) blameInvisible(d *diag.Diagnostic) {
 		first = min(first, max(r.Subject.Start.Line-1, last-20))
 	}
 	for l := last; l >= max(first, 0); l-- {
-		from := max(c.lineStart(l), c.part.from)
+		from := max(c.lineStart(int(l)), c.part.from)
 		to := min(c.restOfLineRaw(from), c.part.to)
 		if at := outsideQuotes(c.src[from:max(from, to)]); at >= 0 {
 			r, _ := utf8.DecodeRune(c.src[from+at:])

@@ -416,9 +416,9 @@ func TestCompileMistakes(t *testing.T) {
 		{"#['a' default dw::core::Binaries::fromBase64('YQ==')]", "expr/binary-result", 15, Use{}},
 		{"#[attributes.metod]", "dataweave/unknown-attribute", 14, Use{}},
 	} {
-		r := diag.Range{File: "a", Start: diag.Pos{Line: 1, Column: 1}, End: diag.Pos{Line: 1, Column: 1 + len(tc.text), Offset: len(tc.text)}}
+		r := diag.Range{File: "a", Start: diag.Pos{Line: 1, Column: 1}, End: diag.Pos{Line: 1, Column: int32(1 + len(tc.text)), Offset: int32(len(tc.text))}}
 		e, diags := Compile(tc.text, r, tc.use)
-		if len(diags) != 1 || string(diags[0].Code) != tc.code || diags[0].Subject.Start.Column != tc.column || e.Tree() != nil {
+		if len(diags) != 1 || string(diags[0].Code) != tc.code || int(diags[0].Subject.Start.Column) != tc.column || e.Tree() != nil {
 			t.Errorf("%s: %v", tc.text, diags)
 		}
 	}

@@ -16,14 +16,14 @@ func FuzzCheck(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		whole := diag.Range{File: "f", Start: diag.Pos{Line: 1, Column: 1}, End: diag.Pos{Line: 1, Column: 1 + len([]rune(text)), Offset: len(text)}}
+		whole := diag.Range{File: "f", Start: diag.Pos{Line: 1, Column: 1}, End: diag.Pos{Line: 1, Column: int32(1 + len([]rune(text))), Offset: int32(len(text))}}
 		found := policy.Findings{At: func(...string) diag.Range { return whole }}
 		s := graphqlschema.Check("inline", syntax.Text{Value: text, Range: whole}, &found, graphqlschema.Codes{Syntax: "s", NoSchema: "n", Undefined: "u", Repeated: "r", NoQuery: "q"})
 		if (s == nil) != found.List.HasErrors() {
 			t.Errorf("%q: %v", text, found.List)
 		}
 		for _, d := range found.List {
-			if d.Subject.Start.Offset < 0 || d.Subject.End.Offset > len(text) || d.Summary == "" {
+			if d.Subject.Start.Offset < 0 || int(d.Subject.End.Offset) > len(text) || d.Summary == "" {
 				t.Errorf("%q: %+v", text, d)
 			}
 		}

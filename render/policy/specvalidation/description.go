@@ -20,7 +20,7 @@ type reader struct {
 }
 
 func (r *reader) report(s diag.Severity, code diag.Code, where diag.Range, summary, hint string) {
-	r.l = append(r.l, diag.Diagnostic{Severity: s, Code: code, Subject: r.at(where.Start.Offset, where.End.Offset), Summary: summary, Hint: hint})
+	r.l = append(r.l, diag.Diagnostic{Severity: s, Code: code, Subject: r.at(int(where.Start.Offset), int(where.End.Offset)), Summary: summary, Hint: hint})
 }
 
 // description judges a description, which stands in the text of a field.

@@ -18,7 +18,7 @@ func FuzzDescription(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		lines := strings.Count(strings.TrimRight(text, "\n"), "\n") + 1
-		r := diag.Range{File: "a.yaml", Start: diag.Pos{Line: 10, Column: 5, Offset: 100}, End: diag.Pos{Line: 10 + lines, Column: 80, Offset: 100 + 2*len(text) + 10}}
+		r := diag.Range{File: "a.yaml", Start: diag.Pos{Line: 10, Column: 5, Offset: 100}, End: diag.Pos{Line: int32(10 + lines), Column: 80, Offset: int32(100 + 2*len(text) + 10)}}
 		for _, d := range description(syntax.Text{Value: text, Range: r}) {
 			if s := d.Subject; s.File != r.File || s.Start.Line < r.Start.Line || s.End.Line > r.End.Line || d.Summary == "" || d.Code == "" {
 				t.Errorf("%v stands outside %s", d, r)
@@ -32,7 +32,7 @@ func TestPlacesInABlock(t *testing.T) {
 	t.Parallel()
 	text := "openapi: 3.0.0\ninfo: {}\npaths: {/a: {$ref: other.yaml}}\n"
 	// spec: | at 7:11, and four blanks before each line.
-	r := diag.Range{File: "a.yaml", Start: diag.Pos{Line: 7, Column: 11, Offset: 60}, End: diag.Pos{Line: 10, Column: 36, Offset: 60 + 2 + len(text) - 1 + 3*4}}
+	r := diag.Range{File: "a.yaml", Start: diag.Pos{Line: 7, Column: 11, Offset: 60}, End: diag.Pos{Line: 10, Column: 36, Offset: int32(60 + 2 + len(text) - 1 + 3*4)}}
 	l := description(syntax.Text{Value: text, Range: r})
 	if len(l) != 1 || l[0].Subject.String() != "a.yaml:10:24" {
 		t.Errorf("got %v, want one at a.yaml:10:24", l)
