@@ -19,7 +19,7 @@ func filled(t *testing.T, v reflect.Value, n *int) {
 	switch v.Kind() {
 	case reflect.Bool:
 		v.SetBool(true)
-	case reflect.Int:
+	case reflect.Int, reflect.Int32:
 		v.SetInt(int64(*n) - 20)
 	case reflect.Uint8:
 		v.SetUint(uint64(*n%200) + 1)
