@@ -59,9 +59,9 @@ func splitAddress(s string) (address, *problem) {
 	}
 	switch {
 	case strings.Contains(a.path, "?"):
-		return a, &problem{what: "has a query", hint: "an address ends with its path"}
+		return a, &problem{what: "has a query", hint: "remove everything from the ? on"}
 	case strings.Contains(a.path, "#"):
-		return a, &problem{what: "has a fragment", hint: "an address ends with its path"}
+		return a, &problem{what: "has a fragment", hint: "remove everything from the # on"}
 	case strings.Contains(authority, "@"):
 		return a, &problem{what: "holds a user name", hint: "remove everything up to the @"}
 	}
@@ -123,7 +123,7 @@ func splitHostPort(authority string) (host, port string, bad *problem) {
 			return "", "", &problem{what: `lacks the closing "]" of an IPv6 address`}
 		}
 		if ip, err := netip.ParseAddr(inside); err != nil || !ip.Is6() || ip.Zone() != "" {
-			return "", "", &problem{what: fmt.Sprintf("has the host %q, which is no IPv6 address", inside)}
+			return "", "", &problem{what: fmt.Sprintf("has the host %q, which is no IPv6 address", inside), hint: "write [IPv6 address]:port, without the name of an interface"}
 		}
 		if after != "" && !strings.HasPrefix(after, ":") || after == ":" {
 			return "", "", &problem{what: "has no port number after the host", hint: "write [host]:port"}
@@ -132,7 +132,7 @@ func splitHostPort(authority string) (host, port string, bad *problem) {
 	}
 	if strings.Count(authority, ":") > 1 {
 		if ip, err := netip.ParseAddr(authority); err == nil && ip.Is6() {
-			return "", "", &problem{what: "has an IPv6 address without brackets", hint: "write [" + authority + "]:port"}
+			return "", "", &problem{what: "has an IPv6 address without brackets", hint: "put it in brackets, with the port behind them: [" + authority + "]:port"}
 		}
 		return "", "", &problem{what: "has more than one port", hint: "write protocol://host:port"}
 	}
@@ -309,7 +309,7 @@ func parseEndpoint(t syntax.Text, path string) (endpoint, diag.List) {
 	}
 	if a.host == "localhost" {
 		ds = append(ds, diag.Diagnostic{Severity: diag.Warning, Code: "link/loopback-address", Subject: t.Range, Path: path,
-			Summary: fmt.Sprintf("address %q is on the gateway's own host", t.Value), Hint: "in a container, localhost is the container itself"})
+			Summary: fmt.Sprintf("address %q is on the gateway's own host", t.Value), Hint: "write the host of the service if the gateway runs in a container, where localhost is the container itself"})
 	}
 	return endpoint{scheme: a.scheme, host: a.host, port: a.port, ok: true}, ds
 }

@@ -248,10 +248,10 @@ func (d *docDecoder) decode() {
 		d.out.extensions = append(d.out.extensions, decodeSpec[v1alpha1.ExtensionSpec](d, spec.Value))
 	case v1alpha1.Secret:
 		d.out.secrets = append(d.out.secrets, object[v1alpha1.SecretSpec](d))
-		d.notYet(root, "this kind rests on field evidence only and is not honoured")
+		d.notYet(root, "remove it, and write the key pair in the policy tls: nothing reads this kind yet")
 	case v1alpha1.Contract:
 		d.out.contracts = append(d.out.contracts, decodeSpec[v1alpha1.ContractSpec](d, spec.Value))
-		d.notYet(root, "Local Mode checks no contracts")
+		d.notYet(root, "remove it: Local Mode checks no contracts")
 	case v1alpha1.Echo:
 		d.echo(spec.Value)
 	case v1alpha1.Probe:
@@ -594,7 +594,7 @@ func (d *docDecoder) probe(root, spec *syntax.Node) {
 	o := object[v1alpha1.ProbeSpec](d)
 	o.Spec = v1alpha1.ProbeSpec{TargetRef: targetRef(spec), Raw: spec}
 	d.out.probes = append(d.out.probes, o)
-	d.notYet(root, "a revision counts as programmed without it")
+	d.notYet(root, "leave it where it is, or remove it: a revision counts as programmed without it")
 }
 
 func targetRef(spec *syntax.Node) v1alpha1.TargetRef {
@@ -692,7 +692,7 @@ func (d *docDecoder) match(list []v1alpha1.Rule, route bool) []ir.Match {
 		for _, h := range r.Headers {
 			name := strings.ToLower(h.Name.Value)
 			if !isToken(name) {
-				d.report(diag.Error, "link/bad-header-name", h.Name.Range, fmt.Sprintf("%s is no header name", quoteShort(h.Name.Value)), "header names are letters, digits and some signs, without spaces")
+				d.report(diag.Error, "link/bad-header-name", h.Name.Range, fmt.Sprintf("%s is no header name", quoteShort(h.Name.Value)), "write one name of letters, digits and -, without spaces or a colon")
 				continue
 			}
 			if seen[name] {

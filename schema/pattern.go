@@ -58,7 +58,7 @@ func parsePattern(text string) pattern {
 		case strings.Contains(text, "(?=") || strings.Contains(text, "(?!") || strings.Contains(text, "(?<=") || strings.Contains(text, "(?<!"):
 			p.hint = "RE2 has no look-around; say what may match, in several rules if need be"
 		case backReference.MatchString(text):
-			p.hint = "RE2 has no back-references"
+			p.hint = "write out what may match: RE2 has no back-references"
 		case strings.HasPrefix(text, "*") && plainText.MatchString(text[1:]):
 			p.hint = "patterns are regular expressions: write .*" + regexp.QuoteMeta(text[1:])
 		case strings.HasPrefix(text, "*"):

@@ -11,6 +11,9 @@ import (
 // expectation is the end of a summary that says what would be right.
 var expectation = regexp.MustCompile(`expected ([^,]+?)(?:, found .*)?$`)
 
+// counted is what a summary counts, when only the number follows that would be right.
+var counted = regexp.MustCompile(`has [0-9]+ (character|item|field)s?, expected at (?:least|most) ([0-9]+)$`)
+
 // steps are what to do about codes whose summaries say all else.
 var steps = map[diag.Code]string{
 	"link/bad-address":          "write protocol://host:port",
@@ -39,6 +42,10 @@ func withSteps(ds diag.List) diag.List {
 			d.Hint = "write " + m[1]
 			if d.Code == "shape/out-of-range" {
 				d.Hint = "write a number of " + m[1]
+			} else if of := counted.FindStringSubmatch(d.Summary); of != nil && of[2] == "1" {
+				d.Hint += " " + of[1]
+			} else if of != nil {
+				d.Hint += " " + of[1] + "s"
 			}
 		} else {
 			d.Hint = fmt.Sprintf("flexgw explain %s says more", d.Code)

@@ -34,7 +34,7 @@ func parse(p ir.Pattern, k kind) (*syntax.Regexp, diag.List) {
 	if t.anchor != "" {
 		return nil, diag.List{{Severity: diag.Error, Code: "render/anchor", Subject: p.Range,
 			Summary: fmt.Sprintf("pattern %q has %s where text may stand on both sides of it", p.Text, t.anchor),
-			Hint:    "patterns match the whole value: anchors are not needed, and only those at its ends are understood"}}
+			Hint:    "remove it: a pattern matches the whole value, and anchors at its ends are the only ones that are understood"}}
 	}
 	if t.wide != 0 {
 		return tree, diag.List{{Severity: diag.Warning, Code: "render/path-never-matches", Subject: p.Range,

@@ -19,6 +19,6 @@ func (f *Findings) Seconds(field string, value float64, off string, zero, millis
 		f.Warn(milliseconds, fmt.Sprintf("%s is %.0f seconds, which is %s", field, value, time.Duration(min(value, 1e9)*float64(time.Second))),
 			fmt.Sprintf("it is counted in seconds: write %.0f for %.0f ms", value/1000, value), field)
 	case value != math.Trunc(value):
-		f.Warn(fraction, fmt.Sprintf("%s is %g, expected whole seconds", field, value), "the product's documentation has whole numbers only", field)
+		f.Warn(fraction, fmt.Sprintf("%s is %g, expected whole seconds", field, value), fmt.Sprintf("write %.0f: the product's documentation has whole numbers only", math.Ceil(value)), field)
 	}
 }

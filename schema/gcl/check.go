@@ -102,9 +102,9 @@ func (c *checker) expression(p, n *syntax.Node) {
 		seen[what] = true
 		switch {
 		case v.Path[0] == "attributes" && is("attributes", "false"), v.Path[0] == "authentication" && (b.Get("authentication") == nil || is("authentication", "false")):
-			c.report(diag.Error, "extension/unbound", v.Range(), fmt.Sprintf("this policy does not give its expression %q", what), fmt.Sprintf("the Extension would have to say bindings: {%s: true}", what))
+			c.report(diag.Error, "extension/unbound", v.Range(), fmt.Sprintf("this policy does not give its expression %q", what), fmt.Sprintf("leave it out, or add bindings: {%s: true} to the property in the Extension", what))
 		case v.Path[0] == "payload" && b.Get("payload") == nil:
-			c.report(diag.Warning, "extension/maybe-unbound", v.Range(), `this policy does not say that its expression gets "payload"`, "the Extension would have to say bindings: {payload: {mimeType: text}}; without it, the product may refuse the configuration")
+			c.report(diag.Warning, "extension/maybe-unbound", v.Range(), `this policy does not say that its expression gets "payload"`, "add bindings: {payload: {mimeType: text}} to the property in the Extension; without it, the product may refuse the configuration")
 		case v.Path[0] == "vars" && len(v.Path) > 1 && !slices.Contains(texts(b.Get("vars")), v.Path[1]):
 			c.report(diag.Warning, "extension/maybe-unbound", v.Range(), fmt.Sprintf("this policy does not say that its expression gets %q", what), "the Extension would have to list its name in bindings.vars; without it, the value is null, or the product refuses the configuration")
 		}

@@ -157,7 +157,7 @@ func (l *loader) fits(r *rule, c cue.Value, v schema.View, path []string) bool {
 	if len(types) == 0 || want == cue.BottomKind || want&can != 0 || len(path) < 2 {
 		return true
 	}
-	l.report(l.at(string(r.Code), path...), fmt.Sprintf("%q of %s is never %s, so rule %q can never hold", strings.Join(path[1:], "."), r.Kind, want, r.Code), "expected "+strings.Join(types, " or "))
+	l.report(l.at(string(r.Code), path...), fmt.Sprintf("%q of %s is never %s, so rule %q can never hold", strings.Join(path[1:], "."), r.Kind, want, r.Code), "compare it with "+strings.Join(types, " or "))
 	return false
 }
 

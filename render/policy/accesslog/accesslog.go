@@ -46,7 +46,7 @@ func (c *config) DecodeNode(n *syntax.Node) diag.List {
 
 func check(c *config, at policy.Locator) diag.List {
 	f := policy.Findings{At: at}
-	const hint = "message-logging-flex is documented, and says what is logged"
+	const hint = "bind message-logging-flex instead: it is documented, and says what is logged"
 	if len(c.fields) > 0 {
 		f.Warn("accesslog/unknown-config", fmt.Sprintf("nothing is known of a configuration of access-log: %s cannot be checked", strings.Join(c.fields, ", ")), hint)
 		return f.List

@@ -121,7 +121,7 @@ func (x *checker) names(r dataweave.Result, what string, known ...string) {
 		if slices.Contains(known, e.Name) {
 			continue
 		}
-		hint := fmt.Sprintf("%s has %s", what, join(known))
+		hint := fmt.Sprintf("remove it: %s has %s", what, join(known))
 		if near := diag.Nearest(e.Name, known); near != "" {
 			hint = fmt.Sprintf("did you mean %q?", near)
 		}

@@ -97,10 +97,10 @@ func checkName(name string) *diag.Diagnostic {
 			Hint: "remove it: the gateway sets it as the body needs"}
 	case lower == "host":
 		return &diag.Diagnostic{Code: "headerinjection/not-supported-yet", Summary: fmt.Sprintf("the header %q is part of the request's address and cannot be injected", name),
-			Hint: "the host of a request is that of the service's address"}
+			Hint: "remove it: the host of a request is that of the service's address"}
 	case strings.HasPrefix(name, ":"):
 		return &diag.Diagnostic{Code: "headerinjection/pseudo-header", Summary: fmt.Sprintf("%q is a pseudo header of HTTP/2 and cannot be injected", name),
-			Hint: "pseudo headers follow from the request itself"}
+			Hint: "remove it: pseudo headers follow from the request itself"}
 	case strings.HasPrefix(lower, expr.InternalPrefix):
 		return &diag.Diagnostic{Code: "headerinjection/not-supported-yet", Summary: fmt.Sprintf("the header %q is the gateway's own: names that start with %s are reserved", name, expr.InternalPrefix),
 			Hint: "choose another name"}

@@ -82,7 +82,7 @@ func checkEntry(text string, place diag.Range) diag.List {
 			Hint:    "write an expression that does not match protected headers; " + protectedHint}}
 	case e.hit != "" && e.name == "" && e.regex == "":
 		return diag.List{{Severity: diag.Warning, Code: "headerremoval/protected", Subject: place,
-			Summary: fmt.Sprintf("%q matches only the protected header %q, which is never removed", text, e.hit), Hint: protectedHint}}
+			Summary: fmt.Sprintf("%q matches only the protected header %q, which is never removed", text, e.hit), Hint: "remove it: " + protectedHint}}
 	case strings.HasSuffix(text, "-*"):
 		return diag.List{{Severity: diag.Warning, Code: "headerremoval/wildcard", Subject: place,
 			Summary: fmt.Sprintf("%q is a regular expression, in which * repeats the hyphen before it", text),

@@ -78,7 +78,7 @@ func (c *config) checkTimes(f *policy.Findings) {
 		value int64
 	}{{"exp", c.Expires}, {"nbf", c.Begins}} {
 		if x.value >= point {
-			f.Warn("jwtgeneration/point-in-time", fmt.Sprintf("%s is %d seconds from the time of issue, which is over 30 years", x.field, x.value), "it is a length of time, not a point in time", x.field)
+			f.Warn("jwtgeneration/point-in-time", fmt.Sprintf("%s is %d seconds from the time of issue, which is over 30 years", x.field, x.value), "write how many seconds a token is valid: it is a length of time, not a point in time", x.field)
 		}
 	}
 	switch {

@@ -93,11 +93,11 @@ func (x *checker) checkTextKey() {
 		return
 	}
 	key, problem := x.textKey()
+	hint := form
 	if problem == "" {
-		problem = x.unfit(key)
+		problem, hint = x.unfit(key), "take another key, or correct signingMethod and signingKeyLength"
 	}
 	if problem != "" {
-		hint := form
 		if x.Method == "hmac" {
 			hint = "take a longer secret, or a smaller signingKeyLength"
 		}

@@ -105,6 +105,6 @@ func (m matcher) check(f *policy.Findings, index string) {
 		f.Error("nativeawssignature/matcher", fmt.Sprintf("this entry has %d ways to match a header, expected one", ways), "write one of exact, prefix, suffix, contains and safeRegex", "matchExcludedHeaders", index)
 	}
 	if _, err := regexp.Compile(m.Regex.Text); err != nil {
-		f.Error("nativeawssignature/bad-regex", fmt.Sprintf("%q is not an expression of RE2", m.Regex.Text), "see https://github.com/google/re2/wiki/Syntax", "matchExcludedHeaders", index, "safeRegex", "regex")
+		f.Error("nativeawssignature/bad-regex", fmt.Sprintf("%q is not an expression of RE2", m.Regex.Text), "write it in RE2's syntax: https://github.com/google/re2/wiki/Syntax", "matchExcludedHeaders", index, "safeRegex", "regex")
 	}
 }

@@ -56,14 +56,14 @@ func check(c *config, at policy.Locator) diag.List {
 		f.Note("soapvalidation/plain-text", fmt.Sprintf("wsdlUrl is http://%s: whoever is on the way can change what requests must fit", u.Host), "use https://", "wsdlUrl")
 	}
 	if !slices.ContainsFunc(encodings, func(e string) bool { return strings.EqualFold(e, c.Encoding) }) && c.Encoding != "" {
-		f.Warn("soapvalidation/odd-encoding", fmt.Sprintf("encoding %q is not one that WSDLs are usually written in", c.Encoding), "UTF-8 is usual", "encoding")
+		f.Warn("soapvalidation/odd-encoding", fmt.Sprintf("encoding %q is not one that WSDLs are usually written in", c.Encoding), "write UTF-8, if that is what it is in", "encoding")
 	}
 	for _, x := range []struct{ field, value string }{{"serviceName", c.Service}, {"servicePort", c.Port}} {
 		switch {
 		case number.MatchString(x.value):
-			f.Warn("soapvalidation/number", fmt.Sprintf("%s is %s, expected a name of the WSDL", x.field, x.value), "it is the name attribute of wsdl:service, or of wsdl:port in it", x.field)
+			f.Warn("soapvalidation/number", fmt.Sprintf("%s is %s, expected a name of the WSDL", x.field, x.value), "write the name attribute of wsdl:service, or of wsdl:port in it", x.field)
 		case !ncName.MatchString(x.value):
-			f.Warn("soapvalidation/bad-name", fmt.Sprintf("%s is %q, which no element of a WSDL is called", x.field, x.value), "it is the name attribute of wsdl:service, or of wsdl:port in it, without a prefix", x.field)
+			f.Warn("soapvalidation/bad-name", fmt.Sprintf("%s is %q, which no element of a WSDL is called", x.field, x.value), "write the name attribute of wsdl:service, or of wsdl:port in it, without a prefix", x.field)
 		}
 	}
 	return f.List

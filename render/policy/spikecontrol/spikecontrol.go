@@ -48,7 +48,7 @@ func check(c *config, at policy.Locator) diag.List {
 	f := policy.Findings{At: at}
 	if c.Period > maxPeriod {
 		f.Warn("spikecontrol/long-window", fmt.Sprintf("timePeriodInMilliseconds is %d, and the platform takes at most %d", c.Period, maxPeriod),
-			"spikes are short; rate-limiting-flex counts over longer times", "timePeriodInMilliseconds")
+			"write at most 5000, or bind rate-limiting-flex, which counts over longer times", "timePeriodInMilliseconds")
 	}
 	attempts := uint32(1)
 	if c.Attempts != nil {

@@ -276,7 +276,7 @@ func privateKey(text string) (key crypto.Signer, kind Kind, problem, hint string
 	case "EC PRIVATE KEY":
 		parsed, err = x509.ParseECPrivateKey(b.Bytes)
 	default:
-		return nil, BadKey, fmt.Sprintf("holds a PEM block %q, expected a private key", b.Type), "certificates belong into certificate.crt"
+		return nil, BadKey, fmt.Sprintf("holds a PEM block %q, expected a private key", b.Type), "write the private key here; certificates belong into certificate.crt"
 	}
 	signer, ok := parsed.(crypto.Signer)
 	if err != nil || !ok {
