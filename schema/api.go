@@ -42,6 +42,7 @@ func (s *state) linkAPIs() diag.List {
 		}
 	})
 	for _, l := range todo {
+		s.spareAPI(l.entry)
 		l.entry.api = l.out
 		set(s.talking, l.entry, len(l.out.ds)+len(l.out.missing) > 0)
 	}
@@ -91,6 +92,9 @@ func (s *state) linkerOf(e *entry) *apiLinker {
 	}
 	if e.api != nil && e.api.listen != d.listen {
 		s.resort = true
+	}
+	if s.unspare(e, l.out) {
+		return nil
 	}
 	return l
 }

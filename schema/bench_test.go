@@ -83,3 +83,31 @@ func BenchmarkLoadOneChange(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkLoadHeldOneChange changes one API of many while another one stays wrong.
+func BenchmarkLoadHeldOneChange(b *testing.B) {
+	for _, n := range []int{100, 1000, 10000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			files := generated(n)
+			good := source.NewSet(files)
+			o := schema.Options{Policies: newCatalog(), Memo: &schema.Memo{}}
+			schema.Load(good, o)
+			files = slices.Clone(files)
+			files[11] = source.NewFile(files[11].Name, []byte(strings.Replace(generatedAPI(11, 100), "maximumRequests", "maximum", 1)))
+			var sets []source.Set
+			for i := range 64 {
+				files = slices.Clone(files)
+				k := 20 + (i*37)%(n-20)
+				files[k] = source.NewFile(files[k].Name, []byte(generatedAPI(k, 200+i)))
+				sets = append(sets, source.Set{Revision: fmt.Sprint(i), Files: files})
+			}
+			b.ReportAllocs()
+			b.ResetTimer()
+			for i := 0; b.Loop(); i++ {
+				if g, held, ds := schema.LoadHeld(sets[i%len(sets)], good, nil, o); g == nil || len(held) != 1 {
+					b.Fatal(held, lines(ds))
+				}
+			}
+		})
+	}
+}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,7 +18,9 @@ import (
 // linkSettings makes the settings of the gateway: the product's defaults, then its environment variables, then the
 // Configuration objects, which are the layer that can be adjusted (flex-resources.md, 6.7).
 func (s *state) linkSettings() diag.List {
-	slices.SortFunc(s.configs, func(a, b *v1alpha1.Object[v1alpha1.ConfigurationSpec]) int { return a.Range.Compare(b.Range) })
+	slices.SortFunc(s.configs, func(a, b *v1alpha1.Object[v1alpha1.ConfigurationSpec]) int {
+		return cmp.Or(later(s.isFresh(a.ID), s.isFresh(b.ID)), a.Range.Compare(b.Range), strings.Compare(a.ID.String(), b.ID.String()))
+	})
 	out := &ir.Settings{StreamIdle: 300 * time.Second, UpstreamIdle: 60 * time.Second, UpstreamResponse: 15 * time.Second,
 		ConnectionIdle: 60 * time.Second, RewriteHost: true, ForwardClientCert: "SANITIZE"}
 	ds := fromEnvironment(out, s.decoder.getenv)
@@ -38,9 +39,10 @@ func (s *state) linkSettings() diag.List {
 		}
 		apply(out, &o.Spec)
 	}
-	if s.settings == nil || !reflect.DeepEqual(s.settings, out) {
-		s.settings, s.all = out, true
-	}
+	slices.SortFunc(out.Origins, func(a, b ir.Origin) int {
+		return cmp.Or(a.Range.Compare(b.Range), strings.Compare(a.Object.String(), b.Object.String()))
+	})
+	s.setSettings(out)
 	return ds
 }
 

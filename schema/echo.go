@@ -50,7 +50,7 @@ func (s *state) linkEchoes() ([]*ir.Echo, diag.List) {
 	first := map[netip.AddrPort]*echoDecl{}
 	decls := slices.Clone(s.echoes)
 	slices.SortFunc(decls, func(a, b *echoDecl) int {
-		return cmp.Or(a.listen.Compare(b.listen), a.Range.Compare(b.Range))
+		return cmp.Or(a.listen.Compare(b.listen), later(s.isFresh(a.ID), s.isFresh(b.ID)), a.Range.Compare(b.Range))
 	})
 	for _, e := range decls {
 		if !e.listen.IsValid() {

@@ -168,7 +168,7 @@ func (s *state) duplicates() diag.List {
 	var ds diag.List
 	for e := range s.twins {
 		l := slices.Clone(e.decls)
-		slices.SortFunc(l, func(a, b *decl) int { return a.at().Compare(b.at()) })
+		slices.SortFunc(l, s.compare)
 		for _, d := range l[1:] {
 			if d.of != nil && d.owner() == l[0].owner() {
 				continue // stands inline in an object that is itself declared twice, and reported
@@ -289,6 +289,7 @@ func (s *state) linkUpstreams() diag.List {
 	one := func(e *entry) {
 		old := e.up
 		e.up = s.linkUpstream(e)
+		s.spareUpstream(e, old)
 		if old == nil || old.up != e.up.up {
 			touched = append(touched, e)
 		}
@@ -328,6 +329,9 @@ func (s *state) linkUpstream(e *entry) *linkedUpstream {
 	}
 	if e.up != nil && slices.Equal(e.up.inputs, out.inputs) {
 		return e.up
+	}
+	if e.spare != nil && e.spare.up != nil && slices.Equal(e.spare.up.inputs, out.inputs) {
+		return e.spare.up
 	}
 	var outbound *bindingDecl
 	var list []*ir.Binding

@@ -55,6 +55,13 @@ func (s *state) probePorts() diag.List {
 		}
 		d := diag.Diagnostic{Severity: diag.Error, Code: "link/probe-port-clash", Subject: p.Port.Range, Object: o.ID, Hint: "choose another port"}
 		if taken := s.listeners[uint16(n)]; taken != nil {
+			if newer := s.newer(taken, o.ID); len(newer) > 0 {
+				for _, a := range newer {
+					ds = append(ds, diag.Diagnostic{Severity: diag.Error, Code: "link/probe-port-clash", Subject: a.address.Range, Object: a.id, Path: "/spec/address", Hint: "choose another port",
+						Summary: fmt.Sprintf("port %d is the readiness port of Configuration %q", n, o.ID.Name), Related: []diag.Related{{Subject: p.Port.Range, Summary: "the readiness port"}}})
+				}
+				continue
+			}
 			a := first(taken.apis[0].apis)
 			d.Summary = fmt.Sprintf("port %d is that of ApiInstance %q", n, a.id.Name)
 			d.Related = []diag.Related{{Subject: a.address.Range, Summary: "its address"}}
@@ -144,7 +151,7 @@ func (s *state) clashes(p *port) diag.List {
 		}
 		if len(above) > 0 {
 			a, b := above[len(above)-1], e
-			if first(a.apis).at().Compare(first(b.apis).at()) > 0 {
+			if s.compare(&first(a.apis).decl, &first(b.apis).decl) > 0 {
 				a, b = b, a
 			}
 			found = append(found, clash{later: b, earlier: a})
@@ -206,7 +213,7 @@ func (s *state) linkListener(p *port) (*ir.Listener, diag.List) {
 	}
 	var ds diag.List
 	if !same {
-		lead := p.lead()
+		lead := s.lead(p)
 		out.Addr, tls.scheme = lead.listen.addr, lead.listen.scheme
 		for _, e := range p.apis {
 			ds = append(ds, sharesPort(lead, first(e.apis))...)
@@ -223,10 +230,10 @@ func (s *state) linkListener(p *port) (*ir.Listener, diag.List) {
 }
 
 // lead is the API of the port that stands first.
-func (p *port) lead() *apiDecl {
+func (s *state) lead(p *port) *apiDecl {
 	lead := first(p.apis[0].apis)
 	for _, e := range p.apis[1:] {
-		if d := first(e.apis); d.at().Compare(lead.at()) < 0 {
+		if d := first(e.apis); s.compare(&d.decl, &lead.decl) < 0 {
 			lead = d
 		}
 	}
@@ -273,7 +280,7 @@ func (s *state) linkTLS(p *port, t portTLS) (*ir.Binding, diag.List) {
 	if len(all) == 0 && (t.scheme != "https" || t.gaps || s.strayTLS()) {
 		return nil, nil
 	}
-	lead := p.lead()
+	lead := s.lead(p)
 	number := lead.listen.addr.Port()
 	if len(all) == 0 {
 		return nil, diag.List{{Severity: s.absent(), Code: "link/https-without-tls", Subject: lead.address.Range, Object: lead.id, Path: "/spec/address",
@@ -290,7 +297,7 @@ func (s *state) linkTLS(p *port, t portTLS) (*ir.Binding, diag.List) {
 			continue
 		}
 		x, y := one, b
-		if y.at().Compare(x.at()) < 0 {
+		if s.compare(&y.decl, &x.decl) < 0 {
 			x, y = y, x
 		}
 		ds = append(ds, diag.Diagnostic{Severity: diag.Error, Code: "link/tls-twice", Subject: y.at(), Object: y.owner(), Path: "/metadata/name",

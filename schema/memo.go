@@ -61,6 +61,8 @@ type state struct {
 	reserv    bool // a Service is new
 	all       bool // everything must be linked again
 	selecting bool // a selector is new
+
+	held *heldState // of LoadHeld; nil: it was not needed yet
 }
 
 // keptUnit is one unit, by the content it was made of.
@@ -68,6 +70,7 @@ type keptUnit struct {
 	hash   source.Hash
 	result *unitResult
 	load   uint64 // the last load that had it
+	good   uint64 // the last load whose good set had it too
 }
 
 // entry is one identity: what is declared under it, and what refers to it.
@@ -83,6 +86,7 @@ type entry struct {
 	listed bool // is in state.apis or state.services
 	api    *linkedAPI
 	up     *linkedUpstream
+	spare  *spare // what it was before, for LoadHeld; nil: not kept
 }
 
 // dropDecoded lets go of what linking has made into a part of the model.

@@ -79,7 +79,7 @@ func (s *state) decode(changed source.Set) diag.List {
 			s.remove(old.result)
 		}
 		k := &keptUnit{hash: unitHash(units[i]), result: results[i], load: s.load}
-		if slices.ContainsFunc(k.result.ds, func(d diag.Diagnostic) bool { return d.Code == "source/unreadable" }) {
+		if unreadable(k.result) {
 			k.hash = source.Hash{} // another time it may be readable
 		}
 		if !s.once {
@@ -89,6 +89,10 @@ func (s *state) decode(changed source.Set) diag.List {
 		s.add(k.result)
 	})
 	return ds
+}
+
+func unreadable(r *unitResult) bool {
+	return slices.ContainsFunc(r.ds, func(d diag.Diagnostic) bool { return d.Code == "source/unreadable" })
 }
 
 func isCUE(u syntax.Unit) bool { return strings.EqualFold(path.Ext(u.Files[0].Name), ".cue") }

@@ -65,6 +65,20 @@ func Load(set source.Set, o Options) (*ir.Gateway, diag.List) {
 	if m == nil {
 		m = &Memo{}
 	}
+	s, ds := m.open(set, o)
+	s.forgetSpares()
+	g, more := s.link()
+	m.close(s)
+	ds = withSteps(append(ds, more...).Sort())
+	if ds.HasErrors() && !o.Salvage {
+		return nil, ds
+	}
+	g.Revision = set.Revision
+	return g, ds
+}
+
+// open reads a set into what is known, which is the caller's until close.
+func (m *Memo) open(set source.Set, o Options) (*state, diag.List) {
 	s := m.state
 	if s == nil || s.requireEnv != o.RequireEnv || s.partial != o.Partial || s.unenforced != o.AllowUnenforced || s.target != o.Target {
 		s = newState(o)
@@ -75,7 +89,10 @@ func Load(set source.Set, o Options) (*ir.Gateway, diag.List) {
 	if s.once {
 		s.bare = newIdentities() // all twins have met
 	}
-	g, more := s.link()
+	return s, ds
+}
+
+func (m *Memo) close(s *state) {
 	m.documents = 0
 	for _, k := range s.order {
 		m.documents += k.result.documents
@@ -83,10 +100,4 @@ func Load(set source.Set, o Options) (*ir.Gateway, diag.List) {
 	if !m.Once {
 		m.state = s
 	}
-	ds = withSteps(append(ds, more...).Sort())
-	if ds.HasErrors() && !o.Salvage {
-		return nil, ds
-	}
-	g.Revision = set.Revision
-	return g, ds
 }

@@ -1,0 +1,220 @@
+package schema
+
+import (
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/source"
+	"github.com/flexgw/flexgw/schema/syntax"
+	"github.com/flexgw/flexgw/schema/v1alpha1"
+)
+
+// vague is something wrong in the set that may bind a policy to nobody knows what.
+type vague struct {
+	by   diag.Object // the binding; zero: a text that is no object
+	text string      // what may name what it is bound to
+	near diag.Object // or a name that nothing has
+	file string      // where that stands
+	why  string
+}
+
+// inspect finds what errors are about that name no object: the object whose document they stand in, or else all that the file
+// declares.
+func (h *holding) inspect(file string, errors diag.List) {
+	if strings.EqualFold(path.Ext(file), ".cue") {
+		h.inspectPackage(file, errors[0])
+		return
+	}
+	i, found := slices.BinarySearchFunc(h.set.Files, file, func(f source.File, name string) int { return strings.Compare(f.Name, name) })
+	if !found {
+		h.lost = true
+		return
+	}
+	units, _ := syntax.Units(source.Set{Files: h.set.Files[i : i+1]})
+	if len(units) == 0 {
+		h.lost = true
+		return
+	}
+	docs, _ := units[0].Parse()
+	text, _ := h.set.Bytes(file) // what cannot be read says nothing
+	for _, d := range errors {
+		j := slices.IndexFunc(docs, func(doc *syntax.Document) bool {
+			return d.Subject.Start.Line > 0 && doc.Range.Start.Offset <= d.Subject.Start.Offset && d.Subject.Start.Offset <= doc.Range.End.Offset
+		})
+		if j < 0 {
+			h.broken(d, []string{file}, []string{file})
+			return
+		}
+		h.unidentified(docs[j], d, text)
+	}
+}
+
+// inspectPackage takes a CUE package as it is: what one of its files says is not known without the others.
+func (h *holding) inspectPackage(file string, d diag.Diagnostic) {
+	var files, keys []string
+	var own []source.File
+	for _, f := range h.set.Files {
+		if strings.EqualFold(path.Ext(f.Name), ".cue") {
+			own = append(own, f)
+		}
+	}
+	units, _ := syntax.Units(source.Set{Files: own})
+	for _, u := range append(units, h.held.cueUnits...) {
+		if !slices.ContainsFunc(u.Files, func(f source.File) bool { return f.Name == file }) {
+			continue
+		}
+		keys = append(keys, unitKey(u))
+		for _, f := range u.Files {
+			files = append(files, f.Name)
+		}
+	}
+	h.broken(d, keys, append(files, file))
+}
+
+// broken holds all that units declare, and did in good unless it is declared elsewhere now, and what their texts name.
+func (h *holding) broken(d diag.Diagnostic, keys, files []string) {
+	for _, key := range keys {
+		if k := h.units[key]; k != nil {
+			now := newSide()
+			now.add(key, k.result, nowhere)
+			for id := range now.parts {
+				h.wrong[id] = true
+			}
+		}
+	}
+	for id, key := range h.former.unit {
+		if slices.Contains(keys, key) && !h.inSet(id) {
+			h.wrong[id] = true
+		}
+	}
+	var text strings.Builder
+	for _, f := range slices.Compact(slices.Sorted(slices.Values(files))) {
+		if b, err := h.set.Bytes(f); err == nil {
+			text.Write(b)
+			text.WriteByte('\n')
+		}
+	}
+	h.unread(text.String(), d)
+}
+
+// inSet reports whether the set declares an object. It is asked before anything is held.
+func (h *holding) inSet(id diag.Object) bool {
+	e := h.objects[id]
+	return e != nil && len(e.decls) > 0 || h.bareDecl(id) != nil
+}
+
+// unidentified holds the object that a document was meant to be.
+func (h *holding) unidentified(doc *syntax.Document, d diag.Diagnostic, file []byte) {
+	meant := ""
+	if from, to := int(doc.Range.Start.Offset), int(doc.Range.End.Offset); from <= to && to <= len(file) {
+		meant = string(file[from:to])
+	}
+	dd := &docDecoder{decoder: h.decoder, doc: doc, out: &unitResult{}}
+	if doc.Root.Kind == syntax.Mapping {
+		if f := doc.Root.Fold("kind"); f != nil {
+			if kind, version := ourKind(text(f.Value).Value); kind != "" {
+				group, _, _ := strings.Cut(version, "/")
+				dd.id = diag.Object{Group: group, Kind: kind}
+			}
+		}
+		dd.identify(doc.Root)
+	}
+	if dd.id.Kind == "" || dd.id.Name == "" {
+		h.unread(meant, d)
+		return
+	}
+	h.wrong[dd.id] = true
+	if dd.id.Kind == v1alpha1.PolicyBinding {
+		h.vague = append(h.vague, vague{by: dd.id, text: meant, why: "it is not known what " + dd.id.String() + " is bound to"})
+	}
+}
+
+// declaredName finds the names in what looks like the metadata of a document.
+var declaredName = regexp.MustCompile(`(?s)\bmetadata\b["']?\s*:.{0,300}?\bname\b["']?\s*:\s*["']?([^\s"',{}\[\]]+)`)
+
+// unread holds what a text that cannot be read seems to declare, and what it may be bound to.
+func (h *holding) unread(text string, d diag.Diagnostic) {
+	names := map[string]bool{}
+	for _, m := range declaredName.FindAllStringSubmatch(text, -1) {
+		names[m[1]] = true
+	}
+	for id := range h.former.parts {
+		if names[id.Name] && !h.inSet(id) {
+			h.wrong[id] = true
+		}
+	}
+	h.vague = append(h.vague, vague{text: text, why: "it may have policies that cannot be read at " + d.Subject.String()})
+}
+
+// vagueBinding is a binding of which nobody can say what it applies to.
+func (h *holding) vagueBinding(b *bindingDecl) vague {
+	v := vague{by: b.id, why: "it is not known what " + b.id.String() + " is bound to"}
+	if b.target != (diag.Object{}) {
+		v.near, v.file = b.target, b.at().File
+		return v
+	}
+	text, _ := h.set.Bytes(b.at().File) // it was read a moment ago
+	if from := cutYAML(text); isYAML(b.at().File) && from != nil {
+		text = stretch(text, from, stretches{from: from}.index(int(b.at().Start.Offset)))
+	}
+	v.text = string(text)
+	return v
+}
+
+// suspect holds what something vague may be bound to, of all that is new or changed, or had more policies in good.
+func (h *holding) suspect(v vague) {
+	candidates := map[diag.Object]bool{}
+	for id := range h.fresh.parts {
+		candidates[id] = true
+	}
+	for id := range h.former.targets {
+		candidates[h.owner(id)] = true
+	}
+	words := map[string]bool{}
+	for _, w := range strings.FieldsFunc(v.text, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-_.", r)
+	}) {
+		words[strings.Trim(w, ".")] = true
+	}
+	all := strings.Contains(strings.ToLower(v.text), "selector")
+	for _, id := range sortedObjects(candidates) {
+		if !isTarget(id) || h.choice[id] != asSet || v.by != (diag.Object{}) && h.reaches(v.by, id) {
+			continue
+		}
+		meant := words[id.Name] || all && id.Kind == v1alpha1.ApiInstance || h.isNear(id, v)
+		for _, in := range h.fresh.inline[id] {
+			meant = meant || words[in.Name]
+		}
+		if meant {
+			h.hold(id, cause{by: v.by, why: v.why})
+		}
+	}
+}
+
+// isNear reports whether a fresh object may have been meant by a name that nothing has.
+func (h *holding) isNear(id diag.Object, v vague) bool {
+	p := h.fresh.parts[id]
+	if p == nil || v.near.IsZero() {
+		return false
+	}
+	for _, in := range append(slices.Clone(h.fresh.inline[id]), id) {
+		if in.Kind == v.near.Kind && diag.Nearest(v.near.Name, []string{in.Name}) != "" {
+			return true
+		}
+	}
+	at := p.place().File
+	if id.Kind != v.near.Kind {
+		return false
+	}
+	if at == v.file || path.Dir(at) == path.Dir(v.file) && path.Dir(at) != "." {
+		return true
+	}
+	was := h.former.parts[v.near]
+	return was != nil && slices.ContainsFunc(was.apis, func(a *apiDecl) bool {
+		return slices.ContainsFunc(p.apis, func(b *apiDecl) bool { return a.listen == b.listen })
+	})
+}
