@@ -156,6 +156,9 @@ func (s *settings) readBaseline(c *cli.Context, p *project.Project) error {
 		return nil
 	}
 	b, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return world(fmt.Errorf("read the baseline: %w; --write-baseline %s makes it", err, name))
+	}
 	if err != nil {
 		return world(fmt.Errorf("read the baseline: %w", err))
 	}

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/flexgw/flexgw/cli"
@@ -513,7 +514,26 @@ func use(m map[string]string) { report(m["x"]) }
 	}
 }
 
-var link = regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
+var link = regexp.MustCompile(`\]\(([^)#:]*)(#[^)]*)?\)`)
+
+var headline = regexp.MustCompile(`(?m)^#+ (.+)$`)
+
+// anchors are what links to the headlines of a page end in.
+func anchors(page string) map[string]bool {
+	found := map[string]bool{}
+	for _, m := range headline.FindAllStringSubmatch(page, -1) {
+		found["#"+strings.Map(func(r rune) rune {
+			switch {
+			case r == ' ':
+				return '-'
+			case r == '-' || r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r):
+				return unicode.ToLower(r)
+			}
+			return -1
+		}, m[1])] = true
+	}
+	return found
+}
 
 // TestLinksLeadSomewhere looks at the relative links of the pages.
 func TestLinksLeadSomewhere(t *testing.T) {
@@ -527,15 +547,24 @@ func TestLinksLeadSomewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	seen := 0
-	for _, page := range append(append(pages, decisions...), "../README.md", "../CONTRIBUTING.md") {
+	for _, page := range append(append(pages, decisions...), "diagnostics/README.md", "../README.md", "../CONTRIBUTING.md") {
 		text, err := os.ReadFile(page)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
 			seen++
-			if _, err := os.Stat(filepath.Join(filepath.Dir(page), m[1])); err != nil {
+			to := page
+			if m[1] != "" {
+				to = filepath.Join(filepath.Dir(page), m[1])
+			}
+			if _, err := os.Stat(to); err != nil {
 				t.Errorf("%s links to %s, which is not there", page, m[1])
+			} else if m[2] != "" {
+				target, err := os.ReadFile(to)
+				if err != nil || !anchors(string(target))[m[2]] {
+					t.Errorf("%s links to %s%s, and there is no such headline (%v)", page, m[1], m[2], err)
+				}
 			}
 		}
 	}

@@ -46,11 +46,14 @@ func ReadBaseline(b []byte) (*Baseline, error) {
 	return out, nil
 }
 
+// afterwards are the codes of what is said of suppressions and of the baseline itself, which no baseline leaves out.
+var afterwards = []diag.Code{"project/expired-suppression", "project/unused-suppression", "project/stale-baseline"}
+
 // NewBaseline makes a baseline of what is reported; notes are no problem.
 func NewBaseline(l diag.List) *Baseline {
 	counts := map[Entry]int{}
 	for _, d := range l {
-		if d.Severity != diag.Note {
+		if d.Severity != diag.Note && !slices.Contains(afterwards, d.Code) {
 			counts[entryOf(d)]++
 		}
 	}

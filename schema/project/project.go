@@ -7,6 +7,7 @@ import (
 	_ "embed"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -129,6 +130,10 @@ func Parse(f source.File, known func(*Project) Known) (*Project, diag.List) {
 	if err != nil {
 		panic(fmt.Sprintf("project: %v", err)) // the schema is a constant
 	}
+	// "off" is written without quotes: flexgw alone reads the file, and takes the word for no boolean.
+	more = slices.DeleteFunc(more, func(d diag.Diagnostic) bool {
+		return d.Code == "shape/ambiguous-scalar" && len(d.Edits) == 1 && d.Edits[0].Value == any("off")
+	})
 	if ds = append(ds, more...); more.HasErrors() || root.IsNull() {
 		return p, ds.Sort()
 	}
