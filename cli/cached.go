@@ -131,7 +131,10 @@ func (v *verdicts) check(p *pipeline, set source.Set) diag.List {
 	if v.git {
 		set = v.verified(set)
 	}
+	known := v.proofs(p, set)
+	p.render.Proofs = known
 	list, g := p.look(set)
+	v.putProofs(p, known)
 	k := kept{Found: list, Documents: p.read, Marked: v.watched.marks(set)}
 	if g != nil {
 		from, until := lint.Holds(g, lint.Options{Today: p.today})
@@ -201,7 +204,7 @@ var byLuck = []diag.Code{"source/unreadable", "cue/too-long", "project/slow-rule
 
 // keeps reports whether what was found of a set may be kept: it must not be a matter of luck, and no secret.
 func (v *verdicts) keeps(set source.Set, list diag.List) bool {
-	if v.self() == "" || slices.ContainsFunc(set.Files, func(f source.File) bool { return v.odd[f.Hash] }) {
+	if v.self() == "" || slices.ContainsFunc(set.Files, func(f source.File) bool { return v.isOdd(f.Hash) }) {
 		return false
 	}
 	return !slices.ContainsFunc(list, func(d diag.Diagnostic) bool { return slices.Contains(byLuck, d.Code) || secret(d) })
@@ -230,16 +233,21 @@ func secret(d diag.Diagnostic) bool {
 	return false
 }
 
-func (v *verdicts) put(key cache.Key, k kept) {
+// variables are those that anything has looked at, sorted, and a hash of the values that it saw.
+func (v *verdicts) variables() (names []string, values []byte) {
 	v.mu.Lock()
-	k.Variables = slices.Sorted(maps.Keys(v.read))
+	defer v.mu.Unlock()
+	names = slices.Sorted(maps.Keys(v.read))
 	var parts []string
-	for _, n := range k.Variables {
+	for _, n := range names {
 		parts = append(parts, n, v.read[n])
 	}
-	v.mu.Unlock()
 	sum := cache.KeyOf(parts...)
-	k.Values = sum[:]
+	return names, sum[:]
+}
+
+func (v *verdicts) put(key cache.Key, k kept) {
+	k.Variables, k.Values = v.variables()
 	b, err := cache.Encode(k)
 	if err == nil {
 		err = v.folder.Put(key, b)
@@ -265,6 +273,16 @@ func (v *verdicts) verified(set source.Set) source.Set {
 		}
 	}
 	return set
+}
+
+// isOdd reports whether a content that was read is not the one that its hash stands for.
+func (v *verdicts) isOdd(h source.Hash) bool {
+	if !v.git {
+		return false
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.odd[h]
 }
 
 // identity is a text that no other build of this program has; "" if there is none. The linker's build ID is a hash of what was

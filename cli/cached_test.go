@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -32,13 +33,14 @@ type changing struct {
 	root  string
 	files map[string]string // by name, below conf
 	env   map[string]string
+	set   map[string]string // flags
 	now   time.Time
 	certs []string
 }
 
 func newChanging(t *testing.T, seed uint64) *changing {
 	t.Helper()
-	c := &changing{t: t, r: rand.New(rand.NewPCG(seed, 7)), root: t.TempDir(), files: map[string]string{}, env: map[string]string{}, now: time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)}
+	c := &changing{t: t, r: rand.New(rand.NewPCG(seed, 7)), root: t.TempDir(), files: map[string]string{}, env: map[string]string{}, set: map[string]string{}, now: time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), crand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -50,6 +52,9 @@ func newChanging(t *testing.T, seed uint64) *changing {
 	c.env["KEY"] = string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}))
 	c.certs = []string{"", c.certificate(key, -10, 20), c.certificate(key, -10, 50), c.certificate(key, 5, 60)}
 	c.env["CRT"], c.files["tls-t.yaml"] = c.certs[1], strings.ReplaceAll(changingTLS, "NAME", "tls")
+	for _, name := range []string{"api0", "api1"} {
+		c.files[name+"-s.yaml"] = strings.ReplaceAll(changingScope(), "NAME", name)
+	}
 	c.env["GIT_DIR"], c.env["GIT_WORK_TREE"] = filepath.Join(c.root, ".git"), c.root
 	c.git("init", "-q", "-b", "main")
 	for range 8 {
@@ -97,13 +102,47 @@ spec:
       config: {certificate: {key: $KEY, crt: $CRT}}
 `
 
+// changingScope is an API that shares a scope with others, and has as many policies with rules as a port has slots.
+func changingScope() string {
+	text := `apiVersion: gateway.mulesoft.com/v1alpha1
+kind: ApiInstance
+metadata:
+  name: NAME-s
+spec:
+  address: http://0.0.0.0:8085/shared/NAME
+  services:
+    backend:
+      address: http://shared.example.org:8080
+      routes: [{rules: [{path: /items/.*}]}]
+  policies:
+`
+	for i := range 16 {
+		text += fmt.Sprintf("    - policyRef: {name: header-injection-flex}\n      config: {inboundHeaders: [{key: x-%d, value: a}]}\n      rules:\n        - path: /x/%d\n", i, i)
+	}
+	return text + "#   - policyRef: {name: header-injection-flex}\n#     config: {inboundHeaders: [{key: x-17, value: a}]}\n#     rules: [{path: /x/17}]\n"
+}
+
+// changingBinding comes to an API of another file.
+const changingBinding = `apiVersion: gateway.mulesoft.com/v1alpha1
+kind: PolicyBinding
+metadata:
+  name: NAME-late
+spec:
+  targetRef: {kind: ApiInstance, name: NAME-s}
+  policyRef: {name: header-injection-flex}
+  order: 1
+  config: {inboundHeaders: [{key: x-late, value: a}]}
+  rules:
+    - path: /items/late
+`
+
 func pick[T any](r *rand.Rand, list []T) T { return list[r.IntN(len(list))] }
 
 // edit changes something.
 func (c *changing) edit() {
-	texts := map[string]string{".yaml": seedYAML, ".json": seedJSON, "/gateway.cue": seedCUE, "-r.yaml": seedResources, "-t.yaml": changingTLS}
+	texts := map[string]string{".yaml": seedYAML, ".json": seedJSON, "/gateway.cue": seedCUE, "-r.yaml": seedResources, "-t.yaml": changingTLS, "-s.yaml": changingScope(), "-b.yaml": changingBinding}
 	names := slices.Sorted(maps.Keys(c.files))
-	what := c.r.IntN(16)
+	what := c.r.IntN(18)
 	if len(names) == 0 {
 		what = 0
 	}
@@ -134,6 +173,18 @@ func (c *changing) edit() {
 		c.env["CRT"] = pick(c.r, c.certs)
 	case 9, 10, 11:
 		c.now = c.now.Add(time.Duration(c.r.IntN(1000)-450) * time.Hour)
+	case 12, 13, 14, 15: // what only rendering finds, or finds no more
+		const late = "    - policyRef: {name: header-injection-flex}\n      config: {inboundHeaders: [{key: x-17, value: a}]}\n      rules: [{path: /x/17}]\n"
+		pairs := [][2]string{{"{path: /items/.*}", "{path: _items/.*}"}, {"path: /x/1\n", "path: /x/2\n"}, {regexp.MustCompile("(?m)^    ").ReplaceAllString(late, "#   "), late}, {"key: x-9", "key: x-10"}, {"order: 1", "order: 3"}, {"8080", "8181"}}
+		pair := pick(c.r, pairs)
+		if c.r.IntN(2) == 0 {
+			pair[0], pair[1] = pair[1], pair[0]
+		}
+		names = slices.DeleteFunc(names, func(n string) bool { return !strings.Contains(c.files[n], pair[0]) })
+		if len(names) > 0 {
+			name := pick(c.r, names)
+			c.files[name] = strings.Replace(c.files[name], pair[0], pair[1], 1)
+		}
 	default: // one of the mistakes
 		name, s := pick(c.r, names), pick(c.r, seeds)
 		own, _, _ := strings.Cut(name, ".")
@@ -156,14 +207,8 @@ func (c *changing) edit() {
 	}
 }
 
-// flags are some of validate's.
-func (c *changing) flags() []string {
-	var out []string
-	maybe := func(one int, args ...string) {
-		if c.r.IntN(one) == 0 {
-			out = append(out, args...)
-		}
-	}
+// flag changes one of validate's flags.
+func (c *changing) flag() {
 	write := func(name, text string) string {
 		path := filepath.Join(c.root, name)
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
@@ -171,25 +216,40 @@ func (c *changing) flags() []string {
 		}
 		return path
 	}
-	maybe(2, "--output", pick(c.r, report.Formats()))
-	maybe(3, "--partial")
-	maybe(3, "--require-env")
-	maybe(3, "--verbose")
-	maybe(4, "--fail-on", "warning")
-	maybe(4, "--target-version", pick(c.r, []string{"1.4", "1.9"}))
-	maybe(4, "--severity", pick(c.r, []string{"lint/*=warning", "lint/open-api=note", "*=error", "link/*=off"}))
-	maybe(4, "--rules", write("rules.cue", fmt.Sprintf("require: \"acme/short\": {message: \"short names\", kind: \"ApiInstance\", that: metadata: name: !=\"api%d\"}\n", c.r.IntN(3))))
-	maybe(3, "--config", write("settings.yaml", pick(c.r, []string{"{}\n", "severity: {lint/open-api: warning}\n", "partial: true\n", "severity: {nonsense: error}\n"})))
-	if !slices.Contains(out, "--config") {
+	choices := [][]string{ // the name of a flag, and values of which it has one; none: it has no value
+		{"--output", pick(c.r, report.Formats())}, {"--partial"}, {"--require-env"}, {"--verbose"}, {"--fail-on", "warning"}, {"--target-version", "1.4", "1.9"},
+		{"--severity", "lint/*=warning", "lint/open-api=note", "*=error", "link/*=off"},
+		{"--rules", write("rules.cue", fmt.Sprintf("require: \"acme/short\": {message: \"short names\", kind: \"ApiInstance\", that: metadata: name: !=\"api%d\"}\n", c.r.IntN(3)))},
+		{"--config", write("settings.yaml", pick(c.r, []string{"{}\n", "severity: {lint/open-api: warning}\n", "partial: true\n", "severity: {nonsense: error}\n"}))},
+		{"--staged"}, {"--changed-since", "HEAD"}, {"--diff"},
+	}
+	one := pick(c.r, choices)
+	if _, set := c.set[one[0]]; set {
+		delete(c.set, one[0])
+		return
+	}
+	switch one[0] {
+	case "--staged", "--changed-since", "--diff": // not together
+		for _, other := range []string{"--staged", "--changed-since", "--diff"} {
+			delete(c.set, other)
+		}
+	}
+	c.set[one[0]] = ""
+	if len(one) > 1 {
+		c.set[one[0]] = pick(c.r, one[1:])
+	}
+}
+
+// flags are those that are set.
+func (c *changing) flags() []string {
+	var out []string
+	if _, ok := c.set["--config"]; !ok {
 		out = append(out, "--no-config")
 	}
-	switch c.r.IntN(6) {
-	case 0:
-		out = append(out, "--staged")
-	case 1, 2:
-		out = append(out, "--changed-since", "HEAD")
-	case 3:
-		out = append(out, "--diff")
+	for _, name := range slices.Sorted(maps.Keys(c.set)) {
+		if out = append(out, name); c.set[name] != "" {
+			out = append(out, c.set[name])
+		}
 	}
 	return out
 }
@@ -233,30 +293,35 @@ func entries(t *testing.T, dir string) (written map[string]uint64, used int) {
 	return written, used
 }
 
+var reported = regexp.MustCompile(`\b(?:render|lint)/[a-z-]+`)
+
 // TestCacheIsNeverStale: whatever changes, a run with a cache prints what a run without one prints, and so does one after it, which
 // finds all of it in the cache.
 func TestCacheIsNeverStale(t *testing.T) {
 	t.Parallel()
-	steps := 200
+	steps := 150
 	if testing.Short() {
-		steps = 50
+		steps = 30
 	}
-	kinds := map[int]int{}
+	kinds, codes := map[int]int{}, map[string]int{}
 	for seed := range uint64(2) {
 		c := newChanging(t, seed)
 		dir := filepath.Join(t.TempDir(), "cache")
-		args := c.flags()
 		for step := range steps {
-			switch c.r.IntN(4) {
+			switch c.r.IntN(6) {
 			case 0:
 				c.git("add", "-A")
-			case 1:
-				args = c.flags()
+			case 1, 2, 3:
+				c.flag()
 			default:
 				c.edit()
 			}
+			args := c.flags()
 			want := c.run(args...)
 			kinds[want.code]++
+			for _, code := range reported.FindAllString(want.stdout, -1) {
+				codes[code]++
+			}
 			if got := c.run(append(args, "--cache", dir)...); got != want {
 				t.Fatalf("seed %d, step %d, %q: with a cache\n%+v\nwithout\n%+v", seed, step, args, got, want)
 			}
@@ -270,8 +335,13 @@ func TestCacheIsNeverStale(t *testing.T) {
 			}
 		}
 	}
-	if t.Logf("runs by exit code: %v", kinds); kinds[0] == 0 || kinds[1] == 0 {
+	if t.Logf("runs by exit code: %v; reported: %v", kinds, codes); kinds[0] == 0 || kinds[1] == 0 {
 		t.Errorf("all runs end alike: %v", kinds)
+	}
+	for _, code := range []string{"render/more-slots", "render/path-never-matches", "lint/certificate-ends-soon", "lint/expired-certificate"} {
+		if codes[code] == 0 && !testing.Short() {
+			t.Errorf("no run reports %s", code)
+		}
 	}
 }
 
@@ -279,9 +349,6 @@ func TestCacheIsNeverStale(t *testing.T) {
 func TestCacheAndLFS(t *testing.T) {
 	t.Parallel()
 	c := newChanging(t, 3)
-	for name := range c.files {
-		delete(c.files, name)
-	}
 	dir := filepath.Join(t.TempDir(), "cache")
 	content := []byte(strings.ReplaceAll(seedYAML, "NAME", "large"))
 	oid := fmt.Sprintf("%x", sha256.Sum256(content))
@@ -307,9 +374,6 @@ func TestCacheAndLFS(t *testing.T) {
 	}
 	if seen[0] == seen[1] {
 		t.Errorf("the object makes no difference: %+v", seen[0])
-	}
-	if written, _ := entries(t, dir); len(written) > 0 {
-		t.Errorf("kept: %v", written)
 	}
 }
 

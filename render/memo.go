@@ -230,7 +230,7 @@ func (m *Memo) replaced(r *renderer, ups []*ir.Upstream) []*bundle {
 }
 
 func newMemoCluster(name string, ups []*ir.Upstream, r *renderer) (*memoCluster, diag.List) {
-	b, l := r.cluster(name, ups)
+	b, l := r.judgeCluster(name, ups)
 	if b == nil {
 		return nil, l
 	}

@@ -36,6 +36,8 @@ type Options struct {
 	Salvage bool
 	// Judge wants only what is wrong: no Resources come back, and a Memo learns nothing.
 	Judge bool
+	// Proofs spare Judge what was judged before; nil: nothing was.
+	Proofs Proofs
 }
 
 // defaultSystemCA is Debian's; callers who know the host say better.
@@ -66,6 +68,7 @@ type renderer struct {
 	*walker
 	constants
 	protocols sync.Map // protocolKey → *anypb.Any
+	common    string   // see inCommon
 }
 
 // Render is the back half of the pipeline. The result is nil if the list has an Error (but see
@@ -80,6 +83,9 @@ func Render(g *ir.Gateway, t Types, o Options, m *Memo) (*Resources, diag.List) 
 	}
 	m.begin(o)
 	r := &renderer{gateway: g, types: t, opts: o, patterns: &m.patterns, walker: m.walker, constants: m.constants}
+	if o.Proofs != nil {
+		r.common = inCommon(g, o)
+	}
 	s := newSum(m.last)
 
 	var l diag.List
@@ -168,7 +174,7 @@ func (r *renderer) scopes(m *Memo, ps []*port, s *sum) diag.List {
 	}
 	made := make([]*bundle, len(todo))
 	problems := make([]diag.List, len(todo))
-	parallel(len(todo), func(i int) { made[i], problems[i] = r.scope(todo[i]) })
+	parallel(len(todo), func(i int) { made[i], problems[i] = r.judgeScope(todo[i]) })
 	var l diag.List
 	for i, j := range todo {
 		l = append(l, problems[i]...)

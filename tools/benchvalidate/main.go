@@ -32,6 +32,7 @@ func main() {
 	flag.IntVar(&b.pairs, "pairs", 7, "how often each pair runs")
 	flag.StringVar(&b.flexgw, "flexgw", "", "flexgw binary (default: built from the working directory)")
 	flag.StringVar(&b.kubeconform, "kubeconform", "", "kubeconform binary (default: "+peer+")")
+	flag.BoolVar(&b.cached, "cached", false, "measure validate --cache against itself, and not against kubeconform")
 	flag.Parse()
 	if err := b.run(strings.Split(*sizes, ",")); err != nil {
 		fmt.Fprintln(os.Stderr, "benchvalidate:", err)
@@ -41,6 +42,7 @@ func main() {
 
 type bench struct {
 	pairs               int
+	cached              bool
 	flexgw, kubeconform string
 	dir                 string // everything that is written
 }
@@ -51,17 +53,26 @@ func (b *bench) run(sizes []string) error {
 		return err
 	}
 	defer os.RemoveAll(b.dir)
+	size := b.size
+	if b.cached {
+		size = b.sizeCached
+	}
 	if err := b.prepare(); err != nil {
 		return err
 	}
-	fmt.Printf("%d CPUs, %s, %s; %d pairs; medians, least and most in brackets\n\n", runtime.NumCPU(), runtime.Version(), peer[strings.LastIndexByte(peer, '/')+1:], b.pairs)
-	fmt.Printf("%7s  %-28s %-28s %s\n", "files", "flexgw validate", "kubeconform", "ratio")
+	if b.cached {
+		fmt.Printf("%d CPUs, %s; %d rounds; medians, least and most in brackets\n\n", runtime.NumCPU(), runtime.Version(), b.pairs)
+		fmt.Printf("%7s  %-28s %-28s %-7s %-28s %s\n", "files", "validate", "--cache, nothing changed", "ratio", "--cache, one file changed", "ratio")
+	} else {
+		fmt.Printf("%d CPUs, %s, %s; %d pairs; medians, least and most in brackets\n\n", runtime.NumCPU(), runtime.Version(), peer[strings.LastIndexByte(peer, '/')+1:], b.pairs)
+		fmt.Printf("%7s  %-28s %-28s %s\n", "files", "flexgw validate", "kubeconform", "ratio")
+	}
 	for _, s := range sizes {
 		n, err := strconv.Atoi(s)
 		if err != nil || n < 1 {
 			return fmt.Errorf("no number of files: %q", s)
 		}
-		if err := b.size(n); err != nil {
+		if err := size(n); err != nil {
 			return fmt.Errorf("%d files: %w", n, err)
 		}
 	}
@@ -75,6 +86,9 @@ func (b *bench) prepare() error {
 		if err := command("go", "build", "-o", b.flexgw, "github.com/flexgw/flexgw").Run(); err != nil {
 			return fmt.Errorf("build flexgw: %w", err)
 		}
+	}
+	if b.cached {
+		return nil
 	}
 	if b.kubeconform == "" {
 		c := command("go", "install", peer)
@@ -159,13 +173,60 @@ func measure(name string, args ...string) (sample, error) {
 	return s, nil
 }
 
-func (b *bench) size(n int) error {
-	dir := filepath.Join(b.dir, strconv.Itoa(n))
+// files writes so many declarations, one a file.
+func (b *bench) files(n int) (dir string, err error) {
+	dir = filepath.Join(b.dir, strconv.Itoa(n))
 	files := map[string]string{}
 	for i := range n {
 		files[workload.Name(i)+".yaml"] = workload.API(i, "1", workload.Options{Seed: 1})
 	}
-	if err := write(dir, files); err != nil {
+	return dir, write(dir, files)
+}
+
+// sizeCached compares a run without a cache with one that finds all of it there, and one after one file has changed.
+func (b *bench) sizeCached(n int) error {
+	dir, err := b.files(n)
+	if err != nil {
+		return err
+	}
+	cache := filepath.Join(b.dir, "cache"+strconv.Itoa(n))
+	if _, err := measure(b.flexgw, "validate", dir, "--cache", cache); err != nil {
+		return err
+	}
+	var samples [3][]sample
+	var ratios [3][]float64
+	for i := range b.pairs {
+		for k := range samples {
+			args := []string{"validate", dir}
+			if k > 0 {
+				args = append(args, "--cache", cache)
+			}
+			if k == 2 {
+				changed := n / (i + 2)
+				if err := os.WriteFile(filepath.Join(dir, workload.Name(changed)+".yaml"), []byte(workload.API(changed, strconv.Itoa(i+2), workload.Options{Seed: 1})), 0o644); err != nil {
+					return err
+				}
+			}
+			s, err := measure(b.flexgw, args...)
+			if err != nil {
+				return err
+			}
+			samples[k] = append(samples[k], s)
+			ratios[k] = append(ratios[k], float64(s.wall)/float64(samples[0][i].wall))
+		}
+	}
+	line := fmt.Sprintf("%7d  %-28s", n, summary(samples[0]))
+	for k := 1; k < 3; k++ {
+		slices.Sort(ratios[k])
+		line += fmt.Sprintf(" %-28s %-7.2f", summary(samples[k]), ratios[k][len(ratios[k])/2])
+	}
+	fmt.Println(line)
+	return nil
+}
+
+func (b *bench) size(n int) error {
+	dir, err := b.files(n)
+	if err != nil {
 		return err
 	}
 	var ours, theirs []sample
