@@ -345,6 +345,8 @@ func goodButForSupport(answer string) bool {
 
 const goodEnough = "good enough" // the mark of an example that is good, but for support
 
+var severity = regexp.MustCompile(`(?i)\b(error|warning|note)s?\b`)
+
 // missingParts are the parts that a page lacks: what a code means, why it is reported, a bad and a good example, the source
 // of the rule. An example is a fenced block with its mark, or words where no block can show it.
 func missingParts(page string) []string {
@@ -369,6 +371,7 @@ func missingParts(page string) []string {
 		in   bool
 	}{
 		{"a first paragraph that says what it means", regexp.MustCompile("\\A# `[^\n]*\n\n[^*\n]").MatchString(text)},
+		{"error, warning or note, before the reason", severity.MatchString(strings.SplitN(text, "**Why.**", 2)[0])},
 		{"**Why.**", strings.Contains(text, "\n\n**Why.** ")},
 		{"a bad example", marks[markError] || marks[markWarning] || marks[markNote] || marks[goodEnough] && strings.HasPrefix(page, "# `link/not-supported-yet`") || strings.Contains(text, "Bad: ") || strings.Contains(text, "Bad:\n")},
 		{"a good example", marks[markOK] || marks[goodEnough] || strings.Contains(text, "Good: ") || strings.Contains(text, "Good:\n")},
@@ -397,25 +400,26 @@ func TestPagesHaveTheirParts(t *testing.T) {
 // TestMissingParts shows that a page without one of its parts does not pass.
 func TestMissingParts(t *testing.T) {
 	t.Parallel()
-	whole := "# `a/b`\n\nIt is wrong.\n\n**Why.** Because.\n\n" + block("yaml flexgw:error", "x: 1\n") + "\n" + block("text", "x\n") +
+	whole := "# `a/b`\n\nIt is wrong. An error.\n\n**Why.** Because.\n\n" + block("yaml flexgw:error", "x: 1\n") + "\n" + block("text", "x\n") +
 		"\nMend it:\n\n" + block("yaml flexgw:ok", "x: 2\n") + "\nSource: RFC 1\n"
-	words := "# `a/b`\n\nIt is wrong.\n\n**Why.** Because.\n\nBad: this. Good: that.\n\nSource: RFC 1,\nsection 2\n"
+	words := "# `a/b`\n\nIt is wrong. A note.\n\n**Why.** Because.\n\nBad: this. Good: that.\n\nSource: RFC 1,\nsection 2\n"
 	for name, c := range map[string]struct {
 		page string
 		want []string
 	}{
-		"whole":      {page: whole},
-		"words":      {page: words},
-		"no meaning": {page: strings.Replace(words, "It is wrong.\n\n", "", 1), want: []string{"a first paragraph that says what it means"}},
-		"no why":     {page: strings.Replace(words, "**Why.** Because.\n\n", "", 1), want: []string{"**Why.**"}},
-		"no bad":     {page: strings.Replace(whole, " flexgw:error", "", 1), want: []string{"a bad example"}},
-		"no good":    {page: strings.Replace(whole, " flexgw:ok", " flexgw:part", 1), want: []string{"a good example"}},
-		"support":    {page: strings.Replace(whole, block("yaml flexgw:ok", "x: 2\n"), block("yaml flexgw:warning", "x: 2\n")+block("text", "gateway.yaml:1:1: warning: x [link/not-supported-yet]\n"), 1)},
+		"whole":       {page: whole},
+		"words":       {page: words},
+		"no meaning":  {page: strings.Replace(words, "It is wrong. A note.\n\n", "", 1), want: []string{"a first paragraph that says what it means", "error, warning or note, before the reason"}},
+		"no severity": {page: strings.Replace(words, " A note.", "", 1), want: []string{"error, warning or note, before the reason"}},
+		"no why":      {page: strings.Replace(words, "**Why.** Because.\n\n", "", 1), want: []string{"**Why.**"}},
+		"no bad":      {page: strings.Replace(whole, " flexgw:error", "", 1), want: []string{"a bad example"}},
+		"no good":     {page: strings.Replace(whole, " flexgw:ok", " flexgw:part", 1), want: []string{"a good example"}},
+		"support":     {page: strings.Replace(whole, block("yaml flexgw:ok", "x: 2\n"), block("yaml flexgw:warning", "x: 2\n")+block("text", "gateway.yaml:1:1: warning: x [link/not-supported-yet]\n"), 1)},
 		"no support": {page: strings.Replace(whole, block("yaml flexgw:ok", "x: 2\n"), block("yaml flexgw:warning", "x: 2\n")+block("text", "gateway.yaml:1:1: warning: x [link/not-supported-yet]\ngateway.yaml:1:1: warning: x [a/b]\n"), 1),
 			want: []string{"a good example"}},
 		"no source":  {page: strings.Replace(words, "Source: ", "Sauce: ", 1), want: []string{"Source: …"}},
-		"in a block": {page: "# `a/b`\n\nIt is wrong.\n\n" + block("", "\n\n**Why.** Bad: Good:\n\nSource: x\n"), want: []string{"**Why.**", "a bad example", "a good example", "Source: …"}},
-		"empty":      {want: []string{"a first paragraph that says what it means", "**Why.**", "a bad example", "a good example", "Source: …"}},
+		"in a block": {page: "# `a/b`\n\nIt is wrong. An error.\n\n" + block("", "\n\n**Why.** Bad: Good:\n\nSource: x\n"), want: []string{"**Why.**", "a bad example", "a good example", "Source: …"}},
+		"empty":      {want: []string{"a first paragraph that says what it means", "error, warning or note, before the reason", "**Why.**", "a bad example", "a good example", "Source: …"}},
 	} {
 		if got := missingParts(c.page); !slices.Equal(got, c.want) {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
