@@ -69,7 +69,13 @@ func gatewayCases(t testing.TB) []gatewayCase {
 		}
 		out = append(out, c)
 	}
-	for _, pattern := range []string{"../render/policy/*/testdata/*.txtar", "testdata/badinput/*.txtar"} {
+	return append(out, casesOf(t, "../render/policy/*/testdata/*.txtar", "testdata/badinput/*.txtar")...)
+}
+
+// casesOf are the txtar cases that patterns match, each of which must match some.
+func casesOf(t testing.TB, patterns ...string) (out []gatewayCase) {
+	t.Helper()
+	for _, pattern := range patterns {
 		paths, err := filepath.Glob(pattern)
 		if err != nil || len(paths) == 0 {
 			t.Fatalf("%s: %d cases, %v", pattern, len(paths), err)

@@ -42,7 +42,7 @@ var bans = []ban{
 	{"schema/require", nil, []string{"os", "net/http", "schema/project", "schema/v1alpha1"}, "rules and declarations in, diagnostics out: cli reads the files, project judges what is found"},
 	{"", []string{"schema/syntax"}, []string{"go.yaml.in/"}, "only syntax knows a YAML library"},
 	{"", []string{"schema/syntax", "schema/require"}, []string{"cuelang.org/"}, "only syntax reads CUE, and only require, whose rules are values of CUE, evaluates it"},
-	{"", []string{"schema$"}, []string{"github.com/santhosh-tekuri/"}, "only schema knows the JSON Schema library"},
+	{"", []string{"schema$", "schema/testkit"}, []string{"github.com/santhosh-tekuri/"}, "only schema knows the JSON Schema library, and tests"},
 	{"", []string{"reconcile/watch"}, []string{"github.com/go-git/"}, "only watch knows Git"},
 	{"", []string{"render/policy/graphqlschema"}, []string{"github.com/vektah/"}, "only graphqlschema knows the GraphQL library"},
 	{"", []string{"cli"}, []string{"github.com/urfave/"}, "only cli knows the command line library"},

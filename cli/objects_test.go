@@ -2,11 +2,8 @@ package cli
 
 import (
 	"fmt"
-	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/rogpeppe/go-internal/txtar"
 
 	"github.com/flexgw/flexgw/schema"
 	"github.com/flexgw/flexgw/schema/diag"
@@ -17,28 +14,8 @@ import (
 // files, never one that flexgw derives from what stands inline (PolicyBinding orders-cors-flex-1), which nobody finds there.
 func TestDiagnosticsNameWhatIsDeclared(t *testing.T) {
 	t.Parallel()
-	cases := gatewayCases(t)
-	for _, pattern := range []string{"../schema/testdata/*.txtar", "../render/testdata/*.txtar"} {
-		paths, err := filepath.Glob(pattern)
-		if err != nil || len(paths) == 0 {
-			t.Fatalf("%s: %d cases, %v", pattern, len(paths), err)
-		}
-		for _, p := range paths {
-			a, err := txtar.ParseFile(p)
-			if err != nil {
-				t.Fatal(err)
-			}
-			c := gatewayCase{name: filepath.ToSlash(p)}
-			for _, f := range a.Files {
-				if isDeclaration(f.Name) {
-					c.files = append(c.files, source.NewFile(f.Name, f.Data))
-				}
-			}
-			cases = append(cases, c)
-		}
-	}
 	inline := 0
-	for _, c := range cases {
+	for _, c := range append(gatewayCases(t), casesOf(t, "../schema/testdata/*.txtar", "../render/testdata/*.txtar")...) {
 		set := source.NewSet(c.files)
 		declared, derived := map[diag.Object]bool{}, map[string]bool{}
 		for _, d := range schema.Documents(set, schema.Options{}, func(string) bool { return true }) {

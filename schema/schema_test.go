@@ -103,14 +103,6 @@ func newCatalog() catalog {
 	return c
 }
 
-func setOf(c *testkit.Case) source.Set {
-	var files []source.File
-	for _, f := range c.Files {
-		files = append(files, source.NewFile(f.Name, f.Data))
-	}
-	return source.NewSet(files)
-}
-
 // TestCases loads every case twice, with a fresh memo and with one that has seen it, and compares diagnostics and model.
 // Lines "env: A=b", "partial: true", "require-env: true" and "target: 1.6" of a case's comment set options.
 func TestCases(t *testing.T) {
@@ -134,8 +126,8 @@ func TestCases(t *testing.T) {
 		}
 		o := schema.Options{Policies: newCatalog(), Partial: partial, RequireEnv: require, Target: target, Memo: &schema.Memo{},
 			Getenv: func(name string) (string, bool) { v, ok := env[name]; return v, ok }}
-		g, ds := schema.Load(setOf(c), o)
-		again, ds2 := schema.Load(setOf(c), o)
+		g, ds := schema.Load(c.Set(), o)
+		again, ds2 := schema.Load(c.Set(), o)
 		if lines(ds) != lines(ds2) || dump(g) != dump(again) {
 			t.Errorf("the second load differs:\n%s\n%s", lines(ds2), dump(again))
 		}
@@ -146,8 +138,8 @@ func TestCases(t *testing.T) {
 				}
 			}
 		}
-		checkFixes(t, setOf(c), o)
-		c.Want(t, "want/diagnostics", []byte(lines(schema.Resolve(setOf(c), ds))))
+		checkFixes(t, c.Set(), o)
+		c.Want(t, "want/diagnostics", []byte(lines(schema.Resolve(c.Set(), ds))))
 		if _, quiet := c.Flag("model"); !quiet {
 			c.Want(t, "want/ir.yaml", []byte(dump(g)))
 		}

@@ -15,7 +15,7 @@ import (
 )
 
 // blamed has one of everything that Envoy may not take.
-const blamed = `apiVersion: gateway.mulesoft.com/v1alpha1
+var blamed = `apiVersion: gateway.mulesoft.com/v1alpha1
 kind: ApiInstance
 metadata: {name: api}
 spec:
@@ -32,28 +32,7 @@ spec:
       config: {value: fine}
     - policyRef: {name: lua}
       config: {value: "function envoy_on_request(h) end"}
----
-apiVersion: gateway.mulesoft.com/v1alpha1
-kind: Service
-metadata: {name: out}
-spec: {address: "https://out.example.org:443"}
----
-apiVersion: gateway.mulesoft.com/v1alpha1
-kind: PolicyBinding
-metadata: {name: out-tls}
-spec:
-  targetRef: {kind: Service, name: out}
-  policyRef: {name: tls-outbound}
-  config: {list: [AES]}
----
-apiVersion: gateway.mulesoft.com/v1alpha1
-kind: PolicyBinding
-metadata: {name: out-lua}
-spec:
-  targetRef: {kind: Service, name: out}
-  policyRef: {name: lua-out}
-  config: {value: "function envoy_on_response(h) end"}
-`
+` + serviceOut("https://out.example.org:443") + boundOut("tls", "tls-outbound", `{list: [AES]}`) + boundOut("lua", "lua-out", `{value: "function envoy_on_response(h) end"}`)
 
 // TestWhoIsToBlame: each piece that is refused leads to what the user wrote of it.
 func TestWhoIsToBlame(t *testing.T) {

@@ -62,6 +62,29 @@ func (c catalog) Known(string) (string, bool) { return "", false }
 
 func (c catalog) Custom(*schema.Definition) (schema.PolicyType, diag.List) { return nil, nil }
 
+// serviceOut declares the Service out at an address.
+func serviceOut(address string) string {
+	return `---
+apiVersion: gateway.mulesoft.com/v1alpha1
+kind: Service
+metadata: {name: out}
+spec: {address: "` + address + `"}
+`
+}
+
+// boundOut binds a policy to the Service out, as "out-" and a name; config is in flow style.
+func boundOut(name, policy, config string) string {
+	return `---
+apiVersion: gateway.mulesoft.com/v1alpha1
+kind: PolicyBinding
+metadata: {name: out-` + name + `}
+spec:
+  targetRef: {kind: Service, name: out}
+  policyRef: {name: ` + policy + `}
+  config: ` + config + `
+`
+}
+
 type raw struct {
 	Value string   `flex:"value"`
 	Other string   `flex:"other"`

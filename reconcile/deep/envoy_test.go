@@ -56,7 +56,7 @@ func pair(t *testing.T) (crt, key string) {
 }
 
 // wrong is a gateway in which much is wrong that only Envoy knows of. The place to blame is marked with « in front.
-const wrong = `apiVersion: gateway.mulesoft.com/v1alpha1
+var wrong = `apiVersion: gateway.mulesoft.com/v1alpha1
 kind: ApiInstance
 metadata: {name: good}
 spec:
@@ -115,28 +115,7 @@ spec:
   policies:
     - policyRef: {name: «tls}
       config: {value: "GOOD_CRT", other: "OTHER_KEY"}
----
-apiVersion: gateway.mulesoft.com/v1alpha1
-kind: Service
-metadata: {name: out}
-spec: {address: "https://good.example.org:443"}
----
-apiVersion: gateway.mulesoft.com/v1alpha1
-kind: PolicyBinding
-metadata: {name: out-tls}
-spec:
-  targetRef: {kind: Service, name: out}
-  policyRef: {name: tls-outbound}
-  config: {list: [ECDHE-RSA-AES128-GCM-SHA256, «NO-SUCH-CIPHER]}
----
-apiVersion: gateway.mulesoft.com/v1alpha1
-kind: PolicyBinding
-metadata: {name: out-lua}
-spec:
-  targetRef: {kind: Service, name: out}
-  policyRef: {name: lua-out}
-  config: {value: «"function envoy_on_request(h) nonsense end"}
-`
+` + serviceOut("https://good.example.org:443") + boundOut("tls", "tls-outbound", `{list: [ECDHE-RSA-AES128-GCM-SHA256, «NO-SUCH-CIPHER]}`) + boundOut("lua", "lua-out", `{value: «"function envoy_on_request(h) nonsense end"}`)
 
 // TestTheRealEnvoyAtTheUsersLine: all that is wrong is found in one call, at the value to blame, in Envoy's words.
 func TestTheRealEnvoyAtTheUsersLine(t *testing.T) {
@@ -190,20 +169,7 @@ func TestTheRealEnvoyTakesEveryPart(t *testing.T) {
 	t.Parallel()
 	found := realEnvoy(t)
 	crt, key := pair(t)
-	text := many(3, nil) + strings.Split("---\n"+wrong, "---\napiVersion: gateway.mulesoft.com/v1alpha1\nkind: ApiInstance\nmetadata: {name: bad}")[0] + `---
-apiVersion: gateway.mulesoft.com/v1alpha1
-kind: Service
-metadata: {name: out}
-spec: {address: "https://good.example.org:443"}
----
-apiVersion: gateway.mulesoft.com/v1alpha1
-kind: PolicyBinding
-metadata: {name: out-lua}
-spec:
-  targetRef: {kind: Service, name: out}
-  policyRef: {name: lua-out}
-  config: {value: "function envoy_on_request(h) end"}
-`
+	text := many(3, nil) + strings.Split("---\n"+wrong, "---\napiVersion: gateway.mulesoft.com/v1alpha1\nkind: ApiInstance\nmetadata: {name: bad}")[0] + serviceOut("https://good.example.org:443") + boundOut("lua", "lua-out", `{value: "function envoy_on_request(h) end"}`)
 	escape := func(s string) string { return strings.ReplaceAll(s, "\n", `\n`) }
 	x, _ := trial(t, strings.NewReplacer("GOOD_CRT", escape(crt), "GOOD_KEY", escape(key)).Replace(text))
 	parts, err := x.Parts()

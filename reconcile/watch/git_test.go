@@ -121,6 +121,33 @@ func contents(t *testing.T, set source.Set) map[string]string {
 	return m
 }
 
+// same holds contents against what they should be; what says whose, if that is not plain.
+func same(t *testing.T, what string, want, got map[string]string) {
+	t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s: -want +got:\n%s", what, diff)
+	}
+}
+
+// opened is a repository that is closed with the test.
+func opened(t *testing.T, dir, near string, env ...string) *watch.Repo {
+	t.Helper()
+	r, err := openIn(dir, near, env...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Close() })
+	return r
+}
+
+// refused wants an error that says something.
+func refused(t *testing.T, what string, err error, words string) {
+	t.Helper()
+	if err == nil || !strings.Contains(err.Error(), words) {
+		t.Errorf("%s: got %v", what, err)
+	}
+}
+
 func at(t *testing.T, r *watch.Repo, rev string, paths ...string) map[string]string {
 	t.Helper()
 	set, ds, err := r.At(rev, paths)
@@ -146,17 +173,13 @@ func TestRevisionIsReadWithoutTheWorkTree(t *testing.T) {
 
 	repo := r.open("")
 	want := map[string]string{"conf/a.yaml": "a: 1", "conf/deep/b.json": "{}"}
-	if diff := cmp.Diff(want, at(t, repo, "HEAD~1", "conf")); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
-	}
+	same(t, "the files", want, at(t, repo, "HEAD~1", "conf"))
 	set, _, err := repo.At("HEAD^", []string{"."})
 	if err != nil || set.Revision != first {
 		t.Errorf("got revision %s %v, want %s", set.Revision, err, first)
 	}
 	want = map[string]string{"conf/a.yaml": "a: 2", "conf/deep/b.json": "{}", "other/e.cue": "e: 1"}
-	if diff := cmp.Diff(want, at(t, repo, second)); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
-	}
+	same(t, "the files", want, at(t, repo, second))
 	if got := at(t, repo, "main", "conf/.hidden.yaml", "conf/.hidden", "./conf/deep/"); len(got) != 3 {
 		t.Errorf("what is named counts, hidden or not: got %v", got)
 	}
@@ -191,29 +214,15 @@ func TestNamesAreThoseOfTheWorkingDirectory(t *testing.T) {
 	r.write("one/a.yaml", "a")
 	r.write("two/b.yaml", "b")
 	r.commit("first")
-	repo, err := openIn(filepath.Join(r.dir, "one"), "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer repo.Close()
-	if diff := cmp.Diff(map[string]string{"a.yaml": "a"}, at(t, repo, "HEAD")); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
-	}
-	if diff := cmp.Diff(map[string]string{"../two/b.yaml": "b", "../one/a.yaml": "a"}, at(t, repo, "HEAD", "..")); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
-	}
+	repo := opened(t, filepath.Join(r.dir, "one"), "")
+	same(t, "the files", map[string]string{"a.yaml": "a"}, at(t, repo, "HEAD"))
+	same(t, "the files", map[string]string{"../two/b.yaml": "b", "../one/a.yaml": "a"}, at(t, repo, "HEAD", ".."))
 	abs := filepath.Join(r.dir, "two")
-	if diff := cmp.Diff(map[string]string{filepath.ToSlash(abs) + "/b.yaml": "b"}, at(t, repo, "HEAD", abs)); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
-	}
+	same(t, "the files", map[string]string{filepath.ToSlash(abs) + "/b.yaml": "b"}, at(t, repo, "HEAD", abs))
 	if got, want := repo.FromRoot("two"), "../two"; got != want {
 		t.Errorf("FromRoot: got %s, want %s", got, want)
 	}
-	elsewhere, err := openIn(t.TempDir(), abs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer elsewhere.Close()
+	elsewhere := opened(t, t.TempDir(), abs)
 	if got := at(t, elsewhere, "HEAD", abs); len(got) != 1 {
 		t.Errorf("a repository that a path is in: got %v", got)
 	}
@@ -347,9 +356,7 @@ func TestStagedIsWhatWillBeCommitted(t *testing.T) {
 			t.Fatal(ds, err)
 		}
 		want := map[string]string{"a.yaml": "staged", "new.yaml": "staged", strings.Repeat("long/", 60) + "z.yaml": "deep"}
-		if diff := cmp.Diff(want, contents(t, set)); diff != "" {
-			t.Errorf("index version %s: -want +got:\n%s", version, diff)
-		}
+		same(t, "index version "+version, want, contents(t, set))
 	}
 }
 
@@ -377,9 +384,7 @@ func TestStagedReadsTheIndexThatGitNames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(map[string]string{"a.yaml": "2", "b.yaml": "1"}, contents(t, set)); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
-	}
+	same(t, "the files", map[string]string{"a.yaml": "2", "b.yaml": "1"}, contents(t, set))
 }
 
 func TestOddIndexes(t *testing.T) {
@@ -403,14 +408,12 @@ func TestOddIndexes(t *testing.T) {
 		t.Errorf("an index without a sum: got %v %v", set.Files, err)
 	}
 	r.git("update-index", "--split-index")
-	if _, _, err := r.open("").Staged(nil); err == nil || !strings.Contains(err.Error(), "git update-index --no-split-index") {
-		t.Errorf("a split index: got %v", err)
-	}
+	_, _, err = r.open("").Staged(nil)
+	refused(t, "a split index", err, "git update-index --no-split-index")
 	r.git("update-index", "--no-split-index")
 	r.git("sparse-checkout", "set", "--cone", "--sparse-index", "in")
-	if _, _, err := r.open("").Staged(nil); err == nil || !strings.Contains(err.Error(), "--no-sparse-index") {
-		t.Errorf("a sparse index: got %v", err)
-	}
+	_, _, err = r.open("").Staged(nil)
+	refused(t, "a sparse index", err, "--no-sparse-index")
 	r.git("sparse-checkout", "reapply", "--no-sparse-index")
 	if set, _, err := r.open("").Staged(nil); err != nil || len(set.Files) != 2 {
 		t.Errorf("a sparse work tree: got %v %v", set.Files, err)
@@ -509,11 +512,7 @@ func TestSubmodulesAndPointersAreSaid(t *testing.T) {
 	if got := contents(t, set)["conf/big.yaml"]; got != pointer {
 		t.Errorf("a broken content: got %q", got)
 	}
-	inside, err := openIn(filepath.Join(r.dir, "conf/shared"), "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer inside.Close()
+	inside := opened(t, filepath.Join(r.dir, "conf/shared"), "")
 	if got := at(t, inside, "HEAD"); got["x.yaml"] != "x" {
 		t.Errorf("inside the submodule: got %v", got)
 	}
@@ -528,7 +527,7 @@ func TestKindsOfRepositories(t *testing.T) {
 	r.commit("second")
 	base := filepath.Dir(r.dir)
 	want := map[string]string{"a.yaml": "1"}
-	same := func(what, dir, rev string, env ...string) {
+	holds := func(what, dir, rev string, env ...string) {
 		t.Helper()
 		repo, err := openIn(dir, "", env...)
 		if err != nil {
@@ -541,19 +540,17 @@ func TestKindsOfRepositories(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 			return
 		}
-		if diff := cmp.Diff(want, contents(t, set)); diff != "" {
-			t.Errorf("%s: -want +got:\n%s", what, diff)
-		}
+		same(t, what, want, contents(t, set))
 	}
 	bare := filepath.Join(base, "bare.git")
 	r.git("clone", "-q", "--bare", r.dir, bare)
-	same("bare", bare, "main~1")
-	same("bare, by name", base, "main~1", "GIT_DIR="+bare, "GIT_WORK_TREE="+base)
+	holds("bare", bare, "main~1")
+	holds("bare, by name", base, "main~1", "GIT_DIR="+bare, "GIT_WORK_TREE="+base)
 
 	worktree := filepath.Join(base, "tree")
 	r.git("config", "extensions.worktreeConfig", "true")
 	r.git("worktree", "add", "-q", "-b", "topic", worktree, "HEAD~1")
-	same("worktree", worktree, "HEAD")
+	holds("worktree", worktree, "HEAD")
 	wt := &repo{t, worktree}
 	wt.write("new.yaml", "3")
 	wt.git("add", "new.yaml")
@@ -565,52 +562,40 @@ func TestKindsOfRepositories(t *testing.T) {
 
 	shared := filepath.Join(base, "shared")
 	r.git("clone", "-q", "--shared", r.dir, shared)
-	same("alternates", shared, "HEAD~1")
+	holds("alternates", shared, "HEAD~1")
 	separate := filepath.Join(base, "separate")
 	r.git("clone", "-q", "--separate-git-dir", filepath.Join(base, "sep.git"), r.dir, separate)
-	same("separate", separate, "HEAD~1")
+	holds("separate", separate, "HEAD~1")
 	objects := filepath.Join(base, "quarantine")
 	if err := os.MkdirAll(objects, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	same("quarantine", r.dir, "HEAD~1", "GIT_OBJECT_DIRECTORY="+objects, "GIT_ALTERNATE_OBJECT_DIRECTORIES="+filepath.Join(r.dir, ".git/objects"))
+	holds("quarantine", r.dir, "HEAD~1", "GIT_OBJECT_DIRECTORY="+objects, "GIT_ALTERNATE_OBJECT_DIRECTORIES="+filepath.Join(r.dir, ".git/objects"))
 
 	shallow := filepath.Join(base, "shallow")
 	r.git("clone", "-q", "--depth", "1", "file://"+r.dir, shallow)
-	sh, err := openIn(shallow, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer sh.Close()
-	if _, err := sh.Resolve("HEAD~1"); err == nil || !strings.Contains(err.Error(), "git fetch --unshallow") {
-		t.Errorf("shallow: got %v", err)
-	}
+	sh := opened(t, shallow, "")
+	_, err = sh.Resolve("HEAD~1")
+	refused(t, "shallow", err, "git fetch --unshallow")
 	r.git("config", "uploadpack.allowFilter", "true")
 	partial := filepath.Join(base, "partial")
 	r.git("clone", "-q", "--filter=blob:none", "--no-checkout", "file://"+r.dir, partial)
-	p, err := openIn(partial, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.Close()
+	p := opened(t, partial, "")
 	set, _, err = p.At("HEAD", nil)
 	if err != nil || len(set.Files) != 1 {
 		t.Fatal(set, err)
 	}
-	if _, err := set.Files[0].Bytes(); err == nil || !strings.Contains(err.Error(), "this clone is partial") {
-		t.Errorf("partial: got %v", err)
-	}
+	_, err = set.Files[0].Bytes()
+	refused(t, "partial", err, "this clone is partial")
 
 	sha256 := newRepo(t, "--object-format=sha256")
-	if _, err := openIn(sha256.dir, ""); err == nil || !strings.Contains(err.Error(), "only SHA-1 repositories can be read") {
-		t.Errorf("sha256: got %v", err)
-	}
+	_, err = openIn(sha256.dir, "")
+	refused(t, "sha256", err, "only SHA-1 repositories can be read")
 	table := newRepo(t)
 	table.git("config", "core.repositoryformatversion", "1")
 	table.git("config", "extensions.refstorage", "reftable")
-	if _, err := openIn(table.dir, ""); err == nil || !strings.Contains(err.Error(), "git refs migrate --ref-format=files") {
-		t.Errorf("reftable: got %v", err)
-	}
+	_, err = openIn(table.dir, "")
+	refused(t, "reftable", err, "git refs migrate --ref-format=files")
 	unknown := newRepo(t)
 	unknown.git("config", "core.repositoryformatversion", "1")
 	cfg := filepath.Join(unknown.dir, ".git", "config")
@@ -619,9 +604,8 @@ func TestKindsOfRepositories(t *testing.T) {
 		t.Fatal(err)
 	}
 	unknown.write(".git/config", string(b)+"[extensions]\n\tsomethingNew = true\n")
-	if _, err := openIn(unknown.dir, ""); err == nil || !strings.Contains(err.Error(), `uses the extension "somethingNew"`) {
-		t.Errorf("an unknown extension: got %v", err)
-	}
+	_, err = openIn(unknown.dir, "")
+	refused(t, "an unknown extension", err, `uses the extension "somethingNew"`)
 	none := t.TempDir()
 	if _, err := openIn(none, "", "GIT_CEILING_DIRECTORIES="+filepath.Dir(none)); !errors.Is(err, watch.ErrNoRepository) {
 		t.Errorf("none: got %v", err)
@@ -649,9 +633,7 @@ func TestUnchangedFilesHaveOneHash(t *testing.T) {
 			t.Errorf("%s and %s: equal is %v", f.Name, then.Files[i].Name, same)
 		}
 	}
-	if diff := cmp.Diff(contents(t, now), contents(t, named)); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
-	}
+	same(t, "the files", contents(t, now), contents(t, named))
 }
 
 func TestContentsAreReadByManyAtOnce(t *testing.T) {

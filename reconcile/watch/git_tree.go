@@ -177,16 +177,7 @@ func (r *Repo) gather(root *item, what string, paths []string) (source.Set, diag
 			g.faults[p] = fmt.Errorf("read %s: %w", p, err)
 		}
 	}
-	names := make([]string, 0, len(g.faults))
-	for name := range g.faults {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	errs := make([]error, len(names))
-	for i, name := range names {
-		errs[i] = g.faults[name]
-	}
-	return source.NewSet(g.files), g.ds.Sort(), errors.Join(errs...)
+	return source.NewSet(g.files), g.ds.Sort(), joined(g.faults)
 }
 
 // trail is the way from the root to an entry, free of links; the names have one less than the items.

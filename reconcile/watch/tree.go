@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -395,16 +396,14 @@ func (t *tree) fault(name string, err error) {
 	t.faults[name] = &ReadError{t.show(name), err}
 }
 
-// err joins all faults, sorted by name.
-func (t *tree) err() error {
-	names := make([]string, 0, len(t.faults))
-	for name := range t.faults {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	list := make([]error, len(names))
-	for i, name := range names {
-		list[i] = t.faults[name]
+// err joins all faults.
+func (t *tree) err() error { return joined(t.faults) }
+
+// joined joins errors, sorted by what they are about.
+func joined(faults map[string]error) error {
+	var list []error
+	for _, name := range slices.Sorted(maps.Keys(faults)) {
+		list = append(list, faults[name])
 	}
 	return errors.Join(list...)
 }

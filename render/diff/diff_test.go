@@ -184,6 +184,21 @@ func undirected(a, b diff.Change) bool {
 	return slices.ContainsFunc(strings.Split(b.Reason, "; "), func(s string) bool { return slices.Contains(reasons, s) })
 }
 
+// example is the YAML files of one of the examples; none: it has none.
+func example(t *testing.T, dir string) texts {
+	t.Helper()
+	names, _ := filepath.Glob("../../examples/" + dir + "/*.yaml")
+	files := texts{}
+	for _, name := range names {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[filepath.Base(name)] = string(b)
+	}
+	return files
+}
+
 // TestWhatIsWrittenInAnotherWayIsCosmetic writes the examples in another way: documents and keys in another order, in other files,
 // with comments.
 func TestWhatIsWrittenInAnotherWayIsCosmetic(t *testing.T) {
@@ -194,15 +209,7 @@ func TestWhatIsWrittenInAnotherWayIsCosmetic(t *testing.T) {
 	}
 	found := 0
 	for _, dir := range dirs {
-		names, _ := filepath.Glob(dir + "/*.yaml")
-		files := texts{}
-		for _, name := range names {
-			b, err := os.ReadFile(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			files[filepath.Base(name)] = string(b)
-		}
+		files := example(t, filepath.Base(dir))
 		if len(files) == 0 {
 			continue
 		}
@@ -283,15 +290,7 @@ func TestEveryResourceIsExplained(t *testing.T) {
 	t.Parallel()
 	edits := 0
 	for _, dir := range []string{"policy-chain", "canary", "port-sharing", "selector", "basic-auth"} {
-		names, _ := filepath.Glob("../../examples/" + dir + "/*.yaml")
-		files := texts{}
-		for _, name := range names {
-			b, err := os.ReadFile(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			files[filepath.Base(name)] = string(b)
-		}
+		files := example(t, dir)
 		a := sideOf(t, "same", files, nil)
 		for name, text := range files {
 			for i, line := range strings.Split(text, "\n") {

@@ -322,6 +322,16 @@ func (t Type) Shifts(was, now any) (shifts []Shift, known bool) { return t.shift
 // Always is the Guard of a policy that keeps away the same with every configuration.
 func Always[C any](g ir.Guard) func(*C) ir.Guard { return func(*C) ir.Guard { return g } }
 
+// When is the Guard of a policy that keeps something away with some configurations only.
+func When[C any](g ir.Guard, on func(*C) bool) func(*C) ir.Guard {
+	return func(c *C) ir.Guard {
+		if on(c) {
+			return g
+		}
+		return ir.GuardNone
+	}
+}
+
 // Since is the release of the product that has the policy first.
 func (t Type) Since() string { return t.since }
 

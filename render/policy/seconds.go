@@ -22,3 +22,15 @@ func (f *Findings) Seconds(field string, value float64, off string, zero, millis
 		f.Warn(fraction, fmt.Sprintf("%s is %g, expected whole seconds", field, value), fmt.Sprintf("write %.0f: the product's documentation has whole numbers only", math.Ceil(value)), field)
 	}
 }
+
+// Timeout is the configuration of the policies that set one time-out.
+type Timeout struct {
+	Seconds float64 `flex:"timeout"`
+}
+
+// Check judges the time-out, see Findings.Seconds.
+func (t *Timeout) Check(at Locator, off string, zero, milliseconds, fraction diag.Code) diag.List {
+	f := Findings{At: at}
+	f.Seconds("timeout", t.Seconds, off, zero, milliseconds, fraction)
+	return f.List
+}

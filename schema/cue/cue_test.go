@@ -1,7 +1,6 @@
 package cue_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"testing"
 
@@ -11,12 +10,10 @@ import (
 	"cuelang.org/go/cue/cuecontext"
 	"cuelang.org/go/cue/parser"
 	cuejson "cuelang.org/go/encoding/json"
-	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/flexgw/flexgw/render/policy/all"
 	"github.com/flexgw/flexgw/schema/cue"
 	"github.com/flexgw/flexgw/schema/export"
-	"github.com/flexgw/flexgw/schema/source"
 	"github.com/flexgw/flexgw/schema/syntax"
 	"github.com/flexgw/flexgw/schema/testkit"
 )
@@ -57,16 +54,12 @@ func TestVerdicts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	schema := compile(t, s.Declaration(""))
+	schema := testkit.JSONSchema(t, s.Declaration(""))
 	declaration := load(t).LookupPath(cuelang.MakePath(cuelang.Def("Declaration")))
 	var taken, refused int
 	seen := map[string]bool{}
 	for _, c := range testkit.ReadAll(t, "../testdata/*.txtar", "../../render/policy/*/testdata/*.txtar", "../../render/testdata/*.txtar", "../../cli/testdata/badinput/*.txtar") {
-		var files []source.File
-		for _, f := range c.Files {
-			files = append(files, source.NewFile(f.Name, f.Data))
-		}
-		docs, _ := syntax.Parse(source.NewSet(files))
+		docs, _ := syntax.Parse(c.Set())
 		for _, doc := range docs {
 			if doc.Root.Kind != syntax.Mapping {
 				continue
@@ -99,21 +92,4 @@ func TestVerdicts(t *testing.T) {
 	if taken < 200 || refused < 80 || !testing.Short() && refused < 1000 {
 		t.Errorf("%d documents taken and %d refused say little", taken, refused)
 	}
-}
-
-func compile(t *testing.T, text []byte) *jsonschema.Schema {
-	t.Helper()
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := jsonschema.NewCompiler()
-	if err := c.AddResource("schema.json", doc); err != nil {
-		t.Fatal(err)
-	}
-	s, err := c.Compile("schema.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
 }

@@ -28,23 +28,6 @@ func newSet(t testing.TB) *export.Set {
 	return s
 }
 
-func compile(t testing.TB, text []byte) *jsonschema.Schema {
-	t.Helper()
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := jsonschema.NewCompiler()
-	if err := c.AddResource("schema.json", doc); err != nil {
-		t.Fatal(err)
-	}
-	s, err := c.Compile("schema.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
 // shapeCodes are the diagnostics beside shape/… that say what the exported schema says too: that kind and version are not known.
 var shapeCodes = []string{"decode/unknown-version", "decode/unknown-kind", "decode/missing-kind", "decode/missing-version"}
 
@@ -58,11 +41,11 @@ var beyond = []string{`"targetRef" lacks the field "name"`, "lacks one of the fi
 // the same time, an editor may mark as well.
 func TestVerdicts(t *testing.T) {
 	t.Parallel()
-	combined := compile(t, newSet(t).Declaration(""))
+	combined := testkit.JSONSchema(t, newSet(t).Declaration(""))
 	var taken, refused, mended int
 	seen := map[string]bool{}
 	for _, c := range testkit.ReadAll(t, "../testdata/*.txtar", "../../render/policy/*/testdata/*.txtar", "../../render/testdata/*.txtar", "../../cli/testdata/badinput/*.txtar") {
-		docs, _ := syntax.Parse(setOf(c))
+		docs, _ := syntax.Parse(c.Set())
 		for _, doc := range docs {
 			for i, value := range testkit.Variants(doc.Root.Value()) {
 				text, err := json.Marshal(value)
@@ -111,14 +94,6 @@ func said(f source.File) (wrong, odd string) {
 	return wrong, odd
 }
 
-func setOf(c *testkit.Case) source.Set {
-	var files []source.File
-	for _, f := range c.Files {
-		files = append(files, source.NewFile(f.Name, f.Data))
-	}
-	return source.NewSet(files)
-}
-
 // TestFiles holds every exported file to draft 7 and to its own definitions alone, and keeps every description for hovers.
 func TestFiles(t *testing.T) {
 	t.Parallel()
@@ -130,7 +105,7 @@ func TestFiles(t *testing.T) {
 		if f.Name == "catalog.json" {
 			continue
 		}
-		compile(t, f.Data)
+		testkit.JSONSchema(t, f.Data)
 		var head struct {
 			Schema string `json:"$schema"`
 			ID     string `json:"$id"`
@@ -172,7 +147,7 @@ func TestFiles(t *testing.T) {
 // TestList: a JSON file may hold a list of declarations.
 func TestList(t *testing.T) {
 	t.Parallel()
-	combined := compile(t, newSet(t).Declaration(""))
+	combined := testkit.JSONSchema(t, newSet(t).Declaration(""))
 	for text, want := range map[string]bool{
 		`[{"apiVersion": "gateway.mulesoft.com/v1alpha1", "kind": "Service", "metadata": {"name": "a"}, "spec": {"address": "http://a"}}, {"kind": "other"}]`: true,
 		`[{"apiVersion": "gateway.mulesoft.com/v1alpha1", "kind": "Service", "metadata": {"name": "a"}, "spec": {"adress": "http://a"}}]`:                     false,
@@ -277,7 +252,7 @@ func TestVariables(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := compile(t, out).Validate(v); (err == nil) != c.want {
+		if err := testkit.JSONSchema(t, out).Validate(v); (err == nil) != c.want {
 			t.Errorf("%s of %s: %v", c.value, c.schema, err)
 		}
 	}

@@ -18,6 +18,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/flexgw/flexgw/schema/source"
 )
 
 var update = flag.Bool("update", false, "rewrite the answers of txtar cases and remove those that no case claims")
@@ -98,6 +101,33 @@ func ReadAll(t testing.TB, patterns ...string) []*Case {
 		}
 	}
 	return out
+}
+
+// Set is the files of a case as one reading of declarations, answers left out.
+func (c *Case) Set() source.Set {
+	var files []source.File
+	for _, f := range c.Files {
+		files = append(files, source.NewFile(f.Name, f.Data))
+	}
+	return source.NewSet(files)
+}
+
+// JSONSchema compiles one schema that refers to no other.
+func JSONSchema(t testing.TB, text []byte) *jsonschema.Schema {
+	t.Helper()
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := jsonschema.NewCompiler()
+	if err := c.AddResource("schema.json", doc); err != nil {
+		t.Fatal(err)
+	}
+	s, err := c.Compile("schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 // Variants are a value of JSON, and the value with a field too much in each of its mappings.

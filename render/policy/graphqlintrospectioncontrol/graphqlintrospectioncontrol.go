@@ -27,7 +27,7 @@ var Type = policy.Define(policy.Spec[config]{
 	Page:    page,
 	Targets: ir.TargetAPI,
 	Since:   "1.13.0",
-	Guard:   guard,
+	Guard:   policy.When(ir.Restricts, (*config).blocks),
 	Check:   check,
 })
 
@@ -37,17 +37,12 @@ type config struct {
 	Typename bool `flex:"blockTypename"`
 }
 
-func guard(c *config) ir.Guard {
-	if c.Schema || c.Type || c.Typename {
-		return ir.Restricts
-	}
-	return ir.GuardNone
-}
+func (c *config) blocks() bool { return c.Schema || c.Type || c.Typename }
 
 func check(c *config, at policy.Locator) diag.List {
 	f := policy.Findings{At: at}
 	switch {
-	case guard(c) == ir.GuardNone:
+	case !c.blocks():
 		f.Warn("graphqlintrospectioncontrol/nothing-blocked", "none of blockSchema, blockType and blockTypename is true, so nothing is refused",
 			"set blockSchema: true, or remove the policy")
 	case c.Schema != c.Type:

@@ -29,7 +29,7 @@ var Type = policy.Define(policy.Spec[config]{
 	Page:     page,
 	Targets:  ir.TargetAPI,
 	Since:    "1.13.0",
-	Guard:    guard,
+	Guard:    policy.When(ir.Restricts, func(c *config) bool { return c.Block }),
 	Defaults: func() config { return config{Source: graphqlschema.Default, Block: true} },
 	Check:    check,
 })
@@ -38,13 +38,6 @@ type config struct {
 	Source string      `flex:"source"`
 	Schema syntax.Text `flex:"schema"`
 	Block  bool        `flex:"blockOperation"`
-}
-
-func guard(c *config) ir.Guard {
-	if c.Block {
-		return ir.Restricts
-	}
-	return ir.GuardNone
 }
 
 func check(c *config, at policy.Locator) diag.List {

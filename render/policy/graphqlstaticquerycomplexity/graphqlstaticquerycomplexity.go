@@ -33,7 +33,7 @@ var Type = policy.Define(policy.Spec[config]{
 	Page:     page,
 	Targets:  ir.TargetAPI,
 	Since:    "1.13.0",
-	Guard:    guard,
+	Guard:    policy.When(ir.Restricts, func(c *config) bool { return c.Block }),
 	Defaults: defaults,
 	Check:    check,
 })
@@ -53,13 +53,6 @@ type config struct {
 func defaults() config {
 	text := func(s string) syntax.Text { return syntax.Text{Value: s} }
 	return config{Source: graphqlschema.Default, Default: 1, Block: true, Unbounded: true, Directive: text("cost"), Value: text("weight"), Multipliers: text("multipliers")}
-}
-
-func guard(c *config) ir.Guard {
-	if c.Block {
-		return ir.Restricts
-	}
-	return ir.GuardNone
 }
 
 type checker struct {

@@ -18,22 +18,16 @@ var schema []byte
 var page []byte
 
 // Type is the policy.
-var Type = policy.Define(policy.Spec[config]{
+var Type = policy.Define(policy.Spec[policy.Timeout]{
 	Name:     "idle-timeout-flex",
 	Schema:   schema,
 	Page:     page,
 	Targets:  ir.TargetUpstream,
 	Since:    "1.9.0",
-	Defaults: func() config { return config{Timeout: 60} },
+	Defaults: func() policy.Timeout { return policy.Timeout{Seconds: 60} },
 	Check:    check,
 })
 
-type config struct {
-	Timeout float64 `flex:"timeout"` // seconds
-}
-
-func check(c *config, at policy.Locator) diag.List {
-	f := policy.Findings{At: at}
-	f.Seconds("timeout", c.Timeout, "means that unused connections stay open for ever", "idletimeout/off", "idletimeout/milliseconds", "idletimeout/fraction")
-	return f.List
+func check(c *policy.Timeout, at policy.Locator) diag.List {
+	return c.Check(at, "means that unused connections stay open for ever", "idletimeout/off", "idletimeout/milliseconds", "idletimeout/fraction")
 }

@@ -33,7 +33,7 @@ var Type = policy.Define(policy.Spec[config]{
 	Page:    page,
 	Targets: ir.TargetAPI,
 	Since:   "1.12.0",
-	Guard:   guard,
+	Guard:   policy.When(ir.Restricts, func(c *config) bool { return c.Reject && (c.Path || c.Headers || c.Body) }),
 	Check:   check,
 })
 
@@ -50,13 +50,6 @@ type config struct {
 type protection struct {
 	Name  string `flex:"name"`
 	Regex string `flex:"regex"`
-}
-
-func guard(c *config) ir.Guard {
-	if c.Reject && (c.Path || c.Headers || c.Body) {
-		return ir.Restricts
-	}
-	return ir.GuardNone
 }
 
 type checker struct {

@@ -35,18 +35,12 @@ var Type = policy.Define(policy.Spec[config]{
 })
 
 type config struct {
-	ARN         string      `flex:"arn"`
-	Passthrough bool        `flex:"payloadPassthrough"`
-	Invocation  string      `flex:"invocationMode"`
-	Auth        string      `flex:"authenticationMode"`
-	Profile     string      `flex:"credentialProfile"`
-	Credentials credentials `flex:"credentials"`
-}
-
-type credentials struct {
-	ID     string        `flex:"accessKeyId"`
-	Secret policy.Secret `flex:"secretAccessKey"`
-	Token  policy.Secret `flex:"sessionToken"`
+	ARN         string         `flex:"arn"`
+	Passthrough bool           `flex:"payloadPassthrough"`
+	Invocation  string         `flex:"invocationMode"`
+	Auth        string         `flex:"authenticationMode"`
+	Profile     string         `flex:"credentialProfile"`
+	Credentials policy.AWSKeys `flex:"credentials"`
 }
 
 func defaults() config { return config{Invocation: "sync", Auth: "default"} }
@@ -58,9 +52,7 @@ func check(c *config, at policy.Locator) diag.List {
 	}
 	f.Mode(c.Auth == "profile", "authenticationMode: profile", "authenticationMode", []policy.Field{{Path: "credentialProfile", Given: c.Profile != ""}}, nil,
 		"nativeawslambda/missing", "nativeawslambda/unused")
-	f.Mode(c.Auth == "static", "authenticationMode: static", "authenticationMode",
-		[]policy.Field{{Path: "credentials.accessKeyId", Given: c.Credentials.ID != ""}, {Path: "credentials.secretAccessKey", Given: !c.Credentials.Secret.IsZero()}},
-		[]policy.Field{{Path: "credentials.sessionToken", Given: !c.Credentials.Token.IsZero()}}, "nativeawslambda/missing", "nativeawslambda/unused")
+	f.StaticKeys(c.Auth, "credentials", c.Credentials, "nativeawslambda/missing", "nativeawslambda/unused")
 	return f.List
 }
 

@@ -36,14 +36,14 @@ var Type = policy.Define(policy.Spec[config]{
 })
 
 type config struct {
-	Service   string      `flex:"serviceName"`
-	Region    string      `flex:"region"`
-	Unsigned  bool        `flex:"useUnsignedPayload"`
-	Excluded  []matcher   `flex:"matchExcludedHeaders"`
-	Algorithm string      `flex:"signingAlgorithm"`
-	Auth      string      `flex:"authenticationMode"`
-	File      file        `flex:"credentialsFileProvider"`
-	Inline    credentials `flex:"inlineCredentialProvider"`
+	Service   string         `flex:"serviceName"`
+	Region    string         `flex:"region"`
+	Unsigned  bool           `flex:"useUnsignedPayload"`
+	Excluded  []matcher      `flex:"matchExcludedHeaders"`
+	Algorithm string         `flex:"signingAlgorithm"`
+	Auth      string         `flex:"authenticationMode"`
+	File      file           `flex:"credentialsFileProvider"`
+	Inline    policy.AWSKeys `flex:"inlineCredentialProvider"`
 }
 
 // matcher is one of Envoy's string matchers.
@@ -65,12 +65,6 @@ type file struct {
 	Profile string `flex:"profile"`
 }
 
-type credentials struct {
-	ID     string        `flex:"accessKeyId"`
-	Secret policy.Secret `flex:"secretAccessKey"`
-	Token  policy.Secret `flex:"sessionToken"`
-}
-
 func defaults() config { return config{Algorithm: "AWS_SIGV4", Auth: "default"} }
 
 func check(c *config, at policy.Locator) diag.List {
@@ -87,9 +81,7 @@ func check(c *config, at policy.Locator) diag.List {
 	if c.Auth == "profile" && c.File.Source.Name == "" && c.File.Profile == "" {
 		f.Warn("nativeawssignature/default-profile", "authenticationMode is profile, but credentialsFileProvider names neither a file nor a profile", "name them, or write authenticationMode: default", "authenticationMode")
 	}
-	f.Mode(c.Auth == "static", "authenticationMode: static", "authenticationMode",
-		[]policy.Field{{Path: "inlineCredentialProvider.accessKeyId", Given: c.Inline.ID != ""}, {Path: "inlineCredentialProvider.secretAccessKey", Given: !c.Inline.Secret.IsZero()}},
-		[]policy.Field{{Path: "inlineCredentialProvider.sessionToken", Given: !c.Inline.Token.IsZero()}}, "nativeawssignature/missing", "nativeawssignature/unused")
+	f.StaticKeys(c.Auth, "inlineCredentialProvider", c.Inline, "nativeawssignature/missing", "nativeawssignature/unused")
 	return f.List
 }
 

@@ -20,22 +20,16 @@ var schema []byte
 var page []byte
 
 // Type is the policy.
-var Type = policy.Define(policy.Spec[config]{
+var Type = policy.Define(policy.Spec[policy.Timeout]{
 	Name:     "response-timeout-flex",
 	Schema:   schema,
 	Page:     page,
 	Targets:  ir.TargetAPI,
 	Since:    "1.9.0",
-	Defaults: func() config { return config{Timeout: 15} },
+	Defaults: func() policy.Timeout { return policy.Timeout{Seconds: 15} },
 	Check:    check,
 })
 
-type config struct {
-	Timeout float64 `flex:"timeout"` // seconds
-}
-
-func check(c *config, at policy.Locator) diag.List {
-	f := policy.Findings{At: at}
-	f.Seconds("timeout", c.Timeout, "means that a response may take for ever", "responsetimeout/off", "responsetimeout/milliseconds", "responsetimeout/fraction")
-	return f.List
+func check(c *policy.Timeout, at policy.Locator) diag.List {
+	return c.Check(at, "means that a response may take for ever", "responsetimeout/off", "responsetimeout/milliseconds", "responsetimeout/fraction")
 }

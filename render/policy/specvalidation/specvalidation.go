@@ -29,7 +29,7 @@ var Type = policy.Define(policy.Spec[config]{
 	Page:     page,
 	Targets:  ir.TargetAPI,
 	Since:    "1.4.0",
-	Guard:    guard,
+	Guard:    policy.When(ir.Restricts, func(c *config) bool { return c.Block }), // what is only logged is let through
 	Defaults: defaults,
 	Check:    check,
 })
@@ -43,14 +43,6 @@ type config struct {
 }
 
 func defaults() config { return config{BasePath: "/", Block: true} }
-
-// guard: what is only logged is let through.
-func guard(c *config) ir.Guard {
-	if c.Block {
-		return ir.Restricts
-	}
-	return ir.GuardNone
-}
 
 func check(c *config, at policy.Locator) diag.List {
 	f := policy.Findings{At: at}

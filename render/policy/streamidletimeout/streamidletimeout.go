@@ -18,22 +18,16 @@ var schema []byte
 var page []byte
 
 // Type is the policy.
-var Type = policy.Define(policy.Spec[config]{
+var Type = policy.Define(policy.Spec[policy.Timeout]{
 	Name:     "stream-idle-timeout-flex",
 	Schema:   schema,
 	Page:     page,
 	Targets:  ir.TargetAPI,
 	Since:    "1.9.0",
-	Defaults: func() config { return config{Timeout: 300} },
+	Defaults: func() policy.Timeout { return policy.Timeout{Seconds: 300} },
 	Check:    check,
 })
 
-type config struct {
-	Timeout float64 `flex:"timeout"` // seconds
-}
-
-func check(c *config, at policy.Locator) diag.List {
-	f := policy.Findings{At: at}
-	f.Seconds("timeout", c.Timeout, "means that a silent stream stays open for ever", "streamidletimeout/off", "streamidletimeout/milliseconds", "streamidletimeout/fraction")
-	return f.List
+func check(c *policy.Timeout, at policy.Locator) diag.List {
+	return c.Check(at, "means that a silent stream stays open for ever", "streamidletimeout/off", "streamidletimeout/milliseconds", "streamidletimeout/fraction")
 }

@@ -31,7 +31,7 @@ var Type = policy.Define(policy.Spec[config]{
 	Targets:  ir.TargetAPI,
 	Place:    ir.Outside,
 	Since:    "1.0.0",
-	Guard:    guard,
+	Guard:    policy.When(ir.Authenticates, func(c *config) bool { return c.Require }), // clients must prove who they are when their certificates are required
 	Defaults: func() config { return config{ALPN: []string{"h2", "http/1.1"}, Min: "1.2", Max: "1.3"} },
 	Check:    check,
 	Validity: func(c *config, at policy.Locator) []ir.Validity { return tlscheck.Validity(c.params(), at) },
@@ -50,14 +50,6 @@ type config struct {
 	Min     string   `flex:"minversion"`
 	Max     string   `flex:"maxversion"`
 	Ciphers []string `flex:"ciphers"`
-}
-
-// guard says that clients must prove who they are when their certificates are required.
-func guard(c *config) ir.Guard {
-	if c.Require {
-		return ir.Authenticates
-	}
-	return ir.GuardNone
 }
 
 func (c *config) params() tlscheck.Params {
