@@ -136,16 +136,16 @@ func TestHeldIsLoadWhereNothingIsWrong(t *testing.T) {
 	all := testkit.ReadAll(t, "testdata/ok-*.txtar", "testdata/warn-*.txtar")
 	for i, c := range all {
 		o := schema.Options{Policies: newCatalog()}
-		g, ds := schema.Load(setOf(c), o)
+		g, ds := schema.Load(c.Set(), o)
 		if ds.HasErrors() {
 			continue
 		}
 		o.Memo = &schema.Memo{}
-		h, held, ds2 := schema.LoadHeld(setOf(c), setOf(all[(i+7)%len(all)]), nil, o)
+		h, held, ds2 := schema.LoadHeld(c.Set(), all[(i+7)%len(all)].Set(), nil, o)
 		if dump(g) != dump(h) || lines(ds) != lines(ds2) || held != nil {
 			t.Errorf("%s: held: %v\n%s", c.Name, held, gocmp.Diff(dump(g)+lines(ds), dump(h)+lines(ds2)))
 		}
-		if again, _ := schema.Load(setOf(c), o); again != nil && h != nil && len(h.Listeners) > 0 && again.Listeners[0] != h.Listeners[0] {
+		if again, _ := schema.Load(c.Set(), o); again != nil && h != nil && len(h.Listeners) > 0 && again.Listeners[0] != h.Listeners[0] {
 			t.Errorf("%s: Load after LoadHeld makes another listener of the same", c.Name)
 		}
 	}

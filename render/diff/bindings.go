@@ -17,8 +17,6 @@ type target struct {
 	was, current []*ir.Binding
 }
 
-func (t target) name() string { return t.now.Namespace + "/" + t.now.Name }
-
 // bindings compares the policies of what is on both sides. What one binding does to many APIs is told once.
 func (c *comparison) bindings() {
 	var targets []target
