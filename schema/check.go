@@ -19,6 +19,7 @@ type checked struct {
 	node       *syntax.Node // in the form that the schema describes
 	ok         bool
 	unresolved []string // unset variables
+	unknown    *unknown // what stands for them
 	ds         diag.List
 }
 
@@ -29,8 +30,20 @@ func (j *judge) check(n *syntax.Node, path []string, key diag.Range, getenv func
 	z := &normal{getenv: getenv, require: require, path: append(make([]string, 0, len(path)+8), path...)}
 	out := z.node(j.root.view(), n)
 	c := checked{node: out, unresolved: z.unresolved, ds: z.ds}
-	if c.ok = (verdict{z.wild}).ok(j.root, out); !c.ok {
-		c.ds = append(c.ds, j.explained(z, out, path, key)...)
+	if len(z.unresolved) > 0 {
+		u := z.unknown
+		c.unknown = &u
+	}
+	if c.ok = (verdict{wild: z.unknown.may}).ok(j.root, out); c.ok {
+		return c
+	}
+	explain := func(n *syntax.Node) diag.List { return j.explained(z, n, path, key) }
+	if len(z.unresolved) == 0 {
+		c.ds = append(c.ds, explain(out)...)
+	} else if ds := c.unknown.every(out, explain); ds.HasErrors() {
+		c.ds = append(c.ds, ds...)
+	} else {
+		c.ds = append(c.ds, c.unknown.once(out, explain)...)
 	}
 	return c
 }
@@ -40,7 +53,7 @@ func (j *judge) explained(z *normal, n *syntax.Node, path []string, key diag.Ran
 	x := &explainer{judge: j, normal: z, root: n, path: path, key: key}
 	schema, err := j.explain()
 	if err == nil {
-		err = schema.Validate(x.value(n))
+		err = schema.Validate(n.Value())
 	}
 	if ve, ok := err.(*jsonschema.ValidationError); ok {
 		for _, leaf := range x.leaves(ve) {
@@ -69,28 +82,6 @@ type missed struct {
 	names  []string
 	label  string
 	index  int // in ds
-}
-
-// value is Node.Value, with something that fits in the place of each unknown value.
-func (x *explainer) value(n *syntax.Node) any {
-	if v, ok := x.normal.wild[n]; ok {
-		return v
-	}
-	switch n.Kind {
-	case syntax.Mapping:
-		m := make(map[string]any, len(n.Fields))
-		for i := range n.Fields {
-			m[n.Fields[i].Name] = x.value(n.Fields[i].Value)
-		}
-		return m
-	case syntax.Sequence:
-		l := make([]any, len(n.Items))
-		for i := range n.Items {
-			l[i] = x.value(n.Items[i])
-		}
-		return l
-	}
-	return n.Scalar
 }
 
 // leaves are the innermost errors. Of alternatives it follows the one that was meant.
@@ -204,9 +195,6 @@ func headOf(n *syntax.Node) diag.Range {
 func (x *explainer) leaf(e *jsonschema.ValidationError) {
 	loc := e.InstanceLocation
 	n, v, key := x.at(loc)
-	if _, ok := x.normal.wild[n]; ok {
-		return
-	}
 	name := x.label(loc)
 	switch k := e.ErrorKind.(type) {
 	case *kind.AdditionalProperties:

@@ -450,7 +450,16 @@ func (d *docDecoder) configure(b *bindingDecl, typ PolicyType, config *syntax.No
 	}
 	if len(c.unresolved) > 0 {
 		b.ir.Unresolved = c.unresolved
-		b.ir.Draft, _ = typ.Decode(c.node)                                                  // what is wrong with it may be the variable's
+		ds := c.unknown.every(c.node, func(n *syntax.Node) diag.List {
+			_, ds := typ.Decode(n)
+			return ds
+		})
+		d.out.ds = append(d.out.ds, ds...)
+		if ds.HasErrors() {
+			b.broken = true
+			return
+		}
+		b.ir.Draft, _ = typ.Decode(c.node)                                                  // what is wrong with it is the variable's
 		b.ir.Guard, b.ir.Validity = typ.Guard(b.ir.Draft), typ.Validity(b.ir.Draft, c.node) // a certificate ends, whatever its key is
 		return
 	}

@@ -139,7 +139,7 @@ type normal struct {
 	require bool                        // an unset variable is an error
 
 	ds         diag.List
-	wild       map[*syntax.Node]any    // unset variables, each with a value that fits in its place
+	unknown    unknown                 // the values of unset variables
 	vars       map[*syntax.Node]string // what came from the environment, and must not be shown
 	unresolved []string
 	path       []string
@@ -345,33 +345,8 @@ func (z *normal) variable(v view, n *syntax.Node, name string) *syntax.Node {
 		z.unresolved = append(z.unresolved, name)
 	}
 	out := *n
-	if z.wild == nil {
-		z.wild = map[*syntax.Node]any{}
-	}
-	z.wild[&out] = sample(v)
+	z.unknown.add(v, &out)
 	return &out
-}
-
-// sample is a value of a type that v wants: what stands for a variable that is not set when the library explains.
-func sample(v view) any {
-	for _, s := range v.flat {
-		if len(s.enum) > 0 {
-			return s.enum[0]
-		}
-	}
-	switch {
-	case v.want == 0, v.want&tString != 0:
-		return "x"
-	case v.want&tInteger != 0:
-		return json.Number("1")
-	case v.want&tBool != 0:
-		return true
-	case v.want&tArray != 0:
-		return []any{}
-	case v.want&tObject != 0:
-		return map[string]any{}
-	}
-	return nil
 }
 
 // secretName reports whether the last name of a path says that its value is a secret. The "key" of a list's item is the name

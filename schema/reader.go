@@ -247,7 +247,7 @@ func (h *hider) scalar(v view, n *syntax.Node, path []string, z *normal) *syntax
 	s, isText := n.Scalar.(string)
 	wild := false
 	if z != nil {
-		_, wild = z.wild[n]
+		_, wild = z.unknown.may[n]
 	}
 	switch {
 	case n.Scalar == nil || isText && s == "":

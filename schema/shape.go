@@ -520,15 +520,20 @@ func isWhole(n json.Number) bool {
 }
 
 // verdict judges one tree. Nodes in wild stand for values that are not known (an unset $VARIABLE): they are taken as
-// right wherever they stand.
+// right wherever they stand, and with sure, as wrong. So without sure, false means that no values make n right; with it,
+// true means that all do.
 type verdict struct {
-	wild map[*syntax.Node]any
+	wild map[*syntax.Node][]*syntax.Node
+	sure bool
 }
+
+// other is the verdict that takes unknown values the other way.
+func (j verdict) other() verdict { return verdict{j.wild, !j.sure} }
 
 func (j verdict) ok(s *shape, n *syntax.Node) bool {
 	if len(j.wild) > 0 {
 		if _, ok := j.wild[n]; ok {
-			return true
+			return !j.sure
 		}
 	}
 	if s.never {
@@ -574,30 +579,42 @@ func (j verdict) composed(s *shape, n *syntax.Node) bool {
 	if len(s.anyOf) > 0 && !slices.ContainsFunc(s.anyOf, func(x *shape) bool { return j.ok(x, n) }) {
 		return false
 	}
-	if len(s.oneOf) > 0 {
-		fits := 0
-		for _, x := range s.oneOf {
-			if j.ok(x, n) {
-				fits++
-			}
-		}
-		if fits == 0 || fits > 1 && len(j.wild) == 0 {
-			return false
-		}
-	}
-	if s.not != nil && len(j.wild) == 0 && j.ok(s.not, n) {
+	if len(s.oneOf) > 0 && !j.one(s.oneOf, n) {
 		return false
 	}
-	if s.when != nil && len(j.wild) == 0 {
-		branch := s.els
-		if j.ok(s.when, n) {
-			branch = s.then
+	if s.not != nil && j.other().ok(s.not, n) {
+		return false
+	}
+	return s.when == nil || j.branch(s, n)
+}
+
+// one reports whether n fits exactly one of several.
+func (j verdict) one(several []*shape, n *syntax.Node) bool {
+	fits, others := 0, 0 // others: those that it fits, taken the other way
+	for _, x := range several {
+		mine := j.ok(x, n)
+		if mine {
+			fits++
 		}
-		if branch != nil && !j.ok(branch, n) {
-			return false
+		if len(j.wild) > 0 && j.other().ok(x, n) || len(j.wild) == 0 && mine {
+			others++
 		}
 	}
-	return true
+	if j.sure {
+		return fits == 1 && others == 1
+	}
+	return fits > 0 && others <= 1
+}
+
+// branch judges n by if, then and else.
+func (j verdict) branch(s *shape, n *syntax.Node) bool {
+	holds, fails := j.ok(s.when, n), !j.other().ok(s.when, n) // both, of unknown values: either may be; with sure neither
+	then := func() bool { return s.then == nil || j.ok(s.then, n) }
+	els := func() bool { return s.els == nil || j.ok(s.els, n) }
+	if j.sure {
+		return (fails || then()) && (holds || els())
+	}
+	return holds && then() || fails && els()
 }
 
 func (j verdict) object(s *shape, n *syntax.Node) bool {
@@ -654,7 +671,25 @@ func (j verdict) array(s *shape, n *syntax.Node) bool {
 			}
 		}
 	}
-	return !s.unique || len(j.wild) > 0 || !hasTwins(n)
+	return !s.unique || j.distinct(n)
+}
+
+// distinct reports whether no two items of a list are equal.
+func (j verdict) distinct(n *syntax.Node) bool {
+	if len(j.wild) == 0 {
+		return !hasTwins(n)
+	}
+	known := *n
+	known.Items = slices.DeleteFunc(slices.Clone(n.Items), j.holds)
+	return (!j.sure || len(known.Items) == len(n.Items) || len(n.Items) < 2) && !hasTwins(&known)
+}
+
+// holds reports whether there is an unknown value in n.
+func (j verdict) holds(n *syntax.Node) bool {
+	if _, ok := j.wild[n]; ok {
+		return true
+	}
+	return slices.ContainsFunc(n.Fields, func(f syntax.Field) bool { return j.holds(f.Value) }) || slices.ContainsFunc(n.Items, j.holds)
 }
 
 func (s *shape) text(v string) bool {

@@ -111,7 +111,7 @@ func (p *policyTest) examples(t *testing.T, lines []string) {
 			continue
 		}
 		files := []source.File{source.NewFile("gateway.yaml", []byte(strings.Join(lines[b.from:b.to], "")))}
-		_, l := p.load(files, map[string]string{})
+		_, l := p.load(files, map[string]string{}, true)
 		answer := text(t, l, files)
 		switch mark {
 		case "flexgw:ok":

@@ -42,6 +42,8 @@ import (
 //     policy asks for;
 //   - that every code in the folder's source appears in a case and on the page, and every property in a case;
 //   - that what it says of changes (Spec.Shifts) is nothing for equal configurations, and the opposite for a change back;
+//   - that a $VARIABLE which is not set excuses its own value alone, wherever in a case it stands: what the values that people
+//     write in its place do not change is said all the same, and nothing that the right value would not bring about;
 //   - that each effect is valid by Envoy's own rules and has the same bytes when asked for twice.
 //
 // A policy that is not enforced yet has no effect; the rest is demanded of it all the same.
@@ -57,6 +59,7 @@ func Run(t *testing.T, typ policy.Type) {
 	t.Run("page", p.page)
 	t.Run("cases", func(t *testing.T) { testkit.Run(t, "testdata/*.txtar", p.one) })
 	t.Run("coverage", p.coverage)
+	t.Run("unknown", p.unknown)
 	t.Run("shifts", p.shifts)
 }
 
@@ -129,8 +132,8 @@ func (c catalog) Custom(*schema.Definition) (schema.PolicyType, diag.List) { ret
 
 // load is the front half of the pipeline over some files. That a policy is not enforced yet is left out, so that its cases
 // stay as they are when it is; and that a secret is written out, as cases must.
-func (p *policyTest) load(files []source.File, env map[string]string) (*ir.Gateway, diag.List) {
-	g, l := schema.Load(source.NewSet(files), schema.Options{Policies: catalog{p.typ}, RequireEnv: true, AllowUnenforced: true,
+func (p *policyTest) load(files []source.File, env map[string]string, require bool) (*ir.Gateway, diag.List) {
+	g, l := schema.Load(source.NewSet(files), schema.Options{Policies: catalog{p.typ}, RequireEnv: require, AllowUnenforced: true,
 		Getenv: func(name string) (string, bool) { v, ok := env[name]; return v, ok }})
 	return g, slices.DeleteFunc(l, func(d diag.Diagnostic) bool {
 		return !p.typ.Enforced() && d.Code == "link/not-supported-yet" || d.Code == "link/plain-text-secret"
@@ -155,10 +158,9 @@ func text(t *testing.T, l diag.List, files []source.File) []byte {
 	return b.Bytes()
 }
 
-// one runs one case.
-func (p *policyTest) one(t *testing.T, c *testkit.Case) {
-	var files []source.File
-	env, got := map[string]string{}, map[string][]byte{}
+// question takes a case apart: declarations, environment, and what was fetched.
+func question(c *testkit.Case) (files []source.File, env map[string]string, got map[string][]byte) {
+	env, got = map[string]string{}, map[string][]byte{}
 	for _, f := range c.Files {
 		switch purpose, ok := strings.CutPrefix(f.Name, "got/"); {
 		case ok:
@@ -173,7 +175,13 @@ func (p *policyTest) one(t *testing.T, c *testkit.Case) {
 			files = append(files, source.NewFile(f.Name, f.Data))
 		}
 	}
-	g, l := p.load(files, env)
+	return files, env, got
+}
+
+// one runs one case.
+func (p *policyTest) one(t *testing.T, c *testkit.Case) {
+	files, env, got := question(c)
+	g, l := p.load(files, env, true)
 	c.Want(t, "want/diagnostics", text(t, l, files))
 	used, err := p.usedProperties(files)
 	if err != nil {

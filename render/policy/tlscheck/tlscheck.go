@@ -155,11 +155,14 @@ func checkPair(crt, key string) []Problem {
 			out = append(out, problem(kind, "key", "certificate.key "+what, hint)...)
 		}
 	}
-	if private == nil || len(chain) == 0 {
+	if private == nil {
 		return out
 	}
 	if what := unsupported(private); what != "" {
 		return append(out, problem(WeakKey, "key", "certificate.key "+what, "make a new pair, RSA with at least 2048 bits or ECDSA on P-256, P-384 or P-521")...)
+	}
+	if len(chain) == 0 {
+		return out
 	}
 	if at := slices.IndexFunc(chain, func(c *x509.Certificate) bool { return same(c.PublicKey, private.Public()) }); at != 0 {
 		hint := "take the key that this certificate was made for"
