@@ -287,7 +287,7 @@ func celString(s string) string {
 
 // accessLogs are those of all policy types, and the metering log.
 func (r *renderer) accessLogs(w *wire) []*accesslogv3.AccessLog {
-	var ls []*accesslogv3.AccessLog
+	ls := apiStats(w)
 	for _, t := range r.types.All() {
 		ls = append(ls, t.AccessLogs()...)
 	}

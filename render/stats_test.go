@@ -1,0 +1,166 @@
+package render
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/flexgw/flexgw/reconcile/envoy"
+	"github.com/flexgw/flexgw/schema/ir"
+)
+
+func TestStatBounds(t *testing.T) {
+	t.Parallel()
+	bounds := StatBounds()
+	patterns := make([]*regexp.Regexp, len(bounds))
+	for i, b := range bounds {
+		patterns[i] = regexp.MustCompile(`^(?:` + b.regex + `)$`)
+	}
+	for ms := range 12_000 {
+		text, want := strconv.Itoa(ms), bounds[len(bounds)-1].Name
+		for _, b := range bounds {
+			if b.Seconds > 0 && float64(ms) < b.Seconds*1000 {
+				want = b.Name
+				break
+			}
+		}
+		for i, b := range bounds {
+			if patterns[i].MatchString(text) {
+				if b.Name != want {
+					t.Fatalf("%d ms is counted below %s, want %s", ms, b.Name, want)
+				}
+				break
+			}
+		}
+	}
+	for _, b := range bounds[:len(bounds)-1] {
+		if ms, err := strconv.Atoi(b.Name); err != nil || float64(ms) != b.Seconds*1000 {
+			t.Errorf("the bound %s is %v seconds", b.Name, b.Seconds)
+		}
+	}
+}
+
+// What a real Envoy counts for an API, and what not.
+func TestStatsOnEnvoy(t *testing.T) {
+	t.Parallel()
+	envoyPath(t)
+	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		wait, _ := time.ParseDuration(r.Header.Get("X-Wait"))
+		time.Sleep(wait)
+		if status, err := strconv.Atoi(r.Header.Get("X-Status")); err == nil {
+			w.WriteHeader(status)
+		}
+		if r.Header.Get("X-Cut") != "" {
+			panic(http.ErrAbortHandler)
+		}
+		if r.Header.Get("Upgrade") != "" {
+			w.Header().Set("Connection", "upgrade")
+			w.Header().Set("Upgrade", "websocket")
+			w.WriteHeader(http.StatusSwitchingProtocols)
+		}
+	}))
+	t.Cleanup(up.Close)
+	at := netip.MustParseAddrPort(up.Listener.Addr().String())
+	addr, dir := freeAddr(t), t.TempDir()
+	s := settings()
+	u := service(s, "up", "http", at.Addr().String(), at.Port())
+	dead := service(s, "dead", "http", "127.0.0.1", 9) // discard; nobody listens
+	g := gateway(s, []*ir.Upstream{u, dead}, listen(addr,
+		api(s, "shop", "/shop", u),
+		api(s, "closed", "/closed", u, bind("auth", "auth", pair{"alice", aliceHash})),
+		api(s, "de.ad", "/dead", dead),
+	))
+	res, l := Render(g, fakes(), Options{Files: dir}, nil)
+	if len(l) > 0 {
+		t.Fatal(l)
+	}
+	m, err := Static(res, BootstrapOptions{NodeID: "n", EnforceSocket: dir + "/e", AdminSocket: dir + "/a"}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serve(t, m, addr)
+	for _, c := range []struct {
+		path    string
+		headers []string
+	}{
+		{"/shop", nil}, {"/shop", nil},
+		{"/shop", []string{"X-Status: 404"}},
+		{"/shop", []string{"X-Wait: 600ms"}},
+		{"/shop", []string{"X-Cut: yes"}},
+		{"/shop", []string{"Connection: upgrade", "Upgrade: websocket"}},
+		{"/closed", nil},
+		{"/dead", nil},
+		{"/nobody", nil},
+	} {
+		request(t, "GET", "http://"+addr+c.path, "", c.headers...)
+	}
+	abort(t, "http://"+addr+"/shop", "X-Wait: 1s")
+	admin := envoy.NewAdmin(filepath.Join(dir, "a"))
+	want := map[string]uint64{
+		"requests.api.default/shop.class.1":   1,
+		"requests.api.default/shop.class.2":   3,
+		"requests.api.default/shop.class.4":   1,
+		"requests.api.default/shop.class.5":   1,
+		"requests.api.default/shop.class.":    1,
+		"requests.api.default/closed.class.4": 1, // a filter answered
+		"requests.api.default/de.ad.class.5":  1,
+		"requests.api..class.4":               1, // no API
+		"failures.api.default/shop":           1, // cut; a websocket that its upstream ends is none
+		"failures.api.default/de.ad":          1,
+	}
+	var got map[string]uint64
+	for range 100 {
+		stats, err := admin.Stats(t.Context(), `^flexgw\.`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := stats["flexgw.micros.api.default/shop"]; n < 600_000 || n > 5_000_000 {
+			t.Errorf("%d µs in all", n)
+		}
+		if n := stats["flexgw.requests.api.default/shop.class.2.ms.1000"]; n > 1 {
+			t.Errorf("%d requests between 500 ms and 1 s", n)
+		}
+		got = map[string]uint64{}
+		for name, n := range stats {
+			name, _, _ = strings.Cut(strings.TrimPrefix(name, StatPrefix+"."), ".ms.")
+			if !strings.HasPrefix(name, StatMicros) {
+				got[name] += n
+			}
+		}
+		if maps.Equal(got, want) {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Errorf("-want +got\n%s", cmp.Diff(want, got))
+}
+
+// abort goes away before there is an answer.
+func abort(t *testing.T, url, header string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	c := &http.Client{Transport: &http.Transport{DialContext: (&net.Dialer{}).DialContext, DisableKeepAlives: true}}
+	q, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, v, _ := strings.Cut(header, ": ")
+	q.Header.Set(k, v)
+	if res, err := c.Do(q); err == nil {
+		t.Error(fmt.Errorf("status %d", res.StatusCode))
+		res.Body.Close()
+	}
+}
