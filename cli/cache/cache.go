@@ -6,17 +6,13 @@ package cache
 
 import (
 	"bytes"
-	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
-	"strings"
-	"time"
+
+	"github.com/flexgw/flexgw/reconcile/disk"
 )
 
 // Key names an entry: the hash of everything that it depends on.
@@ -39,50 +35,32 @@ const (
 	mostOfOne   = 64 << 20 // a larger entry is not kept
 )
 
-// litter is how old a file of a write that never ended is when it is removed.
-const litter = time.Hour
-
 // magic begins every entry. Another format gets another one.
 const magic = "flexgw cache 1\n"
 
-const (
-	entryPrefix = "entry-"
-	freshPrefix = "new-"
-)
+const entryPrefix = "entry-"
 
 // Folder is a folder of entries. Processes may share it, and anybody may remove files in it, or all of it, at any time.
-type Folder struct {
-	dir           string
-	entries, size int64
-}
+type Folder struct{ files disk.Folder }
 
 // Open makes a folder, for its owner alone, unless it is there.
 func Open(dir string) (*Folder, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	return &Folder{dir: dir, entries: mostEntries, size: mostBytes}, nil
+	return &Folder{disk.Folder{Dir: dir, Prefixes: []string{entryPrefix}, Entries: mostEntries, Bytes: mostBytes}}, nil
 }
 
-func (f *Folder) path(k Key) string {
-	return filepath.Join(f.dir, entryPrefix+hex.EncodeToString(k[:20]))
-}
+func name(k Key) string { return entryPrefix + hex.EncodeToString(k[:20]) }
 
 // Get is what was put under a key.
 func (f *Folder) Get(k Key) ([]byte, bool) {
-	path := f.path(k)
-	info, err := os.Lstat(path)
-	if err != nil || !info.Mode().IsRegular() || info.Size() > mostOfOne { // a link or a pipe is nothing of ours
+	b, ok := f.files.Get(name(k), mostOfOne)
+	if !ok {
 		return nil, false
 	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, false
-	}
-	b, ok := open(k, b)
-	if ok {
-		now := time.Now()
-		_ = os.Chtimes(path, now, now) // what is used stays
+	if b, ok = open(k, b); ok {
+		f.files.Touch(name(k)) // what is used stays
 	}
 	return b, ok
 }
@@ -93,11 +71,7 @@ func (f *Folder) Put(k Key, b []byte) error {
 		return nil
 	}
 	f.mark()
-	if err := f.write(f.path(k), seal(k, b)); err != nil {
-		return err
-	}
-	f.trim()
-	return nil
+	return f.files.Put(name(k), seal(k, b))
 }
 
 // seal adds to a content what open wants to see.
@@ -124,72 +98,8 @@ func open(k Key, b []byte) ([]byte, bool) {
 	return b, bytes.Equal(sum, want[:])
 }
 
-func (f *Folder) write(path string, b []byte) error {
-	t, err := os.CreateTemp(f.dir, freshPrefix) // mode 0600
-	if errors.Is(err, fs.ErrNotExist) {         // somebody has removed the folder
-		if err = os.MkdirAll(f.dir, 0o700); err == nil {
-			t, err = os.CreateTemp(f.dir, freshPrefix)
-		}
-	}
-	if err != nil {
-		return err
-	}
-	_, err = t.Write(b)
-	if err = errors.Join(err, t.Close()); err == nil {
-		err = os.Rename(t.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(t.Name())
-	}
-	return err
-}
-
 // mark tells Git and backup programs that nothing here is worth keeping. See https://bford.info/cachedir/.
 func (f *Folder) mark() {
-	for name, text := range map[string]string{
-		".gitignore":   "*\n",
-		"CACHEDIR.TAG": "Signature: 8a477f597d28d172789f06886806bc55\n# What flexgw validate --cache has found. It may be deleted at any time.\n",
-	} {
-		path := filepath.Join(f.dir, name)
-		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
-			_ = f.write(path, []byte(text))
-		}
-	}
-}
-
-// trim removes what is too much, and what writers that were killed have left.
-func (f *Folder) trim() {
-	all, err := os.ReadDir(f.dir)
-	if err != nil {
-		return
-	}
-	type entry struct {
-		name string
-		used time.Time
-		size int64
-	}
-	var entries []entry
-	size := int64(0)
-	for _, e := range all {
-		info, err := e.Info()
-		if err != nil || !info.Mode().IsRegular() {
-			continue
-		}
-		switch {
-		case strings.HasPrefix(e.Name(), entryPrefix):
-			entries = append(entries, entry{e.Name(), info.ModTime(), info.Size()})
-			size += info.Size()
-		case strings.HasPrefix(e.Name(), freshPrefix) && time.Since(info.ModTime()) > litter:
-			_ = os.Remove(filepath.Join(f.dir, e.Name()))
-		}
-	}
-	if int64(len(entries)) <= f.entries && size <= f.size {
-		return
-	}
-	slices.SortFunc(entries, func(a, b entry) int { return cmp.Or(a.used.Compare(b.used), strings.Compare(a.name, b.name)) })
-	for n := int64(len(entries)); n > f.entries*3/4 || size > f.size*3/4; n-- {
-		e := entries[0]
-		_ = os.Remove(filepath.Join(f.dir, e.name))
-		entries, size = entries[1:], size-e.size
-	}
+	f.files.Label(".gitignore", "*\n")
+	f.files.Label("CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n# What flexgw validate --cache has found. It may be deleted at any time.\n")
 }

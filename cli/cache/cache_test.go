@@ -28,6 +28,8 @@ func put(t *testing.T, f *Folder, k Key, text string) {
 	}
 }
 
+func path(f *Folder, k Key) string { return filepath.Join(f.files.Dir, name(k)) }
+
 func TestPutThenGet(t *testing.T) {
 	t.Parallel()
 	f := folder(t)
@@ -47,8 +49,8 @@ func TestPutThenGet(t *testing.T) {
 	if _, ok := f.Get(KeyOf("ab", "c", "")); ok {
 		t.Error("another key has the same entry")
 	}
-	err := filepath.Walk(filepath.Dir(f.dir), func(path string, info os.FileInfo, err error) error {
-		if err == nil && path != filepath.Dir(f.dir) && info.Mode().Perm()&0o077 != 0 {
+	err := filepath.Walk(filepath.Dir(f.files.Dir), func(path string, info os.FileInfo, err error) error {
+		if err == nil && path != filepath.Dir(f.files.Dir) && info.Mode().Perm()&0o077 != 0 {
 			t.Errorf("%s has mode %v", path, info.Mode())
 		}
 		return err
@@ -56,7 +58,7 @@ func TestPutThenGet(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	if err := os.RemoveAll(f.dir); err != nil {
+	if err := os.RemoveAll(f.files.Dir); err != nil {
 		t.Fatal(err)
 	}
 	put(t, f, a, "three") // whoever removes the folder harms nobody
@@ -72,12 +74,12 @@ func TestDamage(t *testing.T) {
 	k, other := KeyOf("k"), KeyOf("other")
 	const text = "what was found"
 	put(t, f, k, text)
-	whole, err := os.ReadFile(f.path(k))
+	whole, err := os.ReadFile(path(f, k))
 	if err != nil {
 		t.Fatal(err)
 	}
 	write := func(k Key, b []byte) {
-		if err := os.WriteFile(f.path(k), b, 0o600); err != nil {
+		if err := os.WriteFile(path(f, k), b, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -110,10 +112,10 @@ func TestDamage(t *testing.T) {
 		t.Errorf("got %q, %v", got, ok)
 	}
 	elsewhere := filepath.Join(t.TempDir(), "elsewhere")
-	if err := os.Rename(f.path(k), elsewhere); err != nil {
+	if err := os.Rename(path(f, k), elsewhere); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Symlink(elsewhere, f.path(k)); err != nil {
+	if err := os.Symlink(elsewhere, path(f, k)); err != nil {
 		t.Fatal(err)
 	}
 	if _, ok := f.Get(k); ok {
@@ -123,10 +125,10 @@ func TestDamage(t *testing.T) {
 	if b, err := os.ReadFile(elsewhere); err != nil || !bytes.Equal(b, whole) {
 		t.Errorf("what the link leads to was written: %q, %v", b, err)
 	}
-	if err := os.Remove(f.path(k)); err != nil {
+	if err := os.Remove(path(f, k)); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Mkdir(f.path(k), 0o700); err != nil {
+	if err := os.Mkdir(path(f, k), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if _, ok := f.Get(k); ok {
@@ -140,9 +142,9 @@ func TestDamage(t *testing.T) {
 func TestTheFolderIsBounded(t *testing.T) {
 	t.Parallel()
 	f := folder(t)
-	f.entries, f.size = 8, 100_000
+	f.files.Entries, f.files.Bytes = 8, 100_000
 	count := func() (n int, size int64) {
-		all, err := os.ReadDir(f.dir)
+		all, err := os.ReadDir(f.files.Dir)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -162,9 +164,9 @@ func TestTheFolderIsBounded(t *testing.T) {
 	const day = 24 * time.Hour
 	for i := range 8 {
 		put(t, f, KeyOf(fmt.Sprint(i)), "x")
-		age(f.path(KeyOf(fmt.Sprint(i))), time.Duration(30-i)*day)
+		age(path(f, KeyOf(fmt.Sprint(i))), time.Duration(30-i)*day)
 	}
-	litterFile, fresh, foreign := filepath.Join(f.dir, freshPrefix+"1"), filepath.Join(f.dir, freshPrefix+"2"), filepath.Join(f.dir, "notes.txt")
+	litterFile, fresh, foreign := filepath.Join(f.files.Dir, ".flexgw-new-"+"1"), filepath.Join(f.files.Dir, ".flexgw-new-"+"2"), filepath.Join(f.files.Dir, "notes.txt")
 	for _, path := range []string{litterFile, fresh, foreign} {
 		if err := os.WriteFile(path, nil, 0o600); err != nil {
 			t.Fatal(err)
@@ -192,7 +194,7 @@ func TestTheFolderIsBounded(t *testing.T) {
 	for i := range 5 {
 		put(t, f, KeyOf("large", fmt.Sprint(i)), strings.Repeat("x", 40_000))
 	}
-	if _, size := count(); size > f.size {
+	if _, size := count(); size > f.files.Bytes {
 		t.Errorf("the folder has %d bytes", size)
 	}
 	if err := f.Put(KeyOf("huge"), make([]byte, mostOfOne)); err != nil {
@@ -206,7 +208,7 @@ func TestTheFolderIsBounded(t *testing.T) {
 // TestTogether: writers, readers and somebody who removes files see whole entries or none.
 func TestTogether(t *testing.T) {
 	t.Parallel()
-	dir := folder(t).dir
+	dir := folder(t).files.Dir
 	var wg sync.WaitGroup
 	for w := range 4 {
 		wg.Go(func() {
@@ -215,7 +217,7 @@ func TestTogether(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			f.entries = 6
+			f.files.Entries = 6
 			r := rand.New(rand.NewPCG(1, uint64(w)))
 			for range 200 {
 				name := fmt.Sprint(r.IntN(10))
@@ -226,7 +228,7 @@ func TestTogether(t *testing.T) {
 						t.Error(err)
 					}
 				case 1:
-					_ = os.Remove(f.path(k))
+					_ = os.Remove(path(f, k))
 				default:
 					if b, ok := f.Get(k); ok && string(b) != text {
 						t.Errorf("entry %s holds %.20q", name, b)

@@ -1,28 +1,22 @@
 package deep
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
-	"time"
 
+	"github.com/flexgw/flexgw/reconcile/disk"
 	"github.com/flexgw/flexgw/reconcile/envoy"
 )
 
 // Cache is a folder of answers, each in a file that is named by the content of what was asked. It may be shared by processes, and
 // be removed at any time. Whatever cannot be read or written counts as not there. The zero Cache is not useful; see OpenCache.
-type Cache struct {
-	dir  string
-	most int // files
-}
+type Cache struct{ folder disk.Folder }
 
 // cacheFormat is part of every name, so that another version of this program reads no answer of this one by mistake.
 const cacheFormat = "1"
@@ -31,7 +25,18 @@ const cacheFormat = "1"
 const mostAnswers = 4096
 
 // OpenCache makes a cache of a folder, which is made when there is something to keep.
-func OpenCache(dir string) *Cache { return &Cache{dir: dir, most: mostAnswers} }
+func OpenCache(dir string) *Cache {
+	return &Cache{disk.Folder{Dir: dir, Prefixes: []string{binaryPrefix, answerPrefix}, Entries: mostAnswers}}
+}
+
+// What the names of the two kinds of files begin with.
+const (
+	binaryPrefix = "envoy-"
+	answerPrefix = "answer-"
+)
+
+// mostOfOne bounds a file that is read.
+const mostOfOne = 64 << 10
 
 // binary is what is known of a program, for as long as its file is the same.
 type binary struct {
@@ -59,7 +64,7 @@ func (c *Cache) Remember(found envoy.Found) {
 		return
 	}
 	if text, err := json.Marshal(binary{found.Version, sum}); err == nil {
-		c.write(name, text)
+		_ = c.folder.Put(name, text)
 	}
 }
 
@@ -68,8 +73,8 @@ func (c *Cache) binary(path string) (b binary, ok bool) {
 	if !ok {
 		return b, false
 	}
-	text, err := os.ReadFile(filepath.Join(c.dir, name))
-	return b, err == nil && json.Unmarshal(text, &b) == nil && b.Version != "" && b.Sum != ""
+	text, ok := c.folder.Get(name, mostOfOne)
+	return b, ok && json.Unmarshal(text, &b) == nil && b.Version != "" && b.Sum != ""
 }
 
 // binaryName is a function of all that changes when a file does: hashing 100 MB takes longer than a run of Envoy.
@@ -82,7 +87,7 @@ func (c *Cache) binaryName(path string) (string, bool) {
 	if !ok {
 		return "", false
 	}
-	return "envoy-" + key(cacheFormat, path, fmt.Sprint(st.Dev, st.Ino, st.Size, st.Mtim, st.Ctim)), true
+	return binaryPrefix + key(cacheFormat, path, fmt.Sprint(st.Dev, st.Ino, st.Size, st.Mtim, st.Ctim)), true
 }
 
 func key(parts ...string) string {
@@ -131,7 +136,7 @@ func (c *Cache) Identity(found envoy.Found) string {
 }
 
 func (a answers) name(config []byte) string {
-	return "answer-" + key(cacheFormat, a.envoy, string(config))
+	return answerPrefix + key(cacheFormat, a.envoy, string(config))
 }
 
 const (
@@ -143,13 +148,12 @@ func (a answers) get(config []byte) (answer, bool) {
 	if a.cache == nil {
 		return answer{}, false
 	}
-	path := filepath.Join(a.cache.dir, a.name(config))
-	text, err := os.ReadFile(path)
-	if err != nil {
+	name := a.name(config)
+	text, ok := a.cache.folder.Get(name, mostOfOne)
+	if !ok {
 		return answer{}, false
 	}
-	now := time.Now()
-	_ = os.Chtimes(path, now, now) // what is used stays
+	a.cache.folder.Touch(name) // what is used stays
 	if string(text) == saidYes {
 		return answer{fine: true}, true
 	}
@@ -165,49 +169,5 @@ func (a answers) put(config []byte, x answer) {
 	if !x.fine {
 		text = saidNo + x.words
 	}
-	a.cache.write(a.name(config), []byte(text))
-	a.cache.trim()
-}
-
-// write is whole or not at all.
-func (c *Cache) write(name string, text []byte) {
-	if os.MkdirAll(c.dir, 0o700) != nil {
-		return
-	}
-	f, err := os.CreateTemp(c.dir, "new-")
-	if err != nil {
-		return
-	}
-	_, err = f.Write(text)
-	if closed := f.Close(); err == nil {
-		err = closed
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), filepath.Join(c.dir, name))
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-	}
-}
-
-// trim removes what was not used for the longest time, a quarter at once, when there is too much.
-func (c *Cache) trim() {
-	entries, err := os.ReadDir(c.dir)
-	if err != nil || len(entries) <= c.most {
-		return
-	}
-	type file struct {
-		name string
-		used time.Time
-	}
-	var files []file
-	for _, e := range entries {
-		if info, err := e.Info(); err == nil && info.Mode().IsRegular() {
-			files = append(files, file{e.Name(), info.ModTime()})
-		}
-	}
-	slices.SortFunc(files, func(a, b file) int { return cmp.Or(a.used.Compare(b.used), strings.Compare(a.name, b.name)) })
-	for _, f := range files[:max(0, len(files)-c.most*3/4)] {
-		_ = os.Remove(filepath.Join(c.dir, f.name))
-	}
+	_ = a.cache.folder.Put(a.name(config), []byte(text))
 }

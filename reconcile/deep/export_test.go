@@ -1,4 +1,4 @@
 package deep
 
 // Most bounds the number of files.
-func (c *Cache) Most(n int) *Cache { c.most = n; return c }
+func (c *Cache) Most(n int) *Cache { c.folder.Entries = n; return c }

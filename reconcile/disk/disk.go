@@ -1,0 +1,101 @@
+// Package disk writes files whole, and keeps folders of files that are worth less than the room they take.
+//
+// It knows nothing of what is in the files, and touches none that it did not name itself.
+package disk
+
+import (
+	"errors"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+)
+
+// Write gives the file at path a content: whatever happens, it has all of it or what it had. A new file gets mode, less what the
+// process masks; one that is there keeps its own and, where that is allowed, its owner. Links are followed, and what is no plain
+// file (a device, a pipe) is written to as it is.
+func Write(path string, b []byte, mode fs.FileMode) error {
+	path, info, err := target(path)
+	if err != nil {
+		return err
+	}
+	if info != nil && !info.Mode().IsRegular() {
+		return direct(path, b)
+	}
+	err = replace(path, b, mode, info, ".flexgw-") // hidden: whoever watches the folder leaves it out
+	if info != nil && (errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EBUSY)) {
+		return direct(path, b) // the folder takes no new file, or the file is a mount of its own: there is no other way
+	}
+	return err
+}
+
+// Replace is Write for a file that is there, plain, and must not be seen half: it fails where Write would write in place.
+func Replace(path string, b []byte) error {
+	path, info, err := target(path)
+	switch {
+	case err != nil:
+		return err
+	case info == nil:
+		return fs.ErrNotExist
+	case !info.Mode().IsRegular():
+		return errors.New("it is no plain file")
+	}
+	return replace(path, b, 0, info, ".flexgw-")
+}
+
+// target is where links lead, and what is there; nil is nothing.
+func target(path string) (string, fs.FileInfo, error) {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
+	}
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return path, nil, nil
+	}
+	return path, info, err
+}
+
+func direct(path string, b []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_TRUNC, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	return errors.Join(err, f.Close())
+}
+
+// replace puts a new file in the place of path. was is what is there; nil: nothing.
+func replace(path string, b []byte, mode fs.FileMode, was fs.FileInfo, prefix string) error {
+	f, err := fresh(filepath.Dir(path), prefix, mode)
+	if err != nil {
+		return err
+	}
+	if was != nil {
+		if s, ok := was.Sys().(*syscall.Stat_t); ok {
+			_ = f.Chown(int(s.Uid), int(s.Gid)) // only root may give files away
+		}
+		err = f.Chmod(was.Mode().Perm())
+	}
+	if err == nil {
+		_, err = f.Write(b)
+	}
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+	}
+	return err
+}
+
+// fresh makes a file under a name that nobody has. os.CreateTemp would not ask the mask of the process.
+func fresh(dir, prefix string, mode fs.FileMode) (*os.File, error) {
+	for try := 0; ; try++ {
+		f, err := os.OpenFile(filepath.Join(dir, prefix+strconv.FormatUint(rand.Uint64(), 36)), os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+		if !errors.Is(err, fs.ErrExist) || try == 100 {
+			return f, err
+		}
+	}
+}
