@@ -16,7 +16,6 @@ import (
 	"github.com/flexgw/flexgw/render/policy/all"
 	"github.com/flexgw/flexgw/schema"
 	"github.com/flexgw/flexgw/schema/diag"
-	"github.com/flexgw/flexgw/schema/project"
 	"github.com/flexgw/flexgw/schema/require"
 )
 
@@ -78,7 +77,7 @@ func explain(w io.Writer, args []string, own ownRules) error {
 			}
 		}
 		if !ok {
-			return usage("no diagnostic has the code %q%s; flexgw explain lists them", what, suggest(what, own.known(project.Known{Names: docs.Codes()}).Names))
+			return usage("no diagnostic has the code %q%s; flexgw explain lists them", what, suggest(what, own.known(knownCodes()).Names))
 		}
 		_, err := fmt.Fprintf(w, "%s\n\n%s\n", what, text)
 		return err
@@ -91,17 +90,38 @@ func policyDiagnostic(code string) (text string, ok bool) {
 	for _, t := range (all.Catalog{}).All() {
 		for line := range strings.Lines(string(t.Page())) {
 			if row, found := strings.CutPrefix(line, "| `"+code+"` |"); found {
-				return fmt.Sprintf("%s\n\nReported for the policy %s; flexgw policy show %[2]s has its page.", strings.Trim(row, " |\n"), t.Name()), true
+				return fmt.Sprintf("%s\n\n%sReported for the policy %s; flexgw policy show %[3]s has its page.", strings.Trim(row, " |\n"), exampleOf(string(t.Page()), code), t.Name()), true
 			}
 		}
 	}
 	return "", false
 }
 
+// exampleOf is the example of a policy's page whose answer shows a code, with the words before it; "" if there is none.
+func exampleOf(page, code string) string {
+	at := strings.Index(page, "["+code+"]\n")
+	if at < 0 {
+		return ""
+	}
+	answer := strings.LastIndex(page[:at], "\n```text\n")
+	example := strings.LastIndex(page[:max(answer, 0)], "\n```yaml flexgw:")
+	end := strings.Index(page[at:], "\n```\n")
+	if example < 1 || end < 0 {
+		return ""
+	}
+	begin := strings.LastIndex(page[:example-1], "\n\n") + 1
+	return docs.Terminal(page[begin:at+end]+"\n```\n") + "\n\n"
+}
+
 func explainAll(w io.Writer, own ownRules) error {
 	fmt.Fprintln(w, "CODES")
-	for _, c := range own.known(project.Known{Names: docs.Codes()}).Names {
-		fmt.Fprintln(w, "  "+c)
+	codes := own.known(knownCodes()).Names
+	longest := 0
+	for _, c := range codes {
+		longest = max(longest, len(c))
+	}
+	for _, c := range codes {
+		fmt.Fprintf(w, "  %-*s  %s\n", longest, c, own.ruleOf(diag.Code(c)).Summary)
 	}
 	fmt.Fprintln(w, "KINDS AND POLICIES")
 	for _, name := range roots() {

@@ -30,7 +30,7 @@ var ValidateSchema []byte
 // codes of a policy are explained on the policy's own page.
 func Diagnostic(code string) (text string, ok bool) {
 	body := Markdown(code)
-	return plain(body), body != ""
+	return Terminal(body), body != ""
 }
 
 // Markdown is the page about a code as it is written, without its title; "" if there is none.
@@ -59,8 +59,8 @@ func Codes() []string {
 // width is how wide prose is on a terminal.
 const width = 96
 
-// plain leaves out what only a browser understands: paragraphs are wrapped, fenced blocks are indented, without their marks.
-func plain(markdown string) string {
+// Terminal is Markdown as a terminal shows it: it leaves out what only a browser understands: paragraphs are wrapped, fenced blocks are indented, without their marks.
+func Terminal(markdown string) string {
 	var b strings.Builder
 	var paragraph []string
 	flush := func() {
