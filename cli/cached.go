@@ -163,7 +163,7 @@ func nanoseconds(t time.Time) int64 {
 func (v *verdicts) key(p *pipeline, set source.Set) cache.Key {
 	parts := []string{"verdict", v.self(), v.asked,
 		fmt.Sprintf("%q", []string{p.load.Target.String(), p.render.SystemCA, p.render.Files}),
-		fmt.Sprint(p.load.Partial, p.load.RequireEnv, p.deep == nil, p.load.Memo.Once)}
+		fmt.Sprint(p.load.Partial, p.load.RequireEnv, p.deep == nil)}
 	for _, files := range [][]source.File{v.rules, set.Files} {
 		parts = append(parts, fmt.Sprint(len(files)))
 		for _, f := range files {
@@ -198,6 +198,15 @@ func (v *verdicts) get(p *pipeline, key cache.Key) (k kept, ok bool) {
 
 // strange reports what no check can have found, and no format can write.
 func strange(d diag.Diagnostic) bool { return d.Severity > diag.Error }
+
+// has reports whether a check of a set would be spared. On nil, none is.
+func (v *verdicts) has(p *pipeline, set source.Set) bool {
+	if v == nil {
+		return false
+	}
+	_, ok := v.get(p, v.key(p, set))
+	return ok
+}
 
 // byLuck are what another check of the same input may not find again: files that cannot be read, evaluations that took too long.
 var byLuck = []diag.Code{"source/unreadable", "cue/too-long", "project/slow-rule", "envoy/validator-failed"}

@@ -103,7 +103,9 @@ func (p *pipeline) judge(r reading) (list diag.List, left int) {
 	if r.then == nil {
 		return append(r.ds, p.check(r.set)...).Sort(), 0
 	}
-	p.load.Memo.Once = false // most files are what they were
+	if !p.cache.has(p, *r.then) {
+		p.load.Memo.Once = false // most files are what they were
+	}
 	before := append(r.old, p.check(*r.then)...)
 	return append(r.ds, p.check(r.set)...).Sort().Since(before, renamed(*r.then, r.set))
 }
