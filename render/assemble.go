@@ -36,8 +36,11 @@ func (r *renderer) scope(j *scopeJob) (*bundle, diag.List) {
 	var l diag.List
 	out := &bundle{}
 	w := r.wire()
+	defer r.release(w)
+	m := w.newScope()
 	own := len(j.apis) == 1
-	rc := &routev3.RouteConfiguration{Name: j.name, RequestHeadersToRemove: slices.Clone(scopeHeaders)}
+	rc := &m.table
+	rc.Name, rc.RequestHeadersToRemove = j.name, slices.Clone(scopeHeaders)
 	s := j.apis[0].Settings
 	if !s.EnvoyHeaders {
 		rc.RequestHeadersToRemove = append(rc.RequestHeadersToRemove, externalAddress)
@@ -45,7 +48,8 @@ func (r *renderer) scope(j *scopeJob) (*bundle, diag.List) {
 	if s.RemoveServerHeader {
 		rc.ResponseHeadersToRemove = []string{"server"}
 	}
-	host := &routev3.VirtualHost{Name: "all", Domains: []string{"*"}}
+	host := &m.host
+	host.Name, host.Domains = "all", []string{"*"}
 	var origins []ir.Origin
 	for _, api := range j.apis {
 		c, problems := r.buildChain(w, api, out)
@@ -59,7 +63,9 @@ func (r *renderer) scope(j *scopeJob) (*bundle, diag.List) {
 			rc.TypedPerFilterConfig = c.entries
 		}
 		host.Routes = append(host.Routes, r.withChain(api, c, routes, own)...)
-		origins = append(origins, api.Origin)
+		if !r.opts.Judge {
+			origins = append(origins, api.Origin)
+		}
 	}
 	if l.HasErrors() {
 		return nil, l
@@ -70,7 +76,8 @@ func (r *renderer) scope(j *scopeJob) (*bundle, diag.List) {
 		}
 	}
 	rc.VirtualHosts = []*routev3.VirtualHost{host}
-	sc := &routev3.ScopedRouteConfiguration{Name: j.name, Key: scopeKey(j.key), RouteConfiguration: rc}
+	sc := &m.scope
+	sc.Name, sc.Key, sc.RouteConfiguration = j.name, scopeKey(j.key), rc
 	out.slots = checkScope(w, sc)
 	out.resource = newResource(w, j.name, sc, origins)
 	r.checkFiles(w, out)

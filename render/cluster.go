@@ -48,18 +48,18 @@ func (r *renderer) cluster(name string, ups []*ir.Upstream) (*bundle, diag.List)
 	u := ups[0]
 	out := &bundle{}
 	w := r.wire()
+	defer r.release(w)
 	o, l := r.outbound(w, u, out)
 	if l.HasErrors() {
 		return nil, l
 	}
-	c := &clusterv3.Cluster{
-		Name:                          name,
-		ConnectTimeout:                seconds(5),
-		PerConnectionBufferLimitBytes: wrapperspb.UInt32(connectionLimit),
-		LoadAssignment:                assignment(name, u),
-		CircuitBreakers:               breakers(u.Settings, o.thresholds),
-		TypedExtensionProtocolOptions: map[string]*anypb.Any{},
-	}
+	c := w.newCluster()
+	c.Name = name
+	c.ConnectTimeout = seconds(5)
+	c.PerConnectionBufferLimitBytes = wrapperspb.UInt32(connectionLimit)
+	c.LoadAssignment = assignment(name, u)
+	c.CircuitBreakers = breakers(u.Settings, o.thresholds)
+	c.TypedExtensionProtocolOptions = map[string]*anypb.Any{}
 	discover(r.dns, c, u)
 	var t *tlsv3.UpstreamTlsContext
 	if u.Scheme == "https" || o.tls != nil {
@@ -70,10 +70,13 @@ func (r *renderer) cluster(name string, ups []*ir.Upstream) (*bundle, diag.List)
 		c.TransportSocket = upstreamSocket(w, t)
 	}
 	var origins []ir.Origin
-	for _, x := range ups {
-		origins = append(origins, x.Origin)
+	if !r.opts.Judge {
+		for _, x := range ups {
+			origins = append(origins, x.Origin)
+		}
+		origins = appendOrigins(origins, u.Bindings)
 	}
-	out.resource = newResource(w, name, c, appendOrigins(origins, u.Bindings))
+	out.resource = newResource(w, name, c, origins)
 	r.checkFiles(w, out)
 	r.lighten(out)
 	return out, append(l, faults(w, u.Origin)...)

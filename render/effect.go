@@ -43,7 +43,7 @@ func (r *renderer) ask(b *ir.Binding, in policy.Input) (*asked, diag.List) {
 		return nil, diag.List{{Severity: diag.Error, Code: "render/unknown-policy", Object: b.Origin.Declared(), Subject: at,
 			Summary: "no policy type is named " + quote(b.Policy), Hint: "this is a bug of flexgw, not of the declaration; please report it"}}
 	}
-	in.Binding, in.Got, in.Path = b, r.got, r.path
+	in.Binding, in.Got, in.Path = b, r.gets, r.names
 	a := &asked{binding: b, typ: t, id: in.ID}
 	var err error
 	if a.effect, err = t.Effect(b.Config, in); err != nil {
@@ -90,12 +90,14 @@ func unready(b *ir.Binding) bool {
 // brought adds what an effect brings beside filters: clusters, secrets, files, an instance.
 func (o *bundle) brought(w *walker, a *asked, files func(policy.File) string) diag.List {
 	var l diag.List
-	origins := []ir.Origin{a.binding.Origin}
-	for _, c := range a.effect.Clusters {
-		l = append(l, o.add(newWire(w), c.GetName(), c, origins)...)
-	}
-	for _, s := range a.effect.Secrets {
-		l = append(l, o.add(newWire(w), s.GetName(), s, origins)...)
+	if len(a.effect.Clusters)+len(a.effect.Secrets) > 0 {
+		origins := []ir.Origin{a.binding.Origin}
+		for _, c := range a.effect.Clusters {
+			l = append(l, o.add(newWire(w), c.GetName(), c, origins)...)
+		}
+		for _, s := range a.effect.Secrets {
+			l = append(l, o.add(newWire(w), s.GetName(), s, origins)...)
+		}
 	}
 	for _, f := range a.effect.Files {
 		o.files = append(o.files, File{Path: files(f), Data: f.Data, Secret: f.Secret})

@@ -45,6 +45,7 @@ func slotsFor(n int) int { return max(1, (n+slotStep-1)/slotStep) * slotStep }
 func (r *renderer) listener(l *ir.Listener, sp *splits, slots int) (*bundle, diag.List) {
 	out := &bundle{}
 	w := r.wire()
+	defer r.release(w)
 	origin := listenerOrigin(l)
 	chain := &listenerv3.FilterChain{Name: "http", Filters: []*listenerv3.Filter{{
 		Name: hcmName, ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: w.any(r.connectionManager(w, l, sp, slots))}}}}

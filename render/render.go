@@ -63,6 +63,8 @@ type renderer struct {
 	types   Types
 	opts    Options
 	asking  sync.Mutex
+	gets    func(policy.Need) ([]byte, bool)            // got
+	names   func(data []byte, ext string) (path string) // path
 
 	patterns *match.Patterns
 	*walker
@@ -86,6 +88,7 @@ func Render(g *ir.Gateway, t Types, o Options, m *Memo) (*Resources, diag.List) 
 	if o.Proofs != nil {
 		r.common = inCommon(g, o)
 	}
+	r.gets, r.names = r.got, r.path
 	s := newSum(m.last)
 
 	var l diag.List
@@ -99,7 +102,13 @@ func Render(g *ir.Gateway, t Types, o Options, m *Memo) (*Resources, diag.List) 
 		return nil, l.Sort()
 	}
 	res := s.resources(g)
-	l = append(l, checkClosure(res, m.last)...)
+	bugs := checkClosure(res, m.last)
+	if o.Judge && len(bugs) > 0 { // whose they are is not kept of what is only judged
+		o.Judge = false
+		_, all := Render(g, t, o, nil)
+		return nil, all
+	}
+	l = append(l, bugs...)
 	if l.HasErrors() || o.Judge {
 		return nil, l.Sort()
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -43,6 +45,9 @@ type wire struct {
 	secrets  []string
 	files    []string
 	faults   []string // bugs of ours
+
+	cluster *clusterv3.Cluster // for the next one to be judged
+	scope   *scopeMessages
 }
 
 // made is an Any beside the message that it was made from.
@@ -53,11 +58,62 @@ type made struct {
 
 func newWire(w *walker) *wire { return &wire{walker: w, fresh: make([]made, 0, 16)} }
 
-// wire is one for a resource of this run.
+// wire is one for a resource of this run; release gives it back.
 func (r *renderer) wire() *wire {
-	w := newWire(r.walker)
+	w, _ := r.wires.Get().(*wire)
+	if w == nil {
+		w = newWire(r.walker)
+	}
 	w.judging = r.opts.Judge
 	return w
+}
+
+// release lets another resource use the memory of w. A resource that is only judged gives its largest messages back as well.
+func (r *renderer) release(w *wire) {
+	clear(w.fresh)
+	*w = wire{walker: w.walker, fresh: w.fresh[:0], clusters: w.clusters[:0], secrets: w.secrets[:0], files: w.files[:0], cluster: w.cluster, scope: w.scope}
+	if w.cluster != nil {
+		w.cluster.Reset()
+	}
+	if w.scope != nil {
+		w.scope.reset()
+	}
+	r.wires.Put(w)
+}
+
+// newCluster is an empty message.
+func (w *wire) newCluster() *clusterv3.Cluster {
+	switch {
+	case !w.judging:
+		return &clusterv3.Cluster{}
+	case w.cluster == nil:
+		w.cluster = &clusterv3.Cluster{}
+	}
+	return w.cluster
+}
+
+// newScope are the empty messages of a scope.
+func (w *wire) newScope() *scopeMessages {
+	switch {
+	case !w.judging:
+		return &scopeMessages{}
+	case w.scope == nil:
+		w.scope = &scopeMessages{}
+	}
+	return w.scope
+}
+
+// scopeMessages are those that each scope has one of.
+type scopeMessages struct {
+	scope routev3.ScopedRouteConfiguration
+	table routev3.RouteConfiguration
+	host  routev3.VirtualHost
+}
+
+func (m *scopeMessages) reset() {
+	m.scope.Reset()
+	m.table.Reset()
+	m.host.Reset()
 }
 
 func (w *wire) fault(format string, args ...any) {
@@ -362,7 +418,8 @@ type walker struct {
 	drawn  map[protoreflect.FullName]*plan
 	plans  sync.Map // protoreflect.FullName → *plan, of those that are asked for
 	cut    map[reflect.Type]*shape
-	shapes sync.Map // reflect.Type → *shape, of those that are asked for
+	wires  sync.Pool // *wire
+	shapes sync.Map  // reflect.Type → *shape, of those that are asked for
 
 	knowing sync.RWMutex
 	known   map[string]struct{} // Anys that nothing is wrong with and that refer to nothing: most are made again and again

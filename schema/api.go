@@ -17,36 +17,39 @@ import (
 // linkAPIs links the ApiInstances that changes touch.
 func (s *state) linkAPIs() diag.List {
 	var ds diag.List
-	var todo []*apiLinker
-	collect := func(e *entry) {
-		if l := s.linkerOf(e); l != nil {
-			todo = append(todo, l)
-		}
-	}
-	if s.all || s.selecting {
-		todo = make([]*apiLinker, 0, len(s.apis))
-		for _, e := range s.apis {
-			collect(e)
-		}
-	} else {
+	entries := s.apis
+	if !s.all && !s.selecting {
+		entries = nil
 		for e := range s.dirty {
 			if e.listed && e.id.Kind == v1alpha1.ApiInstance {
-				collect(e)
+				entries = append(entries, e)
 			}
 		}
 	}
-	const few = 32 // APIs for one goroutine at a time
-	syntax.InParallel((len(todo)+few-1)/few, func(i int) {
-		for _, l := range todo[i*few : min((i+1)*few, len(todo))] {
-			l.link()
+	const (
+		several = 1024 // APIs whose linkers are in memory at a time
+		few     = 32   // APIs for one goroutine at a time
+	)
+	todo := make([]*apiLinker, 0, min(several, len(entries)))
+	for batch := range slices.Chunk(entries, several) {
+		todo = todo[:0]
+		for _, e := range batch {
+			if l := s.linkerOf(e); l != nil {
+				todo = append(todo, l)
+			}
 		}
-	})
-	for _, l := range todo {
-		s.spareAPI(l.entry)
-		l.entry.api = l.out
-		set(s.talking, l.entry, len(l.out.ds)+len(l.out.missing) > 0)
+		syntax.InParallel((len(todo)+few-1)/few, func(i int) {
+			for _, l := range todo[i*few : min((i+1)*few, len(todo))] {
+				l.link()
+			}
+		})
+		for _, l := range todo {
+			s.spareAPI(l.entry)
+			l.entry.api = l.out
+			set(s.talking, l.entry, len(l.out.ds)+len(l.out.missing) > 0)
+		}
+		s.dropDecoded(todo)
 	}
-	s.dropDecoded(todo)
 	for e := range s.talking {
 		if e.api != nil {
 			ds = append(ds, e.api.ds...)
@@ -347,10 +350,14 @@ const maxComparisons = 2_000
 // covered warns of routes and rules all of whose requests are taken by rules that are tried before.
 func (l *apiLinker) covered() {
 	type tried struct {
-		ir.Match
+		rule  *ir.Match
 		route *routeDecl
 	}
-	var before []tried
+	rules := 0
+	for _, r := range l.routes {
+		rules += len(r.rules)
+	}
+	before := make([]tried, 0, min(rules, maxComparisons))
 	compared := 0
 	for _, r := range l.routes {
 		if r.broken {
@@ -363,12 +370,12 @@ func (l *apiLinker) covered() {
 				if compared++; compared > maxComparisons {
 					return
 				}
-				if takes(o.Match, m) {
+				if takes(*o.rule, m) {
 					by[i], open = o.route, open-1
 					break
 				}
 			}
-			before = append(before, tried{m, r})
+			before = append(before, tried{&r.rules[i], r})
 		}
 		switch {
 		case open == 0 && len(by) > 0 && !slices.Contains(by, r):

@@ -27,7 +27,12 @@ type checked struct {
 // Schema library, to be explained. path is where n stands in its document, key the key there (zero: none). Variables
 // are replaced when getenv is set.
 func (j *judge) check(n *syntax.Node, path []string, key diag.Range, getenv func(string) (string, bool), require bool) checked {
-	z := &normal{getenv: getenv, require: require, path: append(make([]string, 0, len(path)+8), path...)}
+	z, _ := j.normals.Get().(*normal)
+	if z == nil {
+		z = &normal{}
+	}
+	*z = normal{getenv: getenv, require: require, path: append(z.path[:0], path...)}
+	defer j.normals.Put(z)
 	out := z.node(j.root.view(), n)
 	c := checked{node: out, unresolved: z.unresolved, ds: z.ds}
 	if len(z.unresolved) > 0 {

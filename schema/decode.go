@@ -76,13 +76,23 @@ func (d *decoder) unit(u syntax.Unit) *unitResult {
 	out := &unitResult{}
 	var found diag.List
 	ds := u.Lend(func(docs []*syntax.Document) (kept bool) {
+		out.documents += len(docs)
+		if len(docs) <= few { // as most files: nothing to put together
+			before := out.trees
+			out.trees = false
+			for _, doc := range docs {
+				d.document(doc, out)
+			}
+			found, out.ds = append(found, out.ds...), nil
+			kept, out.trees = out.trees, out.trees || before
+			return kept
+		}
 		parts := make([]unitResult, (len(docs)+few-1)/few)
 		syntax.InParallel(len(parts), func(i int) {
 			for _, doc := range docs[i*few : min((i+1)*few, len(docs))] {
 				d.document(doc, &parts[i])
 			}
 		})
-		out.documents += len(docs)
 		for i := range parts {
 			out.add(&parts[i])
 			found = append(found, parts[i].ds...)

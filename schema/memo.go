@@ -95,7 +95,7 @@ func (s *state) dropDecoded(l []*apiLinker) {
 		return
 	}
 	for _, l := range l {
-		l.decl.policies, l.decl.routes, l.bound, l.routes = nil, nil, nil, nil
+		l.decl.policies, l.decl.routes = nil, nil
 	}
 }
 

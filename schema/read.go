@@ -15,15 +15,18 @@ import (
 func (s *state) read(set source.Set) diag.List {
 	s.load++
 	s.order = s.order[:0]
-	changed := source.Set{Revision: set.Revision}
-	for i := range set.Files {
-		f := &set.Files[i]
-		if k, ok := s.units[f.Name]; ok && k.hash == f.Hash {
-			k.load = s.load
-			s.order = append(s.order, k)
-			continue
+	changed := set
+	if len(s.units) > 0 {
+		changed.Files = nil
+		for i := range set.Files {
+			f := &set.Files[i]
+			if k, ok := s.units[f.Name]; ok && k.hash == f.Hash {
+				k.load = s.load
+				s.order = append(s.order, k)
+				continue
+			}
+			changed.Files = append(changed.Files, *f)
 		}
-		changed.Files = append(changed.Files, *f)
 	}
 	ds := s.decode(changed)
 	if len(s.units) != len(s.order) {
@@ -63,6 +66,13 @@ func readWords(set source.Set) string {
 func (s *state) decode(changed source.Set) diag.List {
 	units, ds := syntax.Units(changed)
 	results := make([]*unitResult, len(units))
+	if s.order == nil && len(s.objects) == 0 {
+		s.objects = make(map[diag.Object]*entry, len(units)) // about one a file
+	}
+	var quiet unitResult // all units of which nothing is asked again when there is no next load
+	if s.once {
+		s.order = append(s.order, &keptUnit{result: &quiet})
+	}
 	var todo []int
 	for i, u := range units {
 		if k, ok := s.units[unitKey(u)]; ok && k.hash == unitHash(u) {
@@ -74,11 +84,18 @@ func (s *state) decode(changed source.Set) diag.List {
 	}
 	syntax.InOrder(len(todo), func(i int) { results[todo[i]] = s.decoder.unit(units[todo[i]]) }, func(i int) {
 		i = todo[i]
+		r := results[i]
+		results[i] = nil
+		if s.once && len(r.ds)+len(r.bindings) == 0 {
+			quiet.documents, quiet.declared = quiet.documents+r.documents, quiet.declared+r.declared
+			s.add(r)
+			return
+		}
 		key := unitKey(units[i])
 		if old, ok := s.units[key]; ok {
 			s.remove(old.result)
 		}
-		k := &keptUnit{hash: unitHash(units[i]), result: results[i], load: s.load}
+		k := &keptUnit{hash: unitHash(units[i]), result: r, load: s.load}
 		if unreadable(k.result) {
 			k.hash = source.Hash{} // another time it may be readable
 		}

@@ -94,6 +94,7 @@ type patternShape struct {
 type judge struct {
 	root    *shape
 	explain func() (*jsonschema.Schema, error)
+	normals sync.Pool // *normal
 }
 
 func newJudge(text []byte) (*judge, error) {

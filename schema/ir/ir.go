@@ -192,23 +192,23 @@ type Validity struct {
 	From, Until time.Time
 }
 
-// Binding is one policy bound to one target, inline or as a PolicyBinding.
+// Binding is one policy bound to one target, inline or as a PolicyBinding. There are very many: small fields stand together.
 type Binding struct {
 	Origin     Origin
 	Policy     string // policyRef.name
 	PolicyAt   diag.Range
 	Order      int     // lower runs first; a PolicyBinding has 50 unless declared, inline policies 0 in list order
 	Automated  bool    // bound by a Selector
+	Guard      Guard   // what it keeps away
+	Shares     bool    // it asks for counts or contents that all replicas have in common
+	Unenforced bool    // its policy is judged, but not enforced yet: nothing is made of it (validate only)
 	Rules      []Match // alternatives; empty: every request
 	RulesAt    diag.Range
-	Guard      Guard // what it keeps away
 	Validity   []Validity
-	Shares     bool     // it asks for counts or contents that all replicas have in common
 	Config     any      // made and read by the policy type alone; nil while Unresolved
 	Type       any      // what Catalog.Custom returned, for a policy that an Extension defines; nil for a listed one
 	Unresolved []string // names of unset $VARIABLEs in its config: nothing can be made of it (validate only)
 	Draft      any      // while Unresolved: a Config in which variables stand for themselves; to be judged, never rendered
-	Unenforced bool     // its policy is judged, but not enforced yet: nothing is made of it (validate only)
 }
 
 // Probe is a check that must pass before a revision counts as programmed (`apiVersion: flexgw/v1alpha1`, `kind: Probe`).

@@ -25,7 +25,7 @@ const MaxDepth = 1000
 // Units groups the files of a set by what is parsed as a whole, in the order of their first files. Files of other
 // extensions are left out in silence. Only CUE files are read, for their package clauses and imports.
 func Units(set source.Set) ([]Unit, diag.List) {
-	var units []Unit
+	units := make([]Unit, 0, len(set.Files))
 	var cueFiles []source.File
 	for _, f := range set.Files {
 		switch strings.ToLower(path.Ext(f.Name)) {
