@@ -40,14 +40,16 @@ func (h Held) String() string {
 // good's file of that name declares, and all that can still be read); or when it is among wrong, which somebody else found fault
 // with: Envoy refused it. A wrong object is held: its declaration in good takes the place of that in set. If good has none, or it
 // no longer links either, though the Services, Extensions and bindings that it needs are held too, it is left out. What is only
-// deleted in set stays deleted, unless a held object needs it.
+// deleted in set stays deleted, unless a held object needs it. An object of wrong that both sets declare alike stays as it is: who
+// wants it left out gives a good set without it.
 //
 // No API or Service is served with fewer policies than one of the two sets gives it. Served as set declares it, it has every binding
 // that set gives it; served as good does, every binding that good gives it, deleted ones too. A binding counts as set declares it
 // whenever that is right, also on a held API. So where a binding is held and does not apply any more, or is left out, its target is
 // held, or left out with it. Where it cannot be known what a wrong binding applies to, all that it may apply to is held: what the
-// text of its document names, every API that is not as in good where it speaks of a selector, and for a name that nothing has, what is
-// new or changed and has a similar name, the same file or folder, or the address that good has under that name.
+// text of its document names, and every API where it speaks of a selector; for a name that nothing has, what has lost a binding, and what
+// is new or changed and has a similar name, the same file or folder, or the address that good has under that name; and everything for
+// a file of which nothing can be read.
 //
 // Of two objects that clash (a port, a base path, TLS) the one that good does not have as it is, is the wrong one.
 //
@@ -78,8 +80,8 @@ func LoadHeld(set, good source.Set, wrong []diag.Object, o Options) (*ir.Gateway
 		s.held = &heldState{}
 	}
 	s.held.active = true
-	h := &holding{state: s, set: set, good: good, choice: map[diag.Object]choice{}, cause: map[diag.Object]cause{}, both: map[diag.Object]bool{},
-		wrong: map[diag.Object]bool{}, faulty: map[diag.Object]bool{}, pulled: map[diag.Object]bool{}, asked: map[*bindingDecl]bool{}}
+	h := &holding{state: s, set: set, good: good, choice: map[diag.Object]choice{}, cause: map[diag.Object]cause{}, at: map[diag.Object]int{}, both: map[diag.Object]bool{},
+		wrong: map[diag.Object]cause{}, faulty: map[diag.Object]bool{}, pulled: map[diag.Object]bool{}, asked: map[*bindingDecl]bool{}}
 	h.fresh, h.former = s.differ(set, good)
 	s.held.fresh = map[diag.Object]bool{}
 	for id := range h.fresh.parts {
@@ -116,6 +118,11 @@ type cause struct {
 	self bool // it is wrong itself
 }
 
+var itself = cause{why: "it is wrong", self: true}
+
+// maxRounds is how often one thing may lead to another before a set is refused as a whole.
+const maxRounds = 1000
+
 // holding is one run of LoadHeld. Each object goes from asSet over asGood to out, never back, so it comes to an end.
 type holding struct {
 	*state
@@ -125,15 +132,17 @@ type holding struct {
 
 	choice map[diag.Object]choice
 	cause  map[diag.Object]cause
-	both   map[diag.Object]bool // held, and both sets declare it alike
-	wrong  map[diag.Object]bool // so far, while documents are judged
-	faulty map[diag.Object]bool // an error of its own document names it
+	both   map[diag.Object]bool  // held, and both sets declare it alike
+	wrong  map[diag.Object]cause // so far, while documents are judged
+	faulty map[diag.Object]bool  // an error of its own document names it
 	pulled map[diag.Object]bool
 	vague  []vague
 	asked  map[*bindingDecl]bool // what they may be bound to is held already
 	undo   []func()
-	lost   bool // an error belongs to no object
-	moved  bool // something did, in this round
+	round  int
+	at     map[diag.Object]int // the round in which it moved last
+	lost   bool                // an error belongs to no object
+	moved  bool                // something did, in this round
 }
 
 // stuck is an object whose good declaration does not link.
@@ -151,14 +160,14 @@ func (h *holding) run(read diag.List, wrong []diag.Object) (*ir.Gateway, diag.Li
 			h.hold(id, cause{why: "it was refused", self: true})
 		}
 	}
-	for first := true; ; first = false {
+	for h.round = range maxRounds {
 		h.moved = false
-		bad := h.faults(faults, !first, &list)
+		bad := h.faults(faults, h.round > 0, &list)
 		h.keepPolicies()
 		switch {
 		case h.lost:
 			return nil, list
-		case first || h.moved:
+		case h.round == 0 || h.moved:
 		case len(bad) == 0:
 			if len(g.Listeners)+len(g.Upstreams)+len(g.Echoes)+len(h.configs)+len(h.extensions) == 0 {
 				return nil, list
@@ -172,6 +181,7 @@ func (h *holding) run(read diag.List, wrong []diag.Object) (*ir.Gateway, diag.Li
 		h.order = h.counting()
 		g, faults = h.link()
 	}
+	return nil, list
 }
 
 // judge holds what is wrong with the documents themselves.
@@ -181,7 +191,7 @@ func (h *holding) judge(read diag.List) {
 		switch {
 		case d.Severity != diag.Error:
 		case d.Object.Name != "":
-			h.wrong[d.Object], h.faulty[d.Object] = true, true
+			h.wrong[d.Object], h.faulty[d.Object] = itself, true
 		case d.Subject.File == "":
 			h.lost = true
 			return
@@ -193,7 +203,7 @@ func (h *holding) judge(read diag.List) {
 		h.inspect(file, unclear[file])
 	}
 	for _, id := range sortedObjects(h.wrong) {
-		h.hold(id, cause{why: "it is wrong", self: true})
+		h.hold(id, h.wrong[id])
 	}
 }
 
@@ -224,13 +234,13 @@ func (h *holding) faults(found diag.List, later bool, list *diag.List) []stuck {
 			now[id] = true
 			continue
 		}
-		if seen[id] {
-			continue
+		if at, have := h.at[id]; seen[id] || have && at == h.round {
+			continue // it has moved since this was found
 		}
 		seen[id] = true
 		switch h.choice[id] {
 		case asSet:
-			h.hold(id, cause{why: "it is wrong", self: true})
+			h.hold(id, itself)
 			if !h.shared(id) || h.former.parts[id] != nil {
 				continue
 			}
@@ -359,10 +369,18 @@ func (h *holding) declared(id diag.Object) bool {
 
 // shared reports whether both sets declare an object alike. It is asked while the set's declarations of it count.
 func (h *holding) shared(id diag.Object) bool {
-	if e := h.objects[id]; e != nil && len(e.decls) > 0 {
-		return len(e.decls) > h.fresh.documents[id]
+	n := 0
+	if e := h.objects[id]; e != nil {
+		for _, d := range e.decls {
+			if d.of == nil {
+				n++
+			}
+		}
 	}
-	return h.fresh.documents[id] == 0 && h.bareDecl(id) != nil
+	if d := h.bareDecl(id); d != nil && d.of == nil {
+		n++
+	}
+	return n > h.fresh.documents[id]
 }
 
 // usable reports whether good has a declaration of an object, and nothing was wrong with it when it was decoded.
@@ -379,7 +397,7 @@ func (h *holding) hold(id diag.Object, why cause) bool {
 		return false
 	}
 	usable, shared := h.usable(id), h.shared(id)
-	h.moved, h.cause[id] = true, why
+	h.moved, h.cause[id], h.at[id] = true, why, h.round
 	h.take(h.fresh.parts[id])
 	delete(h.held.fresh, id)
 	if usable {
@@ -399,7 +417,7 @@ func (h *holding) drop(id diag.Object, why cause) {
 	if h.hold(id, why); h.choice[id] == out {
 		return
 	}
-	h.moved, h.choice[id] = true, out
+	h.moved, h.choice[id], h.at[id] = true, out, h.round
 	if c := h.cause[id]; c.self {
 		why.why, why.self = c.why+", and "+why.why, true
 	}
@@ -610,7 +628,7 @@ func (h *holding) pull(id diag.Object) bool {
 	for _, p := range h.versions(id, asGood) {
 		ids = append(ids, h.needs(p)...)
 		for _, a := range p.apis {
-			for _, to := range append(slices.Clone(h.former.inline[a.id]), a.id) {
+			for _, to := range h.within(a.id) {
 				for _, b := range h.former.targets[to] {
 					ids = append(ids, b.id)
 				}
@@ -721,6 +739,24 @@ func (h *holding) reaches(binding, to diag.Object) bool {
 	return len(e.apis) > 0 && slices.ContainsFunc(h.selectors, func(b *bindingDecl) bool { return is(b) && b.selects(first(e.apis)) })
 }
 
+// within are an object and the Services that stand inline in it, in any declaration that counts or did.
+func (h *holding) within(id diag.Object) []diag.Object {
+	ids := []diag.Object{id}
+	if id.Kind != v1alpha1.ApiInstance {
+		return ids
+	}
+	ids = append(append(ids, h.fresh.inline[id]...), h.former.inline[id]...)
+	if e := h.objects[id]; e != nil {
+		for _, a := range e.apis {
+			for _, v := range a.services {
+				ids = append(ids, v.id)
+			}
+		}
+	}
+	slices.SortFunc(ids, byObject)
+	return slices.Compact(ids)
+}
+
 // keepBindings holds the bindings that a held target has in good.
 func (h *holding) keepBindings(id diag.Object) {
 	need := func(b *bindingDecl, to diag.Object) {
@@ -734,7 +770,7 @@ func (h *holding) keepBindings(id diag.Object) {
 			h.drop(id, cause{by: b.id, why: "its last good version is not to be served without " + b.id.String()})
 		}
 	}
-	for _, to := range append(slices.Clone(h.former.inline[id]), id) {
+	for _, to := range h.within(id) {
 		for _, b := range h.former.targets[to] {
 			need(b, to)
 		}

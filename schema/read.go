@@ -112,7 +112,9 @@ func unreadable(r *unitResult) bool {
 	return slices.ContainsFunc(r.ds, func(d diag.Diagnostic) bool { return d.Code == "source/unreadable" })
 }
 
-func isCUE(u syntax.Unit) bool { return strings.EqualFold(path.Ext(u.Files[0].Name), ".cue") }
+func isCUE(u syntax.Unit) bool { return isCUEFile(u.Files[0].Name) }
+
+func isCUEFile(name string) bool { return strings.EqualFold(path.Ext(name), ".cue") }
 
 // unitKey is the file's name, or for a CUE package a text that no file has for a name.
 func unitKey(u syntax.Unit) string {

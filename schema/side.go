@@ -176,7 +176,7 @@ func (s *state) differ(set, good source.Set) (fresh, former *side) {
 			k.good = s.load
 			continue
 		}
-		if strings.EqualFold(path.Ext(f.Name), ".cue") {
+		if isCUEFile(f.Name) {
 			continue
 		}
 		changed = append(changed, f)
@@ -254,7 +254,7 @@ func (s *state) keys() []string {
 func (s *state) goodCUE(good source.Set) []syntax.Unit {
 	var files []source.File
 	for _, f := range good.Files {
-		if strings.EqualFold(path.Ext(f.Name), ".cue") {
+		if isCUEFile(f.Name) {
 			files = append(files, f)
 		}
 	}

@@ -17,6 +17,7 @@ import (
 type vague struct {
 	by   diag.Object // the binding; zero: a text that is no object
 	text string      // what may name what it is bound to
+	all  bool        // nothing may: it may be bound to anything
 	near diag.Object // or a name that nothing has
 	file string      // where that stands
 	why  string
@@ -25,7 +26,7 @@ type vague struct {
 // inspect finds what errors are about that name no object: the object whose document they stand in, or else all that the file
 // declares.
 func (h *holding) inspect(file string, errors diag.List) {
-	if strings.EqualFold(path.Ext(file), ".cue") {
+	if isCUEFile(file) {
 		h.inspectPackage(file, errors[0])
 		return
 	}
@@ -58,7 +59,7 @@ func (h *holding) inspectPackage(file string, d diag.Diagnostic) {
 	var files, keys []string
 	var own []source.File
 	for _, f := range h.set.Files {
-		if strings.EqualFold(path.Ext(f.Name), ".cue") {
+		if isCUEFile(f.Name) {
 			own = append(own, f)
 		}
 	}
@@ -82,13 +83,13 @@ func (h *holding) broken(d diag.Diagnostic, keys, files []string) {
 			now := newSide()
 			now.add(key, k.result, nowhere)
 			for id := range now.parts {
-				h.wrong[id] = true
+				h.misread(id, d)
 			}
 		}
 	}
 	for id, key := range h.former.unit {
 		if slices.Contains(keys, key) && !h.inSet(id) {
-			h.wrong[id] = true
+			h.misread(id, d)
 		}
 	}
 	var text strings.Builder
@@ -127,7 +128,7 @@ func (h *holding) unidentified(doc *syntax.Document, d diag.Diagnostic, file []b
 		h.unread(meant, d)
 		return
 	}
-	h.wrong[dd.id] = true
+	h.wrong[dd.id] = itself
 	if dd.id.Kind == v1alpha1.PolicyBinding {
 		h.vague = append(h.vague, vague{by: dd.id, text: meant, why: "it is not known what " + dd.id.String() + " is bound to"})
 	}
@@ -144,10 +145,21 @@ func (h *holding) unread(text string, d diag.Diagnostic) {
 	}
 	for id := range h.former.parts {
 		if names[id.Name] && !h.inSet(id) {
-			h.wrong[id] = true
+			h.misread(id, d)
 		}
 	}
-	h.vague = append(h.vague, vague{text: text, why: "it may have policies that cannot be read at " + d.Subject.String()})
+	h.vague = append(h.vague, vague{text: text, all: strings.HasPrefix(string(d.Code), "source/") || isCUEFile(d.Subject.File) && computed.MatchString(text),
+		why: "it may have policies that cannot be read at " + d.Subject.String()})
+}
+
+// computed finds what may make names in CUE that its text does not hold.
+var computed = regexp.MustCompile(`\\#*\(|\bfor\b|\bimport\b`)
+
+// misread notes an object of a file that cannot be read as a whole.
+func (h *holding) misread(id diag.Object, d diag.Diagnostic) {
+	if _, have := h.wrong[id]; !have {
+		h.wrong[id] = cause{why: d.Subject.String() + " cannot be read"}
+	}
 }
 
 // vagueBinding is a binding of which nobody can say what it applies to.
@@ -174,19 +186,24 @@ func (h *holding) suspect(v vague) {
 	for id := range h.former.targets {
 		candidates[h.owner(id)] = true
 	}
+	for _, e := range h.apis { // those that are as in good may have been found by a selector that is not
+		if len(e.apis) > 0 && slices.ContainsFunc(h.former.selectors, func(b *bindingDecl) bool { return b.selects(first(e.apis)) }) {
+			candidates[e.id] = true
+		}
+	}
 	words := map[string]bool{}
 	for _, w := range strings.FieldsFunc(v.text, func(r rune) bool {
 		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-_.", r)
 	}) {
 		words[strings.Trim(w, ".")] = true
 	}
-	all := strings.Contains(strings.ToLower(v.text), "selector")
+	selecting := strings.Contains(strings.ToLower(v.text), "selector")
 	for _, id := range sortedObjects(candidates) {
 		if !isTarget(id) || h.choice[id] != asSet || v.by != (diag.Object{}) && h.reaches(v.by, id) {
 			continue
 		}
-		meant := words[id.Name] || all && id.Kind == v1alpha1.ApiInstance || h.isNear(id, v)
-		for _, in := range h.fresh.inline[id] {
+		meant := v.all || selecting && id.Kind == v1alpha1.ApiInstance || h.isNear(id, v)
+		for _, in := range h.within(id) {
 			meant = meant || words[in.Name]
 		}
 		if meant {
@@ -195,14 +212,31 @@ func (h *holding) suspect(v vague) {
 	}
 }
 
-// isNear reports whether a fresh object may have been meant by a name that nothing has.
+// loses reports whether a target had a binding in good that it has no more: the one that names nothing may be to replace it.
+func (h *holding) loses(id diag.Object) bool {
+	for _, to := range h.within(id) {
+		if slices.ContainsFunc(h.former.targets[to], func(b *bindingDecl) bool { return !h.reaches(b.id, to) }) {
+			return true
+		}
+	}
+	e := h.objects[id]
+	return e != nil && len(e.apis) > 0 && slices.ContainsFunc(h.former.selectors, func(b *bindingDecl) bool { return b.selects(first(e.apis)) && !h.reaches(b.id, id) })
+}
+
+// isNear reports whether an object may have been meant by a name that nothing has.
 func (h *holding) isNear(id diag.Object, v vague) bool {
 	p := h.fresh.parts[id]
-	if p == nil || v.near.IsZero() {
+	if v.near.IsZero() {
 		return false
 	}
-	for _, in := range append(slices.Clone(h.fresh.inline[id]), id) {
-		if in.Kind == v.near.Kind && diag.Nearest(v.near.Name, []string{in.Name}) != "" {
+	if id.Kind == v.near.Kind && h.loses(id) {
+		return true
+	}
+	if p == nil {
+		return false
+	}
+	for _, in := range h.within(id) {
+		if in.Kind == v.near.Kind && alikeNames(in.Name, v.near.Name) {
 			return true
 		}
 	}
@@ -217,4 +251,13 @@ func (h *holding) isNear(id diag.Object, v vague) bool {
 	return was != nil && slices.ContainsFunc(was.apis, func(a *apiDecl) bool {
 		return slices.ContainsFunc(p.apis, func(b *apiDecl) bool { return a.listen == b.listen })
 	})
+}
+
+// alikeNames reports whether one name may be a slip of the other, or the beginning of it.
+func alikeNames(a, b string) bool {
+	a, b = strings.ToLower(a), strings.ToLower(b)
+	if min(len(a), len(b)) >= 3 && (strings.HasPrefix(a, b) || strings.HasPrefix(b, a)) {
+		return true
+	}
+	return diag.Distance(a, b) <= len([]rune(b))/3
 }
