@@ -84,30 +84,54 @@ func BenchmarkLoadOneChange(b *testing.B) {
 	}
 }
 
-// BenchmarkLoadHeldOneChange changes one API of many while another one stays wrong.
+// BenchmarkLoadHeldOneChange changes one API of many while something else stays wrong: a binding, an address, a Configuration, fifty
+// APIs, a file of which nothing can be read.
 func BenchmarkLoadHeldOneChange(b *testing.B) {
-	for _, n := range []int{100, 1000, 10000} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			files := generated(n)
-			good := source.NewSet(files)
-			o := schema.Options{Policies: newCatalog(), Memo: &schema.Memo{}}
-			schema.Load(good, o)
-			files = slices.Clone(files)
-			files[11] = source.NewFile(files[11].Name, []byte(strings.Replace(generatedAPI(11, 100), "maximumRequests", "maximum", 1)))
-			var sets []source.Set
-			for i := range 64 {
-				files = slices.Clone(files)
-				k := 20 + (i*37)%(n-20)
-				files[k] = source.NewFile(files[k].Name, []byte(generatedAPI(k, 200+i)))
-				sets = append(sets, source.Set{Revision: fmt.Sprint(i), Files: files})
+	broken := func(old, new string, at ...int) func([]source.File) {
+		return func(files []source.File) {
+			for _, i := range at {
+				text, _ := files[i].Bytes()
+				files[i] = source.NewFile(files[i].Name, []byte(strings.Replace(string(text), old, new, 1)))
 			}
-			b.ReportAllocs()
-			b.ResetTimer()
-			for i := 0; b.Loop(); i++ {
-				if g, held, ds := schema.LoadHeld(sets[i%len(sets)], good, nil, o); g == nil || len(held) != 1 {
-					b.Fatal(held, lines(ds))
+		}
+	}
+	var fifty []int
+	for i := range 50 {
+		fifty = append(fifty, 1+i)
+	}
+	for _, c := range []struct {
+		name  string
+		wrong func([]source.File)
+	}{
+		{"binding", broken("maximumRequests", "maximum", 11)},
+		{"address", broken("http://0.0.0.0:8081", "http://0.0.0.0:port", 11)},
+		{"settings", broken("streamIdleSeconds: 9", "streamIdleSeconds: nine", 0)},
+		{"fifty", broken("http://0.0.0.0:8081", "http://0.0.0.0:port", fifty...)},
+		{"unreadable", broken("apiVersion", "[apiVersion", 11)},
+	} {
+		for _, n := range []int{100, 1000, 10000} {
+			b.Run(fmt.Sprintf("%s/%d", c.name, n), func(b *testing.B) {
+				files := append([]source.File{source.NewFile("apis/0.yaml", []byte(doc("Configuration", "t", "spec: {timeouts: {streamIdleSeconds: 9}}\n")))}, generated(n)...)
+				good := source.NewSet(files)
+				o := schema.Options{Policies: newCatalog(), Memo: &schema.Memo{}}
+				schema.Load(good, o)
+				files = slices.Clone(good.Files)
+				c.wrong(files)
+				var sets []source.Set
+				for i := range 64 {
+					files = slices.Clone(files)
+					k := 60 + (i*37)%(n-60)
+					files[k+1] = source.NewFile(files[k+1].Name, []byte(generatedAPI(k, 200+i)))
+					sets = append(sets, source.Set{Revision: fmt.Sprint(i), Files: files})
 				}
-			}
-		})
+				b.ReportAllocs()
+				b.ResetTimer()
+				for i := 0; b.Loop(); i++ {
+					if g, held, ds := schema.LoadHeld(sets[i%len(sets)], good, nil, o); g == nil || len(held) == 0 {
+						b.Fatal(held, lines(ds))
+					}
+				}
+			})
+		}
 	}
 }

@@ -246,6 +246,9 @@ func mix(r *rand.Rand, pool []string, files map[string]string) source.Set {
 		for range 1 + r.IntN(4) {
 			text += pool[r.IntN(len(pool))]
 		}
+		if r.IntN(12) == 0 {
+			text = text[:r.IntN(len(text))] + "\n  [cut off\n"
+		}
 		files[name] = text
 	}
 	var list []source.File
