@@ -86,7 +86,7 @@ func (c *comparison) target(t target, said *told) {
 	}
 }
 
-// matchBindings pairs the bindings of one target: by their names, and what stands inline or was renamed by its policy, in
+// matchBindings pairs the bindings of one target, in the order of today: by their names, and what stands inline or was renamed by its policy, in
 // order: the name of an inline policy has its number in it.
 func (c *comparison) matchBindings(t target) (pairs []same, removed, added []*ir.Binding) {
 	left := slices.Clone(t.was)
@@ -114,6 +114,9 @@ func (c *comparison) matchBindings(t target) (pairs []same, removed, added []*ir
 			added = append(added, n)
 		}
 	}
+	// Names were asked first; from here on, what counts is when they run.
+	now := func(p same) int { return slices.Index(t.current, p.now) }
+	slices.SortStableFunc(pairs, func(a, b same) int { return now(a) - now(b) })
 	return pairs, left, added
 }
 
