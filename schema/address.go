@@ -29,7 +29,7 @@ type problem struct {
 
 // edits is the change that mends an address at a place.
 func (p problem) edits(at diag.Range) []diag.Edit {
-	if p.meant == "" || strings.Contains(p.meant, "@") { // which may come after a password
+	if p.meant == "" || strings.ContainsAny(p.meant, "@?#") { // which may come after a password, or before one
 		return nil
 	}
 	return []diag.Edit{{Op: diag.Set, At: at, Value: p.meant}}
@@ -103,16 +103,35 @@ func wrongScheme(scheme, address string, known ...string) problem {
 	return p
 }
 
-// showAddress quotes an address without the credentials that it may hold.
+// showAddress quotes an address without what may be secret: what stands before an @, and what follows a ? or #.
 func showAddress(s string) string {
+	s, hidden := withoutCredentials(s)
+	if hidden {
+		return strconv.Quote(s)
+	}
+	return quoteShort(s)
+}
+
+// withoutCredentials is an address to be shown, and whether something of it is left out.
+func withoutCredentials(s string) (string, bool) {
+	rest, tail := s, ""
+	if i := strings.IndexAny(s, "?#"); i >= 0 && i < len(s)-1 {
+		rest, tail = s[:i], s[i:i+1]+"…"
+	}
 	if i := strings.LastIndexByte(s, '@'); i >= 0 {
 		scheme, _, ok := strings.Cut(s[:i], "://")
 		if !ok {
 			scheme = ""
 		}
-		return strconv.Quote(scheme + map[bool]string{true: "://"}[ok] + "…" + shorten(s[i:]))
+		after := s[i:]
+		if i < len(rest) {
+			after = rest[i:]
+		} else if j := strings.IndexAny(after, "?#"); j >= 0 {
+			after = after[:j]
+		}
+		return scheme + map[bool]string{true: "://"}[ok] + "…" + shorten(after) + tail, true
 	}
-	return quoteShort(s)
+	return shorten(rest) + tail, tail != ""
 }
 
 func splitHostPort(authority string) (host, port string, bad *problem) {

@@ -33,9 +33,9 @@ func (d *docDecoder) echo(spec *syntax.Node) {
 	}
 	switch {
 	case bad != nil:
-		d.report(diag.Error, "link/bad-address", text.Range, fmt.Sprintf("the address %q %s", text.Value, bad.what), bad.hint)
+		d.report(diag.Error, "link/bad-address", text.Range, fmt.Sprintf("the address %s %s", showAddress(text.Value), bad.what), bad.hint)
 	case a.scheme != "http" || a.port == 0 || a.path != "" && a.path != "/":
-		d.report(diag.Error, "link/bad-address", text.Range, fmt.Sprintf("the address %q is not http://host:port", text.Value), "an echo speaks plain HTTP and has a port of its own")
+		d.report(diag.Error, "link/bad-address", text.Range, fmt.Sprintf("the address %s is not http://host:port", showAddress(text.Value)), "an echo speaks plain HTTP and has a port of its own")
 	case err != nil || !ip.IsLoopback():
 		d.report(diag.Error, "decode/not-loopback", text.Range, fmt.Sprintf("an echo on %q would be reachable from outside", a.host), "use 127.0.0.1: an echo is for trying things out")
 	default:
