@@ -449,6 +449,10 @@ func (d *docDecoder) unversioned(name string, kindField *syntax.Field) (string, 
 			at = kindField.Range
 		}
 		add := diag.Edit{Op: diag.Insert, At: root.Range, To: []string{"apiVersion"}, Value: want}
+		if typo := misspelt(root, "apiVersion", "kind", "metadata", "spec"); f == nil && typo != nil {
+			d.wrong("decode/missing-version", typo.Range, fmt.Sprintf("this %s has no apiVersion, but an unknown field %q", kind, typo.Name), didYouMean("apiVersion"), diag.Edit{Op: diag.Rename, At: typo.Range, Name: "apiVersion"})
+			return "", "", false
+		}
 		if f != nil {
 			add = diag.Edit{Op: diag.Set, At: f.Value.Range, Value: want}
 		}
@@ -461,6 +465,17 @@ func (d *docDecoder) unversioned(name string, kindField *syntax.Field) (string, 
 	}
 	d.foreign(at, "this document has no apiVersion and is skipped")
 	return "", "", false
+}
+
+// misspelt is the field of n that was meant to be called name, when it has none of that name: others are names that are right.
+func misspelt(n *syntax.Node, name string, others ...string) *syntax.Field {
+	for i := range n.Fields {
+		f := &n.Fields[i]
+		if !slices.ContainsFunc(others, func(o string) bool { return strings.EqualFold(o, f.Name) }) && diag.Nearest(f.Name, []string{name}) == name {
+			return f
+		}
+	}
+	return nil
 }
 
 // nearVersion is the edit that makes an apiVersion the nearest one that is known, if it is near.
@@ -755,7 +770,7 @@ func (d *docDecoder) pattern(what string, t syntax.Text, path, route bool) ir.Pa
 		return ir.Pattern{}
 	}
 	p := d.patterns.parse(t.Value)
-	meant, why := suspicious(what, t.Value)
+	meant, why := certain(what, t.Value)
 	switch {
 	case variable.MatchString(t.Value):
 		d.report(diag.Error, "link/variable-out-of-place", t.Range, fmt.Sprintf("%s pattern %s is a variable, which only the config of a policy may have", what, quoteShort(t.Value)), "write the pattern itself")

@@ -108,8 +108,8 @@ func suspicious(what, text string) (meant, why string) {
 		case queryPart.MatchString(text):
 			before, _, _ := strings.Cut(text, "?")
 			return before, "asks for a query, and paths are matched without theirs"
-		case templated.MatchString(text):
-			return templated.ReplaceAllString(text, "[^/]+"), "has a placeholder in braces, which matches nothing but itself: patterns are regular expressions"
+		case unbraced(text) != text:
+			return unbraced(text), "has a placeholder in braces, which matches nothing but itself: patterns are regular expressions"
 		case colonParam.MatchString(text):
 			return colonParam.ReplaceAllString(text, "/[^/]+"), "has a placeholder after a colon, which matches nothing but itself: patterns are regular expressions"
 		case globSegment.MatchString(text):
@@ -126,6 +126,35 @@ func suspicious(what, text string) (meant, why string) {
 		}
 	}
 	return "", ""
+}
+
+// certain is suspicious, without a meaning that is no expression.
+func certain(what, text string) (meant, why string) {
+	if meant, why = suspicious(what, text); meant != "" && parsePattern(meant).wrong != "" {
+		meant = ""
+	}
+	return meant, why
+}
+
+// unbraced writes {names} as expressions of one segment. Braces behind a backslash, or behind an escape such as \p, are
+// part of the expression: \p{Greek}, \x{e9}, \{id}.
+func unbraced(text string) string {
+	var b strings.Builder
+	at := 0
+	for _, m := range templated.FindAllStringIndex(text, -1) {
+		if escaped(text, m[0]) || m[0] > 0 && text[m[0]-1] != '\\' && escaped(text, m[0]-1) {
+			continue
+		}
+		b.WriteString(text[at:m[0]] + "[^/]+")
+		at = m[1]
+	}
+	return b.String() + text[at:]
+}
+
+// escaped reports whether an odd number of backslashes stands before a character.
+func escaped(text string, at int) bool {
+	before := text[:at]
+	return (len(before)-len(strings.TrimRight(before, `\`)))%2 == 1
 }
 
 // globs writes the wildcards of a file pattern as expressions: one segment inside, everything at the end.

@@ -6,6 +6,7 @@ package fix
 import (
 	"bytes"
 	"cmp"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -35,11 +36,12 @@ type Changed struct {
 }
 
 // Apply makes the fixes that check's diagnostics have. All fixes of a diagnostic are made, or none. A file that would then not
-// be parsed as well as before keeps the text that it had.
+// be parsed as well as before, or that had no error and would have one, keeps the text that it had.
 func Apply(set source.Set, check func(source.Set) diag.List) (Result, error) {
 	a := &applier{set: set, texts: map[string][]byte{}, first: map[string][]byte{}, count: map[string]int{}, frozen: map[string]bool{}}
 	list := check(set)
 	for range maxRounds {
+		before := a.set
 		changed, err := a.round(list)
 		if err != nil {
 			return Result{}, err
@@ -47,7 +49,11 @@ func Apply(set source.Set, check func(source.Set) diag.List) (Result, error) {
 		if !changed {
 			break
 		}
-		list = check(a.set)
+		next := check(a.set)
+		if a.harmed(before, list, next) {
+			next = check(a.set)
+		}
+		list = next
 	}
 	r := Result{Set: a.set, Left: list}
 	for _, f := range set.Files {
@@ -62,11 +68,36 @@ func Apply(set source.Set, check func(source.Set) diag.List) (Result, error) {
 	return r, nil
 }
 
+// harmed takes back the edits of files that had no error, and have one now; it reports whether there were any. What has errors
+// may get others: a fix that lets a file be read further uncovers what is wrong behind it.
+func (a *applier) harmed(before source.Set, was, now diag.List) bool {
+	wrong := func(l diag.List, name string) bool {
+		return slices.ContainsFunc(l, func(d diag.Diagnostic) bool { return d.Severity == diag.Error && d.Subject.File == name })
+	}
+	harmed := false
+	files := slices.Clone(a.set.Files)
+	for i, f := range before.Files {
+		if a.texts[f.Name] == nil || files[i].Hash == f.Hash || wrong(was, f.Name) || !wrong(now, f.Name) {
+			continue
+		}
+		text, err := f.Bytes()
+		if err != nil {
+			continue // it was read a moment ago
+		}
+		harmed, files[i], a.texts[f.Name], a.count[f.Name], a.frozen[f.Name] = true, f, text, a.last[f.Name], true
+	}
+	if harmed {
+		a.set = source.NewSet(files)
+	}
+	return harmed
+}
+
 type applier struct {
 	set    source.Set
 	texts  map[string][]byte // of files that were changed
 	first  map[string][]byte // what those were
 	count  map[string]int    // problems fixed
+	last   map[string]int    // before the last round
 	frozen map[string]bool   // files that no fix is made in
 }
 
@@ -97,6 +128,7 @@ func (a *applier) round(list diag.List) (bool, error) {
 		}
 		byUnit[u] = append(byUnit[u], d.Fixes)
 	}
+	a.last = maps.Clone(a.count)
 	edited := map[string][]byte{}
 	for u, groups := range byUnit {
 		texts, counts, err := apply(*u, groups)

@@ -119,3 +119,25 @@ func TestApplyAcrossFiles(t *testing.T) {
 		}
 	}
 }
+
+// TestApplyBringsNoError: a file without an error never has one afterwards, whatever a fix says; others are fixed all the same.
+func TestApplyBringsNoError(t *testing.T) {
+	t.Parallel()
+	warn := rules(word{"x1", "y", false})
+	check := func(set source.Set) diag.List {
+		ds := warn(set)
+		if b, _ := set.Bytes("a.yaml"); bytes.Contains(b, []byte("y")) {
+			ds = append(ds, diag.Diagnostic{Severity: diag.Error, Code: "a/c", Subject: diag.Range{File: "a.yaml"}})
+		}
+		return ds
+	}
+	r, err := fix.Apply(source.NewSet([]source.File{source.NewFile("a.yaml", []byte("a: x1\n")), source.NewFile("b.yaml", []byte("b: x1\n"))}), check)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, _ := r.Set.Bytes("a.yaml")
+	b, _ := r.Set.Bytes("b.yaml")
+	if string(a) != "a: x1\n" || string(b) != "b: y\n" || r.Left.HasErrors() || len(r.Changed) != 1 || r.Changed[0].Name != "b.yaml" || !slices.Equal(r.Refused, []string{"a.yaml"}) {
+		t.Errorf("a %q, b %q, %+v", a, b, r)
+	}
+}
