@@ -50,6 +50,9 @@ func apply(out *ir.Settings, c *v1alpha1.ConfigurationSpec) {
 	if st := c.SharedStorage; st != nil {
 		out.SharedStorage = st.Redis != nil || st.Local != nil && st.Local.Enabled
 	}
+	if c.Tracing != nil && c.Tracing.Provider != nil {
+		out.Tracing = true
+	}
 	if t := c.Timeouts; t != nil {
 		setSeconds(&out.StreamIdle, t.StreamIdleSeconds)
 		setSeconds(&out.UpstreamIdle, t.UpstreamConnectionIdleSeconds)

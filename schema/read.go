@@ -43,7 +43,7 @@ func (s *state) read(set source.Set) diag.List {
 		ds = append(ds, k.result.ds...)
 	}
 	if declared == 0 && !ds.HasErrors() {
-		ds = append(ds, diag.Diagnostic{Severity: diag.Error, Code: "source/no-declarations", Summary: "no declaration was found",
+		ds = append(ds, diag.Diagnostic{Severity: s.absent(), Code: "source/no-declarations", Summary: "no declaration was found",
 			Hint: readWords(set) + "a declaration is a document with the apiVersion gateway.mulesoft.com/v1alpha1"})
 	}
 	return ds

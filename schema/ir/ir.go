@@ -69,6 +69,7 @@ type Settings struct {
 	RemoveServerHeader bool          // false: responses carry a Server header
 	ForwardClientCert  string        // SANITIZE, FORWARD_ONLY, APPEND_FORWARD, SANITIZE_SET, ALWAYS_FORWARD_ONLY
 	SharedStorage      bool          // replicas have a store in common
+	Tracing            bool          // spans have somewhere to go
 	ProxyProtocol      bool          // listeners expect the HAProxy PROXY header
 	MaxConnections     uint32        // circuitBreaker thresholds; 0: Envoy's default
 	MaxPendingRequests uint32

@@ -146,6 +146,24 @@ func withoutStorage(g *ir.Gateway, o Options) diag.List {
 	return out
 }
 
+// withoutCollector finds APIs whose requests are to be traced, where nothing says who takes the spans.
+//
+// Source: https://docs.mulesoft.com/gateway/latest/policies-included-tracing
+func withoutCollector(g *ir.Gateway, o Options) diag.List {
+	if g.Settings != nil && g.Settings.Tracing || o.Partial {
+		return nil
+	}
+	var out diag.List
+	each(g, func(_ *ir.Listener, _ *ir.API, b *ir.Binding) {
+		if b.Policy == "tracing-flex" {
+			out = append(out, diag.Diagnostic{Severity: diag.Warning, Code: "lint/no-tracing-provider", Object: b.Origin.Declared(), Subject: b.PolicyAt,
+				Summary: fmt.Sprintf("policy %q traces nothing: no Configuration has a tracing.provider that takes the spans", b.Policy),
+				Hint:    "declare a Configuration with tracing.provider, or remove the policy"})
+		}
+	})
+	return out
+}
+
 func ascii(s string) bool {
 	for i := range len(s) {
 		if s[i] >= utf8.RuneSelf {

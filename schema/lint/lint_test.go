@@ -111,6 +111,9 @@ func TestCheck(t *testing.T) {
 		"too many for nobody": {listeners: []*ir.Listener{crowd}, options: lint.Options{Target: ir.Release{Major: 1, Minor: 5}}},
 		"nothing is shared": {listeners: []*ir.Listener{listener("127.0.0.1:8081", with(api("a", ""), &ir.Binding{Policy: "rate-limiting-flex", Shares: true, PolicyAt: pattern("").Range}))},
 			want: "p.yaml:9:1: warning: policy \"rate-limiting-flex\" is to be shared by all replicas, and no Configuration has a sharedStorage [lint/no-shared-storage]\n"},
+		"nobody takes spans": {listeners: []*ir.Listener{listener("127.0.0.1:8081", with(api("a", ""), &ir.Binding{Policy: "tracing-flex", PolicyAt: pattern("").Range}))},
+			want: "p.yaml:9:1: warning: policy \"tracing-flex\" traces nothing: no Configuration has a tracing.provider that takes the spans [lint/no-tracing-provider]\n"},
+		"spans that others may take": {options: lint.Options{Partial: true}, listeners: []*ir.Listener{listener("127.0.0.1:8081", with(api("a", ""), &ir.Binding{Policy: "tracing-flex"}))}},
 		"a loop": {listeners: []*ir.Listener{listener("0.0.0.0:8081", gappy)}, upstreams: []*ir.Upstream{{Host: "localhost", Port: 8081, Address: pattern("").Range}, {Host: "localhost", Port: 8082}, {Host: "orders", Port: 8081}},
 			want: "p.yaml:9:1: warning: the upstream localhost:8081 is this gateway itself, so requests may go round in circles [lint/loop]\n"},
 	} {
