@@ -44,37 +44,67 @@ type Loop struct {
 	Render func(context.Context, *ir.Gateway) (Built, diag.List) // the second half of Build, when only Again changed
 	Target deliver.Target
 
-	LastGood  func() (source.Set, bool)   // what was served before this process began; used once, when nothing better can be had; nil: nothing
-	Live      func(source.Set)            // a revision is programmed; nil: nobody is told
-	Published func(Built)                 // the target took a revision over; nil: nobody is told
-	Enforce   Enforcer                    // nil: no policy decides at request time
-	Warming   func(context.Context) error // an error while acknowledged listeners or clusters are not live yet; nil: an ACK is enough
-	Refused   func(source.Set, diag.List) // a revision was refused, by us or by Envoy; nil: nobody is told
-	Ready     func(addresses []string)    // the first revision is programmed; nil: nobody is told
+	LastGood  func() []source.Set                              // what was served before this process began, the newest first; used once, when nothing better can be had; nil: nothing
+	Past      func(revision, served string) (source.Set, bool) // an older revision that was programmed, "": the newest that is not served; nil: none is kept
+	Published func(Built)                                      // the target took a revision over; nil: nobody is told
+	Enforce   Enforcer                                         // nil: no policy decides at request time
+	Warming   func(context.Context) error                      // an error while acknowledged listeners or clusters are not live yet; nil: an ACK is enough
+	Proof     func(context.Context, Built) diag.List           // what speaks against a revision that Envoy serves: its errors roll it back; nil: nothing is asked
+	Hold      Hold                                             // nil: a revision with an error changes nothing
+	Tell      func(Event)                                      // must not block; nil: nobody is told
+	Ready     func(addresses []string)                         // the first revision is programmed; nil: nobody is told
+	Remember  func(Control)                                    // what operators asked for has changed, to be kept across restarts; nil: it is forgotten
 	Log       *slog.Logger
 
+	Control        Control       // what was remembered
+	Observe        bool          // judge revisions and publish none
 	Quiet, MaxWait time.Duration // fetch after Quiet without a change, but never later than MaxWait
 	Drain          time.Duration // how long Envoy may still ask for what the last revision named
 
 	mu    sync.Mutex
 	state state
 
+	setUp            sync.Once
+	commands         chan func(context.Context)
+	proofs           chan proof
+	stopProof        context.CancelFunc // of the proof that runs; nil: none does
+	waiting          []waiter
+	back             *Outcome        // of a revision that was taken back, until what was before is served
+	connected        map[string]bool // Envoys, by node, as they were told last
 	instances, files uses
 	ready            bool
 	told             string // the refusals of Envoy that were told last
 }
 
+// revision is what was made of one source set.
+type revision struct {
+	set   source.Set
+	built Built
+	by    string        // see Event
+	wrong []diag.Object // that Envoy refused, and are held for it
+	held  []Held
+	list  diag.List // its errors, when objects are held
+
+	proven  bool      // its Proof was asked, or need not be
+	against diag.List // what the Proof said against it; nil: nothing
+	asked   time.Time
+}
+
+func (r revision) none() bool { return r.built.Resources == nil }
+
 type state struct {
 	fetchErr error
-	tried    source.Set // the newest set that was fetched
+	tried    source.Set // the newest set that was fetched, or given by hand
 	refused  diag.List  // of tried; nil: it was accepted
-	built    Built      // the last accepted one
-	set      source.Set // of built
-	live     string     // revision that was programmed last
-	pending  string     // why built is not live yet; "": it is
+	served   revision   // what the target was given last
+	good     revision   // the last one that was programmed
+	whole    revision   // the last one that was, with nothing held
+	pending  string     // why served is not live yet; "": it is
 	reason   string     // of pending, CamelCase
 	place    *diag.Range
 	failed   *status.Failed
+	back     *status.Condition // why tried was taken back after it was published; nil: it was not
+	control  Control
 }
 
 // fileGrace is how much longer than instances files stay: scopes wait for the drain too before they go.
@@ -89,11 +119,16 @@ const (
 
 // Run works until ctx is done. It returns nil then, and never for another reason: a source that fails is tried again.
 func (l *Loop) Run(ctx context.Context) error {
+	l.begin()
 	retry := retryBase
 	again := time.NewTimer(0) // fetches that failed, and the first one
 	defer again.Stop()
 	poll := time.NewTicker(pollIdle)
 	defer poll.Stop()
+	var changed <-chan struct{}
+	if l.Source != nil {
+		changed = l.Source.Changed()
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -103,7 +138,7 @@ func (l *Loop) Run(ctx context.Context) error {
 			cancel()
 			return nil
 		case <-again.C:
-		case <-l.Source.Changed():
+		case <-changed:
 			l.settle(ctx)
 		case <-l.Again:
 			l.rebuild(ctx)
@@ -111,10 +146,20 @@ func (l *Loop) Run(ctx context.Context) error {
 		case <-l.Target.Changed():
 			l.observe(ctx, poll)
 			continue
+		case do := <-l.commands:
+			do(ctx)
+			l.observe(ctx, poll)
+			continue
+		case p := <-l.proofs:
+			l.proved(ctx, p)
+			l.observe(ctx, poll)
+			continue
 		case <-poll.C:
 			l.observe(ctx, poll)
 			l.retireOld(time.Now())
-			continue
+			if !l.overdue() {
+				continue
+			}
 		}
 		if l.fetch(ctx) {
 			retry = retryBase
@@ -123,6 +168,14 @@ func (l *Loop) Run(ctx context.Context) error {
 		again.Reset(retry)
 		retry = min(2*retry, retryMax)
 	}
+}
+
+// begin makes what the exported fields leave out.
+func (l *Loop) begin() {
+	l.setUp.Do(func() {
+		l.commands, l.proofs = make(chan func(context.Context)), make(chan proof, 1)
+		l.update(func(s *state) { s.control = l.Control })
+	})
 }
 
 // settle waits until the source was quiet for Quiet, or MaxWait has passed.
@@ -157,7 +210,13 @@ func (l *Loop) update(f func(*state)) {
 	f(&l.state)
 }
 
+// fetch looks at the source, and follows it unless an operator said otherwise. It is false when the source can not be read.
 func (l *Loop) fetch(ctx context.Context) bool {
+	if l.Source == nil || l.suspended() {
+		l.fallBack(ctx)
+		return true
+	}
+	before := l.snapshot()
 	set, err := l.Source.Fetch(ctx)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -165,152 +224,210 @@ func (l *Loop) fetch(ctx context.Context) bool {
 		}
 		l.Log.Error("source cannot be read; "+l.kept(), "source", l.Name, "error", err)
 		l.update(func(s *state) { s.fetchErr = err })
+		if before.fetchErr == nil {
+			l.tell(Event{Type: SourceUnavailable, By: bySource, Message: err.Error()})
+		}
 		l.fallBack(ctx)
 		return false
 	}
-	before := l.snapshot()
 	l.update(func(s *state) { s.fetchErr = nil })
-	if before.tried.Revision == set.Revision && (before.built.Resources != nil || before.refused != nil) {
+	if before.fetchErr != nil {
+		l.tell(Event{Type: SourceBack, By: bySource, Message: l.Name + " can be read again"})
+	}
+	if set.Revision != "" && before.tried.Revision == set.Revision && (!before.served.none() || before.refused != nil || before.back != nil || l.Observe) {
+		return true
+	}
+	if set.Revision == "" || l.pinnedOn(set) {
+		l.update(func(s *state) { s.tried = set })
+		l.fallBack(ctx)
 		return true
 	}
 	l.Log.Info("fetched", "revision", set.Revision, "files", len(set.Files))
-	l.build(ctx, set)
+	l.tell(Event{Type: Fetched, Revision: set.Revision, By: bySource, Set: set})
+	if l.quarantined(ctx, set) {
+		return true
+	}
+	l.build(ctx, set, bySource)
 	return true
 }
 
-// build brings one set to the target, whole or not at all.
-func (l *Loop) build(ctx context.Context, set source.Set) {
-	if set.Revision == "" {
-		return
-	}
+// build brings one set to the target, whole or not at all; with Hold, but for what is wrong.
+func (l *Loop) build(ctx context.Context, set source.Set, by string) {
+	l.supersede(set.Revision)
 	built, list := l.Build(ctx, set)
+	list = list.WithoutSecrets(set.Bytes)
+	next := revision{set: set, built: built, by: by}
 	if list.HasErrors() {
-		l.refuse(set, "Invalid", list)
-		l.update(func(s *state) { s.tried, s.refused = set, list })
-		l.fallBack(ctx)
-		l.Log.Error("revision refused; "+l.kept(), "revision", set.Revision, "errors", list.Count(diag.Error))
+		var ok bool
+		if next, ok = l.hold(ctx, revision{set: set, by: by}, nil, list); !ok {
+			l.refuse(set, by, "Invalid", Invalid, list)
+			l.update(func(s *state) { s.tried, s.refused, s.back = set, list, nil })
+			l.fallBack(ctx)
+			l.Log.Error("revision refused; "+l.kept(), "revision", set.Revision, "errors", list.Count(diag.Error))
+			l.answer(set.Revision, Outcome{Result: Invalid, Diagnostics: list})
+			return
+		}
+	}
+	if l.Observe {
+		l.update(func(s *state) { s.tried, s.refused, s.back = set, nil, nil })
+		l.Log.Info("accepted, and not published: this daemon observes", "revision", set.Revision, "warnings", list.Count(diag.Warning))
+		l.tell(Event{Type: Accepted, Revision: set.Revision, By: by, Reason: "Observed", Set: set, Diagnostics: list})
+		l.answer(set.Revision, Outcome{Result: Accepted, Reason: "Observed", Diagnostics: list})
 		return
 	}
-	if err := l.publish(ctx, set, built); err != nil {
+	if err := l.publish(ctx, next); err != nil {
 		if ctx.Err() != nil {
 			return // told to stop
 		}
 		l.Log.Error("revision not delivered; "+l.kept(), "revision", set.Revision, "error", err)
-		l.refuse(set, "NotDelivered", diag.List{{Severity: diag.Error, Code: "envoy/not-delivered", Summary: err.Error(),
-			Hint: "check the space and the permissions where it is written; the log of the daemon says more"}})
+		list := diag.List{{Severity: diag.Error, Code: "envoy/not-delivered", Summary: err.Error(), Hint: "check the space and the permissions where it is written, then run flexgw sync; the log of the daemon says more"}}
+		l.refuse(set, by, "NotDelivered", Rejected, list)
+		l.answer(set.Revision, Outcome{Result: Rejected, Reason: "NotDelivered", Message: err.Error(), Diagnostics: list})
+		return
+	}
+	l.update(func(s *state) { s.tried, s.refused, s.back = set, nil, nil })
+	if len(next.held) > 0 {
+		l.Log.Error("accepted, but for objects that stay at their last good version", "revision", set.Revision, "held", len(next.held), "errors", next.list.Count(diag.Error))
+		l.refuse(set, by, "Held", HeldBack, next.list)
 		return
 	}
 	l.Log.Info("accepted", "revision", set.Revision, "warnings", list.Count(diag.Warning))
-	l.update(func(s *state) {
-		s.tried, s.refused, s.set, s.built = set, nil, set, built
-		s.pending, s.reason, s.place = "not acknowledged yet", "Pending", nil
-	})
+	l.tell(Event{Type: Accepted, Revision: set.Revision, By: by, Set: set, Diagnostics: list})
 }
 
 // fallBack serves the last good declarations of an earlier run while nothing else can be served. What is wrong with the
 // newest set is said already, and stays so.
 func (l *Loop) fallBack(ctx context.Context) {
-	if l.snapshot().built.Resources != nil || l.LastGood == nil {
+	if l.Observe || !l.snapshot().served.none() {
 		return
 	}
-	set, ok := l.LastGood()
-	l.LastGood = nil
+	last, ok := l.lastGood(ctx)
 	if !ok {
 		return
 	}
-	built, list := l.Build(ctx, set)
-	if list.HasErrors() {
-		l.Log.Error("the last good revision can not be served either", "revision", set.Revision, "error", list.Err())
+	if err := l.publish(ctx, last); err != nil {
+		l.Log.Error("the last good revision can not be delivered", "revision", last.set.Revision, "error", err)
 		return
 	}
-	if err := l.publish(ctx, set, built); err != nil {
-		l.Log.Error("the last good revision can not be delivered", "revision", set.Revision, "error", err)
-		return
+	l.Log.Warn("the last good revision is served", "revision", last.set.Revision)
+}
+
+// lastGood builds what was served before this process began. It can be had once.
+func (l *Loop) lastGood(ctx context.Context) (revision, bool) {
+	if l.LastGood == nil {
+		return revision{}, false
 	}
-	l.Log.Warn("the last good revision is served", "revision", set.Revision)
-	l.update(func(s *state) {
-		s.set, s.built = set, built
-		s.pending, s.reason, s.place = "not acknowledged yet", "Pending", nil
-	})
+	sets := l.LastGood()
+	l.LastGood = nil
+	for i, set := range sets {
+		built, list := l.Build(ctx, set)
+		if !list.HasErrors() {
+			return revision{set: set, built: built, by: byLastGood}, true
+		}
+		if l.Hold != nil { // it was served with objects of those before it
+			if built, held, list := l.Hold(ctx, set, sets[i+1:], nil); built.Resources != nil {
+				return revision{set: set, built: built, by: byLastGood, held: held, list: list}, true
+			}
+		}
+		l.Log.Error("a revision that was served before can not be served any more", "revision", set.Revision, "error", list.Err())
+	}
+	return revision{}, false
 }
 
 // rebuild renders what is served again, whatever the newest set looks like: a key that was rotated must not wait for a
 // typing mistake to be mended.
 func (l *Loop) rebuild(ctx context.Context) {
 	s := l.snapshot()
-	if s.built.Resources == nil {
+	if s.served.none() {
 		return
 	}
-	built, list := l.Render(ctx, s.built.Gateway)
+	next := s.served
+	var list diag.List
+	next.built, list = l.Render(ctx, s.served.built.Gateway)
 	if list.HasErrors() {
-		l.Log.Error("not rendered again; "+l.kept(), "revision", s.set.Revision, "error", list.Err())
+		l.Log.Error("not rendered again; "+l.kept(), "revision", next.set.Revision, "error", list.Err())
 		return
 	}
-	if err := l.publish(ctx, s.set, built); err != nil {
-		l.Log.Error("not delivered again; "+l.kept(), "revision", s.set.Revision, "error", err)
-		return
+	if err := l.publish(ctx, next); err != nil {
+		l.Log.Error("not delivered again; "+l.kept(), "revision", next.set.Revision, "error", err)
 	}
-	l.update(func(s *state) {
-		s.built = built
-		s.pending, s.reason, s.place = "not acknowledged yet", "Pending", nil
-	})
 }
 
 // kept says what a refusal leaves in place.
 func (l *Loop) kept() string {
-	if l.snapshot().built.Resources == nil {
+	if l.snapshot().served.none() {
 		return "nothing is served yet"
 	}
 	return "what is served stays"
 }
 
-func (l *Loop) publish(ctx context.Context, set source.Set, built Built) error {
-	l.instances.publish(maps.Keys(built.Resources.Instances()))
-	l.files.publish(paths(built.Resources))
+// publish hands a revision to the target, which is what is served from then on.
+func (l *Loop) publish(ctx context.Context, r revision) error {
+	l.instances.publish(maps.Keys(r.built.Resources.Instances()))
+	l.files.publish(paths(r.built.Resources))
 	if l.Enforce != nil {
-		if err := l.Enforce.Load(built.Resources.Instances()); err != nil {
+		if err := l.Enforce.Load(r.built.Resources.Instances()); err != nil {
 			return err
 		}
 	}
-	if err := l.Target.Publish(ctx, deliver.Revision{Source: set, Resources: built.Resources}); err != nil {
+	if err := l.Target.Publish(ctx, deliver.Revision{Source: r.set, Resources: r.built.Resources}); err != nil {
 		return err
 	}
+	l.endProof()
+	l.told = ""
+	l.update(func(s *state) {
+		s.served = r
+		s.pending, s.reason, s.place = "not acknowledged yet", "Pending", nil
+	})
 	if l.Published != nil {
-		l.Published(built)
+		l.Published(r.built)
 	}
 	return nil
 }
 
-func (l *Loop) refuse(set source.Set, reason string, list diag.List) {
+// refuse tells what is wrong with a revision.
+func (l *Loop) refuse(set source.Set, by, reason string, typ EventType, list diag.List) {
 	l.update(func(s *state) {
 		s.failed = &status.Failed{Revision: set.Revision, At: time.Now().UTC(), Reason: reason, Diagnostics: list.WithoutSecrets(set.Bytes)}
 	})
-	if l.Refused != nil {
-		l.Refused(set, list)
+	l.tell(Event{Type: typ, Revision: set.Revision, By: by, Reason: reason, Message: firstError(list), Diagnostics: list, Set: set})
+}
+
+// firstError is the first error of a list in one line; "": there is none.
+func firstError(list diag.List) string {
+	for _, d := range list {
+		if d.Severity == diag.Error {
+			return d.String()
+		}
 	}
+	return ""
 }
 
 // observe looks at what Envoy did with the published revision.
 func (l *Loop) observe(ctx context.Context, poll *time.Ticker) {
+	progress := l.Target.Progress()
+	l.tellEnvoys(progress)
 	before := l.snapshot()
-	if before.built.Resources == nil {
+	if before.served.none() {
 		return
 	}
-	pending, reason := l.pending(ctx, before.reason == "")
+	pending, reason := l.pending(ctx, progress, before.reason == "")
 	var rejected diag.List
 	if reason == "Rejected" {
 		if rejected = l.rejections(); said(rejected) == l.told {
 			rejected = nil // a refused listener is tried again and again
 		}
-	}
-	if reason != "Rejected" {
+	} else {
 		l.told = ""
+	}
+	if reason == "" && before.reason != "" {
+		pending, reason = l.prove(before.served)
 	}
 	l.update(func(s *state) {
 		s.pending, s.reason = pending, reason
 		if reason == "" {
-			s.live, s.place = s.set.Revision, nil
-			if s.failed != nil && s.failed.Revision == s.live {
+			s.place = nil
+			if s.failed != nil && s.failed.Revision == s.served.set.Revision && len(s.served.held) == 0 && s.back == nil {
 				s.failed = nil // what Envoy refused at first, it took later
 			}
 		}
@@ -321,13 +438,12 @@ func (l *Loop) observe(ctx context.Context, poll *time.Ticker) {
 	switch {
 	case reason == "" && before.reason != "":
 		poll.Reset(pollIdle)
-		l.live(before.set, before.built.Resources)
+		l.live(before.served)
 	case reason == "Warming":
 		poll.Reset(pollLive)
 	case len(rejected) > 0:
 		l.told = said(rejected)
-		l.Log.Error("Envoy refused resources; their last good version stays", "revision", before.set.Revision, "refused", len(rejected))
-		l.refuse(before.set, "Rejected", rejected)
+		l.rejected(ctx, before.served, rejected)
 	}
 }
 
@@ -340,8 +456,7 @@ func said(l diag.List) string {
 }
 
 // pending is why the accepted revision is not live, in words and as a reason; a live one does not start to warm.
-func (l *Loop) pending(ctx context.Context, live bool) (message, reason string) {
-	progress := l.Target.Progress()
+func (l *Loop) pending(ctx context.Context, progress []deliver.Progress, live bool) (message, reason string) {
 	if !slices.ContainsFunc(progress, func(p deliver.Progress) bool { return p.Connected }) {
 		return "no Envoy is connected", "NoEnvoy"
 	}
@@ -390,17 +505,24 @@ func (l *Loop) rejections() diag.List {
 }
 
 // live is called once for every revision that Envoy serves.
-func (l *Loop) live(set source.Set, r *render.Resources) {
-	l.Log.Info("programmed", "revision", set.Revision)
-	if l.Live != nil {
-		l.Live(set)
+func (l *Loop) live(r revision) {
+	l.Log.Info("programmed", "revision", r.set.Revision)
+	l.update(func(s *state) {
+		s.good = r
+		if len(r.held) == 0 {
+			s.whole = r
+		}
+	})
+	if !l.settled() {
+		l.tell(Event{Type: Programmed, Revision: r.set.Revision, By: r.by, Set: r.set})
+		l.answer(r.set.Revision, Outcome{Result: Programmed, Diagnostics: r.list, Held: r.held})
 	}
 	over := time.Now().Add(l.Drain)
-	l.instances.programmed(maps.Keys(r.Instances()), over)
-	l.files.programmed(paths(r), over.Add(fileGrace))
+	l.instances.programmed(maps.Keys(r.built.Resources.Instances()), over)
+	l.files.programmed(paths(r.built.Resources), over.Add(fileGrace))
 	if !l.ready && l.Ready != nil {
 		l.ready = true
-		l.Ready(r.Addresses())
+		l.Ready(r.built.Resources.Addresses())
 	}
 }
 

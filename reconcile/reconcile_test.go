@@ -65,12 +65,20 @@ type fakeTarget struct {
 	files     []string // as a folder would have them
 	progress  []deliver.Progress
 	report    []deliver.Delivery
+	next      *deliver.Progress // once the next revision is published
 	changed   chan struct{}
 }
 
 func (f *fakeTarget) Publish(_ context.Context, r deliver.Revision) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.next != nil {
+		f.progress, f.report, f.next = []deliver.Progress{*f.next}, nil, nil
+		select {
+		case f.changed <- struct{}{}:
+		default:
+		}
+	}
 	f.published = append(f.published, r)
 	for _, x := range r.Resources.Files() {
 		f.files = append(f.files, x.Path)
@@ -165,7 +173,7 @@ type world struct {
 
 	mu      sync.Mutex
 	ready   []string
-	refused []diag.List
+	events  []reconcile.Event
 	warming error
 }
 
@@ -179,11 +187,16 @@ func (w *world) warm(err error) {
 func (w *world) told() (ready []string, refused []diag.List) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.ready, slices.Clone(w.refused)
+	for _, e := range w.events {
+		if e.Type == reconcile.Invalid || e.Type == reconcile.Rejected {
+			refused = append(refused, e.Diagnostics)
+		}
+	}
+	return w.ready, refused
 }
 
 // run starts a loop over fakes with the real pipeline in between; call it within a synctest bubble.
-func run(t *testing.T) *world {
+func run(t *testing.T, change ...func(*world)) *world {
 	t.Helper()
 	w := &world{source: &fakeSource{changed: make(chan struct{}, 1)}, target: &fakeTarget{changed: make(chan struct{}, 1)}, enforcer: &fakeEnforcer{}, again: make(chan struct{}, 1)}
 	memo := &schema.Memo{}
@@ -207,16 +220,19 @@ func run(t *testing.T) *world {
 			defer w.mu.Unlock()
 			w.ready = a
 		},
-		Refused: func(_ source.Set, l diag.List) {
+		Tell: func(e reconcile.Event) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
-			w.refused = append(w.refused, l)
+			w.events = append(w.events, e)
 		},
 		Warming: func(context.Context) error {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			return w.warming
 		},
+	}
+	for _, f := range change {
+		f(w)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -505,9 +521,8 @@ func TestWhatIsServedIsRenderedAgainBesideAMistake(t *testing.T) {
 // A daemon that starts beside a mistake serves what was served before.
 func TestStartBesideAMistakeServesTheLastGood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := run(t)
 		good := source.NewSet([]source.File{source.NewFile("api.yaml", []byte(api(1)))})
-		w.loop.LastGood = func() (source.Set, bool) { return good, true }
+		w := run(t, func(w *world) { w.loop.LastGood = func() []source.Set { return []source.Set{good} } })
 		w.target.answer(synced)
 		w.source.put("kind: [", nil)
 		settle(2 * time.Second)

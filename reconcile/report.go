@@ -3,6 +3,7 @@ package reconcile
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/flexgw/flexgw/reconcile/deliver"
@@ -14,12 +15,15 @@ import (
 // Report says how things stand. It may be called at any time from anywhere; it walks all objects and resources.
 func (l *Loop) Report() status.Report {
 	s := l.snapshot()
-	r := status.Report{Source: l.Name, Revision: s.live, LastFailed: s.failed, Conditions: s.conditions()}
+	r := status.Report{Source: l.Name, Revision: s.good.set.Revision, LastFailed: s.failed, Conditions: s.conditions(), Pinned: s.control.Pinned}
+	if x := s.control.Suspended; x != nil {
+		r.Suspended = x
+	}
 	deliveries := l.Target.Report()
 	r.Envoys = envoys(l.Target.Progress(), deliveries)
-	if s.built.Resources != nil {
-		r.Addresses = s.built.Resources.Addresses()
-		r.Objects = objects(s.built.Gateway, deliveries, s)
+	if !s.served.none() {
+		r.Addresses = s.served.built.Resources.Addresses()
+		r.Objects = objects(s.served.built.Gateway, deliveries, s)
 	}
 	return r
 }
@@ -29,37 +33,44 @@ func (s state) conditions() []status.Condition {
 	switch {
 	case s.fetchErr != nil:
 		fetched = status.Condition{Type: status.Fetched, Status: status.False, Reason: "SourceUnavailable", Message: s.fetchErr.Error()}
+	case s.control.Suspended != nil:
+		fetched = status.Condition{Type: status.Fetched, Status: status.Unknown, Reason: "Suspended", Message: s.control.Suspended.Reason}
 	case s.tried.Revision == "":
 		fetched = status.Condition{Type: status.Fetched, Status: status.Unknown, Reason: "Starting"}
 	}
 	accepted := status.Condition{Type: status.Accepted, Status: status.True, Reason: "Accepted"}
 	switch {
-	case s.tried.Revision == "":
+	case s.tried.Revision == "" && s.served.none():
 		accepted.Status, accepted.Reason = status.Unknown, "NothingFetched"
 	case s.refused != nil:
-		accepted = refusal(s)
+		accepted = refusal("Invalid", s.refused)
+	case len(s.served.held) > 0 && s.served.set.Revision == s.tried.Revision:
+		accepted = refusal("Held", s.served.list)
+		accepted.Message = fmt.Sprintf("%s; %d objects stay at their last good version", accepted.Message, len(s.served.held))
 	}
 	programmed := status.Condition{Type: status.Programmed, Status: status.True, Reason: "Live"}
 	switch {
-	case s.built.Resources == nil:
+	case s.served.none():
 		programmed.Status, programmed.Reason = status.Unknown, "NothingAccepted"
 	case s.reason == "NoEnvoy":
 		programmed.Status, programmed.Reason, programmed.Message = status.Unknown, s.reason, s.pending
 	case s.reason != "":
 		programmed = status.Condition{Type: status.Programmed, Status: status.False, Reason: s.reason, Message: s.pending, Place: s.place}
+	case s.back != nil:
+		programmed = *s.back
 	}
 	return []status.Condition{fetched, accepted, programmed}
 }
 
-func refusal(s state) status.Condition {
-	c := status.Condition{Type: status.Accepted, Status: status.False, Reason: "Invalid"}
-	for _, d := range s.refused {
+func refusal(reason string, list diag.List) status.Condition {
+	c := status.Condition{Type: status.Accepted, Status: status.False, Reason: reason}
+	for _, d := range list {
 		if d.Severity == diag.Error {
 			c.Message, c.Place = fmt.Sprintf("%s [%s]", d.Summary, d.Code), status.Place(d.Subject)
 			break
 		}
 	}
-	if n := s.refused.Count(diag.Error); n > 1 {
+	if n := list.Count(diag.Error); n > 1 {
 		c.Message += fmt.Sprintf(" (and %d more)", n-1)
 	}
 	return c
@@ -105,7 +116,7 @@ func countDelivery(types []status.TypeDelivery, d deliver.Delivery) []status.Typ
 // objects lists what the accepted revision declares, each with the worst that any Envoy did with a resource of it. What has
 // no resource of its own (a route) is as live as the API that it belongs to.
 func objects(g *ir.Gateway, deliveries []deliver.Delivery, s state) []status.Object {
-	x := &judge{state: s, worst: map[diag.Object]deliver.Delivery{}, seen: map[diag.Object]bool{}}
+	x := &judge{state: s, worst: map[diag.Object]deliver.Delivery{}, seen: map[diag.Object]bool{}, wrong: s.wrong()}
 	for _, d := range deliveries {
 		for _, o := range d.Origins {
 			if w, ok := x.worst[o.Object]; !ok || rank(d.State) > rank(w.State) {
@@ -139,6 +150,12 @@ func objects(g *ir.Gateway, deliveries []deliver.Delivery, s state) []status.Obj
 	for _, e := range g.Echoes {
 		x.add(e.Origin, e.Origin)
 	}
+	for _, p := range g.Probes {
+		x.add(p.Origin, p.Origin)
+	}
+	for o := range x.wrong {
+		x.addWrong(o)
+	}
 	status.SortObjects(x.out)
 	return x.out
 }
@@ -148,7 +165,23 @@ type judge struct {
 	state
 	worst map[diag.Object]deliver.Delivery
 	seen  map[diag.Object]bool
+	wrong map[diag.Object]diag.Diagnostic
 	out   []status.Object
+}
+
+// wrong are the objects that an error of the newest revision names, each with the first one.
+func (s state) wrong() map[diag.Object]diag.Diagnostic {
+	list := s.refused
+	if s.served.set.Revision == s.tried.Revision && len(s.served.held) > 0 {
+		list = s.served.list
+	}
+	out := map[diag.Object]diag.Diagnostic{}
+	for _, d := range list {
+		if _, known := out[d.Object]; d.Severity == diag.Error && !d.Object.IsZero() && !known {
+			out[d.Object] = d
+		}
+	}
+	return out
 }
 
 // add reports an object once; owner is whose resources speak for it when it has none.
@@ -165,10 +198,40 @@ func (x *judge) add(o, owner ir.Origin) {
 	x.out = append(x.out, status.Object{
 		Kind: o.Object.Kind, Namespace: o.Object.Namespace, Name: o.Object.Name, Place: status.Place(o.Range),
 		Conditions: []status.Condition{
-			{Type: status.Accepted, Status: status.True, Reason: "Accepted"},
+			{Type: status.Fetched, Status: status.True, Reason: "Fetched"},
+			x.accepted(o.Object),
 			x.programmed(o, owner),
 		},
 	})
+}
+
+// addWrong reports an object that no served revision has.
+func (x *judge) addWrong(o diag.Object) {
+	if x.seen[o] {
+		return
+	}
+	x.seen[o] = true
+	x.out = append(x.out, status.Object{
+		Kind: o.Kind, Namespace: o.Namespace, Name: o.Name, Place: status.Place(x.wrong[o].Subject),
+		Conditions: []status.Condition{
+			{Type: status.Fetched, Status: status.True, Reason: "Fetched"},
+			x.accepted(o),
+			{Type: status.Programmed, Status: status.False, Reason: "NotAccepted", Message: "no version of it is served"},
+		},
+	})
+}
+
+// accepted says whether the newest version of an object counts.
+func (x *judge) accepted(o diag.Object) status.Condition {
+	d, wrong := x.wrong[o]
+	if !wrong {
+		return status.Condition{Type: status.Accepted, Status: status.True, Reason: "Accepted"}
+	}
+	reason := "Invalid"
+	if slices.ContainsFunc(x.served.held, func(h Held) bool { return h.Object == o }) {
+		reason = "Held"
+	}
+	return status.Condition{Type: status.Accepted, Status: status.False, Reason: reason, Message: d.Summary + " [" + string(d.Code) + "]", Place: status.Place(d.Subject)}
 }
 
 func rank(s deliver.State) int {

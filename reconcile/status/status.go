@@ -70,6 +70,22 @@ type Failed struct {
 	Diagnostics diag.List `json:"diagnostics"`
 }
 
+// Suspension says that the source is not followed.
+type Suspension struct {
+	Since  time.Time  `json:"since"`
+	Until  *time.Time `json:"until"` // null: until somebody resumes
+	Reason string     `json:"reason"`
+	By     string     `json:"by"`
+}
+
+// Pin says that an older revision is served because somebody wanted it.
+type Pin struct {
+	Revision string    `json:"revision"`
+	From     string    `json:"from"` // the revision that is not served; another one ends the pin
+	At       time.Time `json:"at"`
+	By       string    `json:"by"`
+}
+
 // Report is the whole answer of `flexgw status`.
 type Report struct {
 	Revision   string      `json:"revision"` // the one that is served; "" before the first
@@ -79,6 +95,8 @@ type Report struct {
 	Objects    []Object    `json:"objects"` // sorted by kind, namespace and name
 	Envoys     []Envoy     `json:"envoys"`  // sorted by node
 	LastFailed *Failed     `json:"lastFailed"`
+	Suspended  *Suspension `json:"suspended"` // null: the source is followed
+	Pinned     *Pin        `json:"pinned"`    // null: the newest good revision is served
 }
 
 // Condition finds a condition of the report by type.

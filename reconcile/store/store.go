@@ -1,8 +1,9 @@
-// Package store keeps the last good declarations on disk, so that a daemon that starts beside a mistake, or without its
-// source, serves what was served before.
+// Package store keeps what a daemon must not forget: the last declarations that were programmed, a few generations of them,
+// what happened, and what operators asked for.
 //
 // It keeps declarations, not resources: whatever version of flexgw starts next renders them its own way. Contents are
-// files named by their hash; an index, replaced as a whole, names them. What is torn or was tampered with is not used.
+// files named by their hash; a generation is an index, written as a whole, that names them. What is torn or was tampered
+// with is not used: the generation before it is.
 package store
 
 import (
@@ -16,68 +17,169 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/flexgw/flexgw/schema/source"
 )
 
-// Store is one folder. Not safe for concurrent use.
+// Generations is how many sets are kept.
+const Generations = 8
+
+// minPrefix is how many characters of a revision name it.
+const minPrefix = 6
+
+// Store is one folder. Not safe for concurrent use by several processes; within one, Save has one caller at a time, and the
+// others may read beside it.
 type Store struct {
-	dir   string
-	known map[source.Hash]bool // contents that are there; nil before the first Save
+	dir  string
+	uses map[source.Hash]int // how many generations name a content; nil before the first Save
+	kept []generation        // that uses counts, the newest first
+}
+
+// generation is one index; revision "" when it is not whole.
+type generation struct {
+	number   uint64
+	revision string
 }
 
 // New is a Store in a folder, which is made when something is saved.
 func New(dir string) *Store { return &Store{dir: dir} }
 
-const magic = "flexgw last good 1"
+const magic = "flexgw generation 1"
 
-func (s *Store) index() string                { return filepath.Join(s.dir, "index") }
+func (s *Store) generations() string          { return filepath.Join(s.dir, "generations") }
 func (s *Store) content(h source.Hash) string { return filepath.Join(s.dir, "contents", h.String()) }
 
-// Save makes set the last good one. The cost follows what changed since the last Save, but for the index.
-func (s *Store) Save(set source.Set) error {
-	if err := os.MkdirAll(filepath.Join(s.dir, "contents"), 0o700); err != nil {
-		return fmt.Errorf("keep the last good declarations: %w", err)
+// index is the file of a generation.
+func (s *Store) index(n uint64) string {
+	return filepath.Join(s.generations(), fmt.Sprintf("%016d", n))
+}
+
+// numbers lists the generations, the newest first.
+func (s *Store) numbers() ([]uint64, error) {
+	entries, err := os.ReadDir(s.generations())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
 	}
-	if s.known == nil {
-		s.known = map[source.Hash]bool{}
+	var out []uint64
+	for _, e := range entries {
+		if n, err := strconv.ParseUint(e.Name(), 10, 64); err == nil && len(e.Name()) == 16 {
+			out = append(out, n)
+		}
 	}
-	wanted := make(map[source.Hash]bool, len(set.Files))
+	slices.Sort(out)
+	slices.Reverse(out)
+	return out, nil
+}
+
+// Save makes set the newest generation and forgets the oldest ones. A revision that is kept already is moved to the front.
+// The cost follows what changed since the last Save, but for the index.
+func (s *Store) Save(set source.Set) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("keep the last good declarations: %w", err)
+		}
+	}()
+	for _, dir := range []string{filepath.Join(s.dir, "contents"), s.generations()} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	if s.uses == nil {
+		if err := s.recount(); err != nil {
+			return err
+		}
+	}
+	next := generation{number: 1, revision: set.Revision}
+	if len(s.kept) > 0 {
+		next.number = s.kept[0].number + 1
+	}
 	var index bytes.Buffer
 	fmt.Fprintf(&index, "%s\n%s\n", magic, quoted(set.Revision))
 	for _, f := range set.Files {
-		wanted[f.Hash] = true
-		if !s.known[f.Hash] {
+		if s.uses[f.Hash] == 0 {
 			if err := s.put(f); err != nil {
-				return fmt.Errorf("keep the last good declarations: %w", err)
+				return err
 			}
-			s.known[f.Hash] = true
 		}
 		fmt.Fprintf(&index, "%s %s\n", f.Hash, quoted(f.Name))
 	}
 	sum := sha256.Sum256(index.Bytes())
 	fmt.Fprintf(&index, "%s\n", hex.EncodeToString(sum[:]))
-	if err := replace(s.index(), index.Bytes()); err != nil {
-		return fmt.Errorf("keep the last good declarations: %w", err)
+	if err := replace(s.index(next.number), index.Bytes()); err != nil {
+		return err
 	}
-	for h := range s.known {
-		if !wanted[h] {
-			os.Remove(s.content(h))
-			delete(s.known, h)
+	for _, f := range set.Files {
+		s.uses[f.Hash]++
+	}
+	kept := []generation{next}
+	for _, g := range s.kept {
+		if g.revision != "" && g.revision != set.Revision && len(kept) < Generations {
+			kept = append(kept, g)
+		} else {
+			s.forget(g)
+		}
+	}
+	s.kept = kept
+	return nil
+}
+
+// recount finds out which contents the generations name, and removes those that none does.
+func (s *Store) recount() error {
+	numbers, err := s.numbers()
+	if err != nil {
+		return err
+	}
+	s.uses, s.kept = map[source.Hash]int{}, nil
+	for _, n := range numbers {
+		set, err := s.read(n)
+		if err != nil {
+			set = source.Set{} // torn: forgotten with the next Save
+		}
+		s.kept = append(s.kept, generation{n, set.Revision})
+		for _, f := range set.Files {
+			s.uses[f.Hash]++
+		}
+	}
+	entries, err := os.ReadDir(filepath.Join(s.dir, "contents"))
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		var h source.Hash
+		if n, err := hex.Decode(h[:], []byte(e.Name())); err != nil || n != len(h) || s.uses[h] == 0 {
+			os.Remove(filepath.Join(s.dir, "contents", e.Name()))
 		}
 	}
 	return nil
 }
 
+// forget removes a generation, and the contents that only it named.
+func (s *Store) forget(g generation) {
+	set, err := s.read(g.number)
+	os.Remove(s.index(g.number))
+	if err != nil {
+		return
+	}
+	for _, f := range set.Files {
+		if s.uses[f.Hash]--; s.uses[f.Hash] <= 0 {
+			delete(s.uses, f.Hash)
+			os.Remove(s.content(f.Hash))
+		}
+	}
+}
+
 func (s *Store) put(f source.File) error {
-	if _, err := os.Stat(s.content(f.Hash)); err == nil {
+	path := s.content(f.Hash)
+	if b, err := os.ReadFile(path); err == nil && sha256.Sum256(b) == f.Hash {
 		return nil
 	}
 	b, err := f.Bytes()
 	if err != nil {
 		return err
 	}
-	path := s.content(f.Hash)
 	// Not synchronised one by one, which takes a millisecond each: a content that a power cut tore is noticed by its hash.
 	if err := os.WriteFile(path+".new", b, 0o600); err != nil {
 		return err
@@ -99,22 +201,85 @@ func replace(path string, b []byte) error {
 	return os.Rename(path+".new", path)
 }
 
-// Load is the last good set. ok is false when none was saved. The bytes of its files are checked when they are read.
-func (s *Store) Load() (set source.Set, ok bool, err error) {
-	b, err := os.ReadFile(s.index())
-	if errors.Is(err, fs.ErrNotExist) {
-		return set, false, nil
-	}
+// Load lists the generations that are whole, contents included, the newest first. The error tells of those that are not,
+// and may come with others that are.
+func (s *Store) Load() (sets []source.Set, err error) {
+	numbers, err := s.numbers()
 	if err != nil {
-		return set, false, fmt.Errorf("read the last good declarations: %w", err)
+		return nil, fmt.Errorf("read the last good declarations: %w", err)
 	}
-	if set, err = s.parse(b); err != nil {
-		return source.Set{}, false, fmt.Errorf("read the last good declarations: %s: %w", s.index(), err)
+	sound := map[source.Hash]bool{}
+	for _, n := range numbers {
+		set, e := s.read(n)
+		if e == nil {
+			e = s.verify(set, sound)
+		}
+		if e != nil {
+			err = errors.Join(err, fmt.Errorf("read the last good declarations: %s: %w", s.index(n), e))
+			continue
+		}
+		sets = append(sets, set)
 	}
-	return set, true, nil
+	return sets, err
+}
+
+// verify reads the contents of a set that are not known to be sound.
+func (s *Store) verify(set source.Set, sound map[source.Hash]bool) error {
+	for _, f := range set.Files {
+		if sound[f.Hash] {
+			continue
+		}
+		if _, err := f.Bytes(); err != nil {
+			return err
+		}
+		sound[f.Hash] = true
+	}
+	return nil
+}
+
+// Find is the kept generation of a revision, or of a prefix of one, with or without what stands before a colon in it. "" is
+// the newest one that is not of the revision served. The bytes of its files are checked when they are read.
+func (s *Store) Find(revision, served string) (source.Set, bool) {
+	numbers, err := s.numbers()
+	if err != nil {
+		return source.Set{}, false
+	}
+	var found []source.Set
+	for _, n := range numbers {
+		g, err := s.read(n)
+		switch {
+		case err != nil:
+		case revision == "" && g.Revision != served, g.Revision == revision:
+			return g, true
+		case revision != "" && len(revision) >= minPrefix && names(revision, g.Revision):
+			found = append(found, g)
+		}
+	}
+	if len(found) != 1 {
+		return source.Set{}, false
+	}
+	return found[0], true
+}
+
+// names says whether a prefix is one of a revision.
+func names(prefix, revision string) bool {
+	_, bare, _ := strings.Cut(revision, ":")
+	return strings.HasPrefix(revision, prefix) || strings.HasPrefix(bare, prefix)
 }
 
 var errTorn = errors.New("torn or changed, and not used")
+
+func (s *Store) read(n uint64) (set source.Set, err error) {
+	b, err := os.ReadFile(s.index(n))
+	if err != nil {
+		return set, err
+	}
+	set, err = s.parse(b)
+	if err != nil {
+		return source.Set{}, err
+	}
+	return set, nil
+}
 
 func (s *Store) parse(b []byte) (set source.Set, err error) {
 	body, sum, ok := cutLast(b)

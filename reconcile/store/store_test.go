@@ -5,6 +5,9 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/flexgw/flexgw/reconcile/store"
 	"github.com/flexgw/flexgw/schema/source"
@@ -18,22 +21,35 @@ func set(texts ...string) source.Set {
 	return source.NewSet(files)
 }
 
+func save(t *testing.T, s *store.Store, sets ...source.Set) {
+	t.Helper()
+	for _, x := range sets {
+		if err := s.Save(x); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func contents(dir string) []string {
+	all, _ := filepath.Glob(filepath.Join(dir, "contents", "*"))
+	return all
+}
+
 func TestSaveAndLoad(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "last")
-	if _, ok, err := store.New(dir).Load(); ok || err != nil {
-		t.Fatalf("nothing was saved: %v %v", ok, err)
+	if got, err := store.New(dir).Load(); len(got) > 0 || err != nil {
+		t.Fatalf("nothing was saved: %v %v", got, err)
 	}
 	s := store.New(dir)
-	for _, want := range []source.Set{set("a", "b"), set("a", "c", "a"), set("d")} {
-		if err := s.Save(want); err != nil {
-			t.Fatal(err)
+	sets := []source.Set{set("a", "b"), set("a", "c", "a"), set("d")}
+	for n, want := range sets {
+		save(t, s, want)
+		all, err := store.New(dir).Load()
+		if err != nil || len(all) != n+1 || all[0].Revision != want.Revision || len(all[0].Files) != len(want.Files) {
+			t.Fatalf("got %+v %v", all, err)
 		}
-		got, ok, err := store.New(dir).Load()
-		if err != nil || !ok || got.Revision != want.Revision || len(got.Files) != len(want.Files) {
-			t.Fatalf("got %+v %v %v", got, ok, err)
-		}
-		for i, f := range got.Files {
+		for i, f := range all[0].Files {
 			b, err := f.Bytes()
 			w, _ := want.Files[i].Bytes()
 			if err != nil || f.Name != want.Files[i].Name || f.Hash != want.Files[i].Hash || string(b) != string(w) {
@@ -41,26 +57,75 @@ func TestSaveAndLoad(t *testing.T) {
 			}
 		}
 	}
-	contents, _ := filepath.Glob(filepath.Join(dir, "contents", "*"))
-	if len(contents) != 1 {
-		t.Errorf("contents that nothing names are kept: %v", contents)
-	}
-	if info, err := os.Stat(contents[0]); err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("mode %v, %v", info.Mode(), err)
+	for _, c := range contents(dir) {
+		if info, err := os.Stat(c); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("mode %v, %v", info.Mode(), err)
+		}
 	}
 }
 
-// An index that is cut at any byte, or changed in one, is no last good state; neither is a content that was changed.
+func TestOldGenerationsAreForgotten(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	save(t, store.New(dir), set("of a process before"))
+	s := store.New(dir)
+	for i := range 3 * store.Generations {
+		save(t, s, set("always", fmt.Sprint(i)))
+	}
+	got, err := s.Load()
+	if err != nil || len(got) != store.Generations {
+		t.Fatalf("%d generations are kept, %v", len(got), err)
+	}
+	if n := len(contents(dir)); n != store.Generations+1 {
+		t.Errorf("%d contents are kept for %d generations", n, store.Generations)
+	}
+	for i, g := range got {
+		if want := set("always", fmt.Sprint(3*store.Generations-1-i)); g.Revision != want.Revision {
+			t.Errorf("generation %d is %s", i, g.Revision)
+		}
+	}
+	save(t, s, got[3]) // gone back to
+	again, err := s.Load()
+	if err != nil || len(again) != store.Generations || again[0].Revision != got[3].Revision || again[4].Revision != got[4].Revision {
+		t.Errorf("a revision that is saved again is not the newest: %v", err)
+	}
+}
+
+func TestFind(t *testing.T) {
+	t.Parallel()
+	s := store.New(t.TempDir())
+	one, two := set("1"), set("2")
+	save(t, s, one, two)
+	for want, asked := range map[string][]string{
+		one.Revision: {"", one.Revision, one.Revision[:20], one.Revision[len("sha256:"):][:8]},
+		"":           {"sha256:", one.Revision[7:10], "nonsense", "0000000"},
+	} {
+		for _, a := range asked {
+			if got, ok := s.Find(a, two.Revision); ok != (want != "") || got.Revision != want {
+				t.Errorf("%q finds %q, want %q", a, got.Revision, want)
+			}
+		}
+	}
+}
+
+// An index that is cut at any byte, or changed in one, is no last good state; neither is a content that was changed. The
+// generation before is.
 func TestTornIsNotUsed(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	if err := store.New(dir).Save(set("a", "b")); err != nil {
-		t.Fatal(err)
-	}
-	index := filepath.Join(dir, "index")
+	before, newest := set("a"), set("a", "b")
+	save(t, store.New(dir), before, newest)
+	indexes, _ := filepath.Glob(filepath.Join(dir, "generations", "*"))
+	index := indexes[len(indexes)-1]
 	whole, err := os.ReadFile(index)
 	if err != nil {
 		t.Fatal(err)
+	}
+	check := func(what string) {
+		t.Helper()
+		if got, err := store.New(dir).Load(); len(got) != 1 || got[0].Revision != before.Revision || err == nil {
+			t.Fatalf("%s: %+v, %v", what, got, err)
+		}
 	}
 	for i := range whole {
 		changed := append([]byte(nil), whole...)
@@ -69,30 +134,81 @@ func TestTornIsNotUsed(t *testing.T) {
 			if err := os.WriteFile(index, b, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if _, ok, err := store.New(dir).Load(); ok || err == nil {
-				t.Fatalf("%s at byte %d: used", what, i)
-			}
+			check(fmt.Sprintf("%s at byte %d", what, i))
 		}
 	}
 	if err := os.WriteFile(index, whole, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	contents, _ := filepath.Glob(filepath.Join(dir, "contents", "*"))
-	if err := os.WriteFile(contents[0], []byte("z"), 0o600); err != nil {
+	b := newest.Files[1].Hash.String()
+	if err := os.WriteFile(filepath.Join(dir, "contents", b), []byte("z"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	got, _, err := store.New(dir).Load()
+	check("a content was changed")
+	save(t, store.New(dir), set("c"))
+	if got, _ := store.New(dir).Load(); len(got) != 2 || got[0].Revision != set("c").Revision {
+		t.Errorf("after another save: %+v", got)
+	}
+}
+
+func TestHistory(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := store.New(dir)
+	want := store.Record{At: time.Unix(7, 0).UTC(), Event: "RolledBack", Revision: "b", Previous: "a", By: "source", Reason: "Rejected", Message: "no\nroom"}
+	for range 2 {
+		if err := s.Append(want); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(dir, "history.jsonl")
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	failed := 0
-	for _, f := range got.Files {
-		if _, err := f.Bytes(); err != nil {
-			failed++
+	f.WriteString(`{"at":"torn`)
+	f.Close()
+	want.Revision = "c"
+	if err := s.Append(want); err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.History(0)
+	if err != nil || len(got) != 3 {
+		t.Fatalf("%d records, %v", len(got), err)
+	}
+	if diff := cmp.Diff(want, got[0]); diff != "" {
+		t.Error("-want +got\n" + diff)
+	}
+	if got, _ := s.History(2); len(got) != 2 {
+		t.Errorf("%d records, asked for 2", len(got))
+	}
+	want.Message = string(make([]byte, 50_000))
+	for range 30 {
+		if err := s.Append(want); err != nil {
+			t.Fatal(err)
 		}
 	}
-	if failed != 1 {
-		t.Errorf("%d changed contents were noticed", failed)
+	if info, err := os.Stat(path); err != nil || info.Size() > 2<<20 {
+		t.Errorf("the history grows without end: %v %v", info.Size(), err)
+	}
+	if got, err := s.History(1); err != nil || len(got) != 1 || got[0].Message != want.Message {
+		t.Errorf("the newest record was lost: %v", err)
+	}
+}
+
+func TestRememberAndRecall(t *testing.T) {
+	t.Parallel()
+	s := store.New(filepath.Join(t.TempDir(), "new"))
+	got := map[string]int{"untouched": 1}
+	if err := s.Recall("x", &got); err != nil || got["untouched"] != 1 {
+		t.Fatalf("%v %v", got, err)
+	}
+	if err := s.Remember("x", map[string]int{"a": 1}); err != nil {
+		t.Fatal(err)
+	}
+	got = nil
+	if err := s.Recall("x", &got); err != nil || got["a"] != 1 {
+		t.Errorf("%v %v", got, err)
 	}
 }
 

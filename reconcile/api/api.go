@@ -1,0 +1,254 @@
+// Package api is how an operator and the command line talk to a running daemon: HTTP over a Unix socket, described by
+// openapi.json.
+//
+// The permissions of the socket are the only guard. It decides nothing: a Daemon does.
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/flexgw/flexgw/reconcile/status"
+	"github.com/flexgw/flexgw/schema/diag"
+)
+
+// SchemaVersion is that of openapi.json. Fields may be added to answers; a change of what is there makes the next.
+const SchemaVersion = 1
+
+// The results of an Outcome.
+const (
+	Programmed  = "Programmed"  // every connected Envoy serves it
+	Accepted    = "Accepted"    // it is right, and not live: reason says why
+	Invalid     = "Invalid"     // it has errors, and nothing changed
+	Rejected    = "Rejected"    // Envoy refused it, and there is nothing to go back to
+	RolledBack  = "RolledBack"  // Envoy refused it or its probes failed, and what was served before is served again
+	ProofFailed = "ProofFailed" // its probes failed, and there is nothing to go back to
+	Pinned      = "Pinned"      // an operator went back to another revision, which is served until resume
+	Superseded  = "Superseded"  // another revision came before Envoy had answered
+)
+
+// File is one file of declarations.
+type File struct {
+	Name    string `json:"name"` // slash-separated, as it is called in diagnostics
+	Content []byte `json:"content"`
+}
+
+// ApplyRequest asks for declarations to be served.
+type ApplyRequest struct {
+	Files     []File `json:"files"`
+	Base      string `json:"base,omitempty"`      // the revision that must be served before; "": any
+	MaxDelete *int   `json:"maxDelete,omitempty"` // how many objects may go; absent: any number
+	DryRun    bool   `json:"dryRun,omitempty"`
+	By        string `json:"by,omitempty"`
+	Wait      int    `json:"wait,omitempty"` // seconds to wait for Envoy; 0: 60
+}
+
+// RollbackRequest asks for an older revision.
+type RollbackRequest struct {
+	Revision string `json:"revision,omitempty"` // or a prefix of it; "": the one before
+	By       string `json:"by,omitempty"`
+	Wait     int    `json:"wait,omitempty"`
+}
+
+// SuspendRequest stops the following of the source.
+type SuspendRequest struct {
+	Seconds int64  `json:"seconds,omitempty"` // 0: until somebody resumes
+	Reason  string `json:"reason"`
+	By      string `json:"by,omitempty"`
+}
+
+// OperatorRequest is the body of resume and sync.
+type OperatorRequest struct {
+	By   string `json:"by,omitempty"`
+	Wait int    `json:"wait,omitempty"`
+}
+
+// Held is an object that stays at its last good version.
+type Held struct {
+	Kind      string      `json:"kind"`
+	Namespace string      `json:"namespace"`
+	Name      string      `json:"name"`
+	Place     *diag.Range `json:"place"` // in that version
+}
+
+// Outcome is what became of a request.
+type Outcome struct {
+	SchemaVersion int             `json:"schemaVersion"`
+	Revision      string          `json:"revision"`
+	Result        string          `json:"result"`
+	Served        string          `json:"served"`   // the revision that is served now
+	Previous      string          `json:"previous"` // with RolledBack: the one that is served again
+	Reason        string          `json:"reason"`
+	Message       string          `json:"message"`
+	Diagnostics   diag.List       `json:"diagnostics"`
+	Held          []Held          `json:"held"`
+	Deleted       []string        `json:"deleted"` // of an apply: what goes, as KIND NAMESPACE/NAME
+	Changes       json.RawMessage `json:"changes"` // of an apply: what it changes, as flexgw diff --output json has it; null when it is not valid
+}
+
+// Record is one line of the history.
+type Record struct {
+	At       time.Time `json:"at"`
+	Event    string    `json:"event"`
+	Revision string    `json:"revision"`
+	Previous string    `json:"previous"`
+	By       string    `json:"by"`
+	Reason   string    `json:"reason"`
+	Message  string    `json:"message"`
+}
+
+// History is the answer to GET /v1/history, the newest record first.
+type History struct {
+	SchemaVersion int      `json:"schemaVersion"`
+	Kept          []string `json:"kept"` // revisions that rollback can go to, the newest first
+	Records       []Record `json:"records"`
+}
+
+// The codes of an Error.
+const (
+	CodeBadRequest  = "bad-request"
+	CodeFollows     = "follows-a-source"
+	CodeSuspended   = "suspended"
+	CodeStale       = "stale-plan"
+	CodeNotKept     = "not-kept"
+	CodeTooMany     = "too-many-deletions"
+	CodeObserves    = "observes"
+	CodeUnavailable = "unavailable"
+)
+
+// Error is why a request was not followed.
+type Error struct {
+	Status  int    `json:"status"`
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+func (e *Error) Error() string { return e.Message }
+
+// Daemon does what is asked for. Errors that are no *Error are answered as unavailable.
+type Daemon interface {
+	Report() status.Report
+	History(limit int) (History, error)
+	Apply(ctx context.Context, r ApplyRequest) (Outcome, error)
+	Rollback(ctx context.Context, r RollbackRequest) (Outcome, error)
+	Sync(ctx context.Context, r OperatorRequest) (Outcome, error)
+	Suspend(ctx context.Context, r SuspendRequest) error
+	Resume(ctx context.Context, r OperatorRequest) error
+	Metrics() http.Handler
+}
+
+// maxBody bounds a request: all declarations of a large gateway, in base64.
+const maxBody = 256 << 20
+
+// Paths of the API.
+const (
+	StatusPath   = "/v1/status"
+	HistoryPath  = "/v1/history"
+	ApplyPath    = "/v1/apply"
+	RollbackPath = "/v1/rollback"
+	SuspendPath  = "/v1/suspend"
+	ResumePath   = "/v1/resume"
+	SyncPath     = "/v1/sync"
+	SpecPath     = "/v1/openapi.json"
+	MetricsPath  = "/metrics"
+)
+
+// Handler answers for a daemon.
+func Handler(d Daemon) http.Handler {
+	mux := http.NewServeMux()
+	get(mux, StatusPath, func(*http.Request) (any, error) { return d.Report(), nil })
+	get(mux, HistoryPath, func(r *http.Request) (any, error) {
+		limit := 0
+		if text := r.URL.Query().Get("limit"); text != "" {
+			if _, err := fmt.Sscanf(text, "%d", &limit); err != nil || limit < 1 {
+				return nil, &Error{http.StatusBadRequest, CodeBadRequest, fmt.Sprintf("limit %q: a whole number above 0 is expected", text)}
+			}
+		}
+		return d.History(limit)
+	})
+	post(mux, ApplyPath, func(ctx context.Context, r ApplyRequest) (any, error) { return d.Apply(ctx, r) })
+	post(mux, RollbackPath, func(ctx context.Context, r RollbackRequest) (any, error) { return d.Rollback(ctx, r) })
+	post(mux, SyncPath, func(ctx context.Context, r OperatorRequest) (any, error) { return d.Sync(ctx, r) })
+	post(mux, SuspendPath, func(ctx context.Context, r SuspendRequest) (any, error) {
+		err := d.Suspend(ctx, r)
+		return d.Report(), err
+	})
+	post(mux, ResumePath, func(ctx context.Context, r OperatorRequest) (any, error) {
+		err := d.Resume(ctx, r)
+		return d.Report(), err
+	})
+	mux.HandleFunc("GET "+SpecPath, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.Write(spec)
+	})
+	mux.Handle("GET "+MetricsPath, d.Metrics())
+	return mux
+}
+
+func get(mux *http.ServeMux, path string, f func(*http.Request) (any, error)) {
+	mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
+		v, err := f(r)
+		answer(w, v, err)
+	})
+}
+
+func post[T any](mux *http.ServeMux, path string, f func(context.Context, T) (any, error)) {
+	mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
+		var body T
+		in := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+		in.DisallowUnknownFields()
+		if err := in.Decode(&body); err != nil {
+			answer(w, nil, &Error{http.StatusBadRequest, CodeBadRequest, "the body is no request of " + path + ": " + err.Error()})
+			return
+		}
+		v, err := f(r.Context(), body)
+		answer(w, v, err)
+	})
+}
+
+// answer writes a value or an error.
+func answer(w http.ResponseWriter, v any, err error) {
+	code := http.StatusOK
+	if err != nil {
+		var e *Error
+		if !errors.As(err, &e) {
+			e = &Error{http.StatusServiceUnavailable, CodeUnavailable, err.Error()}
+		}
+		v, code = e, e.Status
+	}
+	var b []byte
+	if r, ok := v.(status.Report); ok {
+		b, err = r.JSON()
+	} else {
+		b, err = json.MarshalIndent(v, "", "  ")
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	w.Write(append(b, '\n'))
+}
+
+// Serve answers on l with h until ctx is done, then ends what is under way within a second.
+func Serve(ctx context.Context, l net.Listener, h http.Handler) error {
+	s := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
+	stop := context.AfterFunc(ctx, func() {
+		limit, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if s.Shutdown(limit) != nil {
+			s.Close()
+		}
+	})
+	defer stop()
+	if err := s.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve the API on %s: %w", l.Addr(), err)
+	}
+	return nil
+}

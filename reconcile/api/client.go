@@ -1,0 +1,115 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+
+	"github.com/flexgw/flexgw/reconcile/status"
+)
+
+// Client asks the daemon behind a Unix socket. Its methods return an *Error for what the daemon would not do, and other
+// errors when none answers.
+type Client struct {
+	Socket string
+}
+
+// Status is the report of the daemon.
+func (c Client) Status(ctx context.Context) (r status.Report, err error) {
+	return r, c.call(ctx, http.MethodGet, StatusPath, nil, &r)
+}
+
+// History lists what happened, the newest first, limit at most; 0: all.
+func (c Client) History(ctx context.Context, limit int) (h History, err error) {
+	path := HistoryPath
+	if limit > 0 {
+		path += "?limit=" + strconv.Itoa(limit)
+	}
+	return h, c.call(ctx, http.MethodGet, path, nil, &h)
+}
+
+// Apply has declarations served, and waits for what Envoy makes of them.
+func (c Client) Apply(ctx context.Context, r ApplyRequest) (o Outcome, err error) {
+	return o, c.call(ctx, http.MethodPost, ApplyPath, r, &o)
+}
+
+// Rollback has an older revision served.
+func (c Client) Rollback(ctx context.Context, r RollbackRequest) (o Outcome, err error) {
+	return o, c.call(ctx, http.MethodPost, RollbackPath, r, &o)
+}
+
+// Sync has the source looked at now.
+func (c Client) Sync(ctx context.Context, r OperatorRequest) (o Outcome, err error) {
+	return o, c.call(ctx, http.MethodPost, SyncPath, r, &o)
+}
+
+// Suspend stops the following of the source.
+func (c Client) Suspend(ctx context.Context, q SuspendRequest) (r status.Report, err error) {
+	return r, c.call(ctx, http.MethodPost, SuspendPath, q, &r)
+}
+
+// Resume follows the source again.
+func (c Client) Resume(ctx context.Context, q OperatorRequest) (r status.Report, err error) {
+	return r, c.call(ctx, http.MethodPost, ResumePath, q, &r)
+}
+
+// Metrics are the metrics of the daemon as text.
+func (c Client) Metrics(ctx context.Context) (text []byte, err error) {
+	return text, c.call(ctx, http.MethodGet, MetricsPath, nil, &text)
+}
+
+func (c Client) call(ctx context.Context, method, path string, in, out any) error {
+	h := &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", c.Socket)
+		},
+	}}
+	defer h.CloseIdleConnections()
+	var body io.Reader
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return err
+		}
+		body = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://flexgw"+path, body)
+	if err != nil {
+		return err
+	}
+	res, err := h.Do(req)
+	if err != nil {
+		var op *net.OpError
+		if errors.As(err, &op) {
+			err = op.Err // who was dialled is said already
+		}
+		return fmt.Errorf("no daemon answers at %s: %w", c.Socket, err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		return fmt.Errorf("ask the daemon at %s: %w", c.Socket, err)
+	}
+	if res.StatusCode != http.StatusOK {
+		var e Error
+		if json.Unmarshal(b, &e) == nil && e.Code != "" {
+			return &e
+		}
+		return fmt.Errorf("ask the daemon at %s: status %s", c.Socket, res.Status)
+	}
+	if text, ok := out.(*[]byte); ok {
+		*text = b
+		return nil
+	}
+	if err := json.Unmarshal(b, out); err != nil {
+		return fmt.Errorf("ask the daemon at %s: %w", c.Socket, err)
+	}
+	return nil
+}

@@ -1,0 +1,8 @@
+package api
+
+import _ "embed"
+
+// spec describes the API: OpenAPI 3.1.
+//
+//go:embed openapi.json
+var spec []byte
