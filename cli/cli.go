@@ -107,7 +107,8 @@ func newApp(env Env) *cli.App {
 			return cli.ShowAppHelp(c)
 		},
 		Commands: []*cli.Command{
-			validateCommand(env), fmtCommand(env), diffCommand(env), renderCommand(env), runCommand(env), statusCommand(env), listCommand(env),
+			validateCommand(env), fmtCommand(env), diffCommand(env), renderCommand(env), runCommand(env), applyCommand(env), statusCommand(env), historyCommand(env), rollbackCommand(env), suspendCommand(env), resumeCommand(env),
+			syncCommand(env), probeCommand(env), listCommand(env),
 			policyCommand(env), explainCommand(env), schemaCommand(env), egressCommand(env), versionCommand(env),
 		},
 	}

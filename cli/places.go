@@ -61,6 +61,9 @@ func findPlaces(env Env, source, stateDir, socket string) (places, error) {
 
 // sourceID names a source: readable, and different for different sources.
 func sourceID(source string) string {
+	if source == "" {
+		return "applied" // a daemon that follows no source
+	}
 	if abs, err := filepath.Abs(source); err == nil {
 		source = abs
 	}
@@ -117,7 +120,9 @@ func (p places) claim(env Env, source string) (*envoy.Lock, error) {
 	if err != nil {
 		return nil, fmt.Errorf("another flexgw works in %s: %w", p.state, err)
 	}
-	if abs, err := filepath.Abs(source); err == nil {
+	if source == "" {
+		source = "flexgw apply"
+	} else if abs, err := filepath.Abs(source); err == nil {
 		source = abs
 	}
 	mark := filepath.Join(p.state, "source")

@@ -19,13 +19,13 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/flexgw/flexgw/reconcile"
+	"github.com/flexgw/flexgw/reconcile/api"
 	"github.com/flexgw/flexgw/reconcile/deliver/xds"
 	"github.com/flexgw/flexgw/reconcile/echo"
 	"github.com/flexgw/flexgw/reconcile/egress"
 	"github.com/flexgw/flexgw/reconcile/enforce"
 	"github.com/flexgw/flexgw/reconcile/envoy"
 	"github.com/flexgw/flexgw/reconcile/fetch"
-	"github.com/flexgw/flexgw/reconcile/status"
 	"github.com/flexgw/flexgw/reconcile/store"
 	"github.com/flexgw/flexgw/reconcile/watch"
 	"github.com/flexgw/flexgw/render"
@@ -48,12 +48,14 @@ func runCommand(env Env) *cli.Command {
 	return &cli.Command{
 		Name:      "run",
 		Usage:     "keep an Envoy equal to a directory of declarations, for ever",
-		ArgsUsage: "SOURCE",
+		ArgsUsage: "[SOURCE]",
 		Description: "Prints `ready HOST:PORT…` on standard error once the first revision is programmed. A revision with an error changes\n" +
-			"nothing. SIGTERM drains and ends with 0.",
+			"nothing; one that Envoy refuses is rolled back. Without a SOURCE the daemon serves what flexgw apply gives it. SIGTERM\n" +
+			"drains and ends with 0.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "envoy", Value: "auto", Usage: "`auto|none|PATH`: find or install one, use one that somebody else runs, or this one"},
-			&cli.StringFlag{Name: "on-invalid", Value: "reject", Usage: "`reject`: a revision with an error changes nothing"},
+			&cli.StringFlag{Name: "on-invalid", Value: "reject", Usage: "`reject|hold`: a revision with an error changes nothing, or only what is wrong stays as it was"},
+			&cli.BoolFlag{Name: "observe", Usage: "judge revisions and report, and change nothing: no Envoy is started or spoken to"},
 			stateDirFlag(), socketFlag(),
 			&cli.DurationFlag{Name: "drain-time", Value: 25 * time.Second, Usage: "how long connections may take to end"},
 			&cli.DurationFlag{Name: "debounce", Value: 10 * time.Millisecond, Usage: "wait until the source was quiet for so long"},
@@ -92,28 +94,35 @@ type daemon struct {
 	fetcher  *fetch.Fetcher
 	echoes   *echo.Server
 	last     *store.Store
-	keeping  chan source.Set // the newest programmed set that is not on disk yet
+	scribe   *scribe
+	loop     *reconcile.Loop
+	hold     bool
+	observe  bool
 	warned   map[string]bool // warnings of the revision before, that were shown
 	needy    render.Needy
-	next     []policy.Need // of the revision that was built last
 	served   []policy.Need // of the revision that was published last; used by the loop alone
 	mu       sync.Mutex    // guards hints
 	hints    []string
 }
 
 func newDaemon(c *cli.Context, env Env) (*daemon, error) {
-	if c.NArg() != 1 {
+	if c.NArg() > 1 {
 		return nil, usage("run takes one SOURCE, a directory of declarations; got %d", c.NArg())
 	}
 	src := c.Args().First()
 	if strings.Contains(src, "://") {
 		return nil, usage("%s: only directories can be a source yet", src)
 	}
-	if c.String("on-invalid") != "reject" {
-		return nil, usage("--on-invalid %s: only reject is known yet", c.String("on-invalid"))
+	if v := c.String("on-invalid"); v != "reject" && v != "hold" {
+		return nil, usage("--on-invalid %s: known are reject and hold", v)
 	}
-	if _, err := os.Stat(src); err != nil {
-		return nil, world(fmt.Errorf("source: %w", err))
+	if src == "" && c.Bool("observe") {
+		return nil, usage("--observe judges the revisions of a SOURCE; none was given")
+	}
+	if src != "" {
+		if _, err := os.Stat(src); err != nil {
+			return nil, world(fmt.Errorf("source: %w", err))
+		}
 	}
 	at, err := findPlaces(env, src, c.String("state-dir"), c.String("socket"))
 	if err != nil {
@@ -122,6 +131,10 @@ func newDaemon(c *cli.Context, env Env) (*daemon, error) {
 	d := &daemon{
 		env: env, source: src, choice: c.String("envoy"), at: at, drain: c.Duration("drain-time"), quiet: c.Duration("debounce"),
 		workers: c.Int("concurrency"), verbose: c.Bool("verbose"), pipeline: newPipeline(env), egress: egress.New(egress.Options{}),
+		hold: c.String("on-invalid") == "hold", observe: c.Bool("observe"),
+	}
+	if d.observe {
+		d.choice = "none"
 	}
 	if d.log, err = logger(env.Stderr, c.String("log-format"), d.verbose); err != nil {
 		return nil, err
@@ -131,7 +144,8 @@ func newDaemon(c *cli.Context, env Env) (*daemon, error) {
 	d.fetcher = fetch.New(d.egress.HTTPClient(egress.JWKS), usable, filepath.Join(at.state, "fetched"), d.log)
 	d.pipeline.render.Got = d.fetcher.Got
 	d.echoes = echo.New(d.log)
-	d.last, d.keeping = store.New(filepath.Join(at.state, "last-good")), make(chan source.Set, 1)
+	d.last = store.New(filepath.Join(at.state, "last-good"))
+	d.scribe = newScribe(d.last, d.log)
 	return d, nil
 }
 
@@ -169,11 +183,15 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	if err != nil {
 		return world(err)
 	}
-	src, err := watch.Dir(d.source, watch.Options{})
-	if err != nil {
-		return world(err)
+	var src watch.Source
+	if d.source != "" {
+		dir, err := watch.Dir(d.source, watch.Options{})
+		if err != nil {
+			return world(err)
+		}
+		defer dir.Close()
+		src = dir
 	}
-	defer src.Close()
 	defer d.fetcher.Close()
 	defer d.echoes.Close()
 
@@ -188,8 +206,8 @@ func (d *daemon) run(ctx context.Context) (err error) {
 			return d.egress.Dial(ctx, "policy", network, addr)
 		},
 	})
-	stopKeeping := d.startKeeping()
-	defer stopKeeping()
+	go d.scribe.run()
+	defer d.scribe.stop()
 	serve := func(f func() error) {
 		servers.Go(func() {
 			if err := f(); err != nil {
@@ -205,14 +223,14 @@ func (d *daemon) run(ctx context.Context) (err error) {
 		policies.Stop(limit)
 	}()
 
-	loop := &reconcile.Loop{
+	d.loop = &reconcile.Loop{
 		Name: d.source, Source: src, Again: d.fetcher.Changed(), Build: d.build, Render: d.render, Published: d.published, Target: target, Enforce: enforcer{policies},
-		LastGood: d.lastGood, Live: d.keep,
-		Refused: d.refused, Ready: d.ready, Log: d.log, Quiet: d.quiet, MaxWait: 2 * d.quiet, Drain: d.drain,
+		LastGood: d.lastGood, Past: d.last.Find, Remember: d.remember, Control: d.remembered(), Observe: d.observe,
+		Tell: d.told, Ready: d.ready, Log: d.log, Quiet: d.quiet, MaxWait: 2 * d.quiet, Drain: d.drain,
 	}
-	serve(func() error { return status.Serve(serving, sockets.status, loop.Report) })
+	serve(func() error { return api.Serve(serving, sockets.status, api.Handler(d)) })
 	if d.choice != "none" {
-		supervisor, err := d.startEnvoy(ctx, loop)
+		supervisor, err := d.startEnvoy(ctx, d.loop)
 		if err != nil || supervisor == nil {
 			return err
 		}
@@ -222,7 +240,7 @@ func (d *daemon) run(ctx context.Context) (err error) {
 			}
 		}()
 	}
-	return loop.Run(ctx)
+	return d.loop.Run(ctx)
 }
 
 type sockets struct{ xds, enforce, status net.Listener }
@@ -345,63 +363,18 @@ func (d *daemon) build(ctx context.Context, set source.Set) (reconcile.Built, di
 	if g == nil || list.HasErrors() {
 		return reconcile.Built{}, list
 	}
-	d.next = d.needy.Needs(g, all.Catalog{})
-	d.want(append(slices.Clone(d.next), d.served...))
+	d.want(append(d.needs(g), d.served...))
 	limit, cancel := context.WithTimeout(ctx, firstFetch)
 	defer cancel()
 	d.fetcher.Tried(limit)
 	built, more := d.render(ctx, g)
 	list = append(list, more...).Sort()
 	if list.HasErrors() {
-		d.next = d.served
 		d.want(d.served)
 	} else {
 		d.warn(set, list)
 	}
 	return built, list
-}
-
-// lastGood is what was served before this process began.
-func (d *daemon) lastGood() (source.Set, bool) {
-	set, ok, err := d.last.Load()
-	if err != nil {
-		d.log.Error("no last good revision", "error", err)
-	}
-	return set, ok
-}
-
-// keep hands a programmed set to the goroutine that writes it. Only the newest one matters.
-func (d *daemon) keep(set source.Set) {
-	select {
-	case <-d.keeping:
-	default:
-	}
-	d.keeping <- set
-}
-
-// keepInterval bounds how often the last good state is written while edits follow each other.
-const keepInterval = time.Second
-
-// startKeeping writes what is programmed to disk, beside the path of an edit. The result waits for the last write.
-func (d *daemon) startKeeping() (stop func()) {
-	quit, done := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(done)
-		for set := range d.keeping {
-			if err := d.last.Save(set); err != nil {
-				d.log.Error("a restart beside a mistake would serve less", "error", err)
-			}
-			select {
-			case <-quit:
-			case <-time.After(keepInterval):
-			}
-		}
-	}()
-	return func() {
-		close(quit)
-		close(d.keeping)
-		<-done
-	}
 }
 
 // warn shows the warnings of an accepted revision that the one before did not have.
@@ -431,6 +404,11 @@ func (d *daemon) render(_ context.Context, g *ir.Gateway) (reconcile.Built, diag
 	return reconcile.Built{Gateway: g, Resources: r}, list
 }
 
+// needs are what the policies of a gateway have fetched.
+func (d *daemon) needs(g *ir.Gateway) []policy.Need {
+	return slices.Clone(d.needy.Needs(g, all.Catalog{}))
+}
+
 // want allows the daemon to call whom the needs name, and fetches them.
 func (d *daemon) want(needs []policy.Need) {
 	d.egress.Set(egress.JWKS, destinations(needs))
@@ -439,7 +417,7 @@ func (d *daemon) want(needs []policy.Need) {
 
 // published follows a revision that the target took over.
 func (d *daemon) published(b reconcile.Built) {
-	d.served = d.next
+	d.served = d.needs(b.Gateway)
 	d.want(d.served)
 	if err := d.echoes.Set(b.Gateway.Echoes); err != nil {
 		d.log.Error("echo not served", "error", err)
@@ -466,11 +444,6 @@ func hostPort(u *url.URL) string {
 		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
 	}
 	return net.JoinHostPort(u.Hostname(), port)
-}
-
-// refused shows a revision's problems where the operator looks, with the lines to blame.
-func (d *daemon) refused(set source.Set, list diag.List) {
-	d.show(set, slices.DeleteFunc(slices.Clone(list), func(x diag.Diagnostic) bool { return x.Severity != diag.Error && !d.verbose }))
 }
 
 // show prints the first of a list.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/flexgw/flexgw/reconcile/api"
 	"github.com/flexgw/flexgw/reconcile/status"
 	"github.com/flexgw/flexgw/schema/diag"
 )
@@ -37,19 +38,12 @@ func statusCommand(env Env) *cli.Command {
 			if err != nil {
 				return err
 			}
-			r, err := status.Get(ctx, socket)
+			r, err := api.Client{Socket: socket}.Status(ctx)
 			if err != nil {
 				return world(err)
 			}
 			return each(outs, env.Stdout, func(format string, w io.Writer) error {
-				if format == "json" {
-					b, err := r.JSON()
-					if err == nil {
-						_, err = w.Write(append(b, '\n'))
-					}
-					return err
-				}
-				return writeStatus(w, r, c.Bool("verbose"))
+				return writeReport(w, r, format, c.Bool("verbose"))
 			})
 		},
 	}
@@ -72,7 +66,7 @@ func findSocket(env Env, source, stateDir, socket string) (string, error) {
 	var live []string
 	for _, f := range found {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		if _, err := status.Get(ctx, f); err == nil {
+		if _, err := (api.Client{Socket: f}).Status(ctx); err == nil {
 			live = append(live, f)
 		}
 		cancel()
@@ -90,6 +84,16 @@ func writeStatus(w io.Writer, r status.Report, verbose bool) error {
 	fmt.Fprintf(w, "source    %s\nrevision  %s\n", r.Source, orDash(r.Revision))
 	if len(r.Addresses) > 0 {
 		fmt.Fprintf(w, "declares  %s\n", strings.Join(r.Addresses, " "))
+	}
+	if x := r.Suspended; x != nil {
+		until := "until flexgw resume"
+		if x.Until != nil {
+			until = "until " + x.Until.Format(time.RFC3339)
+		}
+		fmt.Fprintf(w, "suspended %s by %s: %s\n", until, orDash(x.By), x.Reason)
+	}
+	if x := r.Pinned; x != nil {
+		fmt.Fprintf(w, "pinned    by %s at %s, in place of %s, until the source has another revision or flexgw resume\n", orDash(x.By), x.At.Format(time.RFC3339), x.From)
 	}
 	for _, c := range r.Conditions {
 		writeCondition(w, "", c)

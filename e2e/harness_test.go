@@ -69,14 +69,15 @@ func flexgw(t testing.TB) string {
 // gateway is one `flexgw run` with its Envoy. Ports in declarations are those of the test's text: they are replaced by
 // free ones, 0.0.0.0 by loopback, and every loopback port that only an upstream names is served by an echo.
 type gateway struct {
-	t      testing.TB
-	dir    string // the declarations
-	state  string
-	cmd    *exec.Cmd
-	exited chan struct{}
-	code   int
-	env    []string
-	args   []string
+	t        testing.TB
+	dir      string // the declarations
+	state    string
+	cmd      *exec.Cmd
+	exited   chan struct{}
+	code     int
+	noSource bool
+	env      []string
+	args     []string
 
 	mu     sync.Mutex
 	stderr bytes.Buffer
@@ -89,6 +90,9 @@ type option func(*gateway)
 
 // withArgs adds arguments of `flexgw run`.
 func withArgs(args ...string) option { return func(g *gateway) { g.args = append(g.args, args...) } }
+
+// withoutSource has the daemon follow nothing: flexgw apply gives it declarations.
+func withoutSource(g *gateway) { g.noSource = true }
 
 // withEnv adds NAME=VALUE pairs to the environment.
 func withEnv(env ...string) option { return func(g *gateway) { g.env = append(g.env, env...) } }
@@ -167,7 +171,10 @@ func (g *gateway) run() {
 	g.t.Helper()
 	path := flexgw(g.t)
 	args := append([]string{"run", "--state-dir", g.state, "--drain-time", "2s"}, g.args...)
-	g.cmd = exec.Command(path, append(args, g.dir)...)
+	if !g.noSource {
+		args = append(args, g.dir)
+	}
+	g.cmd = exec.Command(path, args...)
 	g.cmd.Env = append(os.Environ(), g.env...)
 	g.cmd.Stderr = lockedWriter{g}
 	g.cmd.Stdout = lockedWriter{g}
@@ -187,6 +194,16 @@ func (g *gateway) run() {
 			g.t.Logf("flexgw said:\n%s", g.log())
 		}
 	})
+}
+
+// kill ends the daemon, and only it, with no chance to say goodbye, and forgets what it said.
+func (g *gateway) kill() {
+	g.t.Helper()
+	g.cmd.Process.Signal(syscall.SIGKILL)
+	<-g.exited
+	g.mu.Lock()
+	g.stderr.Reset()
+	g.mu.Unlock()
 }
 
 // stop ends the gateway as a supervisor would and returns its exit code.

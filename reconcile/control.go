@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,14 @@ const (
 	bySource   = "source"
 	byLastGood = "last good"
 )
+
+// by says what an operator did, and who.
+func by(what, who string) string {
+	if who == "" {
+		return what
+	}
+	return what + " (" + who + ")"
+}
 
 // Control is what operators asked for, and what must not be tried again. It outlives the process.
 type Control struct {
@@ -45,6 +54,7 @@ var (
 	ErrNoPast    = errors.New("no such revision is kept")
 	ErrObserves  = errors.New("the daemon observes (run --observe) and publishes nothing")
 	ErrStale     = errors.New("the plan is stale: another revision is served than the one it was made for")
+	ErrNoSource  = errors.New("the daemon follows no source: flexgw apply gives it declarations")
 )
 
 // waiter waits for the outcome of a revision.
@@ -66,20 +76,24 @@ func (l *Loop) do(ctx context.Context, f func(context.Context) error) error {
 }
 
 // Try builds a set as the loop would, without serving it, and shows what is served now.
-func (l *Loop) Try(ctx context.Context, set source.Set, f func(now, next Built, list diag.List)) error {
+func (l *Loop) Try(ctx context.Context, set source.Set, f func(served source.Set, now, next Built, list diag.List)) error {
 	return l.do(ctx, func(loop context.Context) error {
 		built, list := l.Build(loop, set)
 		if list.HasErrors() {
 			built = Built{}
 		}
-		f(l.snapshot().served.built, built, list)
+		now := l.snapshot().served
+		f(now.set, now.built, built, list)
 		return nil
 	})
 }
 
+// Nothing stands for the revision that is served when none is.
+const Nothing = "none"
+
 // Apply serves a set that was given by hand, and waits for what Envoy makes of it until ctx ends. base, unless it is empty,
-// is the revision that must be served before.
-func (l *Loop) Apply(ctx context.Context, set source.Set, base string) (Outcome, error) {
+// is the revision that must be served before, or Nothing.
+func (l *Loop) Apply(ctx context.Context, set source.Set, base, who string) (Outcome, error) {
 	return l.wait(ctx, func(loop context.Context, w waiter) error {
 		s := l.snapshot()
 		switch {
@@ -87,13 +101,13 @@ func (l *Loop) Apply(ctx context.Context, set source.Set, base string) (Outcome,
 			return ErrFollows
 		case l.Observe:
 			return ErrObserves
-		case base != "" && base != s.served.set.Revision:
+		case base != "" && base != cmp.Or(s.served.set.Revision, Nothing):
 			return fmt.Errorf("%w (made for %s, served is %s)", ErrStale, base, s.served.set.Revision)
 		}
 		l.control(func(c *Control) { c.Pinned, c.Quarantined = nil, nil })
 		w.revision = set.Revision
 		l.await(w)
-		l.build(loop, set, "apply")
+		l.build(loop, set, by("apply", who))
 		return nil
 	})
 }
@@ -114,7 +128,7 @@ func (l *Loop) Rollback(ctx context.Context, revision, who string) (Outcome, err
 		from := l.snapshot().tried
 		w.revision = set.Revision
 		l.await(w)
-		l.build(loop, set, "rollback")
+		l.build(loop, set, by("rollback", who))
 		if s := l.snapshot(); s.served.set.Revision != set.Revision {
 			return nil // it can not be served any more; the outcome says why
 		}
@@ -165,7 +179,7 @@ func (l *Loop) Sync(ctx context.Context) (Outcome, error) {
 		case l.suspended():
 			return ErrSuspended
 		case l.Source == nil:
-			return errors.New("the daemon follows no source: flexgw apply gives it declarations")
+			return ErrNoSource
 		}
 		before := l.snapshot()
 		l.control(func(c *Control) { c.Quarantined = nil })

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"slices"
@@ -124,40 +125,67 @@ func objects(g *ir.Gateway, deliveries []deliver.Delivery, s state) []status.Obj
 			}
 		}
 	}
-	for _, o := range g.Settings.Origins {
-		x.add(o, o)
-	}
-	for _, u := range g.Upstreams {
-		x.add(u.Origin, u.Origin)
-		for _, b := range u.Bindings {
-			x.add(b.Origin, u.Origin)
-		}
-	}
-	for _, li := range g.Listeners {
-		if li.TLS != nil {
-			x.add(li.TLS.Origin, li.TLS.Origin)
-		}
-		for _, a := range li.APIs {
-			x.add(a.Origin, a.Origin)
-			for _, b := range a.Bindings {
-				x.add(b.Origin, a.Origin)
-			}
-			for _, r := range a.Routes {
-				x.add(r.Origin, a.Origin)
-			}
-		}
-	}
-	for _, e := range g.Echoes {
-		x.add(e.Origin, e.Origin)
-	}
-	for _, p := range g.Probes {
-		x.add(p.Origin, p.Origin)
-	}
+	declared(g, x.add)
 	for o := range x.wrong {
 		x.addWrong(o)
 	}
 	status.SortObjects(x.out)
 	return x.out
+}
+
+// declared visits what a gateway declares; owner is whose resources speak for an object when it has none. An object may be
+// visited more than once.
+func declared(g *ir.Gateway, visit func(o, owner ir.Origin)) {
+	for _, o := range g.Settings.Origins {
+		visit(o, o)
+	}
+	for _, u := range g.Upstreams {
+		visit(u.Origin, u.Origin)
+		for _, b := range u.Bindings {
+			visit(b.Origin, u.Origin)
+		}
+	}
+	for _, li := range g.Listeners {
+		if li.TLS != nil {
+			visit(li.TLS.Origin, li.TLS.Origin)
+		}
+		for _, a := range li.APIs {
+			visit(a.Origin, a.Origin)
+			for _, b := range a.Bindings {
+				visit(b.Origin, a.Origin)
+			}
+			for _, r := range a.Routes {
+				visit(r.Origin, a.Origin)
+			}
+		}
+	}
+	for _, e := range g.Echoes {
+		visit(e.Origin, e.Origin)
+	}
+	for _, p := range g.Probes {
+		visit(p.Origin, p.Origin)
+	}
+}
+
+// Deleted lists the objects that old declares and now does not, sorted; nil gateways declare nothing.
+func Deleted(old, now *ir.Gateway) []diag.Object {
+	stays := map[diag.Object]bool{}
+	if now != nil {
+		declared(now, func(o, _ ir.Origin) { stays[o.Object] = true })
+	}
+	var gone []diag.Object
+	if old != nil {
+		declared(old, func(o, _ ir.Origin) {
+			if !o.Object.IsZero() && !stays[o.Object] {
+				stays[o.Object] = true
+				gone = append(gone, o.Object)
+			}
+		})
+	}
+	slices.SortFunc(gone, func(a, b diag.Object) int {
+		return cmp.Or(strings.Compare(a.Kind, b.Kind), strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
+	})
+	return gone
 }
 
 // judge gathers objects.

@@ -223,7 +223,7 @@ func TestSuspendedSourceIsNotFollowed(t *testing.T) {
 		w.target.answer(synced)
 		w.source.put(api(1), nil)
 		settle(time.Second)
-		if _, err := w.loop.Apply(t.Context(), set(api(9)), ""); !errors.Is(err, reconcile.ErrFollows) {
+		if _, err := w.loop.Apply(t.Context(), set(api(9)), "", "me"); !errors.Is(err, reconcile.ErrFollows) {
 			t.Errorf("apply beside a source: %v", err)
 		}
 		if err := w.loop.Suspend(t.Context(), time.Now().Add(2*time.Hour), "incident 7", "me"); err != nil {
@@ -240,10 +240,10 @@ func TestSuspendedSourceIsNotFollowed(t *testing.T) {
 		if _, err := w.loop.Sync(t.Context()); !errors.Is(err, reconcile.ErrSuspended) {
 			t.Errorf("sync while suspended: %v", err)
 		}
-		if o, err := w.loop.Apply(t.Context(), set(api(9)), ""); err != nil || o.Result != reconcile.Programmed {
+		if o, err := w.loop.Apply(t.Context(), set(api(9)), "", "me"); err != nil || o.Result != reconcile.Programmed {
 			t.Errorf("apply while suspended: %+v, %v", o, err)
 		}
-		if _, err := w.loop.Apply(t.Context(), set(api(8)), set(api(1)).Revision); !errors.Is(err, reconcile.ErrStale) {
+		if _, err := w.loop.Apply(t.Context(), set(api(8)), set(api(1)).Revision, "me"); !errors.Is(err, reconcile.ErrStale) {
 			t.Errorf("a plan for another revision: %v", err)
 		}
 		settle(2 * time.Hour) // its time is over
@@ -304,10 +304,10 @@ func TestApplyTellsWhatBecameOfIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := run(t, func(w *world) { w.loop.Source = nil })
 		w.target.answer(synced)
-		if o, err := w.loop.Apply(t.Context(), set("kind: ["), ""); err != nil || o.Result != reconcile.Invalid || !o.Diagnostics.HasErrors() {
+		if o, err := w.loop.Apply(t.Context(), set("kind: ["), "", "me"); err != nil || o.Result != reconcile.Invalid || !o.Diagnostics.HasErrors() {
 			t.Errorf("a mistake: %+v, %v", o, err)
 		}
-		if o, err := w.loop.Apply(t.Context(), set(api(1)), ""); err != nil || o.Result != reconcile.Programmed {
+		if o, err := w.loop.Apply(t.Context(), set(api(1)), "", "me"); err != nil || o.Result != reconcile.Programmed {
 			t.Errorf("the first: %+v, %v", o, err)
 		}
 		w.target.next = &deliver.Progress{Node: "n", Connected: true, Stale: 1}
@@ -315,7 +315,7 @@ func TestApplyTellsWhatBecameOfIt(t *testing.T) {
 			time.Sleep(time.Second)
 			w.refuse()
 		}()
-		o, err := w.loop.Apply(t.Context(), set(api(2)), "")
+		o, err := w.loop.Apply(t.Context(), set(api(2)), "", "me")
 		if err != nil || o.Result != reconcile.RolledBack || o.Previous != set(api(1)).Revision {
 			t.Errorf("refused by Envoy: %+v, %v", o, err)
 		}
@@ -325,10 +325,10 @@ func TestApplyTellsWhatBecameOfIt(t *testing.T) {
 		limit, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		w.target.next = &deliver.Progress{Node: "n", Connected: true, Stale: 1}
-		if o, err := w.loop.Apply(limit, set(api(3)), ""); err != nil || o.Result != reconcile.Accepted || o.Reason != "Pending" {
+		if o, err := w.loop.Apply(limit, set(api(3)), "", "me"); err != nil || o.Result != reconcile.Accepted || o.Reason != "Pending" {
 			t.Errorf("no answer in time: %+v, %v", o, err)
 		}
-		if err := w.loop.Try(t.Context(), set(api(4)), func(now, next reconcile.Built, l diag.List) {
+		if err := w.loop.Try(t.Context(), set(api(4)), func(_ source.Set, now, next reconcile.Built, l diag.List) {
 			if now.Resources == nil || next.Resources == nil || l.HasErrors() {
 				t.Errorf("try: %v %v %v", now.Resources, next.Resources, l)
 			}

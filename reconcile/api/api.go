@@ -87,8 +87,9 @@ type Outcome struct {
 	Message       string          `json:"message"`
 	Diagnostics   diag.List       `json:"diagnostics"`
 	Held          []Held          `json:"held"`
-	Deleted       []string        `json:"deleted"` // of an apply: what goes, as KIND NAMESPACE/NAME
-	Changes       json.RawMessage `json:"changes"` // of an apply: what it changes, as flexgw diff --output json has it; null when it is not valid
+	Deleted       []string        `json:"deleted"`     // of an apply: what goes, as KIND NAMESPACE/NAME
+	Changes       json.RawMessage `json:"changes"`     // of an apply: what it changes, as flexgw diff --output json has it; null when it is not valid
+	ChangesText   string          `json:"changesText"` // the same for people
 }
 
 // Record is one line of the history.
@@ -118,6 +119,7 @@ const (
 	CodeNotKept     = "not-kept"
 	CodeTooMany     = "too-many-deletions"
 	CodeObserves    = "observes"
+	CodeNoSource    = "no-source"
 	CodeUnavailable = "unavailable"
 )
 
@@ -139,7 +141,6 @@ type Daemon interface {
 	Sync(ctx context.Context, r OperatorRequest) (Outcome, error)
 	Suspend(ctx context.Context, r SuspendRequest) error
 	Resume(ctx context.Context, r OperatorRequest) error
-	Metrics() http.Handler
 }
 
 // maxBody bounds a request: all declarations of a large gateway, in base64.
@@ -155,7 +156,6 @@ const (
 	ResumePath   = "/v1/resume"
 	SyncPath     = "/v1/sync"
 	SpecPath     = "/v1/openapi.json"
-	MetricsPath  = "/metrics"
 )
 
 // Handler answers for a daemon.
@@ -186,7 +186,6 @@ func Handler(d Daemon) http.Handler {
 		w.Header().Set("Content-Type", "application/json")
 		w.Write(spec)
 	})
-	mux.Handle("GET "+MetricsPath, d.Metrics())
 	return mux
 }
 

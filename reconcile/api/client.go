@@ -59,11 +59,6 @@ func (c Client) Resume(ctx context.Context, q OperatorRequest) (r status.Report,
 	return r, c.call(ctx, http.MethodPost, ResumePath, q, &r)
 }
 
-// Metrics are the metrics of the daemon as text.
-func (c Client) Metrics(ctx context.Context) (text []byte, err error) {
-	return text, c.call(ctx, http.MethodGet, MetricsPath, nil, &text)
-}
-
 func (c Client) call(ctx context.Context, method, path string, in, out any) error {
 	h := &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -103,10 +98,6 @@ func (c Client) call(ctx context.Context, method, path string, in, out any) erro
 			return &e
 		}
 		return fmt.Errorf("ask the daemon at %s: status %s", c.Socket, res.Status)
-	}
-	if text, ok := out.(*[]byte); ok {
-		*text = b
-		return nil
 	}
 	if err := json.Unmarshal(b, out); err != nil {
 		return fmt.Errorf("ask the daemon at %s: %w", c.Socket, err)

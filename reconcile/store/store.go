@@ -20,6 +20,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/flexgw/flexgw/schema/source"
 )
@@ -30,10 +31,11 @@ const Generations = 8
 // minPrefix is how many characters of a revision name it.
 const minPrefix = 6
 
-// Store is one folder. Not safe for concurrent use by several processes; within one, Save has one caller at a time, and the
-// others may read beside it.
+// Store is one folder, of one process. All methods are safe for concurrent use.
 type Store struct {
-	dir  string
+	dir string
+
+	mu   sync.Mutex
 	uses map[source.Hash]int // how many generations name a content; nil before the first Save
 	kept []generation        // that uses counts, the newest first
 }
@@ -77,6 +79,8 @@ func (s *Store) numbers() ([]uint64, error) {
 // Save makes set the newest generation and forgets the oldest ones. A revision that is kept already is moved to the front.
 // The cost follows what changed since the last Save, but for the index.
 func (s *Store) Save(set source.Set) (err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("keep the last good declarations: %w", err)
@@ -126,6 +130,22 @@ func (s *Store) Save(set source.Set) (err error) {
 	return nil
 }
 
+// Missing are the files of a set whose contents are not kept yet.
+func (s *Store) Missing(set source.Set) []source.File {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.uses == nil && s.recount() != nil {
+		return set.Files
+	}
+	var out []source.File
+	for _, f := range set.Files {
+		if s.uses[f.Hash] == 0 {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
 // recount finds out which contents the generations name, and removes those that none does.
 func (s *Store) recount() error {
 	numbers, err := s.numbers()
@@ -144,7 +164,7 @@ func (s *Store) recount() error {
 		}
 	}
 	entries, err := os.ReadDir(filepath.Join(s.dir, "contents"))
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	for _, e := range entries {
@@ -259,6 +279,21 @@ func (s *Store) Find(revision, served string) (source.Set, bool) {
 		return source.Set{}, false
 	}
 	return found[0], true
+}
+
+// Kept lists the revisions that Find can have, the newest first.
+func (s *Store) Kept() ([]string, error) {
+	numbers, err := s.numbers()
+	if err != nil {
+		return nil, fmt.Errorf("read the last good declarations: %w", err)
+	}
+	out := []string{}
+	for _, n := range numbers {
+		if g, err := s.read(n); err == nil {
+			out = append(out, g.Revision)
+		}
+	}
+	return out, nil
 }
 
 // names says whether a prefix is one of a revision.

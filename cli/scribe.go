@@ -1,0 +1,146 @@
+package cli
+
+import (
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/flexgw/flexgw/reconcile"
+	"github.com/flexgw/flexgw/reconcile/store"
+	"github.com/flexgw/flexgw/schema/source"
+)
+
+// saveInterval bounds how often the last good state is written while edits follow each other.
+const saveInterval = time.Second
+
+// maxHeld is how many contents may wait in memory after a save.
+const maxHeld = 256
+
+// scribe writes what a daemon must not forget to disk, beside the path of an edit.
+type scribe struct {
+	store *store.Store
+	log   *slog.Logger
+
+	mu      sync.Mutex
+	records []store.Record
+	set     *source.Set            // the newest programmed set that is not on disk yet
+	control *reconcile.Control     // likewise
+	held    map[source.Hash][]byte // contents of accepted sets that are not on disk yet: their files may be written over
+	ended   bool
+	wake    chan struct{}
+	done    chan struct{}
+}
+
+func newScribe(s *store.Store, log *slog.Logger) *scribe {
+	return &scribe{store: s, log: log, held: map[source.Hash][]byte{}, wake: make(chan struct{}, 1), done: make(chan struct{})}
+}
+
+func (s *scribe) add(f func()) {
+	s.mu.Lock()
+	f()
+	s.mu.Unlock()
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// event writes what belongs into the history, and keeps what was programmed.
+func (s *scribe) event(e reconcile.Event) {
+	s.add(func() {
+		switch e.Type {
+		case reconcile.Accepted, reconcile.HeldBack:
+			s.hold(e.Set)
+			if e.Type == reconcile.Accepted {
+				return
+			}
+		case reconcile.Fetched, reconcile.EnvoyConnected, reconcile.EnvoyGone:
+			return
+		case reconcile.Programmed:
+			s.set = &e.Set
+		}
+		s.records = append(s.records, store.Record{
+			At: e.At, Event: string(e.Type), Revision: e.Revision, Previous: e.Previous, By: e.By, Reason: e.Reason, Message: e.Message,
+		})
+	})
+}
+
+// hold takes the contents of a set that the store does not have into memory.
+func (s *scribe) hold(set source.Set) {
+	for _, f := range s.store.Missing(set) {
+		if s.held[f.Hash] != nil {
+			continue
+		}
+		if b, err := f.Bytes(); err == nil {
+			s.held[f.Hash] = b
+		}
+	}
+}
+
+// heldOf is a set whose contents can be had although its files were written over.
+func (s *scribe) heldOf(set source.Set) source.Set {
+	set.Files = slices.Clone(set.Files)
+	for i, f := range set.Files {
+		if b, ok := s.held[f.Hash]; ok {
+			set.Files[i].Bytes = func() ([]byte, error) { return b, nil }
+		}
+	}
+	return set
+}
+
+func (s *scribe) remember(c reconcile.Control) { s.add(func() { s.control = &c }) }
+
+// run writes until stop.
+func (s *scribe) run() {
+	defer close(s.done)
+	for ended := false; !ended; {
+		<-s.wake
+		ended = s.write()
+		if !ended {
+			time.Sleep(saveInterval / 10) // records come in bursts
+		}
+	}
+}
+
+// write brings the disk up to date; ended: nothing comes any more.
+func (s *scribe) write() (ended bool) {
+	s.mu.Lock()
+	records, set, control := s.records, s.set, s.control
+	if set != nil {
+		kept := s.heldOf(*set)
+		set = &kept
+	}
+	s.records, s.set, s.control, ended = nil, nil, nil, s.ended
+	s.mu.Unlock()
+	for _, r := range records {
+		if err := s.store.Append(r); err != nil {
+			s.log.Error("the history has a gap", "error", err)
+		}
+	}
+	if control != nil {
+		if err := s.store.Remember("control", control); err != nil {
+			s.log.Error("a restart would forget what operators asked for", "error", err)
+		}
+	}
+	if set != nil {
+		if err := s.store.Save(*set); err != nil {
+			s.log.Error("a restart beside a mistake would serve less", "revision", set.Revision, "error", err)
+		}
+		s.mu.Lock()
+		for _, f := range set.Files {
+			delete(s.held, f.Hash)
+		}
+		if len(s.held) > maxHeld { // of revisions that never became live
+			clear(s.held)
+		}
+		s.mu.Unlock()
+	}
+	return ended
+}
+
+// stop waits until all is written.
+func (s *scribe) stop() {
+	s.add(func() { s.ended = true })
+	<-s.done
+}
