@@ -48,13 +48,14 @@ func runCommand(env Env) *cli.Command {
 	return &cli.Command{
 		Name:      "run",
 		Usage:     "keep an Envoy equal to a directory of declarations, for ever",
-		ArgsUsage: "[SOURCE]",
+		ArgsUsage: "SOURCE | --no-source",
 		Description: "Prints `ready HOST:PORT…` on standard error once the first revision is programmed. A revision with an error changes\n" +
-			"nothing; one that Envoy refuses is rolled back. Without a SOURCE the daemon serves what flexgw apply gives it. SIGTERM\n" +
+			"nothing; one that Envoy refuses is rolled back. With --no-source the daemon serves what flexgw apply gives it. SIGTERM\n" +
 			"drains and ends with 0.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "envoy", Value: "auto", Usage: "`auto|none|PATH`: find or install one, use one that somebody else runs, or this one"},
 			&cli.StringFlag{Name: "on-invalid", Value: "reject", Usage: "`reject|hold`: a revision with an error changes nothing, or only what is wrong stays as it was"},
+			&cli.BoolFlag{Name: "no-source", Usage: "follow nothing, and serve what flexgw apply gives"},
 			&cli.BoolFlag{Name: "observe", Usage: "judge revisions and report, and change nothing: no Envoy is started or spoken to"},
 			stateDirFlag(), socketFlag(),
 			&cli.DurationFlag{Name: "drain-time", Value: 25 * time.Second, Usage: "how long connections may take to end"},
@@ -106,8 +107,11 @@ type daemon struct {
 }
 
 func newDaemon(c *cli.Context, env Env) (*daemon, error) {
-	if c.NArg() > 1 {
-		return nil, usage("run takes one SOURCE, a directory of declarations; got %d", c.NArg())
+	if c.NArg() != 1 && !c.Bool("no-source") {
+		return nil, usage("run takes one SOURCE, a directory of declarations, or --no-source; got %d", c.NArg())
+	}
+	if c.Bool("no-source") && c.NArg() > 0 {
+		return nil, usage("run --no-source takes no SOURCE, got %s", c.Args().First())
 	}
 	src := c.Args().First()
 	if strings.Contains(src, "://") {

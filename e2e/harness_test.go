@@ -171,7 +171,9 @@ func (g *gateway) run() {
 	g.t.Helper()
 	path := flexgw(g.t)
 	args := append([]string{"run", "--state-dir", g.state, "--drain-time", "2s"}, g.args...)
-	if !g.noSource {
+	if g.noSource {
+		args = append(args, "--no-source")
+	} else {
 		args = append(args, g.dir)
 	}
 	g.cmd = exec.Command(path, args...)
