@@ -32,6 +32,7 @@ import (
 	"github.com/flexgw/flexgw/render/policy"
 	"github.com/flexgw/flexgw/render/policy/all"
 	contract "github.com/flexgw/flexgw/render/policy/enforce"
+	"github.com/flexgw/flexgw/schema"
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/ir"
 	"github.com/flexgw/flexgw/schema/source"
@@ -232,6 +233,9 @@ func (d *daemon) run(ctx context.Context) (err error) {
 		LastGood: d.lastGood, Past: d.last.Find, Remember: d.remember, Control: d.remembered(), Observe: d.observe,
 		Tell: d.told, Ready: d.ready, Log: d.log, Quiet: d.quiet, MaxWait: 2 * d.quiet, Drain: d.drain,
 	}
+	if d.hold {
+		d.loop.Hold = d.holdBack
+	}
 	serve(func() error { return api.Serve(serving, sockets.status, api.Handler(d)) })
 	if d.choice != "none" {
 		supervisor, err := d.startEnvoy(ctx, d.loop)
@@ -367,18 +371,82 @@ func (d *daemon) build(ctx context.Context, set source.Set) (reconcile.Built, di
 	if g == nil || list.HasErrors() {
 		return reconcile.Built{}, list
 	}
+	built, more := d.finish(ctx, g)
+	list = append(list, more...).Sort()
+	if !list.HasErrors() {
+		d.warn(set, list)
+	}
+	return built, list
+}
+
+// finish fetches what a model's policies need, and renders it.
+func (d *daemon) finish(ctx context.Context, g *ir.Gateway) (reconcile.Built, diag.List) {
 	d.want(append(d.needs(g), d.served...))
 	limit, cancel := context.WithTimeout(ctx, firstFetch)
 	defer cancel()
 	d.fetcher.Tried(limit)
-	built, more := d.render(ctx, g)
-	list = append(list, more...).Sort()
+	built, list := d.render(ctx, g)
 	if list.HasErrors() {
 		d.want(d.served)
-	} else {
-		d.warn(set, list)
 	}
 	return built, list
+}
+
+// holdBack builds a set with what is wrong in it as an older one declares it: the newest of those that leave the fewest
+// objects out, for an object that is held for longer is not in the newest.
+func (d *daemon) holdBack(ctx context.Context, set source.Set, good []source.Set, wrong []diag.Object) (reconcile.Built, []reconcile.Held, diag.List) {
+	var best struct {
+		g    *ir.Gateway
+		held []schema.Held
+		list diag.List
+		out  int
+	}
+	for _, old := range good {
+		old, ok := d.scribe.readable(old, set)
+		if !ok {
+			continue
+		}
+		g, held, list := schema.LoadHeld(set, old, wrong, d.pipeline.load)
+		out := 0
+		for _, h := range held {
+			if h.Place.IsZero() || slices.Contains(wrong, h.Object) && alike(set, old, h.Place.File) {
+				out++ // nothing is served of it, or what was refused
+			}
+		}
+		if best.list == nil || g != nil && (best.g == nil || out < best.out) {
+			best.g, best.held, best.list, best.out = g, held, list, out
+		}
+		if g != nil && out == 0 {
+			break
+		}
+	}
+	if best.g == nil {
+		return reconcile.Built{}, nil, best.list // the caller has the errors
+	}
+	built, more := d.finish(ctx, best.g)
+	list := append(best.list, more...).Sort()
+	if more.HasErrors() {
+		return reconcile.Built{}, nil, list
+	}
+	held := make([]reconcile.Held, len(best.held))
+	for i, h := range best.held {
+		held[i] = reconcile.Held{Object: h.Object, Place: h.Place}
+	}
+	return built, held, list
+}
+
+// alike says whether two sets have the same content in a file.
+func alike(a, b source.Set, name string) bool {
+	find := func(s source.Set) (source.Hash, bool) {
+		i, ok := slices.BinarySearchFunc(s.Files, name, func(f source.File, name string) int { return strings.Compare(f.Name, name) })
+		if !ok {
+			return source.Hash{}, false
+		}
+		return s.Files[i].Hash, true
+	}
+	x, inA := find(a)
+	y, inB := find(b)
+	return inA && inB && x == y
 }
 
 // warn shows the warnings of an accepted revision that the one before did not have.

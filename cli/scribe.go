@@ -89,6 +89,32 @@ func (s *scribe) heldOf(set source.Set) source.Set {
 	return set
 }
 
+// readable is an older set whose contents can be had, although an editor may have written over its files since; false: of
+// one that is not also in now they can not.
+func (s *scribe) readable(old, now source.Set) (source.Set, bool) {
+	if kept, ok := s.store.Find(old.Revision, ""); ok {
+		return kept, true
+	}
+	old = s.store.Kept(old)
+	s.mu.Lock()
+	old = s.heldOf(old)
+	s.mu.Unlock()
+	same := make(map[source.Hash]bool, len(now.Files))
+	for _, f := range now.Files {
+		same[f.Hash] = true
+	}
+	for _, f := range old.Files {
+		if same[f.Hash] {
+			continue
+		}
+		if _, err := f.Bytes(); err != nil {
+			s.log.Error("an older revision can not be read any more, so nothing is held at it", "revision", old.Revision, "error", err)
+			return old, false
+		}
+	}
+	return old, true
+}
+
 func (s *scribe) remember(c reconcile.Control) { s.add(func() { s.control = &c }) }
 
 // run writes until stop.
@@ -126,6 +152,7 @@ func (s *scribe) write() (ended bool) {
 	if set != nil {
 		if err := s.store.Save(*set); err != nil {
 			s.log.Error("a restart beside a mistake would serve less", "revision", set.Revision, "error", err)
+			return ended
 		}
 		s.mu.Lock()
 		for _, f := range set.Files {

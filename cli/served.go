@@ -41,7 +41,7 @@ func (d *daemon) History(limit int) (api.History, error) {
 	if err != nil {
 		return api.History{}, err
 	}
-	kept, err := d.last.Kept()
+	kept, err := d.last.Revisions()
 	if err != nil {
 		return api.History{}, err
 	}

@@ -73,6 +73,8 @@ type Loop struct {
 	connected        map[string]bool // Envoys, by node, as they were told last
 	instances, files uses
 	ready            bool
+	formerSets       []source.Set
+	triedLastGood    bool
 	told             string // the refusals of Envoy that were told last
 }
 
@@ -83,7 +85,7 @@ type revision struct {
 	by    string        // see Event
 	wrong []diag.Object // that Envoy refused, and are held for it
 	held  []Held
-	list  diag.List // its errors, when objects are held
+	list  diag.List // its errors, when it is served without what they are about; nil: it has none
 
 	proven  bool      // its Proof was asked, or need not be
 	against diag.List // what the Proof said against it; nil: nothing
@@ -91,6 +93,9 @@ type revision struct {
 }
 
 func (r revision) none() bool { return r.built.Resources == nil }
+
+// partial says whether it is served without what is wrong in it.
+func (r revision) partial() bool { return r.list != nil }
 
 type state struct {
 	fetchErr error
@@ -286,7 +291,7 @@ func (l *Loop) build(ctx context.Context, set source.Set, by string) {
 		return
 	}
 	l.update(func(s *state) { s.tried, s.refused, s.back = set, nil, nil })
-	if len(next.held) > 0 {
+	if next.partial() {
 		l.Log.Error("accepted, but for objects that stay at their last good version", "revision", set.Revision, "held", len(next.held), "errors", next.list.Count(diag.Error))
 		l.refuse(set, by, "Held", HeldBack, next.list)
 		return
@@ -314,11 +319,11 @@ func (l *Loop) fallBack(ctx context.Context) {
 
 // lastGood builds what was served before this process began. It can be had once.
 func (l *Loop) lastGood(ctx context.Context) (revision, bool) {
-	if l.LastGood == nil {
+	if l.triedLastGood {
 		return revision{}, false
 	}
-	sets := l.LastGood()
-	l.LastGood = nil
+	l.triedLastGood = true
+	sets := l.former()
 	for i, set := range sets {
 		built, list := l.Build(ctx, set)
 		if !list.HasErrors() {
@@ -332,6 +337,14 @@ func (l *Loop) lastGood(ctx context.Context) (revision, bool) {
 		l.Log.Error("a revision that was served before can not be served any more", "revision", set.Revision, "error", list.Err())
 	}
 	return revision{}, false
+}
+
+// former are the sets that were served before this process began, the newest first.
+func (l *Loop) former() []source.Set {
+	if l.LastGood != nil {
+		l.formerSets, l.LastGood = l.LastGood(), nil
+	}
+	return l.formerSets
 }
 
 // rebuild renders what is served again, whatever the newest set looks like: a key that was rotated must not wait for a
@@ -427,7 +440,7 @@ func (l *Loop) observe(ctx context.Context, poll *time.Ticker) {
 		s.pending, s.reason = pending, reason
 		if reason == "" {
 			s.place = nil
-			if s.failed != nil && s.failed.Revision == s.served.set.Revision && len(s.served.held) == 0 && s.back == nil {
+			if s.failed != nil && s.failed.Revision == s.served.set.Revision && !s.served.partial() && s.back == nil {
 				s.failed = nil // what Envoy refused at first, it took later
 			}
 		}
@@ -509,7 +522,7 @@ func (l *Loop) live(r revision) {
 	l.Log.Info("programmed", "revision", r.set.Revision)
 	l.update(func(s *state) {
 		s.good = r
-		if len(r.held) == 0 {
+		if !r.partial() {
 			s.whole = r
 		}
 	})

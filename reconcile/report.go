@@ -45,9 +45,9 @@ func (s state) conditions() []status.Condition {
 		accepted.Status, accepted.Reason = status.Unknown, "NothingFetched"
 	case s.refused != nil:
 		accepted = refusal("Invalid", s.refused)
-	case len(s.served.held) > 0 && s.served.set.Revision == s.tried.Revision:
+	case s.served.partial() && s.served.set.Revision == s.tried.Revision:
 		accepted = refusal("Held", s.served.list)
-		accepted.Message = fmt.Sprintf("%s; %d objects stay at their last good version", accepted.Message, len(s.served.held))
+		accepted.Message += "; the rest is served, and as it was before: " + heldNames(s.served.held)
 	}
 	programmed := status.Condition{Type: status.Programmed, Status: status.True, Reason: "Live"}
 	switch {
@@ -61,6 +61,23 @@ func (s state) conditions() []status.Condition {
 		programmed = *s.back
 	}
 	return []status.Condition{fetched, accepted, programmed}
+}
+
+// heldNames names the first of the held objects.
+func heldNames(held []Held) string {
+	const shown = 3
+	if len(held) == 0 {
+		return "nothing"
+	}
+	var names []string
+	for _, h := range held[:min(len(held), shown)] {
+		names = append(names, h.Object.String())
+	}
+	text := strings.Join(names, ", ")
+	if len(held) > shown {
+		text += fmt.Sprintf(" and %d more", len(held)-shown)
+	}
+	return text
 }
 
 func refusal(reason string, list diag.List) status.Condition {
@@ -200,7 +217,7 @@ type judge struct {
 // wrong are the objects that an error of the newest revision names, each with the first one.
 func (s state) wrong() map[diag.Object]diag.Diagnostic {
 	list := s.refused
-	if s.served.set.Revision == s.tried.Revision && len(s.served.held) > 0 {
+	if s.served.set.Revision == s.tried.Revision && s.served.partial() {
 		list = s.served.list
 	}
 	out := map[diag.Object]diag.Diagnostic{}

@@ -27,7 +27,7 @@ func (l *Loop) hold(ctx context.Context, r revision, wrong []diag.Object, errs d
 		return r, false
 	}
 	r.wrong = append(slices.Clone(r.wrong), wrong...)
-	built, held, list := l.Hold(ctx, r.set, l.past(), r.wrong)
+	built, held, list := l.Hold(ctx, r.set, l.past(r), r.wrong)
 	if built.Resources == nil {
 		return r, false
 	}
@@ -38,14 +38,24 @@ func (l *Loop) hold(ctx context.Context, r revision, wrong []diag.Object, errs d
 	return r, true
 }
 
-// past are the sets that held objects may come from, the newest first: what is served, and what was before anything was
-// held.
-func (l *Loop) past() []source.Set {
+// past are the sets that objects of r may be held at, the newest first: what was live before, what was before anything was
+// held, and, while nothing was live yet, what was served before this process began.
+func (l *Loop) past(r revision) []source.Set {
 	s := l.snapshot()
-	var out []source.Set
-	for _, r := range []revision{s.good, s.whole} {
-		if !r.none() && (len(out) == 0 || out[0].Revision != r.set.Revision) {
-			out = append(out, r.set)
+	var all, out []source.Set
+	for _, g := range []revision{s.good, s.whole} {
+		if !g.none() {
+			all = append(all, g.set)
+		}
+	}
+	if len(all) == 0 || s.whole.none() {
+		all = append(all, l.former()...)
+	}
+	seen := map[string]bool{r.set.Revision: true}
+	for _, set := range all {
+		if !seen[set.Revision] {
+			seen[set.Revision] = true
+			out = append(out, set)
 		}
 	}
 	return out
@@ -73,7 +83,7 @@ func (l *Loop) holdBack(ctx context.Context, r revision, list diag.List) bool {
 			wrong = append(wrong, d.Object)
 		}
 	}
-	if len(wrong) == 0 || len(l.past()) == 0 {
+	if len(wrong) == 0 || len(l.past(r)) == 0 {
 		return false
 	}
 	next, ok := l.hold(ctx, r, wrong, list)

@@ -167,7 +167,7 @@ func named(name string, limit int) string {
 
 func TestFailedProofRollsBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := run(t, prober("bad", time.Second))
+		w := run(t, prober("bad", 3*time.Second))
 		w.target.answer(synced)
 		w.source.put(named("fine", 1), nil)
 		settle(1500 * time.Millisecond)
@@ -175,10 +175,10 @@ func TestFailedProofRollsBack(t *testing.T) {
 		if ready, _ := w.told(); ready != nil {
 			t.Error("ready before the probes passed")
 		}
-		settle(2 * time.Second)
+		settle(4 * time.Second)
 		condition(t, w, status.Programmed, status.True, "Live")
 		w.source.put(named("bad", 1), nil)
-		settle(3 * time.Second)
+		settle(6 * time.Second)
 		c := condition(t, w, status.Programmed, status.False, "RolledBack")
 		if c.Place == nil || c.Place.Start.Line != 3 {
 			t.Errorf("place %v", c.Place)
@@ -187,9 +187,9 @@ func TestFailedProofRollsBack(t *testing.T) {
 			t.Errorf("served is %s, want %s", got, want)
 		}
 		w.source.put(named("bad", 2), nil)
-		settle(500 * time.Millisecond) // its proof is not over
+		settle(1500 * time.Millisecond) // its proof is not over
 		w.source.put(named("fine", 3), nil)
-		settle(3 * time.Second)
+		settle(6 * time.Second)
 		condition(t, w, status.Programmed, status.True, "Live")
 		if slices.Contains(w.types()[8:], reconcile.RolledBack) {
 			t.Errorf("a proof that another revision overtook counted: %v", w.types())

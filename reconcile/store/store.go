@@ -146,6 +146,19 @@ func (s *Store) Missing(set source.Set) []source.File {
 	return out
 }
 
+// Kept is a set whose contents come from here, as far as they are kept.
+func (s *Store) Kept(set source.Set) source.Set {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	set.Files = slices.Clone(set.Files)
+	for i, f := range set.Files {
+		if s.uses[f.Hash] > 0 {
+			set.Files[i].Bytes = s.bytes(f.Hash)
+		}
+	}
+	return set
+}
+
 // recount finds out which contents the generations name, and removes those that none does.
 func (s *Store) recount() error {
 	numbers, err := s.numbers()
@@ -281,8 +294,8 @@ func (s *Store) Find(revision, served string) (source.Set, bool) {
 	return found[0], true
 }
 
-// Kept lists the revisions that Find can have, the newest first.
-func (s *Store) Kept() ([]string, error) {
+// Revisions lists those that Find can have, the newest first.
+func (s *Store) Revisions() ([]string, error) {
 	numbers, err := s.numbers()
 	if err != nil {
 		return nil, fmt.Errorf("read the last good declarations: %w", err)
@@ -351,15 +364,20 @@ func (s *Store) file(line []byte) (source.File, error) {
 	if n, err := hex.Decode(f.Hash[:], hash); err != nil || n != len(f.Hash) || json.Unmarshal(name, &f.Name) != nil {
 		return f, errTorn
 	}
-	path, want := s.content(f.Hash), f.Hash
-	f.Bytes = func() ([]byte, error) {
+	f.Bytes = s.bytes(f.Hash)
+	return f, nil
+}
+
+// bytes reads a content, and checks it.
+func (s *Store) bytes(want source.Hash) func() ([]byte, error) {
+	path := s.content(want)
+	return func() ([]byte, error) {
 		b, err := os.ReadFile(path)
 		if err == nil && sha256.Sum256(b) != want {
 			err = fmt.Errorf("%s: %w", path, errTorn)
 		}
 		return b, err
 	}
-	return f, nil
 }
 
 // cutLast cuts off the last line.
