@@ -170,6 +170,9 @@ func archive(t testing.TB, dir string) string {
 func (g *gateway) run() {
 	g.t.Helper()
 	path := flexgw(g.t)
+	g.mu.Lock()
+	g.stderr.Reset() // of a run before
+	g.mu.Unlock()
 	args := append([]string{"run", "--state-dir", g.state, "--drain-time", "2s"}, g.args...)
 	if g.noSource {
 		args = append(args, "--no-source")
@@ -198,14 +201,11 @@ func (g *gateway) run() {
 	})
 }
 
-// kill ends the daemon, and only it, with no chance to say goodbye, and forgets what it said.
+// kill ends the daemon, and only it, with no chance to say goodbye.
 func (g *gateway) kill() {
 	g.t.Helper()
 	g.cmd.Process.Signal(syscall.SIGKILL)
 	<-g.exited
-	g.mu.Lock()
-	g.stderr.Reset()
-	g.mu.Unlock()
 }
 
 // stop ends the gateway as a supervisor would and returns its exit code.
