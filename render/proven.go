@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"path"
-	"slices"
 	"strings"
 
 	"github.com/flexgw/flexgw/schema/diag"
@@ -163,21 +162,13 @@ func (r *renderer) judgeCluster(name string, ups []*ir.Upstream) (*bundle, diag.
 	}
 	sum := f.sum()
 	if !f.void {
-		if ca, ok := r.opts.Proofs.Known(sum); ok {
-			b := &bundle{resource: &Resource{Key: Key{ClusterType, name}}}
-			if ca == 1 {
-				b.resource.Refs = []Key{{SecretType, systemCA}}
-			}
-			return b, nil
+		if _, ok := r.opts.Proofs.Known(sum); ok {
+			return &bundle{resource: &Resource{Key: Key{ClusterType, name}}}, nil
 		}
 	}
 	b, l := r.cluster(name, ups)
 	if b != nil && len(l) == 0 && len(b.resources) == 0 && !f.void {
-		ca := uint64(0)
-		if slices.Contains(b.resource.Refs, Key{SecretType, systemCA}) {
-			ca = 1
-		}
-		r.opts.Proofs.Keep(sum, ca)
+		r.opts.Proofs.Keep(sum, 0)
 	}
 	return b, l
 }

@@ -155,8 +155,12 @@ func TestOneNameTwoContents(t *testing.T) {
 	_, judged := Render(gateway(s, []*ir.Upstream{u}, listen("127.0.0.1:8081", api(s, "a", "/a", u, b), api(s, "b", "/b", u, b))), types, Options{Judge: true}, nil)
 	expect(t, judged, []string{`render/conflict PolicyBinding default/shared sets Secret "default.shared"`})
 	proofs := &remembered{known: map[Hash]uint64{}, files: map[string]Hash{"gateway.yaml": {1}}}
+	apis := []*ir.API{api(s, "a", "/a", u, b), api(s, "b", "/b", u, b)}
+	for _, a := range apis {
+		a.Routes[0].To[0].Origin = a.Origin
+	}
 	for range 2 { // each of the two is right by itself
-		_, judged = Render(gateway(s, []*ir.Upstream{u}, listen("127.0.0.1:8081", api(s, "a", "/a", u, b), api(s, "b", "/b", u, b))), types, Options{Judge: true, Proofs: proofs}, nil)
+		_, judged = Render(gateway(s, []*ir.Upstream{u}, listen("127.0.0.1:8081", apis...)), types, Options{Judge: true, Proofs: proofs}, nil)
 		expect(t, judged, []string{`render/conflict PolicyBinding default/shared sets Secret "default.shared"`})
 	}
 	if strings.Contains(fmt.Sprint(l), "/a") {
