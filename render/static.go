@@ -141,14 +141,25 @@ func (x *statics) rewriteAny(a *anypb.Any) error {
 	return err
 }
 
-// inlineScopes gives a connection manager the scopes of its port. Listeners come last, so all scopes are known.
+// inlineScopes gives a connection manager the scopes of its port. Listeners come last, so all scopes are known. Of a port whose
+// APIs are all in error there is none, and Envoy takes no empty list (ScopedRouteConfigurationsList): then one that no request
+// falls into stands for them.
 func (x *statics) inlineScopes(h *hcmv3.HttpConnectionManager) {
 	s := h.GetScopedRoutes()
 	if s == nil {
 		return
 	}
 	port := h.GetStatPrefix()[len(listenerPrefix):]
-	setScopes(s, x.scopes[port])
+	scopes := x.scopes[port]
+	if len(scopes) == 0 {
+		scopes = noScope()
+	}
+	setScopes(s, scopes)
+}
+
+// noScope is a scope of no request: its key is not that of a port.
+func noScope() []*routev3.ScopedRouteConfiguration {
+	return []*routev3.ScopedRouteConfiguration{{Name: "none", Key: scopeKey([]string{"none"}), RouteConfiguration: &routev3.RouteConfiguration{Name: "none"}}}
 }
 
 func setScopes(s *hcmv3.ScopedRoutes, scopes []*routev3.ScopedRouteConfiguration) {

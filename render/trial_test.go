@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 
@@ -197,5 +198,33 @@ func TestTrialOfASharedScope(t *testing.T) {
 	}
 	if len(scopes) != 1 || len(parts) < 3*4 {
 		t.Errorf("%d scopes, %d parts: %v", len(scopes), len(parts), parts)
+	}
+}
+
+// TestTrialOfAPortWithoutAPIs: when all APIs of a port are in error, Envoy has nothing else to say of the port.
+func TestTrialOfAPortWithoutAPIs(t *testing.T) {
+	t.Parallel()
+	s := settings()
+	x := trialOf(t, gateway(s, nil, listen("0.0.0.0:8081")), Options{})
+	f, err := x.Whole()
+	b := bootstrapOf(t, f, err)
+	managers := 0
+	for _, l := range b.StaticResources.Listeners {
+		for _, chain := range l.FilterChains {
+			h := &hcmv3.HttpConnectionManager{}
+			if err := chain.Filters[0].GetTypedConfig().UnmarshalTo(h); err != nil {
+				t.Fatal(err)
+			}
+			if h.GetScopedRoutes() == nil {
+				continue
+			}
+			managers++
+			if err := h.ValidateAll(); err != nil {
+				t.Errorf("listener %s: %v", l.Name, err)
+			}
+		}
+	}
+	if managers == 0 {
+		t.Error("no listener")
 	}
 }
