@@ -78,8 +78,10 @@ type explainer struct {
 	path   []string
 	key    diag.Range // of root
 	ds     diag.List
-	missed []missed // missing fields, for those that an unknown field explains
-	meant  []missed // fields that an unknown one was meant to be
+	missed []missed       // missing fields, for those that an unknown field explains
+	meant  []missed       // fields that an unknown one was meant to be
+	nulls  []missed       // values that are missing
+	filled []*syntax.Node // nulls that something beside them belongs into
 }
 
 type missed struct {
@@ -326,6 +328,10 @@ func (x *explainer) unknown(n *syntax.Node, v view, loc []string, name string) {
 			}
 		}
 	}
+	var whole []diag.Edit
+	if name == "port" {
+		advice, whole = x.portBeside(n, v, f)
+	}
 	if to == "" && advice == "" {
 		if c, ok := v.canonicalKey(name); ok && n.Field(c) != nil {
 			summary, advice = fmt.Sprintf("field %q is declared twice, as %q too", c, name), "keep one of them"
@@ -348,10 +354,31 @@ func (x *explainer) unknown(n *syntax.Node, v view, loc []string, name string) {
 		d.Edits = x.rename(n, v, f, to, listed)
 	} else if move != nil {
 		x.meantThere(loc, move)
+		if home := n.Field(move[0]); len(move) > 1 && home != nil {
+			x.filled = append(x.filled, home.Value)
+		}
 		d.Edits = []diag.Edit{{Op: diag.Move, At: f.Range, To: move}}
+	}
+	if whole != nil {
+		d.Edits = whole
 	}
 	d.Summary = summary
 	x.ds = append(x.ds, d)
+}
+
+// portBeside says where a port belongs that stands beside an address.
+func (x *explainer) portBeside(n *syntax.Node, v view, port *syntax.Field) (advice string, edits []diag.Edit) {
+	f := n.Field("address")
+	if _, known := v.field("address"); !known || f == nil {
+		return "", nil
+	}
+	address, isText := f.Value.Scalar.(string)
+	a, bad := splitAddress(address)
+	if number, err := strconv.ParseUint(port.Value.Text, 10, 16); err == nil && number > 0 && isText && bad == nil && a.port == 0 {
+		whole := withPort(address, uint16(number))
+		return "write it in the address: " + whole, []diag.Edit{{Op: diag.Set, At: f.Value.Range, Value: whole}, {Op: diag.Remove, At: port.Range}}
+	}
+	return "a port stands in the address: protocol://host:port", nil
 }
 
 // listed is what a schema's own list of mistakes says of a field: another name, another place, advice.
@@ -480,7 +507,46 @@ func (x *explainer) missing(n *syntax.Node, loc []string, key diag.Range, names 
 	x.ds = append(x.ds, diag.Diagnostic{Severity: diag.Error, Code: "shape/missing-field", Subject: key, Path: pointer(x.full(loc)), Hint: hint})
 }
 
+// beside reports what stands in one column with the object that it belongs into, which then is empty or lacks it:
+//
+//	s:
+//	address: http://a:80
+func (x *explainer) beside(n *syntax.Node, v view, loc []string) bool {
+	if len(loc) == 0 {
+		return false
+	}
+	parent, outer, _ := x.at(loc[:len(loc)-1])
+	name := loc[len(loc)-1]
+	_, known := outer.field(name)
+	child, fits := v.field(name)
+	if parent.Kind != syntax.Mapping || known || !fits || !child.takes(n) {
+		return false
+	}
+	i := slices.IndexFunc(parent.Fields, func(f syntax.Field) bool { return f.Value == n })
+	for j := i - 1; j >= 0; j-- {
+		f, home := &parent.Fields[i], &parent.Fields[j]
+		if _, too := v.field(home.Name); too && home.Value.Kind != syntax.Mapping && !home.Value.IsNull() {
+			continue // it belongs there too
+		}
+		if !home.Value.IsNull() && (home.Value.Kind != syntax.Mapping || home.Value.Field(name) != nil) {
+			return false
+		}
+		d := diag.Diagnostic{Severity: diag.Error, Code: "shape/wrong-type", Subject: f.Range, Path: pointer(x.full(loc)),
+			Summary: fmt.Sprintf("%q stands beside %q, expected below it", name, home.Name), Hint: "write more blanks before it: it is a field of " + strconv.Quote(home.Name)}
+		x.filled = append(x.filled, home.Value)
+		x.ds = append(x.ds, d)
+		return true
+	}
+	return false
+}
+
 func (x *explainer) wrongType(n *syntax.Node, v view, loc []string, want types) {
+	if want&tObject != 0 && !n.IsNull() && x.beside(n, v, loc) {
+		return
+	}
+	if n.IsNull() {
+		x.nulls = append(x.nulls, missed{object: n, index: len(x.ds)})
+	}
 	hint := ""
 	var meant any // what is to be written instead, when that is certain
 	if name := lastName(x.full(loc)); n.Kind == syntax.Sequence && want&tString != 0 {
@@ -714,6 +780,9 @@ func (x *explainer) distinct() diag.List {
 		if d.Hint == "" {
 			d.Hint = "add " + listed(names)
 		}
+	}
+	for _, m := range x.nulls {
+		drop[m.index] = slices.Contains(x.filled, m.object)
 	}
 	var out diag.List
 	for i, d := range x.ds {

@@ -581,6 +581,9 @@ func (d *docDecoder) endpoint(s *serviceDecl, path string) {
 	}
 	e, ds := parseEndpoint(s.address, path)
 	s.endpoint = e
+	if beside := strings.TrimSuffix(path, "address") + "port"; slices.ContainsFunc(d.out.ds, func(d diag.Diagnostic) bool { return d.Path == beside && d.Severity == diag.Error }) {
+		ds = slices.DeleteFunc(ds, func(d diag.Diagnostic) bool { return d.Code == "link/default-port" }) // it stands in the wrong place, which has been said
+	}
 	d.out.ds = append(d.out.ds, ds...)
 }
 
