@@ -88,9 +88,11 @@ func (s *state) sortPorts() {
 	old := s.listeners
 	s.listeners = map[uint16]*port{}
 	slices.SortFunc(s.apis, func(a, b *entry) int {
-		x, y := a.api.listen, b.api.listen
-		return cmp.Or(cmp.Compare(x.addr.Port(), y.addr.Port()), cmp.Compare(len(y.base), len(x.base)),
-			strings.Compare(a.id.Namespace, b.id.Namespace), strings.Compare(a.id.Name, b.id.Name))
+		x, y := &a.api.listen, &b.api.listen
+		if c := cmp.Or(cmp.Compare(x.addr.Port(), y.addr.Port()), cmp.Compare(len(y.base), len(x.base))); c != 0 {
+			return c
+		}
+		return cmp.Or(strings.Compare(a.id.Namespace, b.id.Namespace), strings.Compare(a.id.Name, b.id.Name))
 	})
 	for _, e := range s.apis {
 		if !e.api.listen.ok {
@@ -106,11 +108,27 @@ func (s *state) sortPorts() {
 			s.listeners[n] = p
 		}
 		p.apis = append(p.apis, e)
+		e.port = p
 	}
-	for _, p := range s.listeners {
-		p.segments = slices.Clone(p.apis)
+	for n, p := range s.listeners {
+		p.segments = make([]*entry, 0, len(p.apis))
+		if o := old[n]; o != nil { // in the order that they were in, which is nearly the one that they will be in
+			for _, e := range o.segments {
+				if e.port == p {
+					p.segments, e.port = append(p.segments, e), nil
+				}
+			}
+		}
+		for _, e := range p.apis {
+			if e.port == p {
+				p.segments, e.port = append(p.segments, e), nil
+			}
+		}
 		slices.SortFunc(p.segments, func(a, b *entry) int {
-			return cmp.Or(compareSegments(a.api.listen.base, b.api.listen.base), first(a.apis).at().Compare(first(b.apis).at()))
+			if c := compareSegments(a.api.listen.base, b.api.listen.base); c != 0 {
+				return c
+			}
+			return cmp.Or(first(a.apis).at().Compare(first(b.apis).at()), strings.Compare(a.id.String(), b.id.String()))
 		})
 		p.overlap = len(s.clashes(p)) > 0
 	}

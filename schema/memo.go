@@ -83,7 +83,8 @@ type entry struct {
 	users    []*entry       // APIs whose routes name it
 	name     string         // see upstreamName
 
-	listed bool // is in state.apis or state.services
+	port   *port // only while ports are sorted
+	listed bool  // is in state.apis or state.services
 	api    *linkedAPI
 	up     *linkedUpstream
 	spare  *spare // what it was before, for LoadHeld; nil: not kept

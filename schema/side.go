@@ -80,42 +80,12 @@ func (x *side) add(key string, r *unitResult, skip func(diag.Range) bool) {
 			x.selectors = append(x.selectors, b)
 		}
 	}
-	for _, o := range r.configs {
-		if !skip(o.Name.Range) {
-			p := x.part(o.ID, key)
-			p.configs = append(p.configs, o)
-		}
-	}
-	for _, o := range r.extensions {
-		if !skip(o.Name.Range) {
-			p := x.part(o.ID, key)
-			p.extensions = append(p.extensions, o)
-		}
-	}
-	for _, o := range r.contracts {
-		if !skip(o.Name.Range) {
-			p := x.part(o.ID, key)
-			p.contracts = append(p.contracts, o)
-		}
-	}
-	for _, o := range r.secrets {
-		if !skip(o.Name.Range) {
-			p := x.part(o.ID, key)
-			p.secrets = append(p.secrets, o)
-		}
-	}
-	for _, o := range r.probes {
-		if !skip(o.Name.Range) {
-			p := x.part(o.ID, key)
-			p.probes = append(p.probes, o)
-		}
-	}
-	for _, o := range r.echoes {
-		if !skip(o.Name.Range) {
-			p := x.part(o.ID, key)
-			p.echoes = append(p.echoes, o)
-		}
-	}
+	divide(x, key, r.configs, skip, named[v1alpha1.ConfigurationSpec], func(p *unitResult) *[]*v1alpha1.Object[v1alpha1.ConfigurationSpec] { return &p.configs })
+	divide(x, key, r.extensions, skip, named[v1alpha1.ExtensionSpec], func(p *unitResult) *[]*extension { return &p.extensions })
+	divide(x, key, r.contracts, skip, named[v1alpha1.ContractSpec], func(p *unitResult) *[]*v1alpha1.Object[v1alpha1.ContractSpec] { return &p.contracts })
+	divide(x, key, r.secrets, skip, named[v1alpha1.SecretSpec], func(p *unitResult) *[]*v1alpha1.Object[v1alpha1.SecretSpec] { return &p.secrets })
+	divide(x, key, r.probes, skip, named[v1alpha1.ProbeSpec], func(p *unitResult) *[]*v1alpha1.Object[v1alpha1.ProbeSpec] { return &p.probes })
+	divide(x, key, r.echoes, skip, func(o *echoDecl) (diag.Object, diag.Range) { return o.ID, o.Name.Range }, func(p *unitResult) *[]*echoDecl { return &p.echoes })
 	for i := range r.ds {
 		switch d := &r.ds[i]; {
 		case d.Severity != diag.Error || skip(d.Subject):
@@ -123,6 +93,18 @@ func (x *side) add(key string, r *unitResult, skip func(diag.Range) bool) {
 			x.broken[key] = true
 		default:
 			x.bad[d.Object] = true
+		}
+	}
+}
+
+func named[S any](o *v1alpha1.Object[S]) (diag.Object, diag.Range) { return o.ID, o.Name.Range }
+
+// divide gives each object its part of a unit's list.
+func divide[T any](x *side, key string, l []T, skip func(diag.Range) bool, of func(T) (diag.Object, diag.Range), list func(*unitResult) *[]T) {
+	for _, o := range l {
+		if id, at := of(o); !skip(at) {
+			to := list(x.part(id, key))
+			*to = append(*to, o)
 		}
 	}
 }
@@ -144,24 +126,7 @@ func (r *unitResult) place() diag.Range {
 	for _, b := range r.bindings {
 		see(b.at())
 	}
-	for _, o := range r.configs {
-		see(o.Name.Range)
-	}
-	for _, o := range r.extensions {
-		see(o.Name.Range)
-	}
-	for _, o := range r.contracts {
-		see(o.Name.Range)
-	}
-	for _, o := range r.secrets {
-		see(o.Name.Range)
-	}
-	for _, o := range r.probes {
-		see(o.Name.Range)
-	}
-	for _, o := range r.echoes {
-		see(o.Name.Range)
-	}
+	(&state{}).rest(r, func(d *decl) { see(d.at()) })
 	return out
 }
 
