@@ -79,8 +79,9 @@ func validateCommand(env Env) *cli.Command {
 				judged.Reported = schema.Resolve(now.set, judged.Reported) // text shows no fixes, and files are read again for them
 			}
 			r := p.report(now.set, judged.Reported)
-			r.Sources, r.LeftOut, r.Strict = s.sources(now.set), left+judged.Known, s.failOn == diag.Warning
+			r.Sources, r.LeftOut, r.Strict = s.sources(now.set), left+len(judged.Known), s.failOn == diag.Warning
 			r.Notes = c.Bool("verbose")
+			r.Known, r.Compared = judged.Known, s.judge.Baseline != nil
 			for _, x := range judged.Suppressed {
 				r.Suppressed = append(r.Suppressed, report.Suppressed(x))
 			}

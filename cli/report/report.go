@@ -21,6 +21,8 @@ type Report struct {
 	Documents   int          // that were read, also those that are not ours
 	Diagnostics diag.List    // written in this order
 	Suppressed  []Suppressed // not part of Diagnostics, written by the formats that have a word for it
+	Known       diag.List    // what a baseline holds: not part of Diagnostics, of those LeftOut; written by sarif
+	Compared    bool         // there is a baseline, so what is not Known is new
 	LeftOut     int          // problems that were found and are not reported, because they are old
 	Unread      []Unread     // what could not be read: there may be more to find
 	Strict      bool         // a warning makes the check fail too
@@ -29,7 +31,7 @@ type Report struct {
 	Name    func(file string) string          // a file as CI systems look for it; nil: as it is
 	Rule    func(code diag.Code) Rule         // what is known of a code, where that is something; nil: nothing
 
-	OnGitHub bool // sarif: without what is suppressed, for which code scanning would open alerts (github/codeql-action issue 1230)
+	OnGitHub bool // sarif: without what is suppressed or known, for which code scanning would open alerts (github/codeql-action issue 1230)
 
 	Color bool // text: ANSI colours
 	Notes bool // text: notes too; every other format always carries them

@@ -198,6 +198,52 @@ func TestSecretsStayHidden(t *testing.T) {
 	}
 }
 
+// TestBaseline wants SARIF to show what a baseline holds, as old and accepted, and everything else as new; no other format has it, and
+// GitHub neither, which would open alerts for it.
+func TestBaseline(t *testing.T) {
+	t.Parallel()
+	r := everything()
+	r.Known, r.Compared = diag.List{{Severity: diag.Error, Code: "link/default-port", Summary: "known of old", Subject: at("gw/other.yaml", 1, 1, 0, 1, 5, 4)}}, true
+	var log struct {
+		Runs []struct {
+			Results []struct {
+				RuleID        string
+				BaselineState string
+				Suppressions  []struct{ Kind, Justification string }
+			}
+		}
+	}
+	b := write(t, r, "sarif")
+	if err := json.Unmarshal(b, &log); err != nil {
+		t.Fatal(err)
+	}
+	results := log.Runs[0].Results
+	if n := len(r.Diagnostics) + len(r.Suppressed) + 1; len(results) != n {
+		t.Fatalf("%d results, want %d", len(results), n)
+	}
+	for i, x := range results {
+		last := i == len(results)-1
+		if want := map[bool]string{true: "unchanged", false: "new"}[last]; x.BaselineState != want {
+			t.Errorf("%s is %q, want %q", x.RuleID, x.BaselineState, want)
+		}
+		if last && (len(x.Suppressions) != 1 || x.Suppressions[0].Kind != "external" || x.Suppressions[0].Justification != "the baseline holds it") {
+			t.Errorf("what is known has the suppressions %v", x.Suppressions)
+		}
+	}
+	if len(r.Suppressed) != 2 {
+		t.Error("the report was changed")
+	}
+	r.OnGitHub = true
+	for _, f := range report.Formats() {
+		if b := write(t, r, f); bytes.Contains(b, []byte("known of old")) {
+			t.Errorf("%s shows what is known:\n%s", f, b)
+		}
+	}
+	if b := write(t, everything(), "sarif"); bytes.Contains(b, []byte("baselineState")) {
+		t.Error("without a baseline nothing is new")
+	}
+}
+
 // awkward is a report whose every text is s.
 func awkward(s string) report.Report {
 	place := at(s, 1, 1, 0, 1, 2, 1)

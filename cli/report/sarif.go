@@ -3,6 +3,7 @@ package report
 import (
 	"io"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -79,6 +80,7 @@ type (
 		Fingerprints map[string]string  `json:"partialFingerprints"`
 		Fixes        []sarifFix         `json:"fixes,omitempty"`
 		Suppressions []sarifSuppression `json:"suppressions,omitempty"`
+		Baseline     string             `json:"baselineState,omitempty"` // of all results or of none
 	}
 	sarifSuppression struct {
 		Kind          string `json:"kind"`
@@ -143,7 +145,11 @@ func sarif(w io.Writer, r Report) error {
 		Properties:  sarifProperties{r.Summary()},
 	}
 	if r.OnGitHub {
-		r.Suppressed = nil
+		r.Suppressed, r.Known = nil, nil
+	}
+	r.Suppressed = slices.Clip(r.Suppressed)
+	for _, d := range r.Known {
+		r.Suppressed = append(r.Suppressed, Suppressed{Diagnostic: d, Reason: "the baseline holds it"})
 	}
 	all := append(diag.List{}, r.Diagnostics...)
 	for _, s := range r.Suppressed {
@@ -166,6 +172,13 @@ func sarif(w io.Writer, r Report) error {
 				s.Kind = "inSource"
 			}
 			res.Suppressions = []sarifSuppression{s}
+		}
+		switch old := len(all) - len(r.Known); {
+		case !r.Compared:
+		case i >= old:
+			res.Baseline = "unchanged"
+		default:
+			res.Baseline = "new"
 		}
 		run.Results = append(run.Results, res)
 	}

@@ -30,7 +30,7 @@ type Suppressed struct {
 type Outcome struct {
 	Reported   diag.List // sorted
 	Suppressed []Suppressed
-	Known      int // problems that the baseline holds
+	Known      diag.List // what the baseline holds
 }
 
 // Apply gives every diagnostic its severity, takes out what is accepted, and says which acceptances are no longer needed.
@@ -58,7 +58,7 @@ func (j Judge) Apply(found diag.List) Outcome {
 		}
 		if e := entryOf(d); known[e] > 0 {
 			known[e]--
-			out.Known++
+			out.Known = append(out.Known, d)
 			continue
 		}
 		out.Reported = append(out.Reported, d)

@@ -176,8 +176,8 @@ func TestBaselineCounts(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := project.Judge{Baseline: base}.Apply(diag.List{d(5), d(6), d(7)})
-	if out.Known != 2 || len(out.Reported) != 1 || out.Reported[0].Subject.Start.Line != 7 {
-		t.Errorf("got %d known, %s", out.Known, text(out.Reported))
+	if len(out.Known) != 2 || len(out.Reported) != 1 || out.Reported[0].Subject.Start.Line != 7 {
+		t.Errorf("got %d known, %s", len(out.Known), text(out.Reported))
 	}
 	for _, bad := range []string{"", "{}", `{"schemaVersion": 2, "entries": []}`, `{"schemaVersion": 1, "entries": [], "x": 1}`} {
 		if _, err := project.ReadBaseline([]byte(bad)); err == nil {
