@@ -75,6 +75,7 @@ func validateCommand(env Env) *cli.Command {
 			if err != nil {
 				return err
 			}
+			judged.Reported = judged.Reported.Gather("link/unset-variable") // once each has been judged where it stands
 			if slices.ContainsFunc(outs, func(o output) bool { return o.format != "text" }) {
 				judged.Reported = schema.Resolve(now.set, judged.Reported) // text shows no fixes, and files are read again for them
 			}
