@@ -72,7 +72,7 @@ func once(apis []*ir.API, d diag.Diagnostic, say func(a *ir.API, others string) 
 }
 
 // gettingPast looks for requests that a route takes and a conditional guard misses, though they are next to those that it is
-// for: a path without the last slash, or a header that a client may leave out.
+// for: a path with a last slash or without it, or a header that a client may leave out.
 func gettingPast(g *ir.Gateway, _ Options) diag.List {
 	var out diag.List
 	each(g, func(l *ir.Listener, a *ir.API, b *ir.Binding) {
@@ -83,16 +83,38 @@ func gettingPast(g *ir.Gateway, _ Options) diag.List {
 			out = append(out, d)
 			return
 		}
+		if d, ok := hostDecides(a, b); ok {
+			out = append(out, d)
+			return
+		}
 		for _, m := range b.Rules {
-			if path := beside(m.Path.Text); path != "" && reaches(a, path) && !guards(b, path) {
-				out = append(out, diag.Diagnostic{Severity: diag.Warning, Code: "lint/bypass", Object: b.Origin.Declared(), Subject: m.Path.Range,
-					Summary: fmt.Sprintf("policy %q runs for %s, but %q gets past it to the upstream", b.Policy, m.Path.Text, a.BasePath+path),
-					Hint:    fmt.Sprintf("let the pattern take it too: %s(/.*)?", strings.TrimSuffix(regexp.QuoteMeta(path), "/"))})
+			if d, ok := missed(a, b, m); ok {
+				out = append(out, d)
 				break
 			}
 		}
 	})
 	return out
+}
+
+// missed finds a path beside those of a rule that gets past it.
+func missed(a *ir.API, b *ir.Binding, m ir.Match) (diag.Diagnostic, bool) {
+	pattern, paths, all := neighbours(m.Path.Text)
+	if !all && b.Guard != ir.Authenticates {
+		return diag.Diagnostic{}, false // a limit for one path may well be meant for that one
+	}
+	for _, path := range paths {
+		if !reaches(a, path) || guards(b, path) {
+			continue
+		}
+		hint := "let the pattern take it too: " + pattern + "/?"
+		if all {
+			hint = "let the pattern take it too: " + pattern + "(?:/.*)?"
+		}
+		return diag.Diagnostic{Severity: diag.Warning, Code: "lint/bypass", Object: b.Origin.Declared(), Subject: m.Path.Range,
+			Summary: fmt.Sprintf("policy %q runs for %s, but %q gets past it to the upstream", b.Policy, m.Path.Text, a.BasePath+path), Hint: hint}, true
+	}
+	return diag.Diagnostic{}, false
 }
 
 // shielded reports whether another policy of the same strength runs for every request.
@@ -113,19 +135,148 @@ func headerDecides(b *ir.Binding) (diag.Diagnostic, bool) {
 		Hint:    "choose requests by path or method; what a client sends must not decide whether it is checked"}, true
 }
 
-// beside is the path that a pattern such as /admin/.* misses though it means it: /admin. "" when there is none.
-func beside(pattern string) string {
-	p := strings.TrimSuffix(strings.TrimPrefix(pattern, "^"), "$")
-	for _, tail := range []string{"/.*", "/(.*)", "(/.*)", "/.+", "(/.+)", "/(?:.*)", "(?:/.*)"} {
-		stem, ok := strings.CutSuffix(p, tail)
-		if !ok || stem == "" {
+// hostDecides finds a guard all of whose rules ask for a host, on an API that takes requests to others: a client writes whatever
+// host it likes. Other bindings of the policy may guard the other hosts.
+func hostDecides(a *ir.API, b *ir.Binding) (diag.Diagnostic, bool) {
+	var hosts []ir.Pattern
+	for _, o := range a.Bindings {
+		if o != b && o.Policy != b.Policy {
 			continue
 		}
-		if re, err := syntax.Parse(stem, syntax.Perl); err == nil && re.Op == syntax.OpLiteral && re.Flags&syntax.FoldCase == 0 {
-			return string(re.Rune)
+		for _, m := range o.Rules {
+			if m.Host.IsZero() {
+				return diag.Diagnostic{}, false
+			}
+			hosts = append(hosts, m.Host)
 		}
 	}
-	return ""
+	guarded := func(p ir.Pattern) bool {
+		return !p.IsZero() && slices.ContainsFunc(hosts, func(h ir.Pattern) bool { return h.Text == p.Text || regex.Covers(h.Text, p.Text, "") })
+	}
+	any := ir.Pattern{Text: ".*"}
+	for _, r := range a.Routes {
+		if len(r.Rules) == 0 && !guarded(any) || slices.ContainsFunc(r.Rules, func(m ir.Match) bool {
+			return m.Host.IsZero() && !guarded(any) || !m.Host.IsZero() && !guarded(m.Host)
+		}) {
+			h := b.Rules[0].Host
+			return diag.Diagnostic{Severity: diag.Warning, Code: "lint/bypass", Object: b.Origin.Declared(), Subject: h.Range,
+				Summary: fmt.Sprintf("policy %q runs only for requests to the host %s, and a client can write another one", b.Policy, h.Text),
+				Hint:    "let the routes take requests to that host alone, or choose requests by path or method"}, true
+		}
+	}
+	return diag.Diagnostic{}, false
+}
+
+// maxNeighbours bounds how many paths a pattern such as /(a|b|c)/.* is taken apart into.
+const maxNeighbours = 16
+
+// neighbours are the paths that a pattern such as /admin/.* or /admin misses though it means them: the same page without its last
+// slash, or with one. all: the pattern takes everything below stem, which is the part that says which pages.
+func neighbours(pattern string) (stem string, paths []string, all bool) {
+	p := strings.TrimSuffix(strings.TrimPrefix(pattern, "^"), "$")
+	stem, last := p, "/"
+	for _, tail := range []string{"/.*", "/(.*)", "(/.*)", "/.+", "(/.+)", "/(?:.*)", "(?:/.*)", "/(?:.+)", "(?:/.+)"} {
+		if s, ok := strings.CutSuffix(p, tail); ok {
+			stem, last, all = s, "", true
+			break
+		}
+	}
+	if s, ok := strings.CutSuffix(stem, "/"); ok && !all {
+		stem, last = s, ""
+	}
+	re, err := syntax.Parse(stem, syntax.Perl)
+	if err != nil || stem == "" || all && choosesOutside(stem) {
+		return "", nil, false
+	}
+	if choosesOutside(stem) {
+		stem = "(?:" + stem + ")"
+	}
+	for _, text := range texts(re.Simplify()) {
+		if path := text + last; path != "" && path != "/" && strings.HasPrefix(path, "/") && !strings.HasSuffix(path, "//") {
+			paths = append(paths, path)
+		}
+	}
+	return stem, paths, all
+}
+
+// choosesOutside reports whether an expression has alternatives that stand in no group: what follows it belongs to the last one.
+func choosesOutside(s string) bool {
+	depth, class := 0, false
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '\\':
+			i++
+		case class:
+			class = c != ']'
+		case c == '[':
+			class = true
+		case c == '(':
+			depth++
+		case c == ')':
+			depth--
+		case c == '|' && depth == 0:
+			return true
+		}
+	}
+	return false
+}
+
+// texts are the values of an expression that is made of plain text and alternatives; nil: it is not, or has too many.
+func texts(re *syntax.Regexp) []string {
+	var out []string
+	switch re.Op {
+	case syntax.OpEmptyMatch:
+		return []string{""}
+	case syntax.OpLiteral:
+		if re.Flags&syntax.FoldCase != 0 {
+			return nil
+		}
+		return []string{string(re.Rune)}
+	case syntax.OpCharClass:
+		for i := 0; i+1 < len(re.Rune); i += 2 {
+			for r := re.Rune[i]; r <= re.Rune[i+1]; r++ {
+				if out = append(out, string(r)); len(out) > maxNeighbours {
+					return nil
+				}
+			}
+		}
+		return out
+	case syntax.OpCapture:
+		return texts(re.Sub[0])
+	case syntax.OpAlternate:
+		for _, sub := range re.Sub {
+			some := texts(sub)
+			if some == nil {
+				return nil
+			}
+			out = append(out, some...)
+		}
+	case syntax.OpQuest:
+		some := texts(re.Sub[0])
+		if some == nil {
+			return nil
+		}
+		out = append(some, "")
+	case syntax.OpConcat:
+		out = []string{""}
+		for _, sub := range re.Sub {
+			var next []string
+			for _, end := range texts(sub) {
+				for _, begin := range out {
+					next = append(next, begin+end)
+				}
+			}
+			if out = next; len(out) > maxNeighbours {
+				return nil
+			}
+		}
+	default:
+		return nil
+	}
+	if len(out) > maxNeighbours {
+		return nil
+	}
+	return out
 }
 
 // reaches reports whether some route takes a path, whatever else it asks for.

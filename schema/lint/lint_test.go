@@ -77,6 +77,10 @@ func TestCheck(t *testing.T) {
 	crowd := listener("0.0.0.0:8443", many...)
 	crowd.TLS = guard("tls", ir.GuardNone)
 	header := auth()
+	hosted := auth()
+	hosted.Rules = []ir.Match{{Host: pattern(`api\.example\.org`)}}
+	hostedAPI := api("a", "/x")
+	hostedAPI.Routes[0].Rules = []ir.Match{{Host: pattern(`api\.example\.org`), Path: pattern("/.*")}}
 	header.Rules = []ir.Match{{Headers: []ir.HeaderPattern{{Name: "x-check", Pattern: pattern(".*")}}}}
 
 	for name, c := range map[string]struct {
@@ -97,10 +101,24 @@ func TestCheck(t *testing.T) {
 		"no routes, nothing to reach": {listeners: []*ir.Listener{listener("0.0.0.0:8081", api("a"))}},
 		"past the slash": {listeners: []*ir.Listener{listener("127.0.0.1:8081", with(api("a", ""), auth("/admin/.*")))},
 			want: "p.yaml:9:1: warning: policy \"basic\" runs for /admin/.*, but \"/admin\" gets past it to the upstream [lint/bypass]\n"},
-		"not past: no route takes it":     {listeners: []*ir.Listener{listener("127.0.0.1:8081", with(api("a", "/admin/.*"), auth("/admin/.*")))}},
-		"not past: another rule takes it": {listeners: []*ir.Listener{listener("127.0.0.1:8081", with(api("a", ""), auth("/admin/.*", "/admin")))}},
-		"not past: another guard":         {listeners: []*ir.Listener{listener("127.0.0.1:8081", with(api("a", ""), auth("/admin/.*"), guard("jwt", ir.Authenticates)))}},
-		"no guard":                        {listeners: []*ir.Listener{listener("127.0.0.1:8081", with(api("a", ""), guard("header-injection-flex", ir.GuardNone, "/admin/.*")))}},
+		"past without the slash": {listeners: []*ir.Listener{listener("127.0.0.1:8081", with(api("a", ""), auth("/admin")))},
+			want: "p.yaml:9:1: warning: policy \"basic\" runs for /admin, but \"/admin/\" gets past it to the upstream [lint/bypass]\n"},
+		"past one of several": {listeners: []*ir.Listener{listener("127.0.0.1:8081", with(api("a", ""), auth("/(admin|ops)/.*", "/admin")))},
+			want: "p.yaml:9:1: warning: policy \"basic\" runs for /(admin|ops)/.*, but \"/ops\" gets past it to the upstream [lint/bypass]\n"},
+		"past alternatives in no group": {listeners: []*ir.Listener{listener("127.0.0.1:8081", with(api("a", ""), auth("/admin|/ops")))},
+			want: "p.yaml:9:1: warning: policy \"basic\" runs for /admin|/ops, but \"/admin/\" gets past it to the upstream [lint/bypass]\n"},
+		"not past: a limit of one path":  {listeners: []*ir.Listener{listener("127.0.0.1:8081", with(api("a", ""), guard("limit", ir.Restricts, "/admin")))}},
+		"not past: with and without":     {listeners: []*ir.Listener{listener("127.0.0.1:8081", with(api("a", ""), auth("/admin/?", "/ops(?:/.*)?")))}},
+		"not past: the last slash alone": {listeners: []*ir.Listener{listener("127.0.0.1:8081", with(api("a", ""), auth("/")))}},
+		"not past: what is not one page": {listeners: []*ir.Listener{listener("127.0.0.1:8081", with(api("a", ""), auth("/v[0-9]+", "/a.*")))}},
+		"a host decides": {listeners: []*ir.Listener{listener("127.0.0.1:8081", with(api("a", ""), hosted))},
+			want: "p.yaml:9:1: warning: policy \"basic\" runs only for requests to the host api\\.example\\.org, and a client can write another one [lint/bypass]\n"},
+		"not past: the routes ask for that host":        {listeners: []*ir.Listener{listener("127.0.0.1:8081", with(hostedAPI, hosted))}},
+		"not past: another binding has the other hosts": {listeners: []*ir.Listener{listener("127.0.0.1:8081", with(api("a", ""), hosted, guard("basic", ir.Authenticates, ".*")))}},
+		"not past: no route takes it":                   {listeners: []*ir.Listener{listener("127.0.0.1:8081", with(api("a", "/admin/.*"), auth("/admin/.*")))}},
+		"not past: another rule takes it":               {listeners: []*ir.Listener{listener("127.0.0.1:8081", with(api("a", ""), auth("/admin/.*", "/admin")))}},
+		"not past: another guard":                       {listeners: []*ir.Listener{listener("127.0.0.1:8081", with(api("a", ""), auth("/admin/.*"), guard("jwt", ir.Authenticates)))}},
+		"no guard":                                      {listeners: []*ir.Listener{listener("127.0.0.1:8081", with(api("a", ""), guard("header-injection-flex", ir.GuardNone, "/admin/.*")))}},
 		"a header decides": {listeners: []*ir.Listener{listener("127.0.0.1:8081", with(api("a", ""), header))},
 			want: "p.yaml:9:1: warning: policy \"basic\" runs only for requests with the header \"x-check\", which a client can leave out [lint/bypass]\n"},
 		"never runs": {listeners: []*ir.Listener{listener("127.0.0.1:8081", with(api("a", "/orders(/.*)?", "/bills/.*"), guard("header-injection-flex", ir.GuardNone, "/order/.*", "/bill")))},
