@@ -128,7 +128,7 @@ func (s *state) sortPorts() {
 			if c := compareSegments(a.api.listen.base, b.api.listen.base); c != 0 {
 				return c
 			}
-			return cmp.Or(first(a.apis).at().Compare(first(b.apis).at()), strings.Compare(a.id.String(), b.id.String()))
+			return cmp.Or(first(a.apis).at().Compare(first(b.apis).at()), byObject(a.id, b.id))
 		})
 		p.overlap = len(s.clashes(p)) > 0
 	}

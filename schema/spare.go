@@ -1,10 +1,8 @@
 package schema
 
 import (
-	"cmp"
 	"reflect"
 	"slices"
-	"strings"
 
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/ir"
@@ -35,7 +33,15 @@ type spare struct {
 // compare puts what stands first before what stands later. An object that the good set does not have comes after all that it has,
 // wherever they stand: of two that clash, the new one is the wrong one.
 func (s *state) compare(a, b *decl) int {
-	return cmp.Or(later(s.isFresh(a.owner()), s.isFresh(b.owner())), a.at().Compare(b.at()), strings.Compare(a.owner().String(), b.owner().String()))
+	if s.held != nil && s.held.fresh != nil {
+		if c := later(s.isFresh(a.owner()), s.isFresh(b.owner())); c != 0 {
+			return c
+		}
+	}
+	if c := a.at().Compare(b.at()); c != 0 {
+		return c
+	}
+	return byObject(a.owner(), b.owner())
 }
 
 func (s *state) isFresh(o diag.Object) bool { return s.held != nil && s.held.fresh[o] }
