@@ -412,3 +412,43 @@ func TestCacheOfFixes(t *testing.T) {
 		}
 	}
 }
+
+// TestCacheTells: what random changes seldom meet: an input like another but for one thing that matters.
+func TestCacheTells(t *testing.T) {
+	t.Parallel()
+	c := newChanging(t, 4)
+	dir := filepath.Join(t.TempDir(), "cache")
+	conf := filepath.Join(c.root, "conf")
+	if err := os.RemoveAll(conf); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(conf, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	text := strings.ReplaceAll(strings.Replace(seedResources, "name: NAME-service\n    dest", "name: nowhere\n    dest", 1), "8084", "4000")
+	if err := os.WriteFile(filepath.Join(conf, "a.yaml"), []byte(strings.ReplaceAll(text, "NAME", "a")), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	first := c.run("--no-config")
+	for name, args := range map[string][]string{"": nil, "partial": {"--partial"}, "target": {"--target-version", "1.5"}} {
+		tells(t, c, dir, name, first, args)
+	}
+	if err := os.Rename(filepath.Join(conf, "a.yaml"), filepath.Join(conf, "b.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	tells(t, c, dir, "renamed", first, nil)
+}
+
+func tells(t *testing.T, c *changing, dir, name string, first ran, args []string) {
+	t.Helper()
+	args = append([]string{"--no-config"}, args...)
+	want := c.run(args...)
+	if name != "" && want == first {
+		t.Errorf("%s: no difference", name)
+	}
+	for range 2 {
+		if got := c.run(append(args, "--cache", dir)...); got != want {
+			t.Errorf("%s: with a cache\n%+v\nwithout\n%+v", name, got, want)
+		}
+	}
+}
