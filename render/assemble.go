@@ -54,7 +54,7 @@ func (r *renderer) scope(j *scopeJob) (*bundle, diag.List) {
 	for _, api := range j.apis {
 		c, problems := r.buildChain(w, api, out)
 		l = append(l, problems...)
-		routes, problems := apiRoutes(r.patterns, api)
+		routes, problems := routesOf(r.patterns, api, m)
 		l = append(l, problems...)
 		if c == nil || l.HasErrors() {
 			continue

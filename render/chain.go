@@ -76,7 +76,7 @@ func chainEntry(w *wire, fs []*corev3.TypedExtensionConfig) *anypb.Any {
 // buildChain asks the bindings of an API in the order in which they run, and lays out what they ask for.
 func (r *renderer) buildChain(w *wire, api *ir.API, out *bundle) (*chain, diag.List) {
 	c := &chain{entries: map[string]*anypb.Any{}}
-	asks, l := r.askAll(api, c, out)
+	asks, l := r.askAll(api, c, out, w.set(0))
 	if l.HasErrors() {
 		return nil, l
 	}
@@ -94,14 +94,17 @@ func (r *renderer) buildChain(w *wire, api *ir.API, out *bundle) (*chain, diag.L
 	}
 	b.plain(markName, r.marker)
 	b.flush()
+	for _, a := range asks {
+		*a = asked{}
+		r.asks.Put(a)
+	}
 	return c, l
 }
 
-// askAll collects the effects of an API's bindings. `First` runs before all.
-func (r *renderer) askAll(api *ir.API, c *chain, out *bundle) ([]*asked, diag.List) {
+// askAll collects the effects of an API's bindings. `First` runs before all. used is an empty set.
+func (r *renderer) askAll(api *ir.API, c *chain, out *bundle, used map[string]bool) ([]*asked, diag.List) {
 	var l diag.List
-	var asks []*asked
-	used := map[string]bool{}
+	asks := make([]*asked, 0, len(api.Bindings))
 	for _, b := range r.ordered(api.Bindings) {
 		if unready(b) {
 			continue

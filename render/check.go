@@ -53,7 +53,7 @@ func checkScope(w *wire, sc *routev3.ScopedRouteConfiguration) (slots int) {
 	rc := sc.GetRouteConfiguration()
 	above := checkLevel(w, sc.GetName(), rc.GetTypedPerFilterConfig())
 	slots = above.last
-	names := map[string]bool{}
+	names := w.set(0)
 	for _, h := range rc.GetVirtualHosts() {
 		for _, x := range h.GetRoutes() {
 			if x.GetName() == "" || names[x.GetName()] {
@@ -77,7 +77,7 @@ func checkScope(w *wire, sc *routev3.ScopedRouteConfiguration) (slots int) {
 
 func checkLevel(w *wire, where string, entries map[string]*anypb.Any) level {
 	l := level{}
-	inner := map[string]bool{}
+	inner := w.set(1)
 	marked := -1
 	for name, a := range entries {
 		n, chain, ok := slotNumber(name)

@@ -44,7 +44,11 @@ func (r *renderer) ask(b *ir.Binding, in policy.Input) (*asked, diag.List) {
 			Summary: "no policy type is named " + quote(b.Policy), Hint: "this is a bug of flexgw, not of the declaration; please report it"}}
 	}
 	in.Binding, in.Got, in.Path = b, r.gets, r.names
-	a := &asked{binding: b, typ: t, id: in.ID}
+	a, _ := r.asks.Get().(*asked)
+	if a == nil {
+		a = &asked{}
+	}
+	a.binding, a.typ, a.id = b, t, in.ID
 	var err error
 	if a.effect, err = t.Effect(b.Config, in); err != nil {
 		return nil, diag.List{internal(b.Origin, "policy %s: %v", b.Policy, err)}

@@ -178,11 +178,13 @@ func (m *Memo) clusters(r *renderer) ([]*bundle, diag.List) {
 		if x == nil {
 			continue
 		}
-		m.groups[names[i]] = x
+		if !m.opts.Judge {
+			m.groups[names[i]] = x
+		}
 		lasting = lasting && len(x.needs) == 0
 		bundles = append(bundles, x.bundle)
 	}
-	if lasting && len(l) == 0 {
+	if lasting && len(l) == 0 && !m.opts.Judge {
 		m.clustered = bundles
 	}
 	return bundles, l

@@ -23,15 +23,19 @@ import (
 // answers 404 under the base path: an unmatched request goes through the API's policies and is counted for the API. All
 // have stable names: "<namespace>/<api>/<route>/<n>", and "<namespace>/<api>/unmatched".
 func apiRoutes(ps *match.Patterns, api *ir.API) ([]*routev3.Route, diag.List) {
-	b := routeBuilder{patterns: ps, api: api, base: match.Normal(api.BasePath), count: map[string]int{}}
+	return routesOf(ps, api, &scopeMessages{})
+}
+
+// routesOf makes the routes of the messages of m.
+func routesOf(ps *match.Patterns, api *ir.API, m *scopeMessages) ([]*routev3.Route, diag.List) {
+	b := routeBuilder{patterns: ps, api: api, base: match.Normal(api.BasePath), count: map[string]int{}, messages: m}
 	for _, r := range api.Routes {
 		b.route(r)
 	}
-	b.list = append(b.list, &routev3.Route{
-		Name:   apiName(api) + "/unmatched",
-		Match:  baseMatch(api.BasePath),
-		Action: &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{Status: 404}},
-	})
+	last := m.routes.take()
+	last.Name, last.Match = apiName(api)+"/unmatched", baseMatch(api.BasePath)
+	last.Action = &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{Status: 404}}
+	b.list = append(b.list, last)
 	return b.list, b.problems
 }
 
@@ -67,6 +71,7 @@ type routeBuilder struct {
 	count    map[string]int
 	list     []*routev3.Route
 	problems diag.List
+	messages *scopeMessages
 }
 
 func (b *routeBuilder) route(r *ir.Route) {
@@ -257,10 +262,11 @@ const envoyTimeout = 15 * time.Second
 // action has what all routes of the API share. What is Envoy's own default, or stands in the listener (the idle time of a
 // stream), is not said again on every route.
 func (b *routeBuilder) action() *routev3.RouteAction {
+	a := b.messages.actions.take()
 	if t := b.api.Settings.UpstreamResponse; t != envoyTimeout {
-		return &routev3.RouteAction{Timeout: durationpb.New(t)}
+		a.Timeout = durationpb.New(t)
 	}
-	return &routev3.RouteAction{}
+	return a
 }
 
 // host is the Host that an upstream sees; "": the client's.
@@ -283,11 +289,10 @@ func (b *routeBuilder) host(u *ir.Upstream) string {
 
 func (b *routeBuilder) add(r *ir.Route, m *routev3.RouteMatch, a *routev3.RouteAction) {
 	b.count[r.Name]++
-	b.list = append(b.list, &routev3.Route{
-		Name:   apiName(b.api) + "/" + r.Name + "/" + strconv.Itoa(b.count[r.Name]),
-		Match:  m,
-		Action: &routev3.Route_Route{Route: a},
-	})
+	x := b.messages.routes.take()
+	x.Name, x.Match = apiName(b.api)+"/"+r.Name+"/"+strconv.Itoa(b.count[r.Name]), m
+	x.Action = &routev3.Route_Route{Route: a}
+	b.list = append(b.list, x)
 }
 
 func headerMatchers(headers []match.Header) []*routev3.HeaderMatcher {

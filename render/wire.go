@@ -46,8 +46,19 @@ type wire struct {
 	files    []string
 	faults   []string // bugs of ours
 
-	cluster *clusterv3.Cluster // for the next one to be judged
+	// Memory for the next resource.
+	cluster *clusterv3.Cluster
 	scope   *scopeMessages
+	sets    [2]map[string]bool
+}
+
+// set is an empty set, of two that one resource may need at a time.
+func (w *wire) set(i int) map[string]bool {
+	if w.sets[i] == nil {
+		w.sets[i] = map[string]bool{}
+	}
+	clear(w.sets[i])
+	return w.sets[i]
 }
 
 // made is an Any beside the message that it was made from.
@@ -71,7 +82,7 @@ func (r *renderer) wire() *wire {
 // release lets another resource use the memory of w. A resource that is only judged gives its largest messages back as well.
 func (r *renderer) release(w *wire) {
 	clear(w.fresh)
-	*w = wire{walker: w.walker, fresh: w.fresh[:0], clusters: w.clusters[:0], secrets: w.secrets[:0], files: w.files[:0], cluster: w.cluster, scope: w.scope}
+	*w = wire{walker: w.walker, fresh: w.fresh[:0], clusters: w.clusters[:0], secrets: w.secrets[:0], files: w.files[:0], cluster: w.cluster, scope: w.scope, sets: w.sets}
 	if w.cluster != nil {
 		w.cluster.Reset()
 	}
@@ -103,17 +114,46 @@ func (w *wire) newScope() *scopeMessages {
 	return w.scope
 }
 
-// scopeMessages are those that each scope has one of.
+// scopeMessages are the largest of a scope.
 type scopeMessages struct {
-	scope routev3.ScopedRouteConfiguration
-	table routev3.RouteConfiguration
-	host  routev3.VirtualHost
+	scope   routev3.ScopedRouteConfiguration
+	table   routev3.RouteConfiguration
+	host    routev3.VirtualHost
+	routes  store[routev3.Route, *routev3.Route]
+	actions store[routev3.RouteAction, *routev3.RouteAction]
 }
 
 func (m *scopeMessages) reset() {
 	m.scope.Reset()
 	m.table.Reset()
 	m.host.Reset()
+	m.routes.reset()
+	m.actions.reset()
+}
+
+// store is messages that are used again.
+type store[M any, P interface {
+	*M
+	Reset()
+}] struct {
+	all  []P
+	used int
+}
+
+// take is an empty message.
+func (s *store[M, P]) take() P {
+	if s.used == len(s.all) {
+		s.all = append(s.all, new(M))
+	}
+	s.used++
+	return s.all[s.used-1]
+}
+
+func (s *store[M, P]) reset() {
+	for _, m := range s.all[:s.used] {
+		m.Reset()
+	}
+	s.used = 0
 }
 
 func (w *wire) fault(format string, args ...any) {
@@ -419,6 +459,7 @@ type walker struct {
 	plans  sync.Map // protoreflect.FullName → *plan, of those that are asked for
 	cut    map[reflect.Type]*shape
 	wires  sync.Pool // *wire
+	asks   sync.Pool // *asked
 	shapes sync.Map  // reflect.Type → *shape, of those that are asked for
 
 	knowing sync.RWMutex
