@@ -15,6 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/flexgw/flexgw/docs"
+	"github.com/flexgw/flexgw/reconcile/disk"
 	"github.com/flexgw/flexgw/render/policy/all"
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/ir"
@@ -53,6 +54,7 @@ type settings struct {
 	partial bool
 	base    string        // file of the baseline; "": none
 	write   string        // file of a new baseline; "": none
+	names   *naming       // of files, in suppressions and baselines
 	failOn  diag.Severity // the mildest that makes the exit code 1
 }
 
@@ -81,6 +83,10 @@ func readSettings(c *cli.Context, env Env) (*settings, error) {
 		}
 	}
 	s.judge.Project, s.target, s.partial = p, p.Target, p.Partial || c.Bool("partial")
+	if s.names, err = newNaming(s.file.Name); err != nil {
+		return nil, world(err)
+	}
+	s.judge.Name = s.names.of
 	if t := c.String("target-version"); t != "" {
 		if s.target, err = ir.ParseRelease(t); err != nil {
 			return nil, usage("--target-version: %v", err)
@@ -233,18 +239,35 @@ func (s *settings) apply(set source.Set, w *watched, found diag.List) (project.O
 		s.judge.Comments = append(s.judge.Comments, comments...)
 		wrong = append(wrong, l...)
 	}
+	s.judge.Unseen = s.names.unseen(set)
 	out := s.judge.Apply(slices.Concat(found, s.problem, wrong))
 	if s.write == "" {
 		return out, nil
 	}
-	b, err := project.NewBaseline(out.Reported).Bytes()
-	if err == nil {
-		err = os.WriteFile(s.write, b, 0o644)
-	}
-	if err != nil {
+	if err := s.writeBaseline(out.Reported); err != nil {
 		return out, world(fmt.Errorf("write the baseline: %w", err))
 	}
 	return out, nil
+}
+
+// writeBaseline replaces the baseline that is there, and no other file.
+func (s *settings) writeBaseline(l diag.List) error {
+	old, err := os.ReadFile(s.write)
+	var was *project.Baseline
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return err
+	case len(old) > 0:
+		if was, err = project.ReadBaseline(old); err != nil {
+			return fmt.Errorf("%s is there and would be lost: %w", s.write, err)
+		}
+	}
+	b, err := s.judge.NewBaseline(l, was).Bytes()
+	if err != nil {
+		return err
+	}
+	return disk.Write(s.write, b, 0o644)
 }
 
 // sources are the set's files, the project's own, and its rules.

@@ -61,7 +61,7 @@ func validateCommand(env Env) *cli.Command {
 			p := onePass(env)
 			p.load.Partial, p.load.RequireEnv, p.load.Target = s.partial, c.Bool("require-env"), s.target
 			p.asked, p.rules = s.judge.Names, s.rules.Rules
-			s.judge.Narrowed = now.then != nil
+			s.judge.Narrowed = now.then != nil || s.partial
 			var w watched
 			kept.use(p, &w, now.repo != nil)
 			was, err := fixing.apply(p, s, &w, &now)

@@ -21,18 +21,18 @@ type Baseline struct {
 // Entry is a known problem, and how often it is there.
 type Entry struct {
 	Code    string `json:"code"`
-	File    string `json:"file"`
+	File    string `json:"file"` // see Judge.Name
 	Object  string `json:"object,omitempty"`
 	Path    string `json:"path,omitempty"`
 	Summary string `json:"summary"`
 	Count   int    `json:"count"`
 }
 
-func entryOf(d diag.Diagnostic) Entry {
-	return Entry{Code: string(d.Code), File: d.Subject.File, Object: d.Object.String(), Path: d.Path, Summary: d.Summary}
+func (j Judge) entryOf(d diag.Diagnostic) Entry {
+	return Entry{Code: string(d.Code), File: j.name(d.Subject.File), Object: d.Object.String(), Path: d.Path, Summary: d.Summary}
 }
 
-// ReadBaseline reads what WriteBaseline wrote.
+// ReadBaseline reads what Baseline.Bytes gave.
 func ReadBaseline(b []byte) (*Baseline, error) {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
@@ -49,12 +49,20 @@ func ReadBaseline(b []byte) (*Baseline, error) {
 // afterwards are the codes of what is said of suppressions and of the baseline itself, which no baseline leaves out.
 var afterwards = []diag.Code{"project/expired-suppression", "project/unused-suppression", "project/stale-baseline"}
 
-// NewBaseline makes a baseline of what is reported; notes are no problem.
-func NewBaseline(l diag.List) *Baseline {
+// NewBaseline makes a baseline of what is reported; notes are no problem. old is the one that it replaces, or nil: what that
+// says of declarations which were not looked at is still so.
+func (j Judge) NewBaseline(l diag.List, old *Baseline) *Baseline {
 	counts := map[Entry]int{}
 	for _, d := range l {
 		if d.Severity != diag.Note && !slices.Contains(afterwards, d.Code) {
-			counts[entryOf(d)]++
+			counts[j.entryOf(d)]++
+		}
+	}
+	if old != nil {
+		for e, n := range old.known() {
+			if j.Narrowed || j.unseen(e.File, func(name string) bool { return name == e.File }) {
+				counts[e] = max(counts[e], n)
+			}
 		}
 	}
 	b := &Baseline{SchemaVersion: 1, Entries: []Entry{}}
@@ -62,10 +70,12 @@ func NewBaseline(l diag.List) *Baseline {
 		e.Count = n
 		b.Entries = append(b.Entries, e)
 	}
-	slices.SortFunc(b.Entries, func(a, b Entry) int {
-		return cmp.Or(strings.Compare(a.File, b.File), strings.Compare(a.Code, b.Code), strings.Compare(a.Object, b.Object), strings.Compare(a.Path, b.Path), strings.Compare(a.Summary, b.Summary))
-	})
+	slices.SortFunc(b.Entries, Entry.compare)
 	return b
+}
+
+func (e Entry) compare(o Entry) int {
+	return cmp.Or(strings.Compare(e.File, o.File), strings.Compare(e.Code, o.Code), strings.Compare(e.Object, o.Object), strings.Compare(e.Path, o.Path), strings.Compare(e.Summary, o.Summary))
 }
 
 // Bytes is the file, the same for the same problems.

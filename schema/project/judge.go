@@ -16,7 +16,25 @@ type Judge struct {
 	Baseline *Baseline      // nil: none
 	BaseAt   diag.Range     // the baseline's place, for what is said about it
 	Today    time.Time
-	Narrowed bool // not everything was looked at: what is unused may be used elsewhere
+	Narrowed bool // not every problem was looked for: what is unused may be used another time
+
+	// Name is a file's name relative to the folder that the project file is about, wherever flexgw was called and whatever path
+	// it was given. nil: names are so already.
+	Name func(file string) string
+	// Unseen reports whether there are declarations at or below a folder or file, of a name that matches, which were not looked
+	// at. Names are as from Name, "" is the folder itself. nil: there are none.
+	Unseen func(under string, match func(name string) bool) bool
+}
+
+func (j Judge) name(file string) string {
+	if j.Name == nil {
+		return file
+	}
+	return j.Name(file)
+}
+
+func (j Judge) unseen(under string, match func(string) bool) bool {
+	return j.Unseen != nil && j.Unseen(under, match)
 }
 
 // Suppressed is a diagnostic that a suppression keeps from being reported.
@@ -56,10 +74,12 @@ func (j Judge) Apply(found diag.List) Outcome {
 			out.Suppressed = append(out.Suppressed, Suppressed{d, s.file != "", s.Reason})
 			continue
 		}
-		if e := entryOf(d); known[e] > 0 {
-			known[e]--
-			out.Known = append(out.Known, d)
-			continue
+		if j.Baseline != nil {
+			if e := j.entryOf(d); known[e] > 0 {
+				known[e]--
+				out.Known = append(out.Known, d)
+				continue
+			}
 		}
 		out.Reported = append(out.Reported, d)
 	}
@@ -72,7 +92,7 @@ func (j Judge) Apply(found diag.List) Outcome {
 func (j Judge) accepted(d diag.Diagnostic, all []*Suppression) *Suppression {
 	var first *Suppression
 	for _, s := range all {
-		if !s.match(d) {
+		if !s.match(d, j.name) {
 			continue
 		}
 		if s.used = true; first == nil && !j.expired(s) {
@@ -123,21 +143,34 @@ func (j Judge) leftover(all []*Suppression, known map[Entry]int) diag.List {
 		switch {
 		case j.expired(s):
 			report("project/expired-suppression", s.At, fmt.Sprintf("this suppression ended on %s", s.Until.Format(time.DateOnly)), "mend what it is about, or give it a new day")
-		case !s.used && !j.Narrowed:
+		case !s.used && !j.Narrowed && !j.elsewhere(s):
 			report("project/unused-suppression", s.At, fmt.Sprintf("nothing here is reported as %s", codeWords(s.Codes)), "remove the suppression")
 		}
 	}
-	gone, those := 0, "problem of this baseline is"
-	for _, n := range known {
-		gone += n
+	if j.Narrowed {
+		return l
 	}
-	if gone > 1 {
-		those = "problems of this baseline are"
+	var gone []Entry
+	count := 0
+	for e, n := range known {
+		if n > 0 && !j.unseen(e.File, func(name string) bool { return name == e.File }) {
+			gone, count = append(gone, e), count+n
+		}
 	}
-	if gone > 0 && !j.Narrowed {
-		report("project/stale-baseline", j.BaseAt, fmt.Sprintf("%d %s no longer there", gone, those), "write it anew with --write-baseline, so that they cannot come back unseen")
+	if count > 0 {
+		slices.SortFunc(gone, Entry.compare)
+		summary := fmt.Sprintf("a problem of this baseline is no longer there: %s in %s", gone[0].Code, gone[0].File)
+		if count > 1 {
+			summary = fmt.Sprintf("%d problems of this baseline are no longer there, the first is %s in %s", count, gone[0].Code, gone[0].File)
+		}
+		report("project/stale-baseline", j.BaseAt, summary, "write it anew with --write-baseline, so that they cannot come back unseen")
 	}
 	return l
+}
+
+// elsewhere reports whether what a suppression is about may be in declarations that were not looked at.
+func (j Judge) elsewhere(s *Suppression) bool {
+	return s.file == "" && j.unseen(s.under, func(name string) bool { return s.files == nil || s.files.MatchString(name) })
 }
 
 func codeWords(codes []Codes) string {

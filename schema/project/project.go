@@ -6,7 +6,6 @@ package project
 import (
 	_ "embed"
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 	"time"
@@ -137,14 +136,14 @@ func Parse(f source.File, known func(*Project) Known) (*Project, diag.List) {
 	if ds = append(ds, more...); more.HasErrors() || root.IsNull() {
 		return p, ds.Sort()
 	}
-	return p, append(ds, p.decode(root, path.Dir(f.Name), known)...).Sort()
+	return p, append(ds, p.decode(root, known)...).Sort()
 }
 
 func bad(at diag.Range, summary, hint string) diag.Diagnostic {
 	return diag.Diagnostic{Severity: diag.Error, Code: "project/bad-setting", Subject: at, Summary: summary, Hint: hint}
 }
 
-func (p *Project) decode(root *syntax.Node, dir string, codes func(*Project) Known) diag.List {
+func (p *Project) decode(root *syntax.Node, codes func(*Project) Known) diag.List {
 	var raw struct {
 		Target   syntax.Text   `flex:"targetVersion"`
 		Severity *syntax.Node  `flex:"severity"`
@@ -176,7 +175,7 @@ func (p *Project) decode(root *syntax.Node, dir string, codes func(*Project) Kno
 	}
 	if raw.Suppress != nil {
 		for _, item := range raw.Suppress.Items {
-			s, more := suppression(item, dir, known)
+			s, more := suppression(item, known)
 			ds = append(ds, more...)
 			if s != nil {
 				p.Suppress = append(p.Suppress, s)
@@ -186,7 +185,7 @@ func (p *Project) decode(root *syntax.Node, dir string, codes func(*Project) Kno
 	return ds
 }
 
-func suppression(n *syntax.Node, dir string, known Known) (*Suppression, diag.List) {
+func suppression(n *syntax.Node, known Known) (*Suppression, diag.List) {
 	var raw struct {
 		Code   syntax.Text `flex:"code"`
 		File   syntax.Text `flex:"file"`
@@ -204,8 +203,8 @@ func suppression(n *syntax.Node, dir string, known Known) (*Suppression, diag.Li
 	}
 	s := &Suppression{Codes: []Codes{Codes(raw.Code.Value)}, Reason: raw.Reason.Value, Until: until, At: n.Locate("code"), Object: raw.Object.Value}
 	if raw.File.Value != "" {
-		if s.files, err = pattern(path.Join(dir, raw.File.Value)); err != nil {
-			return nil, append(ds, bad(raw.File.Range, fmt.Sprintf("file %q is no pattern", raw.File.Value), "write a name, * within a folder, or ** across folders"))
+		if s.files, s.under, err = pattern(raw.File.Value); err != nil {
+			return nil, append(ds, bad(raw.File.Range, fmt.Sprintf("file %q is no pattern", raw.File.Value), "write a name relative to the folder of this file, with * within a folder, or ** across folders"))
 		}
 	}
 	return s, ds

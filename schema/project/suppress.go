@@ -30,26 +30,32 @@ type Suppression struct {
 	At     diag.Range
 	Object string // "Kind namespace/name"; "": every object
 
-	files    *regexp.Regexp // of the project file: names of files; nil: every file
+	files    *regexp.Regexp // of the project file: names of files, relative to its folder; nil: every file
+	under    string         // the folder or file that holds all that files can match; "": the folder of the project file
 	file     string         // of a comment: its file
 	from, to int            // of a comment: lines, both inclusive
 	used     bool
 }
 
-func (s *Suppression) match(d diag.Diagnostic) bool {
+func (s *Suppression) match(d diag.Diagnostic, name func(string) string) bool {
 	if !slices.ContainsFunc(s.Codes, func(c Codes) bool { return c.Match(d.Code) }) || s.Object != "" && s.Object != d.Object.String() {
 		return false
 	}
 	if s.file == "" {
-		return s.files == nil || s.files.MatchString(d.Subject.File)
+		return s.files == nil || s.files.MatchString(name(d.Subject.File))
 	}
 	return d.Subject.File == s.file && s.from <= int(d.Subject.Start.Line) && int(d.Subject.Start.Line) <= s.to
 }
 
-// pattern compiles a name with * and **.
-func pattern(glob string) (*regexp.Regexp, error) {
-	if !utf8.ValidString(glob) || path.IsAbs(glob) || strings.HasPrefix(glob, "../") {
-		return nil, fmt.Errorf("%q leaves the folder", glob)
+// pattern compiles a name with * and **. under is its part that has neither.
+func pattern(glob string) (re *regexp.Regexp, under string, err error) {
+	glob = path.Clean(glob)
+	if !utf8.ValidString(glob) || path.IsAbs(glob) || glob == ".." || strings.HasPrefix(glob, "../") {
+		return nil, "", fmt.Errorf("%q leaves the folder", glob)
+	}
+	under = glob
+	if i := strings.IndexAny(glob, "*?"); i >= 0 {
+		under = glob[:strings.LastIndexByte(glob[:i], '/')+1]
 	}
 	var b strings.Builder
 	for i := 0; i < len(glob); i++ {
@@ -73,7 +79,8 @@ func pattern(glob string) (*regexp.Regexp, error) {
 			i = j - 1
 		}
 	}
-	return regexp.Compile("^(?:" + b.String() + ")$")
+	re, err = regexp.Compile("^(?:" + b.String() + ")$")
+	return re, strings.TrimSuffix(under, "/"), err
 }
 
 // Comments finds the suppressions in the comments of one file, and what is wrong with them.
