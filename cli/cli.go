@@ -77,7 +77,7 @@ func Main(args []string, env Env) int {
 	}
 	for line := range strings.SplitSeq(err.Error(), "\n") {
 		if line != "" {
-			fmt.Fprintln(env.Stderr, "flexgw: "+line)
+			fmt.Fprintln(env.Stderr, "flexgw: "+diag.Visible(line))
 		}
 	}
 	return e.code

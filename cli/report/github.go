@@ -42,9 +42,9 @@ func githubCommand(s diag.Severity) string {
 }
 
 // githubData escapes a message, githubProperty also what separates properties: anything else could end the command and begin
-// another one. Source: actions/toolkit, packages/core/src/command.ts.
+// another one; nor shall it be one of Azure Pipelines, which also shows what this format prints. Source: actions/toolkit, packages/core/src/command.ts.
 func githubData(s string) string {
-	return strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A").Replace(strings.ToValidUTF8(s, "\uFFFD"))
+	return strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A").Replace(diag.Disarmed(strings.ToValidUTF8(s, "\uFFFD")))
 }
 
 func githubProperty(s string) string {

@@ -291,6 +291,12 @@ func parse(t *testing.T, s string, r report.Report) {
 		}
 		var err error
 		switch f {
+		case "text":
+			for line := range strings.Lines(string(b)) {
+				if strings.HasPrefix(strings.TrimSpace(line), "::") || strings.Contains(line, "##[") || strings.Contains(line, "##vso[") {
+					err = fmt.Errorf("a CI system obeys %q", line)
+				}
+			}
 		case "json":
 			var v struct{ Diagnostics diag.List }
 			if err = json.Unmarshal(b, &v); err == nil && !same(v.Diagnostics[0].Summary, valid) {
@@ -363,6 +369,9 @@ func parseGitHub(text, file string) error {
 		return fmt.Errorf("%d lines", len(lines))
 	}
 	for _, line := range lines {
+		if strings.Contains(line, "##[") || strings.Contains(line, "##vso[") {
+			return fmt.Errorf("a command of Azure Pipelines: %q", line)
+		}
 		m := githubCommand.FindStringSubmatch(line)
 		if m == nil {
 			return fmt.Errorf("no command: %q", line)
@@ -374,7 +383,7 @@ func parseGitHub(text, file string) error {
 			}
 			if k == "file" {
 				v = strings.NewReplacer("%0D", "\r", "%0A", "\n", "%3A", ":", "%2C", ",", "%25", "%").Replace(v)
-				if !same(v, file) {
+				if !same(v, diag.Disarmed(file)) {
 					return fmt.Errorf("the file became %q", v)
 				}
 			}

@@ -90,5 +90,5 @@ func visible(s string) string {
 			return utf8.RuneError
 		}
 		return r
-	}, s)
+	}, diag.Disarmed(s))
 }

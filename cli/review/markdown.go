@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/flexgw/flexgw/render/diff"
+	"github.com/flexgw/flexgw/schema/diag"
 )
 
 // A comment on a pull request holds 65,536 characters on GitHub. What does not fit is counted.
@@ -44,7 +45,7 @@ func invalidMarkdown(b *strings.Builder, bad []Side) {
 				fmt.Fprintf(b, "| | and %d more | |\n", len(s.Invalid.Diagnostics)-i)
 				break
 			}
-			fmt.Fprintf(b, "| %s | %s: %s | %s |\n", code(x.Subject.String()), x.Severity, escaped(x.Summary), code(string(x.Code)))
+			fmt.Fprintf(b, "| %s | %s: %s | %s |\n", cell(x.Subject.String()), x.Severity, escaped(x.Summary), cell(string(x.Code)))
 		}
 		b.WriteByte('\n')
 	}
@@ -67,12 +68,12 @@ func (d Diff) table(b *strings.Builder, class diff.Class, words string) {
 		}
 		text := escaped(c.Summary)
 		if s := subject(c); s != "" {
-			text = code(s) + ": " + text
+			text = cell(s) + ": " + text
 		}
 		if c.Way != "" {
 			text += " **(" + string(c.Way) + ")**"
 		}
-		fmt.Fprintf(b, "| %s | %s | %s |\n", text, escaped(c.Reason), code(d.place(c.Place)))
+		fmt.Fprintf(b, "| %s | %s | %s |\n", text, escaped(c.Reason), cell(d.place(c.Place)))
 	}
 }
 
@@ -138,23 +139,28 @@ func fold(b *strings.Builder, summary, text string) {
 	}
 }
 
-// code is text as it is, in a table too. What people wrote into their files mentions nobody and breaks nothing.
+// code is text as it is. What people wrote into their files mentions nobody and breaks nothing.
 func code(text string) string {
 	if text == "" {
 		return ""
 	}
+	text = diag.Visible(text)
 	fence := "`"
 	for strings.Contains(text, fence) {
 		fence += "`"
 	}
-	text = strings.ReplaceAll(strings.ReplaceAll(text, "\n", " "), "|", `\|`)
-	if len(fence) > 1 {
+	if len(fence) > 1 || strings.HasPrefix(text, " ") && strings.HasSuffix(text, " ") {
 		return fence + " " + text + " " + fence
 	}
 	return fence + text + fence
 }
 
+// cell is code in a table, whose columns a bar would end even there.
+func cell(text string) string { return strings.ReplaceAll(code(text), "|", `\|`) }
+
+// escaped is text that says nothing to Markdown. Behind @ and # stands a blank of no width: GitHub looks for people and issues after
+// it has read escapes and entities.
 func escaped(text string) string {
 	return strings.NewReplacer("\\", "\\\\", "|", "\\|", "<", "&lt;", ">", "&gt;", "&", "&amp;", "*", "\\*", "_", "\\_", "`", "\\`", "[", "\\[", "]", "\\]",
-		"@", "&#64;", "#", "&#35;", "~", "\\~", "\n", " ").Replace(text)
+		"@", "@\u200b", "#", "#\u200b", "~", "\\~").Replace(diag.Visible(strings.ReplaceAll(text, "\n", " ")))
 }

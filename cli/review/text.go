@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/flexgw/flexgw/render/diff"
+	"github.com/flexgw/flexgw/schema/diag"
 )
 
 // text is for people: what matters most first, one line for each change that an editor can follow to its place.
@@ -14,21 +15,21 @@ func text(w io.Writer, d Diff) error {
 		return invalidText(w, bad)
 	}
 	t := &printer{d: d}
-	fmt.Fprintf(&t.b, "%s → %s: %s\n", d.Old.Label, d.New.Label, counted(d.Found))
+	fmt.Fprintf(&t.b, "%s → %s: %s\n", diag.Visible(d.Old.Label), diag.Visible(d.New.Label), counted(d.Found))
 	for _, g := range classWords {
 		t.class(g.class, g.words)
 	}
 	if len(d.Found.Ports) > 0 {
 		t.heading("what connected clients notice")
 		for _, p := range d.Found.Ports {
-			fmt.Fprintf(&t.b, "  %s\n", portText(p))
+			fmt.Fprintf(&t.b, "  %s\n", diag.Visible(portText(p)))
 		}
 	}
 	if d.Resources {
 		t.resources()
 	}
 	if len(d.Found.Unset) > 0 {
-		t.b.WriteString("\n" + unsetText(d.Found.Unset) + "\n")
+		t.b.WriteString("\n" + diag.Visible(unsetText(d.Found.Unset)) + "\n")
 	}
 	_, err := io.WriteString(w, t.b.String())
 	return err
@@ -55,7 +56,7 @@ func invalidText(w io.Writer, bad []Side) error {
 		if err := s.Invalid.Write(w, "text"); err != nil {
 			return err
 		}
-		if _, err := fmt.Fprintf(w, "%s is not valid, so nothing was compared\n", s.Label); err != nil {
+		if _, err := fmt.Fprintf(w, "%s is not valid, so nothing was compared\n", diag.Visible(s.Label)); err != nil {
 			return err
 		}
 	}
@@ -92,19 +93,19 @@ func (t *printer) change(c diff.Change) {
 	t.b.WriteString("  ")
 	for _, part := range []string{t.d.place(c.Place), subject(c)} {
 		if part != "" {
-			t.b.WriteString(part + ": ")
+			t.b.WriteString(diag.Visible(part) + ": ")
 		}
 	}
-	t.b.WriteString(c.Summary)
+	t.b.WriteString(diag.Visible(c.Summary))
 	switch c.Way {
 	case diff.Looser:
 		t.b.WriteString(" " + t.colored("31", "[looser]"))
 	case diff.Tighter:
 		t.b.WriteString(" " + t.colored("32", "[tighter]"))
 	}
-	t.b.WriteString("\n      " + c.Reason + "\n")
+	t.b.WriteString("\n      " + diag.Visible(c.Reason) + "\n")
 	for _, f := range c.Fields {
-		t.b.WriteString("      " + fieldText(f) + "\n")
+		t.b.WriteString("      " + diag.Visible(fieldText(f)) + "\n")
 	}
 }
 
@@ -119,7 +120,7 @@ func (t *printer) resources() {
 		names []string
 	}{{"+", r.Added}, {"~", r.Changed}, {"-", r.Removed}} {
 		for _, n := range g.names {
-			t.b.WriteString("  " + g.sign + " " + n + "\n")
+			t.b.WriteString("  " + g.sign + " " + diag.Visible(n) + "\n")
 		}
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 )
 
@@ -54,10 +53,10 @@ func (p Printer) Each(l List, do func(i int, text []byte)) {
 			if place != "" && r.Summary != "" {
 				place += ": "
 			}
-			fmt.Fprintf(&b, "  see %s\n", visible(place+r.Summary))
+			fmt.Fprintf(&b, "  see %s\n", Visible(place+r.Summary))
 		}
 		if d.Hint != "" {
-			fmt.Fprintf(&b, "  %s %s\n", p.paint(ansiBold, "hint:"), visible(d.Hint))
+			fmt.Fprintf(&b, "  %s %s\n", p.paint(ansiBold, "hint:"), Visible(d.Hint))
 		}
 		do(i, b.Bytes())
 	}
@@ -65,14 +64,14 @@ func (p Printer) Each(l List, do func(i int, text []byte)) {
 
 func (p Printer) headline(b *bytes.Buffer, d Diagnostic) {
 	if !p.Color {
-		b.WriteString(visible(d.String()))
+		b.WriteString(Visible(d.String()))
 		b.WriteByte('\n')
 		return
 	}
 	if place := d.Subject.String(); place != "" {
-		fmt.Fprintf(b, "%s ", p.paint(ansiBold, visible(place)+":"))
+		fmt.Fprintf(b, "%s ", p.paint(ansiBold, Visible(place)+":"))
 	}
-	fmt.Fprintf(b, "%s %s %s\n", p.paint(colorOf(d.Severity), d.Severity.String()+":"), visible(d.Summary),
+	fmt.Fprintf(b, "%s %s %s\n", p.paint(colorOf(d.Severity), d.Severity.String()+":"), Visible(d.Summary),
 		p.paint(ansiDim, "["+string(d.Code)+"]"))
 }
 
@@ -210,25 +209,13 @@ func (l *lines) at(line int) ([]byte, bool) {
 // printable is the line with one visible rune for each of its own.
 func printable(line []byte) []rune {
 	runes := make([]rune, 0, utf8.RuneCount(line))
-	for _, r := range string(line) {
+	for _, r := range Disarmed(string(line)) {
 		if r != '\t' {
 			r = shown(r)
 		}
 		runes = append(runes, r)
 	}
 	return runes
-}
-
-// visible is a text on one line. Names of files are whatever the disk allows: one with a line break must not begin a line of its
-// own, where a CI system might take it for a command.
-func visible(s string) string { return strings.Map(shown, s) }
-
-// shown is a rune, or a dot for what a terminal would hide, or obey.
-func shown(r rune) rune {
-	if r != ' ' && !unicode.IsPrint(r) {
-		return '·'
-	}
-	return r
 }
 
 // window cuts a long line around what is underlined, from inclusive to to exclusive.

@@ -292,6 +292,7 @@ func Hostile() []string {
 	return []string{
 		"plain", "]]>", "<![CDATA[x]]>", "<!-- --", "a & b < c > \"d\" 'e'", "\x00\x01\x1b[31m\x7f\u0085", "\xff\xfe\xc3(", "two\nlines", "cr\rlf\r\n", "::error::x", "%0A%25", "a,b=c:d", "# TODO x",
 		`back\slash\`, "\u2028\u2029\ufeff\ufffe\uffff", "'single' ''", `"double"`, "--- x", "...", "- item: x", "{a: b}", "*anchor &x !tag", "[link](1)", "[a](b) \\[", "{0}", "ok 1 - x", "not ok 1", "1..5",
-		"Bail out!", "\t tab", " ", "&#xA;", "😀 größe", "${x}", "`x`", "::", "</failure>", "../../up", "?query#fragment", "//host/x",
+		"Bail out!", "\t tab", " ", "&#xA;", "😀 größe", "${x}", "`x`", "::", "</failure>", "../../up", "?query#fragment", "//host/x", "##vso[task.setvariable variable=x]y", "##[error]x",
+		"@everyone", "#1", "|", "<h1>", "lone\rreturn",
 	}
 }
