@@ -1,6 +1,10 @@
 package watch
 
-import "syscall"
+import (
+	"maps"
+	"slices"
+	"syscall"
+)
 
 // Rescan has the next Fetch look at everything.
 func (d *Directory) Rescan() { d.watch.again() }
@@ -34,4 +38,29 @@ func Blind(path string, o Options) *Directory {
 	}
 	close(w.done)
 	return &Directory{watch: w, rescan: o.Rescan, tree: newTree(path, "", w)}
+}
+
+// Indexed are the paths in an index, and InTree the names in a tree, each of its bytes.
+func Indexed(b []byte) ([]string, error) {
+	root, err := indexed(b)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	root.each("", func(name string) { names = append(names, name) })
+	return names, nil
+}
+
+func InTree(b []byte) ([]string, error) {
+	kids, err := entries(b)
+	return slices.Sorted(maps.Keys(kids)), err
+}
+
+func (i *item) each(prefix string, found func(string)) {
+	for name, kid := range i.kids {
+		if kid.kids == nil {
+			found(prefix + name)
+		}
+		kid.each(prefix+name+"/", found)
+	}
 }

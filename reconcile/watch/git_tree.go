@@ -73,6 +73,12 @@ func (r *Repo) readIndex() (*item, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the index: %w", bare(err))
 	}
+	return indexed(b)
+}
+
+// indexed is the tree of an index's bytes.
+func indexed(b []byte) (*item, error) {
+	root := &item{mode: filemode.Dir, kids: map[string]*item{}}
 	// index.skipHash, which feature.manyFiles sets: the sum at the end is left out.
 	if n := len(b) - sha1.Size; n > 0 && bytes.Equal(b[n:], make([]byte, sha1.Size)) {
 		sum := sha1.Sum(b[:n])
@@ -85,7 +91,7 @@ func (r *Repo) readIndex() (*item, error) {
 	case errors.Is(err, index.ErrUnknownExtension):
 		return nil, errors.New("the index is split, which cannot be read: `git update-index --no-split-index` makes it whole")
 	case err != nil:
-		return nil, fmt.Errorf("read the index %s: %w", r.index, err)
+		return nil, fmt.Errorf("read the index: %w", err)
 	}
 	var conflicts []string
 	for _, e := range idx.Entries {
@@ -96,7 +102,9 @@ func (r *Repo) readIndex() (*item, error) {
 			continue
 		}
 		if !e.IntentToAdd { // `git add --intent-to-add`: not in the next commit
-			root.put(e.Name, &item{mode: e.Mode, id: e.Hash})
+			if err := root.put(e.Name, &item{mode: e.Mode, id: e.Hash}); err != nil {
+				return nil, fmt.Errorf("the index is broken: %w", err)
+			}
 		}
 	}
 	if len(conflicts) > 0 {
@@ -105,20 +113,39 @@ func (r *Repo) readIndex() (*item, error) {
 	return root, nil
 }
 
-func (i *item) put(name string, leaf *item) {
+func (i *item) put(name string, leaf *item) error {
 	dir, base := path.Split(name)
+	above := ""
 	for part := range strings.SplitSeq(strings.TrimSuffix(dir, "/"), "/") {
-		if part == "" {
-			continue
+		if part == "" && dir == "" {
+			break
+		}
+		if !isEntry(part) {
+			return fmt.Errorf("%q is no path", name)
 		}
 		next := i.kids[part]
-		if next == nil {
+		switch {
+		case next == nil:
 			next = &item{mode: filemode.Dir, kids: map[string]*item{}}
 			i.kids[part] = next
+		case next.kids == nil:
+			return fmt.Errorf("%q is a file and a folder", path.Join(above, part))
 		}
-		i = next
+		i, above = next, path.Join(above, part)
+	}
+	switch there := i.kids[base]; {
+	case !isEntry(base):
+		return fmt.Errorf("%q is no path", name)
+	case there != nil && there.kids != nil:
+		return fmt.Errorf("%q is a file and a folder", name)
 	}
 	i.kids[base] = leaf
+	return nil
+}
+
+// isEntry reports whether Git lets an entry of a folder have a name.
+func isEntry(name string) bool {
+	return name != "" && name != "." && name != ".." && !strings.ContainsAny(name, "/\x00")
 }
 
 // open reads the entries of a folder.
@@ -133,23 +160,33 @@ func (r *Repo) open(i *item) error {
 	if kind != plumbing.TreeObject {
 		return fmt.Errorf("the object %s is a %s, expected a tree", i.id, kind)
 	}
+	if i.kids, err = entries(b); err != nil {
+		return fmt.Errorf("the tree %s is broken: %w", i.id, err)
+	}
+	return nil
+}
+
+// entries are those of a tree's bytes.
+func entries(b []byte) (map[string]*item, error) {
 	kids := map[string]*item{}
 	for len(b) > 0 {
 		head, rest, ok := bytes.Cut(b, []byte{0})
 		mode, name, cut := strings.Cut(string(head), " ")
 		if !ok || !cut || len(rest) < len(plumbing.ZeroHash) {
-			return fmt.Errorf("the tree %s is broken", i.id)
+			return nil, errors.New("it ends in the middle of an entry")
 		}
 		m, err := filemode.New(mode)
 		if err != nil {
-			return fmt.Errorf("the tree %s is broken: %w", i.id, err)
+			return nil, err
+		}
+		if !isEntry(name) || kids[name] != nil {
+			return nil, fmt.Errorf("it has an entry %q", name)
 		}
 		kid := &item{mode: m}
 		copy(kid.id[:], rest)
 		kids[name], b = kid, rest[len(kid.id):]
 	}
-	i.kids = kids
-	return nil
+	return kids, nil
 }
 
 // gathering is one reading of a tree.
