@@ -142,6 +142,8 @@ func (x *comparison) sides(args []string, folder string, asked, staged bool) (ol
 		return old, now, usage("nothing to compare with: name a revision (flexgw diff HEAD), two revisions, or two directories")
 	case len(args) > 2:
 		return old, now, usage("diff compares two, got %d arguments", len(args))
+	case len(args) == 2 && args[0] == "-" && args[1] == "-":
+		return old, now, usage("standard input can be one side only: there is one text in it")
 	case staged && len(args) == 2:
 		return old, now, usage("--staged compares the index with one revision, got two arguments")
 	}
