@@ -247,6 +247,9 @@ func (c *changing) flags() []string {
 		out = append(out, "--no-config")
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.set)) {
+		if _, diff := c.set["--diff"]; diff && name == "--output" {
+			continue // both want standard output
+		}
 		if out = append(out, name); c.set[name] != "" {
 			out = append(out, c.set[name])
 		}

@@ -23,20 +23,25 @@ func fixFlags() []cli.Flag {
 
 // fixing is what --fix or --diff is asked to do.
 type fixing struct {
-	paths []string
-	diff  bool
-	env   Env
+	paths  []string
+	diff   bool
+	env    Env
+	failed error // what could not be written; the rest was
 }
 
 // askedToFix is nil when the command only reports.
-func askedToFix(c *cli.Context, env Env) (*fixing, error) {
+func askedToFix(c *cli.Context, outs []output, env Env) (*fixing, error) {
 	if !c.Bool("fix") && !c.Bool("diff") {
 		return nil, nil
 	}
 	if c.Bool("staged") {
 		return nil, usage("--fix edits files, and --staged judges Git's index: leave one of them out")
 	}
-	return &fixing{c.Args().Slice(), c.Bool("diff"), env}, nil
+	f := &fixing{paths: c.Args().Slice(), diff: c.Bool("diff"), env: env}
+	if i := slices.IndexFunc(outs, func(o output) bool { return o.file == "" && o.format != "text" }); i >= 0 && (f.diff || slices.Contains(f.paths, "-")) {
+		return nil, usage("what is on standard output is the %s: give --output %s a file", map[bool]string{true: "diff", false: "fixed text"}[f.diff], outs[i].format)
+	}
+	return f, nil
 }
 
 // apply makes the fixes of what is reported by the settings; now becomes the reading of the fixed text. With --diff, was is
@@ -64,34 +69,42 @@ func (f *fixing) apply(p *pipeline, s *settings, w *watched, now *reading) (was 
 	if err != nil || failed != nil {
 		return nil, world(errors.Join(err, failed))
 	}
+	before := now.set
 	now.set = r.Set
-	return was, f.write(r, now)
+	return was, f.write(r, before, now)
 }
 
-// write puts the fixed text where it belongs and says so.
-func (f *fixing) write(r fix.Result, now *reading) error {
-	stdin := stdinFile(now.set, f.paths)
+// write puts the fixed text where it belongs and says so. A file that cannot be written keeps its text in now too.
+func (f *fixing) write(r fix.Result, before source.Set, now *reading) error {
+	stdin, to := stdinFile(now.set, f.paths), newRewriting(f.paths)
+	kept := map[string]bool{}
 	for _, c := range r.Changed {
 		file := rewritten{c.Name, c.Before, c.After}
-		var err error
-		did := "fixed"
+		did, again := "fixed", false
 		switch {
 		case f.diff:
-			did, err = "would fix", file.diff(f.env.Stdout)
+			did = "would fix"
+			if err := file.diff(f.env.Stdout); err != nil {
+				return world(err)
+			}
 		case c.Name != stdin:
-			err = file.rewrite()
+			var err error
+			if again, err = to.write(file); err != nil {
+				f.failed, kept[c.Name] = errors.Join(f.failed, err), true
+				continue
+			}
 		}
-		if err != nil {
-			return world(err)
+		if !again {
+			fmt.Fprintf(f.env.Stderr, "%s %s in %s\n", did, problems(c.Fixes), c.Name)
 		}
-		problems := "1 problem"
-		if c.Fixes != 1 {
-			problems = fmt.Sprintf("%d problems", c.Fixes)
-		}
-		fmt.Fprintf(f.env.Stderr, "%s %s in %s\n", did, problems, c.Name)
 	}
-	for _, name := range r.Refused {
-		fmt.Fprintf(f.env.Stderr, "left %s as it was: its fixes would make it worse\n", name)
+	now.set = mixed(before, now.set, kept)
+	for _, x := range r.Refused {
+		words := "its fixes"
+		if slices.ContainsFunc(r.Changed, func(c fix.Changed) bool { return c.Name == x.Name }) {
+			words = "its other fixes"
+		}
+		fmt.Fprintf(f.env.Stderr, "%s: %s are left out, for that of %s would make it worse\n", x.Name, words, x.Code)
 	}
 	if len(r.Changed) == 0 && len(r.Refused) == 0 {
 		fmt.Fprintln(f.env.Stderr, "nothing to fix")
@@ -106,6 +119,35 @@ func (f *fixing) write(r fix.Result, now *reading) error {
 		}
 	}
 	return nil
+}
+
+// mixed is now with what some files were before.
+func mixed(before, now source.Set, which map[string]bool) source.Set {
+	if len(which) == 0 {
+		return now
+	}
+	files := slices.Clone(now.Files)
+	for i, f := range files {
+		if j := slices.IndexFunc(before.Files, func(b source.File) bool { return b.Name == f.Name }); j >= 0 && which[f.Name] {
+			files[i] = before.Files[j]
+		}
+	}
+	return source.NewSet(files)
+}
+
+func problems(n int) string {
+	if n == 1 {
+		return "1 problem"
+	}
+	return fmt.Sprintf("%d problems", n)
+}
+
+// unwritten is the error of fixes that could not be written.
+func (f *fixing) unwritten() error {
+	if f == nil || f.failed == nil {
+		return nil
+	}
+	return world(f.failed)
 }
 
 // output is where diagnostics go: what is on standard output shall be a diff, or the fixed text, and nothing else.

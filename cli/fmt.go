@@ -40,7 +40,7 @@ func fmtCommand(env Env) *cli.Command {
 			if err := problems.Print(env.Stderr, list); err != nil {
 				return world(err)
 			}
-			changed, err := writeFormatted(c, env, set, formatted, stdinFile(set, paths))
+			changed, err := writeFormatted(c, env, set, formatted, paths)
 			switch {
 			case unread != nil || err != nil:
 				return errors.Join(unread, err)
@@ -53,7 +53,8 @@ func fmtCommand(env Env) *cli.Command {
 }
 
 // writeFormatted puts what changed where it belongs, and reports whether anything did.
-func writeFormatted(c *cli.Context, env Env, before, after source.Set, stdin string) (changed bool, err error) {
+func writeFormatted(c *cli.Context, env Env, before, after source.Set, paths []string) (changed bool, failed error) {
+	stdin, to := stdinFile(before, paths), newRewriting(paths)
 	for _, f := range before.Files {
 		was, err := f.Bytes()
 		if err != nil {
@@ -78,13 +79,16 @@ func writeFormatted(c *cli.Context, env Env, before, after source.Set, stdin str
 		case f.Name == stdin:
 			_, err = env.Stdout.Write(now)
 		case !same:
-			if err = file.rewrite(); err == nil {
+			again, wrong := to.write(file)
+			if wrong != nil {
+				failed = errors.Join(failed, wrong) // the rest is formatted all the same
+			} else if !again {
 				_, err = fmt.Fprintln(env.Stderr, "formatted "+f.Name)
 			}
 		}
 		if err != nil {
-			return changed, world(err)
+			return changed, world(errors.Join(failed, err))
 		}
 	}
-	return changed, nil
+	return changed, worldly(failed)
 }

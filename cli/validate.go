@@ -34,7 +34,7 @@ func validateCommand(env Env) *cli.Command {
 			if err != nil {
 				return err
 			}
-			fixing, err := askedToFix(c, env)
+			fixing, err := askedToFix(c, outs, env)
 			if err != nil {
 				return err
 			}
@@ -92,8 +92,8 @@ func validateCommand(env Env) *cli.Command {
 				r.Color = colour(w, env)
 				return r.Write(w, format)
 			})
-			if now.unread != nil {
-				return errors.Join(now.unread, err) // said after what is wrong with the rest
+			if unread := errors.Join(now.unread, fixing.unwritten()); unread != nil {
+				return errors.Join(unread, err) // said after what is wrong with the rest
 			}
 			if c.Bool("diff") {
 				judged.Reported = was // of the files as they are

@@ -45,10 +45,10 @@ func RedactLine(src []byte, from, to int) []byte {
 		if Secret(src[from:to]) {
 			return []byte(Redacted)
 		}
-		return src[from:to]
+		return bytes.Clone(src[from:to])
 	}
 	line := bytes.TrimSuffix(src[from:to], []byte{'\r'})
 	end := from + len(line)
 	out, _, _ := redact(line, secretSpans(src, from, end), 0, 0)
-	return append(out[:len(out):len(out)], src[end:to]...)
+	return append(bytes.Clone(out), src[end:to]...)
 }

@@ -25,7 +25,13 @@ type Result struct {
 	Set     source.Set
 	Changed []Changed // sorted by name
 	Left    diag.List // what check says of Set
-	Refused []string  // files that a fix would have left worse than it found them; sorted
+	Refused []Refused // sorted by name
+}
+
+// Refused is a file in which a fix of a code would have left more wrong than it found: that one and those behind it are not made.
+type Refused struct {
+	Name string
+	Code diag.Code
 }
 
 // Changed is a file with its text before and after, and how many problems were fixed in it.
@@ -38,7 +44,7 @@ type Changed struct {
 // Apply makes the fixes that check's diagnostics have. All fixes of a diagnostic are made, or none. A file that would then not
 // be parsed as well as before, or that had no error and would have one, keeps the text that it had.
 func Apply(set source.Set, check func(source.Set) diag.List) (Result, error) {
-	a := &applier{set: set, texts: map[string][]byte{}, first: map[string][]byte{}, count: map[string]int{}, frozen: map[string]bool{}}
+	a := &applier{set: set, texts: map[string][]byte{}, first: map[string][]byte{}, count: map[string]int{}, frozen: map[string]diag.Code{}}
 	list := check(set)
 	for range maxRounds {
 		before := a.set
@@ -61,8 +67,8 @@ func Apply(set source.Set, check func(source.Set) diag.List) (Result, error) {
 		if edited != nil && !bytes.Equal(before, edited) {
 			r.Changed = append(r.Changed, Changed{f.Name, a.count[f.Name], before, edited})
 		}
-		if a.frozen[f.Name] {
-			r.Refused = append(r.Refused, f.Name)
+		if code := a.frozen[f.Name]; code != "" {
+			r.Refused = append(r.Refused, Refused{f.Name, code})
 		}
 	}
 	return r, nil
@@ -84,7 +90,7 @@ func (a *applier) harmed(before source.Set, was, now diag.List) bool {
 		if err != nil {
 			continue // it was read a moment ago
 		}
-		harmed, files[i], a.texts[f.Name], a.count[f.Name], a.frozen[f.Name] = true, f, text, a.last[f.Name], true
+		harmed, files[i], a.texts[f.Name], a.count[f.Name], a.frozen[f.Name] = true, f, text, a.last[f.Name], fixed(was, f.Name)
 	}
 	if harmed {
 		a.set = source.NewSet(files)
@@ -92,13 +98,23 @@ func (a *applier) harmed(before source.Set, was, now diag.List) bool {
 	return harmed
 }
 
+// fixed is the code of the first fix in a file.
+func fixed(l diag.List, name string) diag.Code {
+	for _, d := range l {
+		if slices.ContainsFunc(d.Fixes, func(f diag.Fix) bool { return f.Range.File == name }) {
+			return d.Code
+		}
+	}
+	return ""
+}
+
 type applier struct {
 	set    source.Set
-	texts  map[string][]byte // of files that were changed
-	first  map[string][]byte // what those were
-	count  map[string]int    // problems fixed
-	last   map[string]int    // before the last round
-	frozen map[string]bool   // files that no fix is made in
+	texts  map[string][]byte    // of files that were changed
+	first  map[string][]byte    // what those were
+	count  map[string]int       // problems fixed
+	last   map[string]int       // before the last round
+	frozen map[string]diag.Code // files that no fix is made in any more, and why
 }
 
 // unitsOf is the unit of each file.
@@ -115,18 +131,20 @@ func unitsOf(set source.Set) map[string]*syntax.Unit {
 
 // round makes one round of fixes, and reports whether any file changed.
 func (a *applier) round(list diag.List) (bool, error) {
-	byUnit := map[*syntax.Unit][][]diag.Fix{}
+	byUnit, codes := map[*syntax.Unit][][]diag.Fix{}, map[*syntax.Unit]diag.Code{} // of the first
 	units := unitsOf(a.set)
 	for _, d := range list {
 		if len(d.Fixes) == 0 {
 			continue
 		}
 		u := units[d.Fixes[0].Range.File]
-		inside := func(f diag.Fix) bool { return u != nil && units[f.Range.File] == u && !a.frozen[f.Range.File] }
+		inside := func(f diag.Fix) bool { return u != nil && units[f.Range.File] == u && a.frozen[f.Range.File] == "" }
 		if slices.ContainsFunc(d.Fixes, func(f diag.Fix) bool { return !inside(f) }) {
 			continue
 		}
-		byUnit[u] = append(byUnit[u], d.Fixes)
+		if byUnit[u] = append(byUnit[u], d.Fixes); len(byUnit[u]) == 1 {
+			codes[u] = d.Code
+		}
 	}
 	a.last = maps.Clone(a.count)
 	edited := map[string][]byte{}
@@ -142,7 +160,9 @@ func (a *applier) round(list diag.List) (bool, error) {
 		}
 		if bad {
 			for _, f := range u.Files {
-				a.frozen[f.Name] = a.frozen[f.Name] || texts[f.Name] != nil
+				if texts[f.Name] != nil {
+					a.frozen[f.Name] = codes[u]
+				}
 			}
 			continue
 		}
