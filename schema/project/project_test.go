@@ -147,6 +147,38 @@ func TestFilesOfASuppression(t *testing.T) {
 	}
 }
 
+// TestTextIsNoComment: who may write a value may not say what is not reported.
+func TestTextIsNoComment(t *testing.T) {
+	t.Parallel()
+	const ignore = "flexgw:ignore-file link/no-routes until 2099-01-31: x"
+	for name, c := range map[string]struct {
+		file, text string
+		want       int
+	}{
+		"quoted":               {"a.yaml", "a: 'x # " + ignore + "'\n", 0},
+		"double quoted":        {"a.yaml", "a: \"x\n  # " + ignore + "\"\n", 0},
+		"block scalar":         {"a.yaml", "a: |\n  # " + ignore + "\nb: 1\n", 0},
+		"folded":               {"a.yaml", "a:\n- >-\n  x\n  # " + ignore + "\n", 0},
+		"key":                  {"a.yaml", "'x # " + ignore + "': 1\n", 0},
+		"second document":      {"a.yaml", "a: 1\n---\na: |\n  # " + ignore + "\n---\nb: 1\n", 0},
+		"behind a block":       {"a.yaml", "a: |\n  # " + ignore + "\n# " + ignore + "\n", 1},
+		"head of a block":      {"a.yaml", "a: | # " + ignore + "\n  x\n", 1},
+		"byte order mark":      {"a.yaml", "\uFEFF# " + ignore + "\na: 1\n", 1},
+		"Windows":              {"a.yaml", "a: 1\r\n# " + ignore + "\r\nb: 2\r\n", 1},
+		"nothing but a remark": {"a.yaml", "# " + ignore + "\n", 1},
+		"a later document":     {"a.yaml", "a: 1\n---\n# " + ignore + "\nb: 1\n---\nc: 1 # " + ignore + "\n", 2},
+		"broken elsewhere":     {"a.yaml", "a: 1 # " + ignore + "\n---\nb: [\n", 1},
+		"CUE text":             {"a.cue", "a: \"x // " + ignore + "\"\n", 0},
+		"CUE texts":            {"a.cue", "a: \"\"\"\n\t// " + ignore + "\n\t\"\"\"\n", 0},
+		"CUE comments":         {"a.cue", "// " + ignore + "\na: 1 // " + ignore + "\n// " + ignore + "\n", 3},
+		"broken CUE":           {"a.cue", "// " + ignore + "\na: {\n", 1},
+	} {
+		if found, l := project.Comments(c.file, []byte(c.text), known); len(found) != c.want || len(l) > 0 {
+			t.Errorf("%s: got %d, want %d; %s", name, len(found), c.want, text(l))
+		}
+	}
+}
+
 func TestLastDayCounts(t *testing.T) {
 	t.Parallel()
 	found, _ := project.Comments("a.yaml", []byte("a: 1 # flexgw:ignore link/no-routes until 2026-11-30: x\n"), known)

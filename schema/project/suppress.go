@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/syntax"
 )
 
 // Marker starts a suppression in a comment:
@@ -100,7 +101,9 @@ func Comments(file string, text []byte, known Known) ([]*Suppression, diag.List)
 		c.lines = append(c.lines, lineAt{strings.TrimRight(line, "\r\n"), offset})
 		offset += len(line)
 	}
+	c.at, c.parsed = syntax.CommentsAt(file, text)
 	if len(c.lines) > 0 {
+		c.bom = len(text) - len(bytes.TrimPrefix(text, []byte("\uFEFF")))
 		c.lines[0].text = strings.TrimPrefix(c.lines[0].text, "\uFEFF")
 	}
 	for i := range c.lines {
@@ -114,6 +117,11 @@ type comments struct {
 	known Known
 	lead  string // of a comment
 	lines []lineAt
+	bom   int // bytes of a byte order mark, which are not in the first line
+
+	at     map[int]bool // where comments begin
+	parsed bool         // that is known
+
 	found []*Suppression
 	ds    diag.List
 }
@@ -134,6 +142,13 @@ func (c *comments) line(i int) {
 	head, ok := strings.CutSuffix(before, c.lead)
 	if !ok || head != "" && !strings.HasSuffix(head, " ") && !strings.HasSuffix(head, "\t") {
 		return // not at the start of a comment
+	}
+	begins := c.lines[i].offset + len(head)
+	if i == 0 {
+		begins += c.bom
+	}
+	if c.parsed && !c.at[begins] {
+		return // in a text
 	}
 	start := utf8.RuneCountInString(text[:m]) + 1
 	at := diag.Range{File: c.file, Start: diag.Pos{Line: int32(i + 1), Column: int32(start), Offset: int32(c.lines[i].offset + m)},

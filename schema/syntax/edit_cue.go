@@ -40,16 +40,22 @@ func cueLabels(name string, src []byte) map[int]label {
 
 // cueComments are the comments of a file.
 func cueComments(name string, src []byte) []string {
+	var out []string
+	eachCUEComment(name, src, func(c *ast.Comment) { out = append(out, c.Text) })
+	return out
+}
+
+// eachCUEComment hands out the comments of a file; false: it cannot be parsed.
+func eachCUEComment(name string, src []byte, found func(*ast.Comment)) bool {
 	file := parsedCUE(name, src)
 	if file == nil || deepest(file) != nil {
-		return nil
+		return false
 	}
-	var out []string
 	ast.Walk(file, func(n ast.Node) bool {
 		if c, ok := n.(*ast.Comment); ok {
-			out = append(out, c.Text)
+			found(c)
 		}
 		return true
 	}, nil)
-	return out
+	return true
 }

@@ -579,8 +579,17 @@ type parsed struct {
 	errors int
 }
 
-// comments are the comments of a YAML text: each # that begins a word outside of scalars.
+// comments are the comments of a YAML text.
 func (p parsed) comments() []string {
+	var out []string
+	for _, at := range p.commentsAt() {
+		out = append(out, string(p.src[at:p.restOfLine(at)]))
+	}
+	return out
+}
+
+// commentsAt is where the comments of a YAML text begin: each # that begins a word outside of scalars.
+func (p parsed) commentsAt() []int {
 	scalars := map[int]int{} // from where to where they go
 	seen := map[*Node]bool{}
 	var walk func(n *Node)
@@ -608,16 +617,15 @@ func (p parsed) comments() []string {
 	for _, r := range p.roots {
 		walk(r)
 	}
-	var out []string
+	var out []int
 	for at := p.start; at < len(p.src); {
 		if to, ok := scalars[at]; ok && to > at {
 			at = to
 			continue
 		}
 		if p.src[at] == '#' && (at == p.start || isBlank(p.src[at-1]) || p.src[at-1] == '\n') {
-			end := p.restOfLine(at)
-			out = append(out, string(p.src[at:end]))
-			at = end
+			out = append(out, at)
+			at = p.restOfLine(at)
 			continue
 		}
 		at++
