@@ -119,7 +119,7 @@ func (n *naming) unseen(set source.Set) func(under string, match func(string) bo
 				return nil
 			}
 			name, _ := within(n.folder, at)
-			if watch.IsDeclaration(name) && !seen[name] && match(name) && (at == root || declares(at)) {
+			if watch.IsDeclaration(name) && !seen[name] && match(name) && (at == root || mayDeclare(at)) {
 				return found
 			}
 			return nil
@@ -128,8 +128,8 @@ func (n *naming) unseen(set source.Set) func(under string, match func(string) bo
 	}
 }
 
-// declares reports whether a file may hold declarations of a gateway.
-func declares(name string) bool {
+// mayDeclare reports whether a file may hold declarations of a gateway.
+func mayDeclare(name string) bool {
 	info, err := os.Stat(name)
 	if err != nil || !info.Mode().IsRegular() || info.Size() > source.MaxFileSize {
 		return false

@@ -1,11 +1,21 @@
 package cli
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
+	"path"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/flexgw/flexgw/reconcile/disk"
+	"github.com/flexgw/flexgw/reconcile/watch"
+	"github.com/flexgw/flexgw/schema/project"
 )
 
 // output is one `--output FORMAT[=FILE]`.
@@ -31,6 +41,8 @@ func parseOutputs(values []string, formats ...string) ([]output, error) {
 			return nil, usage("--output %s names no file", v)
 		case file == "-":
 			file = ""
+		case declarationIn(file):
+			return nil, usage("--output %s: %s holds declarations, which would be lost", v, file)
 		case file != "" && slices.ContainsFunc(outs, func(o output) bool { return o.file == file }):
 			return nil, usage("two outputs go to the file %s", file)
 		}
@@ -61,15 +73,43 @@ func (o output) write(stdout io.Writer, write func(format string, w io.Writer) e
 	if o.file == "" {
 		return write(o.format, stdout)
 	}
-	f, err := os.Create(o.file)
+	var b bytes.Buffer
+	err := write(o.format, &b)
+	if err == nil {
+		err = disk.Write(o.file, b.Bytes(), 0o644)
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("write --output %s=%s: %w", o.format, o.file, causeOf(err))
 	}
-	if err := write(o.format, f); err != nil {
-		f.Close()
-		return err
+	return nil
+}
+
+// declares begins a declaration in YAML or CUE, indented perhaps, or in a list.
+var declares = regexp.MustCompile(`(?m)^[ \t{-]*["']?apiVersion["']?[ \t]*:`)
+
+// declarationIn reports whether a file holds declarations, or the project's settings: nothing that flexgw writes elsewhere may
+// take its place.
+func declarationIn(name string) bool {
+	if path.Base(filepath.ToSlash(name)) == project.FileName {
+		return true
 	}
-	return f.Close()
+	if real, err := filepath.EvalSymlinks(name); err == nil {
+		name = real
+	}
+	info, err := os.Stat(name)
+	if err != nil || !info.Mode().IsRegular() || !watch.IsDeclaration(filepath.ToSlash(name)) {
+		return false
+	}
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return false
+	}
+	if filepath.Ext(name) == ".json" { // a report may quote what it is about
+		var one struct{ APIVersion string }
+		var list []struct{ APIVersion string }
+		return json.Unmarshal(b, &one) == nil && one.APIVersion != "" || json.Unmarshal(b, &list) == nil && len(list) > 0 && list[0].APIVersion != ""
+	}
+	return declares.Match(b)
 }
 
 // colour reports whether w is a terminal that wants it (no-color.org).

@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/flexgw/flexgw/docs"
+	"github.com/flexgw/flexgw/reconcile/disk"
 	"github.com/flexgw/flexgw/render/policy/all"
 	"github.com/flexgw/flexgw/schema/cue"
 	"github.com/flexgw/flexgw/schema/export"
@@ -159,7 +160,7 @@ func writeFiles(dir string, files []export.File) error {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return err
 		}
-		if err := os.WriteFile(path, f.Data, 0o644); err != nil {
+		if err := disk.Write(path, f.Data, 0o644); err != nil {
 			return err
 		}
 	}
