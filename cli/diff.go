@@ -33,7 +33,7 @@ func diffCommand(env Env) *cli.Command {
 			"for a folder of it) or a path. REF alone is compared with the files as they are, A...B from where B left A. Each change is\n" +
 			"relevant to security, to traffic, or cosmetic: then Envoy gets what it got. Exit code 0 unless --exit-code or --fail-on is\n" +
 			"given; 1 if a side is not valid.",
-		Flags: []cli.Flag{
+		Flags: append([]cli.Flag{
 			outputFlag(formats...),
 			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "name what Envoy gets otherwise too"},
 			&cli.StringFlag{Name: "path", Value: ".", Usage: "the `FOLDER` (or file) that is compared"},
@@ -41,7 +41,7 @@ func diffCommand(env Env) *cli.Command {
 			&cli.BoolFlag{Name: "partial", Usage: "the sides are not the whole gateway: references to other objects are taken as right"},
 			&cli.BoolFlag{Name: "exit-code", Usage: "exit with 1 if a change is more than cosmetic"},
 			&cli.StringFlag{Name: "fail-on", Usage: "exit with 1 if a change is relevant to `CLASS` or more: security, traffic, any"},
-		},
+		}, projectFileFlags()...),
 		Action: func(c *cli.Context) error {
 			defer collectLess()()
 			outs, err := outputsOf(c, formats...)
@@ -53,7 +53,7 @@ func diffCommand(env Env) *cli.Command {
 				return err
 			}
 			x := &comparison{env: env, pipeline: newPipeline(env)}
-			project, err := (&settings{}).readProject(c)
+			project, err := compared(c, env)
 			if err != nil {
 				return err
 			}

@@ -97,20 +97,8 @@ func readSettings(c *cli.Context, env Env) (*settings, error) {
 
 // readProject reads the project file, and the rules that it and the flags name.
 func (s *settings) readProject(c *cli.Context) (*project.Project, error) {
-	name := c.String("config")
-	if name != "" && c.Bool("no-config") {
-		return nil, usage("--config and --no-config exclude each other")
-	}
-	if name == "" && !c.Bool("no-config") {
-		name = nearestProject()
-	}
-	p := &project.Project{}
-	if name != "" {
-		b, err := os.ReadFile(name)
-		if err != nil {
-			return nil, world(fmt.Errorf("read the project's settings: %w", err))
-		}
-		s.file = source.NewFile(filepath.ToSlash(filepath.Clean(name)), b)
+	if err := s.findProject(c); err != nil {
+		return nil, err
 	}
 	files, _ := c.Generic("rules").(*values)
 	read, failed := false, error(nil)
@@ -120,14 +108,56 @@ func (s *settings) readProject(c *cli.Context) (*project.Project, error) {
 		s.known = s.rules.known(knownCodes())
 		return s.known
 	}
-	if s.file.Name != "" {
-		p, s.problem = project.Parse(s.file, codes)
-	}
+	p := s.parseProject(codes)
 	if !read {
 		codes(p)
 	}
 	s.problem = append(s.problem, s.rules.problem...)
 	return p, failed
+}
+
+// parseProject decodes the project file; without one it changes nothing.
+func (s *settings) parseProject(codes func(*project.Project) project.Known) *project.Project {
+	p := &project.Project{}
+	if s.file.Name != "" {
+		p, s.problem = project.Parse(s.file, codes)
+	}
+	return p
+}
+
+// compared is what a comparison takes from the project file: no rule is loaded for it, so no code is known either. A mistake in
+// the file is said on standard error, and is the exit code: nobody knows what it was to say.
+func compared(c *cli.Context, env Env) (*project.Project, error) {
+	s := &settings{}
+	if err := s.findProject(c); err != nil {
+		return nil, err
+	}
+	p := s.parseProject(func(*project.Project) project.Known { return project.Known{} })
+	printer := diag.Printer{Sources: s.sources(source.Set{}), Color: colour(env.Stderr, env)}
+	if err := printer.Print(env.Stderr, s.problem); err != nil {
+		return nil, world(err)
+	}
+	return p, verdict(s.problem, nil)
+}
+
+// findProject reads the text of the project file that the flags name, or that is nearest.
+func (s *settings) findProject(c *cli.Context) error {
+	name := c.String("config")
+	if name != "" && c.Bool("no-config") {
+		return usage("--config and --no-config exclude each other")
+	}
+	if name == "" && !c.Bool("no-config") {
+		name = nearestProject()
+	}
+	if name == "" {
+		return nil
+	}
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return world(fmt.Errorf("read the project's settings %s: %w", name, causeOf(err)))
+	}
+	s.file = source.NewFile(filepath.ToSlash(filepath.Clean(name)), b)
+	return nil
 }
 
 // nearestProject is the path of the project file in the working directory or above it, within the repository; "" if there
