@@ -193,6 +193,15 @@ func TestPreCommitSystem(t *testing.T) {
 	h.write("gateways/service.yaml", strings.Replace(goodService, "name: orders", "name: order", 1))
 	h.commit(true, `gateways/api.yaml:19:13: error: no Service named "orders"`)
 	h.write("gateways/service.yaml", goodService)
+
+	// Whoever names a file says nothing to flexgw.
+	const name = "--output=text=owned.yaml"
+	h.write(name, strings.NewReplacer("address:", "adress:", "name: orders", "name: dash").Replace(goodService))
+	h.commit(true, name+`:6:3: error: unknown field "adress"`)
+	if _, err := os.Stat(filepath.Join(h.dir, "owned.yaml")); err == nil {
+		t.Error("the name of a file was taken for a flag")
+	}
+	h.must("rm", "--", name)
 	h.write("ci.yaml", "on: pull_request\n")
 	h.commit(false, "Passed") // of the changed files none is ours
 }
