@@ -3,6 +3,7 @@ package deep_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"os"
@@ -513,6 +514,37 @@ spec:
 			if b, _ := os.ReadFile(f); bytes.Contains(b, []byte("swordfish")) {
 				t.Errorf("%s: %s", f, b)
 			}
+		}
+	}
+}
+
+// TestSecretsStayHiddenInEveryForm: Envoy quotes what it was given as protobuf's text and JSON do.
+func TestSecretsStayHiddenInEveryForm(t *testing.T) {
+	t.Parallel()
+	const secret = `pa"ss\ü<1>`
+	x, set := trial(t, `apiVersion: gateway.mulesoft.com/v1alpha1
+kind: ApiInstance
+metadata: {name: a}
+spec:
+  address: http://0.0.0.0:8081
+  services: {up: {address: "http://a.example.org:80"}}
+  policies:
+    - policyRef: {name: auth}
+      config: {value: '`+secret+`'}
+`)
+	for name, form := range map[string]string{
+		"as it is": secret, "text format": `pa\"ss\\\303\274<1>`, "text format with UTF-8": `pa\"ss\\ü<1>`, "JSON": `pa\"ss\\ü<1>`, "JSON for HTML": `pa\"ss\\ü\u003c1\u003e`,
+		"base64": base64.StdEncoding.EncodeToString([]byte(secret)), "base64 of URLs": base64.URLEncoding.EncodeToString([]byte(secret)),
+	} {
+		c := &critic{words: func(b []byte) error {
+			if bytes.Contains(b, []byte(`pa"ss`)) {
+				return &envoy.RefusedError{Message: "value: <" + form + "> is bad"}
+			}
+			return nil
+		}}
+		v, err := deep.Judge(t.Context(), x, deep.Options{Ask: c.ask})
+		if got := strings.Join(said(v, x, set), "\n"); err != nil || strings.Contains(got, form) || !strings.Contains(got, "value: <[redacted]") {
+			t.Errorf("%s: %v: %s", name, err, got)
 		}
 	}
 }

@@ -12,14 +12,6 @@ import (
 	"github.com/flexgw/flexgw/schema/diag"
 )
 
-// hide takes secrets out of Envoy's words; secrets are sorted, longest first.
-func hide(words string, secrets []string) string {
-	for _, s := range secrets {
-		words = strings.ReplaceAll(words, s, "[redacted]")
-	}
-	return words
-}
-
 // Quoted finds the value that Envoy's words repeat in the configuration of the policy that is named at a place.
 type Quoted func(at diag.Range, words string) (place diag.Range, ok bool)
 
