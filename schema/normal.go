@@ -241,7 +241,7 @@ func (z *normal) scalar(v view, n *syntax.Node) *syntax.Node {
 			return z.variable(v, n, text[1:])
 		}
 	}
-	if z.getenv != nil && isText && text != "" && v.hidden {
+	if z.getenv != nil && isText && text != "" && !z.notAVariable(v, text, n) && v.hidden {
 		z.plainText(text, n)
 	}
 	t := typeOfScalar(n.Scalar)
@@ -268,6 +268,45 @@ func (z *normal) scalar(v view, n *syntax.Node) *syntax.Node {
 		}
 	}
 	return n
+}
+
+// almostVariable are the ways in which other tools write a variable; the group is its name.
+var almostVariable = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_.-]*)\}|\$\(([A-Z_][A-Z0-9_]*)\)|\{\{-?\s*([A-Za-z_.$][A-Za-z0-9_.-]*)\s*-?\}\}|(?:^|[^$\\A-Za-z0-9_])\$([A-Z][A-Z0-9_]{2,})\b|^\$([A-Za-z_][A-Za-z0-9_]*-[A-Za-z0-9_-]*)$`)
+
+// notAVariable warns of a text with something in it that looks like a variable, and is none: only a whole value $NAME is
+// (flex-resources.md, 10.6; what the product makes of others is not documented). Scripts and expressions have such things of
+// their own.
+func (z *normal) notAVariable(v view, text string, n *syntax.Node) bool {
+	if v.want != 0 && v.want&tString == 0 || strings.ContainsAny(text, "\n") || strings.Contains(text, "#[") || strings.HasPrefix(text, "%dw") {
+		return false
+	}
+	if !strings.Contains(text, "$") && !strings.Contains(text, "{{") {
+		return false // nearly all texts
+	}
+	m := almostVariable.FindStringSubmatch(text)
+	if m == nil {
+		return false
+	}
+	secret := v.hidden || secretName(z.path)
+	if secret && m[1]+m[3] == "" && m[5] == "" {
+		return false // a dollar sign in a password is nothing odd
+	}
+	name := strings.Join(m[1:], "")
+	whole := variable.MatchString("$" + name)
+	hint := "write $NAME, with letters, digits and _ alone, as the whole value, and set that environment variable where the gateway runs"
+	if whole {
+		hint = fmt.Sprintf("write $%s as the whole value, and set that environment variable to all of it where the gateway runs", name)
+	}
+	what := quoteShort(text)
+	switch {
+	case !secret:
+	case m[5] != "":
+		what = "a dollar sign and a name with a hyphen"
+	case m[0] != text: // the rest of it may be the secret
+		what = strconv.Quote(m[0]) + " in a longer text"
+	}
+	z.report(diag.Warning, "link/not-a-variable", n.Range, fmt.Sprintf("%s is %s, which is no variable here but the text that it is", z.label(), what), hint)
+	return true
 }
 
 // plainText warns of a secret that stands in the declaration itself (flex-resources.md, 10.6). Of a private key it is a note: the

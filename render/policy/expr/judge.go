@@ -60,9 +60,24 @@ func textOnly(e dataweave.Expr, diags *diag.List) {
 // bare is text that was meant as an expression: a variable with a member, perhaps with half of #[ ] around it.
 var bare = regexp.MustCompile(`^\s*[#\[]?\s*(attributes|authentication|payload|vars)(\.['"\w]|\[\s*['"\w])`)
 
+// within is an expression inside of text.
+var within = regexp.MustCompile(`#\[([^\[\]]*(?:\[[^\[\]]*\][^\[\]]*)*)\]`)
+
 // odd warns of what the product takes, but hardly as it was meant.
 func odd(text string, tree dataweave.Expr, at diag.Range) diag.List {
 	if !dataweave.IsExpression(text) {
+		if m := within.FindStringSubmatchIndex(text); m != nil && !strings.Contains(text, "\n") {
+			before, inner, after := text[:m[0]], text[m[2]:m[3]], text[m[1]:]
+			meant := "(" + inner + ")"
+			if before != "" {
+				meant = "'" + before + "' ++ " + meant
+			}
+			if after != "" {
+				meant += " ++ '" + after + "'"
+			}
+			return diag.List{{Severity: diag.Warning, Code: "expr/plain-text", Subject: at,
+				Summary: fmt.Sprintf("%q is taken as the text that it is: an expression is the whole value, or none", text), Hint: fmt.Sprintf("write %q if a part of it is meant as one", "#["+meant+"]")}}
+		}
 		if !bare.MatchString(text) {
 			return nil
 		}

@@ -34,6 +34,8 @@ func TestJudge(t *testing.T) {
 		{"[attributes.method]", expr.Use{}, `warning expr/plain-text "#[attributes.method]"`},
 		{"#attributes.method", expr.Use{}, `warning expr/plain-text "#[attributes.method]"`},
 		{"[payload.id", expr.Use{}, `warning expr/plain-text "#[payload.id]"`},
+		{"a #[attributes.headers['x']]!", expr.Use{}, `warning expr/plain-text "#['a ' ++ (attributes.headers['x']) ++ '!']" if a part of it is meant as one`},
+		{"the list #[", expr.Use{}, ""},
 		{"payload", expr.Use{}, ""},
 		{"vars and more", expr.Use{}, ""},
 		{"attributes. And so on", expr.Use{}, ""},
