@@ -14,13 +14,17 @@ import (
 func applyCommand(env Env) *cli.Command {
 	return &cli.Command{
 		Name:      "apply",
-		Usage:     "have a running daemon serve declarations, and wait until Envoy does",
+		Usage:     "bring declarations to a gateway, and wait until it serves them",
 		ArgsUsage: "PATH…",
 		Description: "Returns when every connected Envoy serves the declarations, or when they were taken back. Exit code 1: they have mistakes,\n" +
 			"and nothing changed; 3: nobody answered in time; 4: Envoy refused them or a probe failed, and what was served before is\n" +
-			"served again; 5: the plan is stale. A daemon that follows a source refuses (2) unless it is suspended.",
+			"served again; 5: the plan is stale. A daemon that follows a source refuses (2) unless it is suspended.\n" +
+			"Targets: xds is a running daemon; files is a folder (--to) from which an Envoy without a daemon reads, started with\n" +
+			"envoy -c FOLDER/envoy.json; flex is the conf.d of a real Flex Gateway, which gets the declarations themselves.",
 		Flags: daemonFlags(
 			outputFlag("text", "json"), waitFlag(),
+			&cli.StringFlag{Name: "target", Usage: "`xds|files|flex` (default: xds; files when --to is given)"},
+			&cli.StringFlag{Name: "to", Usage: "the `FOLDER` of the targets files and flex"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "show what would change, and change nothing"},
 			&cli.IntFlag{Name: "max-delete", Value: -1, Usage: "refuse to delete more than `N` objects (default: any number)"},
 			&cli.StringFlag{Name: "save-plan", Usage: "write what would be done to `FILE`, and change nothing"},
@@ -30,6 +34,13 @@ func applyCommand(env Env) *cli.Command {
 			outs, err := outputsOf(c, "text", "json")
 			if err != nil {
 				return err
+			}
+			target, err := applyTarget(c)
+			if err != nil {
+				return err
+			}
+			if target != "xds" {
+				return applyToFolder(c, env, target, outs)
 			}
 			r, err := applyRequest(c, env)
 			if err != nil {
@@ -54,6 +65,28 @@ func applyCommand(env Env) *cli.Command {
 			return showOutcome(env, outs, o, sentFiles(r.Files))
 		},
 	}
+}
+
+// applyTarget is where the declarations go.
+func applyTarget(c *cli.Context) (string, error) {
+	target, to := c.String("target"), c.String("to")
+	switch {
+	case target == "" && to == "":
+		return "xds", nil
+	case target == "":
+		target = "files"
+	case target != "xds" && target != "files" && target != "flex":
+		return "", usage("no target %q; known are xds, files and flex", target)
+	}
+	switch {
+	case target == "xds" && to != "":
+		return "", usage("--to names the folder of the targets files and flex; xds is a daemon, which --socket or --state-dir names")
+	case target != "xds" && to == "":
+		return "", usage("--target %s needs --to FOLDER", target)
+	case target != "xds" && (c.String("plan") != "" || c.String("save-plan") != ""):
+		return "", usage("plans are for the target xds")
+	}
+	return target, nil
 }
 
 // plan is a file that says what an apply is going to do, and for which state of things.

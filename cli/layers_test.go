@@ -36,6 +36,8 @@ var bans = []ban{
 	{"reconcile", nil, []string{"cli", "schema$", "schema/v1alpha1"}, "reconcile moves what others decided"},
 	{"reconcile/envoy", nil, []string{"schema", "render"}, "one Envoy process, whatever it serves"},
 	{"reconcile/deep", nil, []string{"reconcile/deliver", "reconcile/watch", "reconcile/store", "reconcile/enforce"}, "asking about resources delivers none of them"},
+	{"reconcile/deliver/flex", nil, []string{"render", "schema$"}, "a copy of declarations: no resource is made"},
+	{"reconcile/api", nil, []string{"render", "reconcile$", "reconcile/deliver", "reconcile/store"}, "requests and answers: a Daemon decides"},
 	{"reconcile/sandbox", nil, []string{"schema", "render", "reconcile", "cli"}, "walls do not depend on who is behind them"},
 	{"reconcile/disk", nil, []string{"schema", "render", "reconcile", "cli", "net"}, "bytes and names: what a file is for does not matter to how it is written"},
 	{"reconcile/enforce", nil, []string{"schema", "render$", "render/policy$", "reconcile/deliver"}, "the request path shares nothing with the reconciler"},

@@ -233,7 +233,7 @@ func showOutcome(env Env, outs []output, o api.Outcome, sources func(string) ([]
 	case api.Programmed:
 		return nil
 	case api.Accepted:
-		if o.Reason == "DryRun" || o.Reason == "Observed" {
+		if o.Reason == "DryRun" || o.Reason == "Observed" || o.Reason == "Copied" {
 			return nil
 		}
 		return &exit{ExitWorld, fmt.Errorf("accepted, and not live yet (%s): %s", o.Reason, o.Message)}

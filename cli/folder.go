@@ -1,0 +1,219 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/flexgw/flexgw/reconcile/api"
+	"github.com/flexgw/flexgw/reconcile/deliver/files"
+	"github.com/flexgw/flexgw/reconcile/deliver/flex"
+	"github.com/flexgw/flexgw/reconcile/envoy"
+	"github.com/flexgw/flexgw/reconcile/watch"
+	"github.com/flexgw/flexgw/render"
+	"github.com/flexgw/flexgw/render/policy/all"
+	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/ir"
+	"github.com/flexgw/flexgw/schema/source"
+)
+
+// The targets of apply that are folders: there is no daemon to ask.
+
+// applyToFolder applies to one of them.
+func applyToFolder(c *cli.Context, env Env, target string, outs []output) error {
+	dir, err := filepath.Abs(c.String("to"))
+	if err != nil {
+		return world(err)
+	}
+	if n := c.Int("max-delete"); c.IsSet("max-delete") && n < 0 {
+		return usage("--max-delete %d: 0 or more is expected", n)
+	}
+	x := &folderTarget{env: env, dir: dir, dryRun: c.Bool("dry-run"), most: c.Int("max-delete")}
+	if !c.IsSet("max-delete") {
+		x.most = int(^uint(0) >> 1)
+	}
+	ctx, cancel := context.WithTimeout(c.Context, c.Duration("timeout"))
+	defer cancel()
+	apply := x.files
+	if target == "flex" {
+		apply = x.flex
+	}
+	o, set, err := apply(ctx, c.Args().Slice())
+	if err != nil {
+		return answered(err)
+	}
+	o.SchemaVersion, o.Revision, o.Held = api.SchemaVersion, set.Revision, []api.Held{}
+	if o.Deleted == nil {
+		o.Deleted = []string{}
+	}
+	if o.Diagnostics == nil {
+		o.Diagnostics = diag.List{}
+	}
+	return showOutcome(env, outs, o, set.Bytes)
+}
+
+// folderTarget is one apply to a folder.
+type folderTarget struct {
+	env    Env
+	dir    string
+	dryRun bool
+	most   int // how many deletions are fine
+}
+
+// refuses is the answer when too much would go.
+func (x *folderTarget) refuses(gone []string) error {
+	if len(gone) <= x.most {
+		return nil
+	}
+	return &api.Error{Status: http.StatusConflict, Code: api.CodeTooMany, Message: fmt.Sprintf("%d would be deleted, and %d may be: %s", len(gone), x.most, some(gone))}
+}
+
+// files brings resources to the folder of an Envoy without a daemon.
+func (x *folderTarget) files(ctx context.Context, paths []string) (o api.Outcome, set source.Set, err error) {
+	set, err = readPaths(paths, x.env)
+	if err != nil {
+		return o, set, err
+	}
+	p := onePass(x.env)
+	p.load.RequireEnv = true
+	p.render.Files = filepath.Join(x.dir, "files")
+	g, r, list := p.build(set)
+	if !list.HasErrors() {
+		list = append(list, needDaemon(g, r)...).Sort()
+	}
+	if list.HasErrors() {
+		return api.Outcome{Result: api.Invalid, Message: firstOf(list), Diagnostics: list.WithoutSecrets(set.Bytes)}, set, nil
+	}
+	admin, err := envoy.SocketPath(x.dir, "envoy-admin.sock")
+	if err != nil {
+		return o, set, err
+	}
+	d, err := render.Discover(r, render.BootstrapOptions{NodeID: "flexgw/" + sourceID(x.dir), AdminSocket: admin}, x.dir)
+	if err != nil {
+		return o, set, err
+	}
+	target := files.Target{Dir: x.dir, Admin: admin}
+	change, err := target.Plan(d)
+	if err != nil {
+		return o, set, err
+	}
+	o.Served, o.Deleted, o.ChangesText = change.Base, change.Removed, change.String()
+	if err := x.refuses(change.Removed); err != nil {
+		return o, set, err
+	}
+	if x.dryRun {
+		o.Result, o.Reason = api.Accepted, "DryRun"
+		return o, set, nil
+	}
+	switch err = target.Apply(ctx, d); {
+	case err == nil:
+		o.Result, o.Served = api.Programmed, set.Revision
+	case errors.Is(err, files.ErrRefused):
+		o.Result, o.Reason, o.Message, o.Previous = api.RolledBack, "Rejected", err.Error(), change.Base
+	case errors.Is(err, files.ErrNoEnvoy):
+		o.Result, o.Reason, o.Message = api.Accepted, "NoEnvoy", err.Error()+"; start one with: envoy -c "+filepath.Join(x.dir, render.BootstrapFile)
+	default:
+		return o, set, err
+	}
+	return o, set, nil
+}
+
+// needDaemon is what a host without a daemon can not serve.
+func needDaemon(g *ir.Gateway, r *render.Resources) diag.List {
+	asked := map[string]bool{}
+	for _, in := range r.Instances() {
+		asked[in.Policy] = true
+	}
+	for _, n := range new(render.Needy).Needs(g, all.Catalog{}) {
+		asked[n.Policy] = true
+	}
+	var list diag.List
+	add := func(o ir.Origin, what string) {
+		list = append(list, diag.Diagnostic{Severity: diag.Error, Code: "envoy/needs-daemon", Object: o.Object, Subject: o.Range,
+			Summary: what + " needs the daemon, and the target files has none",
+			Hint:    "run the daemon on that host (flexgw run), or leave it out there"})
+	}
+	for _, b := range g.Bindings() {
+		if asked[b.Policy] {
+			add(b.Origin, "policy "+b.Policy)
+		}
+	}
+	for _, e := range g.Echoes {
+		add(e.Origin, "Echo")
+	}
+	return list
+}
+
+// flex brings declarations to the folder of a real Flex Gateway.
+func (x *folderTarget) flex(ctx context.Context, paths []string) (o api.Outcome, set source.Set, err error) {
+	if set, err = declaredIn(ctx, paths, x.env); err != nil {
+		return o, set, err
+	}
+	p := onePass(x.env)
+	if list := p.check(set); list.HasErrors() {
+		return api.Outcome{Result: api.Invalid, Message: firstOf(list), Diagnostics: list.WithoutSecrets(set.Bytes)}, set, nil
+	}
+	target := flex.Target{Dir: x.dir}
+	change, err := target.Plan(set)
+	if err != nil {
+		return o, set, usage("%s", err)
+	}
+	o.Served, o.Deleted = change.Base, change.Removed
+	var text strings.Builder
+	for _, name := range change.Written {
+		fmt.Fprintf(&text, "writes    %s\n", name)
+	}
+	o.ChangesText = text.String()
+	if err := x.refuses(change.Removed); err != nil {
+		return o, set, err
+	}
+	o.Result, o.Reason = api.Accepted, "DryRun"
+	if x.dryRun {
+		return o, set, nil
+	}
+	if _, err := target.Apply(set); err != nil {
+		return o, set, err
+	}
+	o.Reason, o.Served = "Copied", set.Revision
+	o.Message = "copied; whether the gateway takes it, its own log says"
+	return o, set, nil
+}
+
+// declaredIn reads declarations by the names that they have within the one folder, or as single files.
+func declaredIn(ctx context.Context, paths []string, env Env) (source.Set, error) {
+	if len(paths) == 1 && paths[0] != "-" {
+		if info, err := os.Stat(paths[0]); err == nil && info.IsDir() {
+			dir, err := watch.Dir(paths[0], watch.Options{})
+			if err != nil {
+				return source.Set{}, world(err)
+			}
+			defer dir.Close()
+			set, err := dir.Fetch(ctx)
+			if err != nil {
+				return source.Set{}, world(err)
+			}
+			return set, nil
+		}
+	}
+	set, err := readPaths(paths, env)
+	if err != nil {
+		return set, err
+	}
+	files := slices.Clone(set.Files)
+	seen := map[string]string{}
+	for i, f := range files {
+		name := filepath.Base(f.Name)
+		if other := seen[name]; other != "" {
+			return set, usage("%s and %s would be one file in the folder; give the folder that holds both", other, f.Name)
+		}
+		seen[name], files[i].Name = f.Name, name
+	}
+	return source.NewSet(files), nil
+}
