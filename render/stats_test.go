@@ -66,9 +66,12 @@ func TestStatsOnEnvoy(t *testing.T) {
 			panic(http.ErrAbortHandler)
 		}
 		if r.Header.Get("Upgrade") != "" {
-			w.Header().Set("Connection", "upgrade")
-			w.Header().Set("Upgrade", "websocket")
-			w.WriteHeader(http.StatusSwitchingProtocols)
+			c, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				panic(err)
+			}
+			_, _ = c.Write([]byte("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"))
+			c.Close()
 		}
 	}))
 	t.Cleanup(up.Close)
