@@ -41,6 +41,8 @@ var bans = []ban{
 	{"reconcile/sandbox", nil, []string{"schema", "render", "reconcile", "cli"}, "walls do not depend on who is behind them"},
 	{"reconcile/disk", nil, []string{"schema", "render", "reconcile", "cli", "net"}, "bytes and names: what a file is for does not matter to how it is written"},
 	{"reconcile/enforce", nil, []string{"schema", "render$", "render/policy$", "reconcile/deliver"}, "the request path shares nothing with the reconciler"},
+	{"reconcile/metrics", nil, []string{"reconcile/deliver", "reconcile/egress", "reconcile/envoy", "reconcile/store", "reconcile/watch"}, "figures come in as functions: whoever asks for metrics changes nothing"},
+	{"reconcile/notify", nil, []string{"render", "reconcile/deliver", "reconcile/egress", "reconcile/store"}, "it posts what it is told with the client that it is given"},
 	{"", []string{"cli", "render/policy/all"}, []string{"render/policy/all"}, "only cli knows every policy"},
 	{"schema/require", nil, []string{"os", "net/http", "schema/project", "schema/v1alpha1"}, "rules and declarations in, diagnostics out: cli reads the files, project judges what is found"},
 	{"", []string{"schema/syntax"}, []string{"go.yaml.in/"}, "only syntax knows a YAML library"},
@@ -48,6 +50,7 @@ var bans = []ban{
 	{"", []string{"schema$", "schema/testkit"}, []string{"github.com/santhosh-tekuri/"}, "only schema knows the JSON Schema library, and tests"},
 	{"", []string{"reconcile/watch"}, []string{"github.com/go-git/"}, "only watch knows Git"},
 	{"", []string{"render/policy/graphqlschema"}, []string{"github.com/vektah/"}, "only graphqlschema knows the GraphQL library"},
+	{"", []string{"reconcile/metrics"}, []string{"github.com/prometheus/"}, "only metrics knows Prometheus' library"},
 	{"", []string{"cli"}, []string{"github.com/urfave/"}, "only cli knows the command line library"},
 }
 

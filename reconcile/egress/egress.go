@@ -29,6 +29,9 @@ type Purpose string
 // JWKS is fetching the remote key set that a JWT validation policy names.
 const JWKS Purpose = "jwks"
 
+// Webhook is posting events where --webhook says.
+const Webhook Purpose = "webhook"
+
 // Destination is one reason to call one host.
 type Destination struct {
 	Purpose Purpose `json:"purpose"`

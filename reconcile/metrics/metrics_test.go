@@ -1,0 +1,257 @@
+package metrics_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os/exec"
+	"regexp"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/flexgw/flexgw/reconcile"
+	"github.com/flexgw/flexgw/reconcile/metrics"
+	"github.com/flexgw/flexgw/reconcile/notify"
+	"github.com/flexgw/flexgw/reconcile/status"
+)
+
+// text is an answer without what Go and the process say of themselves.
+func text(t testing.TB, m *metrics.M) string {
+	t.Helper()
+	w := httptest.NewRecorder()
+	m.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, metrics.Path, nil))
+	if w.Code != http.StatusOK || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/plain; version=0.0.4") {
+		t.Fatalf("status %d, %v", w.Code, w.Header())
+	}
+	var b strings.Builder
+	for line := range strings.Lines(w.Body.String()) {
+		if strings.Contains(line, "flexgw_") {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}
+
+func has(t testing.TB, text string, lines ...string) {
+	t.Helper()
+	for _, want := range lines {
+		if !strings.Contains("\n"+text, "\n"+want+"\n") {
+			t.Errorf("no line %q", want)
+		}
+	}
+	if t.Failed() {
+		t.Log(text)
+	}
+}
+
+func report() status.Report {
+	return status.Report{
+		Revision:   "sha256:abc",
+		Conditions: []status.Condition{{Type: status.Fetched, Status: status.True}, {Type: status.Accepted, Status: status.False}, {Type: status.Programmed, Status: status.Unknown}},
+		Objects:    []status.Object{{Kind: "ApiInstance", Namespace: "default", Name: "de.ad"}, {Kind: "ApiInstance", Namespace: "team", Name: `o"d\d`}, {Kind: "Service", Namespace: "default", Name: "x"}},
+		Envoys: []status.Envoy{
+			{Node: "a", Connected: true, Types: []status.TypeDelivery{{Type: "Cluster", Error: 1}, {Type: "Listener", Error: 2}}},
+			{Node: "b", Types: []status.TypeDelivery{{Type: "Cluster", Error: 7}}}},
+		Suspended: &status.Suspension{},
+	}
+}
+
+// Everything is there before anything happened: an alert cannot see what is not.
+func TestZeros(t *testing.T) {
+	t.Parallel()
+	m := metrics.New(metrics.Options{Version: "1.2.3", Report: func() status.Report {
+		return status.Report{Objects: []status.Object{{Kind: "ApiInstance", Namespace: "default", Name: "shop"}}}
+	}})
+	want := []string{
+		`flexgw_build_info{goversion="` + runtime.Version() + `",version="1.2.3"} 1`,
+		`flexgw_revision_info{revision=""} 1`,
+		`flexgw_revision_programmed_timestamp_seconds 0`,
+		`flexgw_revision_programmed_duration_seconds_count 0`,
+		`flexgw_rollbacks_total 0`, `flexgw_fetch_errors_total 0`, `flexgw_rejected_resources 0`, `flexgw_envoys_connected 0`, `flexgw_suspended 0`, `flexgw_pinned 0`,
+		`flexgw_condition{status="Unknown",type="Programmed"} 1`, `flexgw_condition{status="True",type="Programmed"} 0`,
+		`flexgw_envoy_stats_up 0`, `flexgw_envoy_stats_timestamp_seconds 0`,
+		`flexgw_webhook_events_total{result="dropped"} 0`, `flexgw_webhook_queue_length 0`,
+		`flexgw_unmatched_requests_total{code_class="4xx"} 0`,
+		`flexgw_api_requests_total{namespace="default",api="shop",code_class="2xx"} 0`,
+		`flexgw_api_requests_total{namespace="default",api="shop",code_class="none"} 0`,
+		`flexgw_api_upstream_failures_total{namespace="default",api="shop"} 0`,
+		`flexgw_api_latency_seconds_bucket{namespace="default",api="shop",le="0.005"} 0`,
+		`flexgw_api_latency_seconds_bucket{namespace="default",api="shop",le="+Inf"} 0`,
+		`flexgw_api_latency_seconds_sum{namespace="default",api="shop"} 0`,
+	}
+	for _, outcome := range []string{"fetched", "invalid", "accepted", "held", "programmed", "rejected", "proof_failed", "rolled_back"} {
+		want = append(want, `flexgw_revisions_total{outcome="`+outcome+`"} 0`)
+	}
+	has(t, text(t, m), want...)
+}
+
+func TestReport(t *testing.T) {
+	t.Parallel()
+	m := metrics.New(metrics.Options{Report: report, Webhook: func() notify.Counts {
+		return notify.Counts{Waiting: 4, Delivered: 3, Dropped: 2, Failed: 1}
+	}})
+	has(t, text(t, m), `flexgw_revision_info{revision="sha256:abc"} 1`,
+		`flexgw_condition{status="True",type="Fetched"} 1`, `flexgw_condition{status="False",type="Accepted"} 1`, `flexgw_condition{status="True",type="Accepted"} 0`,
+		`flexgw_rejected_resources 3`, `flexgw_envoys_connected 1`, `flexgw_suspended 1`, `flexgw_pinned 0`,
+		`flexgw_webhook_queue_length 4`, `flexgw_webhook_events_total{result="delivered"} 3`, `flexgw_webhook_events_total{result="dropped"} 2`, `flexgw_webhook_events_total{result="failed"} 1`,
+		`flexgw_api_upstream_failures_total{namespace="team",api="o\"d\\d"} 0`)
+}
+
+func TestEvents(t *testing.T) {
+	t.Parallel()
+	m := metrics.New(metrics.Options{Report: report})
+	at := time.Unix(1700000000, 0)
+	event := func(typ reconcile.EventType, revision string, after time.Duration) {
+		m.Event(reconcile.Event{Type: typ, Revision: revision, At: at.Add(after)})
+	}
+	event(reconcile.Fetched, "a", 0)
+	event(reconcile.Accepted, "a", 10*time.Millisecond)
+	event(reconcile.Programmed, "a", 20*time.Millisecond)
+	event(reconcile.Programmed, "a", time.Hour) // again, after a new key set: nobody changed anything
+	event(reconcile.Fetched, "b", time.Hour)
+	event(reconcile.Invalid, "b", time.Hour)
+	event(reconcile.RolledBack, "c", time.Hour)
+	event(reconcile.SourceUnavailable, "", time.Hour)
+	has(t, text(t, m), `flexgw_revisions_total{outcome="fetched"} 2`, `flexgw_revisions_total{outcome="programmed"} 2`, `flexgw_revisions_total{outcome="invalid"} 1`,
+		`flexgw_revisions_total{outcome="rolled_back"} 1`, `flexgw_rollbacks_total 1`, `flexgw_fetch_errors_total 1`,
+		`flexgw_revision_programmed_timestamp_seconds 1.7000036e+09`,
+		`flexgw_revision_programmed_duration_seconds_count 1`, `flexgw_revision_programmed_duration_seconds_sum 0.02`,
+		`flexgw_revision_programmed_duration_seconds_bucket{le="0.01"} 0`, `flexgw_revision_programmed_duration_seconds_bucket{le="0.025"} 1`)
+}
+
+func TestAPIs(t *testing.T) {
+	t.Parallel()
+	asked, fails := 0, false
+	m := metrics.New(metrics.Options{Report: report, Stats: func(_ context.Context, filter string) (map[string]uint64, error) {
+		asked++
+		if fails {
+			return nil, errors.New("no Envoy")
+		}
+		all := map[string]uint64{
+			"flexgw.requests.api.default/de.ad.class.2.ms.5":    7,
+			"flexgw.requests.api.default/de.ad.class.2.ms.50":   2,
+			"flexgw.requests.api.default/de.ad.class.5.ms.more": 1,
+			"flexgw.requests.api.default/de.ad.class..ms.none":  3,
+			"flexgw.micros.api.default/de.ad":                   1_500_000,
+			"flexgw.failures.api.default/de.ad":                 1,
+			"flexgw.requests.api.default/gone.class.2.ms.5":     9, // it was deleted; Envoy keeps it
+			"flexgw.requests.api..class.4.ms.5":                 4,
+			"cluster.flexgw-xds.upstream_cx_total":              1,
+		}
+		for name := range all {
+			if !regexp.MustCompile(filter).MatchString(name) {
+				delete(all, name)
+			}
+		}
+		return all, nil
+	}})
+	want := []string{
+		`flexgw_envoy_stats_up 1`,
+		`flexgw_api_requests_total{namespace="default",api="de.ad",code_class="2xx"} 9`,
+		`flexgw_api_requests_total{namespace="default",api="de.ad",code_class="5xx"} 1`,
+		`flexgw_api_requests_total{namespace="default",api="de.ad",code_class="none"} 3`,
+		`flexgw_api_latency_seconds_bucket{namespace="default",api="de.ad",le="0.005"} 7`,
+		`flexgw_api_latency_seconds_bucket{namespace="default",api="de.ad",le="0.025"} 7`,
+		`flexgw_api_latency_seconds_bucket{namespace="default",api="de.ad",le="0.05"} 9`,
+		`flexgw_api_latency_seconds_bucket{namespace="default",api="de.ad",le="10"} 9`,
+		`flexgw_api_latency_seconds_bucket{namespace="default",api="de.ad",le="+Inf"} 10`,
+		`flexgw_api_latency_seconds_count{namespace="default",api="de.ad"} 10`,
+		`flexgw_api_latency_seconds_sum{namespace="default",api="de.ad"} 1.5`,
+		`flexgw_api_upstream_failures_total{namespace="default",api="de.ad"} 1`,
+		`flexgw_unmatched_requests_total{code_class="4xx"} 4`,
+	}
+	got := text(t, m)
+	has(t, got, want...)
+	if strings.Contains(got, `api="gone"`) {
+		t.Error("an API that is not declared has metrics")
+	}
+	text(t, m)
+	if asked != 1 {
+		t.Errorf("two answers within a second asked Envoy %d times", asked)
+	}
+	fails = true
+	time.Sleep(1100 * time.Millisecond)
+	want[0] = `flexgw_envoy_stats_up 0`
+	has(t, text(t, m), want...) // counters must not fall
+	if asked != 2 {
+		t.Errorf("asked %d times", asked)
+	}
+}
+
+// Debian's own promtool reads what we write, and finds nothing to say about names.
+func TestPromtoolLint(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("promtool is left out with -short")
+	}
+	m := metrics.New(metrics.Options{Report: report})
+	cmd := exec.Command("promtool", "check", "metrics")
+	cmd.Stdin = strings.NewReader(text(t, m))
+	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("promtool (Debian's package prometheus): %v\n%s", err, out)
+	}
+}
+
+func TestGzip(t *testing.T) {
+	t.Parallel()
+	m := metrics.New(metrics.Options{Report: report})
+	r := httptest.NewRequest(http.MethodGet, metrics.Path, nil)
+	r.Header.Set("Accept-Encoding", "gzip")
+	w := httptest.NewRecorder()
+	m.Handler().ServeHTTP(w, r)
+	z, err := gzip.NewReader(w.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(z)
+	if err != nil || !bytes.Contains(b, []byte("flexgw_api_requests_total{")) {
+		t.Errorf("%v in %d bytes", err, len(b))
+	}
+}
+
+func TestOnlyMetrics(t *testing.T) {
+	t.Parallel()
+	m := metrics.New(metrics.Options{Report: report})
+	for _, c := range []struct {
+		method, path string
+		status       int
+	}{{http.MethodGet, "/", 404}, {http.MethodPost, metrics.Path, 405}, {http.MethodGet, "/v1/status", 404}} {
+		w := httptest.NewRecorder()
+		m.Handler().ServeHTTP(w, httptest.NewRequest(c.method, c.path, nil))
+		if w.Code != c.status {
+			t.Errorf("%s %s: %d, want %d", c.method, c.path, w.Code, c.status)
+		}
+	}
+}
+
+// BenchmarkScrape is an answer at 10,000 APIs that all had requests, Envoy's own part aside.
+func BenchmarkScrape(b *testing.B) {
+	stats, r := map[string]uint64{}, status.Report{}
+	for i := range 10_000 {
+		name := fmt.Sprintf("api-%05d", i)
+		r.Objects = append(r.Objects, status.Object{Kind: "ApiInstance", Namespace: "default", Name: name})
+		stats["flexgw.requests.api.default/"+name+".class.2.ms.5"] = 7
+		stats["flexgw.requests.api.default/"+name+".class.2.ms.10"] = 7
+		stats["flexgw.micros.api.default/"+name] = 70
+	}
+	m := metrics.New(metrics.Options{Report: func() status.Report { return r },
+		Stats: func(context.Context, string) (map[string]uint64, error) { return stats, nil }})
+	b.ReportAllocs()
+	for b.Loop() {
+		w := discard{http.Header{}}
+		m.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, metrics.Path, nil))
+	}
+}
+
+type discard struct{ header http.Header }
+
+func (d discard) Header() http.Header         { return d.header }
+func (d discard) Write(b []byte) (int, error) { return len(b), nil }
+func (d discard) WriteHeader(int)             {}
