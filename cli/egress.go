@@ -22,7 +22,7 @@ func egressCommand(env Env) *cli.Command {
 			Usage:       "list the hosts that the daemon itself would call for these declarations",
 			ArgsUsage:   "PATH…",
 			Description: "Envoy's own upstreams are those of `flexgw list`.",
-			Flags:       []cli.Flag{outputFlag("text", "json")},
+			Flags:       []cli.Flag{outputFlag("text", "json"), webhookFlag()},
 			Action: func(c *cli.Context) error {
 				outs, err := outputsOf(c, "text", "json")
 				if err != nil {
@@ -34,6 +34,11 @@ func egressCommand(env Env) *cli.Command {
 				}
 				e := egress.New(egress.Options{})
 				e.Set(egress.JWKS, destinations(new(render.Needy).Needs(g, all.Catalog{})))
+				if c.IsSet("webhook") {
+					if err := allowWebhook(e, c.String("webhook")); err != nil {
+						return err
+					}
+				}
 				rows := e.List()
 				return each(outs, env.Stdout, func(format string, w io.Writer) error {
 					if format == "json" {

@@ -53,7 +53,7 @@ func runCommand(env Env) *cli.Command {
 		Description: "Prints `ready HOST:PORT…` on standard error once the first revision is programmed. A revision with an error changes\n" +
 			"nothing; one that Envoy refuses is rolled back. With --no-source the daemon serves what flexgw apply gives it. SIGTERM\n" +
 			"drains and ends with 0.",
-		Flags: []cli.Flag{
+		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "envoy", Value: "auto", Usage: "`auto|none|PATH`: find or install one, use one that somebody else runs, or this one"},
 			&cli.StringFlag{Name: "on-invalid", Value: "reject", Usage: "`reject|hold`: a revision with an error changes nothing, or only what is wrong stays as it was"},
 			&cli.BoolFlag{Name: "no-source", Usage: "follow nothing, and serve what flexgw apply gives"},
@@ -64,7 +64,7 @@ func runCommand(env Env) *cli.Command {
 			&cli.IntFlag{Name: "concurrency", Usage: "worker threads of Envoy (default: one per CPU)"},
 			&cli.StringFlag{Name: "log-format", Value: "text", Usage: "`text|json`"},
 			verboseFlag(),
-		},
+		}, watchFlags()...),
 		Action: func(c *cli.Context) error {
 			d, err := newDaemon(c, env)
 			if err != nil {
@@ -98,6 +98,7 @@ type daemon struct {
 	last     *store.Store
 	scribe   *scribe
 	loop     *reconcile.Loop
+	watchers watchers
 	hold     bool
 	observe  bool
 	warned   map[string]bool // warnings of the revision before, that were shown
@@ -151,7 +152,7 @@ func newDaemon(c *cli.Context, env Env) (*daemon, error) {
 	d.echoes = echo.New(d.log)
 	d.last = store.New(filepath.Join(at.state, "last-good"))
 	d.scribe = newScribe(d.last, d.log)
-	return d, nil
+	return d, d.watch(c)
 }
 
 func logger(w io.Writer, format string, verbose bool) (*slog.Logger, error) {
@@ -236,7 +237,10 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	if d.hold {
 		d.loop.Hold = d.holdBack
 	}
-	serve(func() error { return api.Serve(serving, sockets.status, api.Handler(d)) })
+	serve(func() error { return api.Serve(serving, sockets.status, d.watchers.beside(api.Handler(d))) })
+	if err := d.watchers.start(serving, d.log, serve); err != nil {
+		return world(err)
+	}
 	if d.choice != "none" {
 		supervisor, err := d.startEnvoy(ctx, d.loop)
 		if err != nil || supervisor == nil {

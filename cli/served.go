@@ -244,6 +244,7 @@ func refusal(err error) error {
 // told follows what the loop did: problems are shown where the operator looks, and what must not be forgotten is written.
 func (d *daemon) told(e reconcile.Event) {
 	d.scribe.event(e)
+	d.watchers.event(e)
 	switch e.Type {
 	case reconcile.Invalid, reconcile.Rejected, reconcile.ProofFailed, reconcile.HeldBack:
 		d.show(e.Set, slices.DeleteFunc(slices.Clone(e.Diagnostics), func(x diag.Diagnostic) bool { return x.Severity != diag.Error && !d.verbose }))
