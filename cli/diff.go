@@ -53,10 +53,11 @@ func diffCommand(env Env) *cli.Command {
 				return err
 			}
 			x := &comparison{env: env, pipeline: newPipeline(env)}
-			project, err := compared(c, env)
+			project, names, err := compared(c, env)
 			if err != nil {
 				return err
 			}
+			x.declared = func(set source.Set) source.Set { return declared(set, project, names) }
 			x.pipeline.load.Partial, x.pipeline.load.Target = project.Partial || c.Bool("partial"), project.Target
 			defer x.close()
 			old, now, err := x.sides(c.Args().Slice(), c.String("path"), c.IsSet("path"), c.Bool("staged"))
@@ -111,6 +112,7 @@ type comparison struct {
 	env      Env
 	pipeline *pipeline // of both sides: what is the same is made once
 	repo     *watch.Repo
+	declared func(source.Set) source.Set // without what the project excludes
 }
 
 func (x *comparison) close() {
@@ -267,6 +269,7 @@ func (x *comparison) read(w where) (set source.Set, empty bool, err error) {
 			set = watch.Named(set)
 		}
 	}
+	set = x.declared(set)
 	for _, d := range ds {
 		fmt.Fprintln(x.env.Stderr, "flexgw: "+d.String())
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/flexgw/flexgw/docs"
 	"github.com/flexgw/flexgw/reconcile/watch"
 	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/project"
 	"github.com/flexgw/flexgw/schema/source"
 )
 
@@ -109,6 +110,18 @@ func ruleOf(code diag.Code) report.Rule {
 
 // judged is the mark of a bad example: what a rule's page shows is what it usually does.
 var judged = regexp.MustCompile("(?m)^```[a-z]+ flexgw:(error|warning|note)")
+
+// declared leaves out of a set what the project excludes.
+func declared(set source.Set, p *project.Project, names *naming) source.Set {
+	if p == nil || len(set.Files) == 0 {
+		return set
+	}
+	files := slices.DeleteFunc(slices.Clone(set.Files), func(f source.File) bool { return p.Excluded(names.of(f.Name)) })
+	if len(files) == len(set.Files) {
+		return set
+	}
+	return source.NewSet(files)
+}
 
 // withoutOwn leaves out of a set the files that are not declarations but flexgw's own: the outputs and the baseline of this very
 // call, in a folder that it checks.

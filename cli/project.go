@@ -126,17 +126,21 @@ func (s *settings) parseProject(codes func(*project.Project) project.Known) *pro
 
 // compared is what a comparison takes from the project file: no rule is loaded for it, so no code is known either. A mistake in
 // the file is said on standard error, and is the exit code: nobody knows what it was to say.
-func compared(c *cli.Context, env Env) (*project.Project, error) {
+func compared(c *cli.Context, env Env) (*project.Project, *naming, error) {
 	s := &settings{}
 	if err := s.findProject(c); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	p := s.parseProject(func(*project.Project) project.Known { return project.Known{} })
 	printer := diag.Printer{Sources: s.sources(source.Set{}), Color: colour(env.Stderr, env)}
 	if err := printer.Print(env.Stderr, s.problem); err != nil {
-		return nil, world(err)
+		return nil, nil, world(err)
 	}
-	return p, verdict(s.problem, nil)
+	names, err := newNaming(s.file.Name)
+	if err != nil {
+		return nil, nil, world(err)
+	}
+	return p, names, verdict(s.problem, nil)
 }
 
 // findProject reads the text of the project file that the flags name, or that is nearest.

@@ -57,6 +57,9 @@ func validateCommand(env Env) *cli.Command {
 				return errors.Join(err, unreadable(outs, env, paths, err))
 			}
 			defer now.close()
+			if now.set = declared(now.set, s.judge.Project, s.names); now.then != nil {
+				*now.then = declared(*now.then, s.judge.Project, s.names)
+			}
 			now.set = withoutOwn(now.set, outs, append(s.rules.names(), s.base, s.write)...)
 			p := onePass(env)
 			p.load.Partial, p.load.RequireEnv, p.load.Target = s.partial, c.Bool("require-env"), s.target

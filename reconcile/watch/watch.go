@@ -37,4 +37,5 @@ func IsDeclaration(name string) bool {
 	return false
 }
 
-func hidden(name string) bool { return strings.HasPrefix(name, ".") }
+// hidden is what nobody looks into for declarations: what begins with a dot, and the packages of JavaScript.
+func hidden(name string) bool { return strings.HasPrefix(name, ".") || name == "node_modules" }

@@ -6,6 +6,7 @@ package project
 import (
 	_ "embed"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -34,6 +35,13 @@ type Project struct {
 	Baseline syntax.Text   // a path relative to the file; zero: none
 	Rules    []syntax.Text // paths relative to the file
 	Partial  bool
+
+	exclude []*regexp.Regexp // names of files, relative to the folder of this file
+}
+
+// Excluded reports whether a file, by its name relative to the folder of the project file, holds no declarations.
+func (p *Project) Excluded(name string) bool {
+	return slices.ContainsFunc(p.exclude, func(re *regexp.Regexp) bool { return re.MatchString(name) })
 }
 
 // Level gives codes a severity.
@@ -142,6 +150,8 @@ func Parse(f source.File, known func(*Project) Known) (*Project, diag.List) {
 	return p, schema.WithSteps(append(ds, p.decode(root, known)...).Sort())
 }
 
+const patternHint = "write a name relative to the folder of this file, with * within a folder, or ** across folders"
+
 func bad(at diag.Range, summary, hint string) diag.Diagnostic {
 	return diag.Diagnostic{Severity: diag.Error, Code: "project/bad-setting", Subject: at, Summary: summary, Hint: hint}
 }
@@ -154,6 +164,7 @@ func (p *Project) decode(root *syntax.Node, codes func(*Project) Known) diag.Lis
 		Baseline syntax.Text   `flex:"baseline"`
 		Rules    []syntax.Text `flex:"rules"`
 		Partial  bool          `flex:"partial"`
+		Exclude  []syntax.Text `flex:"exclude"`
 	}
 	ds := root.Decode(&raw)
 	p.Baseline, p.Rules, p.Partial = raw.Baseline, raw.Rules, raw.Partial
@@ -163,6 +174,16 @@ func (p *Project) decode(root *syntax.Node, codes func(*Project) Known) diag.Lis
 			ds = append(ds, bad(t.Range, err.Error(), "leave it out for the newest"))
 		}
 		p.Target = r
+	}
+	for _, t := range raw.Exclude {
+		for _, glob := range []string{t.Value, t.Value + "/**"} {
+			re, _, err := pattern(glob)
+			if err != nil {
+				ds = append(ds, bad(t.Range, fmt.Sprintf("%q is no pattern of files here", t.Value), patternHint))
+				break
+			}
+			p.exclude = append(p.exclude, re)
+		}
 	}
 	known := codes(p)
 	if raw.Severity != nil {
@@ -207,7 +228,7 @@ func suppression(n *syntax.Node, known Known) (*Suppression, diag.List) {
 	s := &Suppression{Codes: []Codes{Codes(raw.Code.Value)}, Reason: raw.Reason.Value, Until: until, At: n.Locate("code"), Object: raw.Object.Value}
 	if raw.File.Value != "" {
 		if s.files, s.under, err = pattern(raw.File.Value); err != nil {
-			return nil, append(ds, bad(raw.File.Range, fmt.Sprintf("file %q is no pattern", raw.File.Value), "write a name relative to the folder of this file, with * within a folder, or ** across folders"))
+			return nil, append(ds, bad(raw.File.Range, fmt.Sprintf("file %q is no pattern", raw.File.Value), patternHint))
 		}
 	}
 	return s, ds
