@@ -24,7 +24,7 @@ type unitResult struct {
 	extensions []*v1alpha1.Object[v1alpha1.ExtensionSpec]
 	contracts  []*v1alpha1.Object[v1alpha1.ContractSpec]
 	secrets    []*v1alpha1.Object[v1alpha1.SecretSpec]
-	probes     []*v1alpha1.Object[v1alpha1.ProbeSpec]
+	probes     []*probeDecl
 	echoes     []*echoDecl
 	kept       []ir.Document // for Documents alone
 	documents  int           // all of them, also those that are not ours
@@ -265,7 +265,7 @@ func (d *docDecoder) decode() {
 	case v1alpha1.Echo:
 		d.echo(spec.Value)
 	case v1alpha1.Probe:
-		d.probe(root, spec.Value)
+		d.probe(spec.Value)
 	}
 }
 
@@ -616,13 +616,6 @@ func (d *docDecoder) configuration(root, spec *syntax.Node) {
 	}
 	d.configurationRules(&o.Spec, spec)
 	d.out.configs = append(d.out.configs, o)
-}
-
-func (d *docDecoder) probe(root, spec *syntax.Node) {
-	o := object[v1alpha1.ProbeSpec](d)
-	o.Spec = v1alpha1.ProbeSpec{TargetRef: targetRef(spec), Raw: spec}
-	d.out.probes = append(d.out.probes, o)
-	d.notYet(root, "leave it where it is, or remove it: a revision counts as programmed without it")
 }
 
 func targetRef(spec *syntax.Node) v1alpha1.TargetRef {

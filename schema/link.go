@@ -33,8 +33,8 @@ func (s *state) link() (*ir.Gateway, diag.List) {
 		}
 	}
 	var odd diag.List
-	g.Probes, odd = s.linkProbes()
-	ds = append(ds, odd...)
+	g.Probes, odd = s.linkProbes(g.Listeners)
+	ds = append(append(ds, s.linkContracts()...), odd...)
 	g.Echoes, odd = s.linkEchoes()
 	ds = append(ds, odd...)
 	if !ds.HasErrors() && !s.failed() {
@@ -536,41 +536,4 @@ func (s *state) labelHint(b *bindingDecl) string {
 		return "declare an ApiInstance, or remove the binding"
 	}
 	return "give an ApiInstance these labels, or select by labels that there are"
-}
-
-func (s *state) linkProbes() ([]*ir.Probe, diag.List) {
-	var out []*ir.Probe
-	var ds diag.List
-	for _, o := range s.contracts {
-		if o.Spec.APIID.Value == "" {
-			continue
-		}
-		id := diag.Object{Group: v1alpha1.Group, Kind: v1alpha1.ApiInstance, Namespace: o.ID.Namespace, Name: o.Spec.APIID.Value}
-		if e := s.objects[id]; e == nil || len(e.apis) == 0 {
-			d := s.noSuch(id, o.Spec.APIID.Range)
-			d.Object = o.ID
-			ds = append(ds, d)
-		}
-	}
-	for _, o := range s.probes {
-		t := o.Spec.TargetRef
-		if t.Name.Value == "" {
-			continue
-		}
-		id := diag.Object{Group: v1alpha1.Group, Kind: v1alpha1.ApiInstance, Namespace: cmp.Or(t.Namespace.Value, o.ID.Namespace), Name: t.Name.Value}
-		e := s.objects[id]
-		if e == nil || len(e.apis) == 0 {
-			d := s.noSuch(id, t.Name.Range)
-			d.Object = o.ID
-			ds = append(ds, d)
-			continue
-		}
-		if e.api != nil && e.api.api != nil {
-			out = append(out, &ir.Probe{Origin: ir.Origin{Object: o.ID, Range: o.Name.Range}, API: e.api.api})
-		}
-	}
-	slices.SortFunc(out, func(a, b *ir.Probe) int {
-		return cmp.Or(strings.Compare(a.Origin.Object.Namespace, b.Origin.Object.Namespace), strings.Compare(a.Origin.Object.Name, b.Origin.Object.Name))
-	})
-	return out, ds
 }

@@ -47,7 +47,7 @@ type state struct {
 	configs    []*v1alpha1.Object[v1alpha1.ConfigurationSpec]
 	extensions []*v1alpha1.Object[v1alpha1.ExtensionSpec]
 	contracts  []*v1alpha1.Object[v1alpha1.ContractSpec]
-	probes     []*v1alpha1.Object[v1alpha1.ProbeSpec]
+	probes     []*probeDecl
 	echoes     []*echoDecl
 	extended   diag.List // what is wrong with the Extensions themselves
 	types      map[*v1alpha1.Object[v1alpha1.ExtensionSpec]]*customType

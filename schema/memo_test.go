@@ -47,7 +47,7 @@ func snippets() []string {
 		bind("m", "{name: a}", "guard-impl", "  config: {mode: block}\n"), bind("m2", "{name: c}", "guard-imp", "  config: {mode: block}\n"),
 		doc("Extension", "guard-impl", "spec: {extends: [{name: extension-definition}]}\n"),
 		doc("Configuration", "t", "spec: {timeouts: {streamIdleSeconds: 9}}\n"), doc("Configuration", "t2", "spec: {timeouts: {streamIdleSeconds: 8}}\n"),
-		"apiVersion: flexgw/v1alpha1\nkind: Probe\nmetadata: {name: p}\nspec: {targetRef: {name: a}}\n---\n",
+		"apiVersion: flexgw/v1alpha1\nkind: Probe\nmetadata: {name: p}\nspec: {targetRef: {name: a}, http: {headers: {x: y}}}\n---\n",
 		"kind: ApiInstance\n---\n", "a: [\n",
 	}
 }

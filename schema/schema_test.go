@@ -224,6 +224,16 @@ func dump(g *ir.Gateway) string {
 	}
 	for _, p := range g.Probes {
 		d.line(0, "probe %s of %s", p.Origin.Object, p.API.Origin.Object)
+		d.line(1, "%d times within %s, every %s", p.Attempts, p.Timeout, p.Period)
+		if h := p.HTTP; h != nil {
+			d.line(1, "%s %s of host %q, body %q, expecting %v, %v and %q", h.Method, h.Path, h.Host, h.Body.Reveal(), h.Status, h.Wanted, h.Contains)
+			for _, x := range h.Headers {
+				d.line(2, "%s: %q hidden %t", x.Name, x.Value.Reveal(), x.Hidden)
+			}
+		}
+		if p.TLS != nil {
+			d.line(1, "tls %q", p.TLS.ServerName)
+		}
 	}
 	return d.String()
 }

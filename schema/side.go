@@ -84,7 +84,7 @@ func (x *side) add(key string, r *unitResult, skip func(diag.Range) bool) {
 	divide(x, key, r.extensions, skip, named[v1alpha1.ExtensionSpec], func(p *unitResult) *[]*extension { return &p.extensions })
 	divide(x, key, r.contracts, skip, named[v1alpha1.ContractSpec], func(p *unitResult) *[]*v1alpha1.Object[v1alpha1.ContractSpec] { return &p.contracts })
 	divide(x, key, r.secrets, skip, named[v1alpha1.SecretSpec], func(p *unitResult) *[]*v1alpha1.Object[v1alpha1.SecretSpec] { return &p.secrets })
-	divide(x, key, r.probes, skip, named[v1alpha1.ProbeSpec], func(p *unitResult) *[]*v1alpha1.Object[v1alpha1.ProbeSpec] { return &p.probes })
+	divide(x, key, r.probes, skip, func(o *probeDecl) (diag.Object, diag.Range) { return o.ID, o.Name.Range }, func(p *unitResult) *[]*probeDecl { return &p.probes })
 	divide(x, key, r.echoes, skip, func(o *echoDecl) (diag.Object, diag.Range) { return o.ID, o.Name.Range }, func(p *unitResult) *[]*echoDecl { return &p.echoes })
 	for i := range r.ds {
 		switch d := &r.ds[i]; {

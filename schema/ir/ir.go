@@ -212,10 +212,45 @@ type Binding struct {
 	Draft      any      // while Unresolved: a Config in which variables stand for themselves; to be judged, never rendered
 }
 
-// Probe is a check that must pass before a revision counts as programmed (`apiVersion: flexgw/v1alpha1`, `kind: Probe`).
+// Probe is a check that must pass before a revision counts as programmed (`apiVersion: flexgw/v1alpha1`, `kind: Probe`). It has
+// an HTTP or a TLS part, or both.
 type Probe struct {
-	Origin Origin
-	API    *API
+	Origin   Origin
+	API      *API
+	Timeout  time.Duration // of one attempt
+	Period   time.Duration // between two
+	Attempts int           // after so many it has failed
+	HTTP     *ProbeHTTP    // nil: nothing is requested
+	TLS      *ProbeTLS     // nil: the certificate is not judged
+}
+
+// ProbeHTTP is a request to an API, and what must be answered.
+type ProbeHTTP struct {
+	At       diag.Range // of the key
+	Method   string
+	Path     string        // below the base path, with its query; it begins with "/"
+	Host     string        // "": that of the address
+	Headers  []ProbeHeader // sorted by name
+	Body     Secret
+	Status   []StatusRange   // one of them; never empty
+	Wanted   []HeaderPattern // of the answer, sorted by name
+	Contains string          // what stands in the body; "": anything
+}
+
+// ProbeHeader is a header of a request; its name is in lower case.
+type ProbeHeader struct {
+	Name   string
+	Value  Secret
+	Hidden bool // it came from the environment or looks like a secret: an answer that repeats it is not shown
+}
+
+// StatusRange holds statuses, both ends inclusive.
+type StatusRange struct{ From, To int }
+
+// ProbeTLS is a handshake with the port of an API.
+type ProbeTLS struct {
+	At         diag.Range // of the key
+	ServerName string     // "": the host of the request, or none
 }
 
 // Echo is an upstream that the daemon itself serves, to stand in for a service that does not exist yet
@@ -224,7 +259,3 @@ type Echo struct {
 	Origin  Origin
 	Address string // "host:port" on loopback
 }
-
-// Setter is a configuration of a binding that sets parts of messages by name. Sets are those that are known without a request, as
-// words: "the request header x-a".
-type Setter interface{ Sets() []string }

@@ -332,8 +332,30 @@ type EchoSpec struct {
 	Address syntax.Text `flex:"address"`
 }
 
-// ProbeSpec is the spec of a Probe. Raw holds all of it.
+// ProbeSpec is the spec of a Probe.
 type ProbeSpec struct {
-	TargetRef TargetRef
-	Raw       *syntax.Node
+	TargetRef        TargetRef  `flex:"-"`
+	HTTP             *ProbeHTTP `flex:"http"` // nil: not asked
+	TLS              *ProbeTLS  `flex:"tls"`  // nil: not asked
+	TimeoutSeconds   *float64   `flex:"timeoutSeconds"`
+	PeriodSeconds    *float64   `flex:"periodSeconds"`
+	FailureThreshold *int64     `flex:"failureThreshold"`
+}
+
+// ProbeHTTP is a request and what is to be answered. Headers and body may be secrets, and are not here.
+type ProbeHTTP struct {
+	Path   syntax.Text  `flex:"path"`
+	Method syntax.Text  `flex:"method"`
+	Expect *ProbeExpect `flex:"expect"`
+}
+
+// ProbeExpect is what an answer must be.
+type ProbeExpect struct {
+	Status []syntax.Text `flex:"status"` // 200, 200-299 or 2xx
+	Body   syntax.Text   `flex:"body"`
+}
+
+// ProbeTLS is a handshake.
+type ProbeTLS struct {
+	ServerName syntax.Text `flex:"serverName"`
 }

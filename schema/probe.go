@@ -1,0 +1,233 @@
+package schema
+
+import (
+	"cmp"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/ir"
+	"github.com/flexgw/flexgw/schema/syntax"
+	"github.com/flexgw/flexgw/schema/v1alpha1"
+)
+
+// The defaults of a Probe: those of Kubernetes (timeoutSeconds, periodSeconds, failureThreshold), but for shorter waits between
+// attempts and a longer one for an answer, for a probe is asked once and not for ever.
+const (
+	probeTimeout  = 5 * time.Second
+	probePeriod   = time.Second
+	probeAttempts = 3
+)
+
+// probeDecl is one Probe document.
+type probeDecl struct {
+	*v1alpha1.Object[v1alpha1.ProbeSpec]
+	ask ir.Probe   // without its API
+	tls diag.Range // of the key; zero when absent
+}
+
+func (d *docDecoder) probe(spec *syntax.Node) {
+	p := &probeDecl{Object: decodeSpec[v1alpha1.ProbeSpec](d, spec), tls: spec.KeyRange("tls")}
+	p.Spec.TargetRef = targetRef(spec)
+	d.out.probes = append(d.out.probes, p)
+	s := p.Spec
+	p.ask = ir.Probe{Origin: ir.Origin{Object: p.ID, Range: p.Name.Range}, Timeout: wait(s.TimeoutSeconds, probeTimeout), Period: wait(s.PeriodSeconds, probePeriod), Attempts: probeAttempts}
+	if s.FailureThreshold != nil {
+		p.ask.Attempts = int(*s.FailureThreshold)
+	}
+	if s.HTTP != nil {
+		p.ask.HTTP = d.probeHTTP(*s.HTTP, spec)
+	}
+	if s.TLS != nil {
+		p.ask.TLS = &ir.ProbeTLS{At: p.tls, ServerName: s.TLS.ServerName.Value}
+		if name := s.TLS.ServerName; name.Value != "" && (strings.ContainsAny(name.Value, ":/ ") || net.ParseIP(name.Value) != nil) {
+			d.report(diag.Error, "probe/bad-server-name", name.Range, fmt.Sprintf("serverName %s is no host name", quoteShort(name.Value)), "write the name that clients connect to, without a scheme or a port; an address is never sent as SNI")
+		}
+	}
+	if s.HTTP == nil && s.TLS == nil && !d.broken {
+		at := spec.KeyRange("targetRef")
+		d.report(diag.Error, "probe/nothing-asked", at, fmt.Sprintf("Probe %q has neither http nor tls, so it asks nothing", d.id.Name), "add http: {path: /health}, or tls: {} for a port with TLS")
+	}
+}
+
+func wait(s *float64, otherwise time.Duration) time.Duration {
+	if s == nil {
+		return otherwise
+	}
+	return time.Duration(*s * float64(time.Second))
+}
+
+func (d *docDecoder) probeHTTP(s v1alpha1.ProbeHTTP, spec *syntax.Node) *ir.ProbeHTTP {
+	out := &ir.ProbeHTTP{At: spec.KeyRange("http"), Method: cmp.Or(s.Method.Value, "GET"), Path: cmp.Or(s.Path.Value, "/")}
+	http := spec.Get("http")
+	if strings.Contains(out.Path, "#") {
+		d.report(diag.Error, "probe/bad-path", s.Path.Range, fmt.Sprintf("path %s has a fragment, which no request carries", quoteShort(out.Path)), "leave out # and what follows it")
+	}
+	seen := map[string]bool{}
+	if headers := http.Get("headers"); headers != nil {
+		for _, f := range headers.Fields {
+			name := strings.ToLower(f.Name)
+			value, secret := d.probeText(f.Value, []string{"spec", "http", "headers", f.Name}, func(text string) bool { return looksSecret(f.Name + ": " + text) })
+			switch {
+			case !ir.IsHeaderName(name):
+				d.report(diag.Error, "link/bad-header-name", f.Range, fmt.Sprintf("%s is no header name", quoteShort(f.Name)), "write one name of letters, digits and -, without spaces or a colon")
+				continue
+			case slices.Contains([]string{"connection", "content-length", "expect", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}, name):
+				d.report(diag.Error, "probe/bad-header", f.Range, fmt.Sprintf("header %q belongs to the connection, not to a request", f.Name), "leave it out: it is written where it is needed")
+				continue
+			case seen[name]:
+				d.report(diag.Error, "link/duplicate-header", f.Range, fmt.Sprintf("header %q is declared twice; the case of header names does not matter", f.Name), "keep one of them")
+				continue
+			case strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):
+				d.report(diag.Error, "probe/bad-header", f.Value.Range, fmt.Sprintf("the value of header %q has a line break or another control character", f.Name), "write it on one line")
+				continue
+			}
+			seen[name] = true
+			if name == "host" {
+				out.Host = value
+				continue
+			}
+			out.Headers = append(out.Headers, ir.ProbeHeader{Name: name, Value: ir.NewSecret(value), Hidden: secret})
+		}
+	}
+	slices.SortFunc(out.Headers, func(a, b ir.ProbeHeader) int { return strings.Compare(a.Name, b.Name) })
+	if body := http.Get("body"); body != nil {
+		text, _ := d.probeText(body, []string{"spec", "http", "body"}, looksSecret)
+		out.Body = ir.NewSecret(text)
+	}
+	if s.Expect != nil {
+		d.probeExpect(out, *s.Expect, http.Get("expect"))
+	}
+	if len(out.Status) == 0 {
+		out.Status = []ir.StatusRange{{From: 200, To: 299}}
+	}
+	return out
+}
+
+// probeText is a text in which $NAME is an environment variable, and whether it must not be shown.
+func (d *docDecoder) probeText(n *syntax.Node, path []string, secret func(string) bool) (string, bool) {
+	v := view{want: tString, hidden: secret(text(n).Value)}
+	z := &normal{getenv: d.getenv, require: d.o.RequireEnv, path: path}
+	out := z.node(v, n)
+	d.out.ds = append(d.out.ds, z.ds...)
+	_, fromEnv := z.vars[out]
+	return text(out).Value, v.hidden || fromEnv
+}
+
+func (d *docDecoder) probeExpect(out *ir.ProbeHTTP, s v1alpha1.ProbeExpect, expect *syntax.Node) {
+	for _, t := range s.Status {
+		r, ok := statusRange(t.Value)
+		switch {
+		case !ok: // the shape says so
+		case r.From > r.To:
+			d.report(diag.Error, "probe/empty-range", t.Range, fmt.Sprintf("the range %s is empty: %d is above %d", t.Value, r.From, r.To), fmt.Sprintf("write %d-%d", r.To, r.From)).Edits =
+				[]diag.Edit{{Op: diag.Set, At: t.Range, Value: fmt.Sprintf("%d-%d", r.To, r.From)}}
+		default:
+			out.Status = append(out.Status, r)
+		}
+	}
+	seen := map[string]bool{}
+	if headers := expect.Get("headers"); headers != nil {
+		for _, f := range headers.Fields {
+			name := strings.ToLower(f.Name)
+			switch {
+			case !ir.IsHeaderName(name):
+				d.report(diag.Error, "link/bad-header-name", f.Range, fmt.Sprintf("%s is no header name", quoteShort(f.Name)), "write one name of letters, digits and -, without spaces or a colon")
+				continue
+			case seen[name]:
+				d.report(diag.Error, "link/duplicate-header", f.Range, fmt.Sprintf("header %q is declared twice; the case of header names does not matter", f.Name), "keep one of them")
+				continue
+			}
+			seen[name] = true
+			if p := d.pattern("header "+f.Name, text(f.Value), false, false); !p.IsZero() {
+				out.Wanted = append(out.Wanted, ir.HeaderPattern{Name: name, Pattern: p})
+			}
+		}
+	}
+	slices.SortFunc(out.Wanted, func(a, b ir.HeaderPattern) int { return strings.Compare(a.Name, b.Name) })
+	out.Contains = s.Body.Value
+	if out.Contains != "" && out.Method == "HEAD" {
+		d.report(diag.Error, "probe/no-body", s.Body.Range, "the answer to HEAD has no body, and one is expected", "write method: GET")
+	}
+}
+
+// statusRange reads 200, 200-299 or 2xx.
+func statusRange(s string) (ir.StatusRange, bool) {
+	if len(s) == 3 && strings.HasSuffix(s, "xx") {
+		n := int(s[0]-'0') * 100
+		return ir.StatusRange{From: n, To: n + 99}, true
+	}
+	from, to, ok := strings.Cut(s, "-")
+	if !ok {
+		to = from
+	}
+	a, err := strconv.Atoi(from)
+	b, err2 := strconv.Atoi(to)
+	return ir.StatusRange{From: a, To: b}, err == nil && err2 == nil
+}
+
+// linkProbes finds the APIs that probes are for.
+func (s *state) linkProbes(listeners []*ir.Listener) ([]*ir.Probe, diag.List) {
+	ports := map[*ir.API]*ir.Listener{}
+	if len(s.probes) > 0 {
+		for _, l := range listeners {
+			for _, a := range l.APIs {
+				ports[a] = l
+			}
+		}
+	}
+	var out []*ir.Probe
+	var ds diag.List
+	for _, o := range s.probes {
+		t := o.Spec.TargetRef
+		if t.Name.Value == "" {
+			continue
+		}
+		id := apiID(cmp.Or(t.Namespace.Value, o.ID.Namespace), t.Name.Value)
+		e := s.objects[id]
+		if e == nil || len(e.apis) == 0 {
+			d := s.noSuch(id, t.Name.Range)
+			d.Object = o.ID
+			ds = append(ds, d)
+			continue
+		}
+		if e.api == nil || e.api.api == nil || ports[e.api.api] == nil {
+			continue // it is wrong, and said to be
+		}
+		p := o.ask
+		p.API = e.api.api
+		port := ports[p.API]
+		if p.TLS != nil && port.TLS == nil && e.api.listen.scheme != "https" {
+			ds = append(ds, diag.Diagnostic{Severity: diag.Error, Code: "probe/plain-text-port", Subject: o.tls, Object: o.ID, Path: "/spec/tls",
+				Summary: fmt.Sprintf("port %d of ApiInstance %q has no TLS, so a handshake with it always fails", port.Addr.Port(), id.Name), Hint: "leave out tls, or bind the policy tls to the API",
+				Related: []diag.Related{{Subject: p.API.Address, Summary: "the address"}}})
+			continue
+		}
+		out = append(out, &p)
+	}
+	slices.SortFunc(out, func(a, b *ir.Probe) int {
+		return cmp.Or(strings.Compare(a.Origin.Object.Namespace, b.Origin.Object.Namespace), strings.Compare(a.Origin.Object.Name, b.Origin.Object.Name))
+	})
+	return out, ds
+}
+
+// linkContracts wants the APIs of contracts to be there.
+func (s *state) linkContracts() diag.List {
+	var ds diag.List
+	for _, o := range s.contracts {
+		if o.Spec.APIID.Value == "" {
+			continue
+		}
+		id := apiID(o.ID.Namespace, o.Spec.APIID.Value)
+		if e := s.objects[id]; e == nil || len(e.apis) == 0 {
+			d := s.noSuch(id, o.Spec.APIID.Range)
+			d.Object = o.ID
+			ds = append(ds, d)
+		}
+	}
+	return ds
+}
