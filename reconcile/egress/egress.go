@@ -26,11 +26,12 @@ import (
 // Purpose is what a destination is called for. It is a word for operators: `egress show` prints it.
 type Purpose string
 
-// JWKS is fetching the remote key set that a JWT validation policy names.
-const JWKS Purpose = "jwks"
-
-// Webhook is posting events where --webhook says.
-const Webhook Purpose = "webhook"
+// What the process calls others for.
+const (
+	JWKS    Purpose = "jwks"    // to fetch the remote key set that a JWT validation policy names
+	Webhook Purpose = "webhook" // to post events where --webhook says
+	Probe   Purpose = "probe"   // to ask the gateway's own listeners what a Probe says
+)
 
 // Destination is one reason to call one host.
 type Destination struct {

@@ -1,0 +1,258 @@
+package probe
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/ir"
+)
+
+const (
+	maxHeader = 64 << 10 // bytes of the answer's head
+	maxBody   = 64 << 10 // bytes in which a text is looked for
+	shown     = 100      // characters of an answer in a message
+)
+
+// fault is what was wrong. Its text continues a sentence that began with what was asked.
+type fault struct {
+	error
+	tls    bool // the certificate or the handshake is to blame
+	answer bool // there was an answer, and not what was expected
+}
+
+// once makes one attempt.
+func (p Prober) once(ctx context.Context, t target) error {
+	ctx, cancel := context.WithTimeout(ctx, t.Timeout)
+	defer cancel()
+	var err error
+	if t.HTTP == nil {
+		err = p.handshake(ctx, t)
+	} else {
+		err = p.request(ctx, t)
+	}
+	var f fault
+	if err != nil && !(errors.As(err, &f) && f.answer) && (errors.Is(err, os.ErrDeadlineExceeded) || ctx.Err() != nil) {
+		return fmt.Errorf("had no answer within %s", t.Timeout)
+	}
+	return err
+}
+
+func (p Prober) handshake(ctx context.Context, t target) error {
+	c, err := p.connect(ctx, t)
+	if err != nil {
+		return err
+	}
+	return c.Close()
+}
+
+// connect opens a connection to the port, with TLS where it has that. The certificate is judged when the probe has a TLS part.
+func (p Prober) connect(ctx context.Context, t target) (net.Conn, error) {
+	c, err := p.Dial(ctx, "tcp", t.addr())
+	if err != nil {
+		return nil, noConnection(err)
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		_ = c.SetDeadline(deadline) // a connection that takes none fails at the first read
+	}
+	if t.proxied {
+		// https://www.haproxy.org/download/3.1/doc/proxy-protocol.txt, 2.1: the receiver uses the connection's own addresses.
+		if _, err := io.WriteString(c, "PROXY UNKNOWN\r\n"); err != nil {
+			_ = c.Close()
+			return nil, noConnection(err)
+		}
+	}
+	if t.port.TLS == nil {
+		return c, nil
+	}
+	name := t.serverName()
+	// Judged below, in words of our own. The oldest version is what a port may be limited to by its policy.
+	s := tls.Client(c, &tls.Config{ServerName: name, InsecureSkipVerify: true, MinVersion: tls.VersionTLS10}) //nolint:gosec
+	if err := s.HandshakeContext(ctx); err != nil {
+		_ = c.Close()
+		return nil, fault{error: fmt.Errorf("failed in the TLS handshake: %w", err), tls: true}
+	}
+	if t.TLS != nil {
+		if err := judge(s.ConnectionState().PeerCertificates, name, p.Now()); err != nil {
+			_ = c.Close()
+			return nil, fault{error: err, tls: true}
+		}
+	}
+	return s, nil
+}
+
+// noConnection says why there is none, without the addresses that the sentence has already.
+func noConnection(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		err = op.Err
+	}
+	return fault{error: fmt.Errorf("found no listener: %w", err)}
+}
+
+// serverName is what is sent as SNI, and the certificate must be for; "": nothing.
+func (t target) serverName() string {
+	if t.TLS != nil && t.TLS.ServerName != "" {
+		return t.TLS.ServerName
+	}
+	if t.HTTP == nil {
+		return ""
+	}
+	host := t.HTTP.Host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	if net.ParseIP(strings.Trim(host, "[]")) != nil {
+		return ""
+	}
+	return host
+}
+
+// judge looks at a served chain: it must be valid now, be for name ("": any), and each certificate signed by the next. Who
+// signed the last one is not asked: a gateway's authority is often one that only its clients know.
+func judge(chain []*x509.Certificate, name string, now time.Time) error {
+	if len(chain) == 0 {
+		return errors.New("was shown no certificate")
+	}
+	o := x509.VerifyOptions{DNSName: name, CurrentTime: now, Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+	o.Roots.AddCert(chain[len(chain)-1])
+	for _, c := range chain {
+		o.Intermediates.AddCert(c)
+	}
+	_, err := chain[0].Verify(o)
+	var invalid x509.CertificateInvalidError
+	var host x509.HostnameError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired && now.After(invalid.Cert.NotAfter):
+		return fmt.Errorf("was shown a certificate of %q that expired on %s", invalid.Cert.Subject.CommonName, invalid.Cert.NotAfter.UTC().Format(time.RFC3339))
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return fmt.Errorf("was shown a certificate of %q that is valid from %s on", invalid.Cert.Subject.CommonName, invalid.Cert.NotBefore.UTC().Format(time.RFC3339))
+	case errors.As(err, &host):
+		return fmt.Errorf("was shown a certificate that is not for %q but for %s", name, namesOf(chain[0]))
+	}
+	return fmt.Errorf("was shown a certificate that can not be verified: %s", strings.TrimPrefix(err.Error(), "x509: "))
+}
+
+func namesOf(c *x509.Certificate) string {
+	var names []string
+	for _, n := range c.DNSNames {
+		names = append(names, strconv.Quote(n))
+	}
+	for _, ip := range c.IPAddresses {
+		names = append(names, ip.String())
+	}
+	if len(names) == 0 {
+		return "no host"
+	}
+	return strings.Join(names, ", ")
+}
+
+func (p Prober) request(ctx context.Context, t target) error {
+	h := t.HTTP
+	u, err := url.Parse("http://" + t.addr() + t.API.BasePath + h.Path) // TLS is connect's
+	if err != nil {
+		return fmt.Errorf("has a path that is no URL: %w", err)
+	}
+	r := (&http.Request{Method: h.Method, URL: u, Host: h.Host, Header: http.Header{"User-Agent": {"flexgw-probe"}}}).WithContext(ctx)
+	for _, x := range h.Headers {
+		r.Header.Set(x.Name, x.Value.Reveal())
+	}
+	if body := h.Body.Reveal(); body != "" {
+		r.Body, r.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
+	}
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return p.connect(ctx, t) }
+	tr := &http.Transport{DialContext: dial, DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: maxHeader}
+	answer, err := tr.RoundTrip(r) // and no client, which would follow redirects
+	if err != nil {
+		var f fault
+		var alert tls.AlertError
+		switch {
+		case errors.As(err, &f):
+			return f
+		case errors.As(err, &alert) || strings.Contains(err.Error(), "remote error: tls: "): // what comes after the handshake
+			return fault{error: fmt.Errorf("failed in TLS: %w", err), tls: true}
+		}
+		return fmt.Errorf("failed: %w", err)
+	}
+	defer answer.Body.Close()
+	if err := t.right(answer); err != nil {
+		return fault{error: err, answer: true}
+	}
+	return nil
+}
+
+// right says what is wrong with an answer; nil: nothing. Of its body no more is read than is asked about.
+func (t target) right(answer *http.Response) error {
+	h := t.HTTP
+	if !within(h.Status, answer.StatusCode) {
+		body, _ := io.ReadAll(io.LimitReader(answer.Body, maxBody)) // what came is enough
+		if to := answer.Header.Get("Location"); to != "" {
+			body = []byte(to) // which is not followed
+		}
+		return fmt.Errorf("answered %d%s, expected %s", answer.StatusCode, t.excerpt(body), rangesOf(h.Status))
+	}
+	for _, w := range h.Wanted {
+		values := answer.Header.Values(w.Name)
+		if len(values) == 0 {
+			return fmt.Errorf("answered %d without a header %q", answer.StatusCode, w.Name)
+		}
+		value := strings.Join(values, ", ")
+		re, err := regexp.Compile(`^(?:` + w.Text + `)$`)
+		if err != nil || !re.MatchString(value) {
+			return fmt.Errorf("answered with header %s%s, expected a value that matches %q", w.Name, t.excerpt([]byte(value)), w.Text)
+		}
+	}
+	if h.Contains == "" {
+		return nil
+	}
+	body, err := io.ReadAll(io.LimitReader(answer.Body, maxBody))
+	switch {
+	case strings.Contains(string(body), h.Contains):
+		return nil
+	case err != nil:
+		return fmt.Errorf("answered %d%s and broke off: %w", answer.StatusCode, t.excerpt(body), err)
+	}
+	return fmt.Errorf("answered %d%s, expected a body with %q in it", answer.StatusCode, t.excerpt(body), h.Contains)
+}
+
+// excerpt is the beginning of an answer in quotes, with a space before it; "" of nothing. What the probe itself sent in secret
+// is not in it: many services answer with what they got.
+func (t target) excerpt(text []byte) string {
+	s := strings.ToValidUTF8(string(text), "\uFFFD")
+	hidden := []ir.Secret{t.HTTP.Body}
+	for _, h := range t.HTTP.Headers {
+		if h.Hidden {
+			hidden = append(hidden, h.Value)
+		}
+	}
+	for _, secret := range hidden {
+		if v := secret.Reveal(); v != "" {
+			s = strings.ReplaceAll(s, v, diag.Redacted)
+		}
+	}
+	if diag.Secret([]byte(s)) {
+		return " " + diag.Redacted
+	}
+	s = strings.Join(strings.Fields(s), " ")
+	if s == "" {
+		return ""
+	}
+	if r := []rune(s); len(r) > shown {
+		s = string(r[:shown]) + "…"
+	}
+	return " " + strconv.Quote(s)
+}
