@@ -9,6 +9,7 @@ import (
 
 	"github.com/flexgw/flexgw/cli/report"
 	"github.com/flexgw/flexgw/reconcile/egress"
+	"github.com/flexgw/flexgw/reconcile/probe"
 	"github.com/flexgw/flexgw/render"
 	"github.com/flexgw/flexgw/render/policy/all"
 )
@@ -39,6 +40,7 @@ func egressCommand(env Env) *cli.Command {
 						return err
 					}
 				}
+				e.Set(egress.Probe, probe.Destinations(g))
 				rows := e.List()
 				return each(outs, env.Stdout, func(format string, w io.Writer) error {
 					if format == "json" {

@@ -248,7 +248,7 @@ func showOutcome(env Env, outs []output, o api.Outcome, sources func(string) ([]
 func writeOutcome(w io.Writer, o api.Outcome) error {
 	result := map[string]string{
 		api.Programmed: "programmed", api.Accepted: "accepted", api.Invalid: "invalid, and nothing changed", api.Rejected: "refused by Envoy",
-		api.RolledBack: "rolled back", api.ProofFailed: "its probes failed", api.Pinned: "pinned", api.Superseded: "another revision came in between",
+		api.RolledBack: "rolled back", api.ProofFailed: "live, and its probes or its error rate speak against it", api.Pinned: "pinned", api.Superseded: "another revision came in between",
 	}[o.Result]
 	if o.Reason != "" && o.Reason != o.Result {
 		result += " (" + o.Reason + ")"

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -157,7 +158,7 @@ func (s *settings) findProject(c *cli.Context) error {
 	}
 	b, err := os.ReadFile(name)
 	if err != nil {
-		return world(fmt.Errorf("read the project's settings %s: %w", name, disk.Cause(err)))
+		return world(fmt.Errorf("read the project's settings %s: %w", name, causeOf(err)))
 	}
 	s.file = source.NewFile(filepath.ToSlash(filepath.Clean(name)), b)
 	return nil
@@ -225,7 +226,7 @@ func (w *watched) watch(set source.Set) source.Set {
 		name, read := set.Files[i].Name, set.Files[i].Bytes
 		set.Files[i].Bytes = func() ([]byte, error) {
 			b, err := read()
-			if project.Marked(b) {
+			if bytes.Contains(b, []byte(project.Marker)) {
 				w.mu.Lock()
 				w.marked[name] = true
 				w.mu.Unlock()

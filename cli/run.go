@@ -26,6 +26,7 @@ import (
 	"github.com/flexgw/flexgw/reconcile/enforce"
 	"github.com/flexgw/flexgw/reconcile/envoy"
 	"github.com/flexgw/flexgw/reconcile/fetch"
+	"github.com/flexgw/flexgw/reconcile/probe"
 	"github.com/flexgw/flexgw/reconcile/store"
 	"github.com/flexgw/flexgw/reconcile/watch"
 	"github.com/flexgw/flexgw/render"
@@ -64,7 +65,7 @@ func runCommand(env Env) *cli.Command {
 			&cli.IntFlag{Name: "concurrency", Usage: "worker threads of Envoy (default: one per CPU)"},
 			&cli.StringFlag{Name: "log-format", Value: "text", Usage: "`text|json`"},
 			verboseFlag(),
-		}, watchFlags()...),
+		}, append(proofFlags(), watchFlags()...)...),
 		Action: func(c *cli.Context) error {
 			d, err := newDaemon(c, env)
 			if err != nil {
@@ -99,6 +100,8 @@ type daemon struct {
 	scribe   *scribe
 	loop     *reconcile.Loop
 	watchers watchers
+	prober   probe.Prober
+	window   *probe.Window // nil: the error rate is not watched
 	hold     bool
 	observe  bool
 	warned   map[string]bool // warnings of the revision before, that were shown
@@ -145,6 +148,15 @@ func newDaemon(c *cli.Context, env Env) (*daemon, error) {
 	if d.log, err = logger(env.Stderr, c.String("log-format"), d.verbose); err != nil {
 		return nil, err
 	}
+	if d.window, err = errorWindow(c, d.choice); err != nil {
+		return nil, err
+	}
+	if d.window != nil {
+		d.window.Log = d.log
+	}
+	d.prober = probe.Prober{Now: time.Now, Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		return d.egress.Dial(ctx, egress.Probe, network, addr)
+	}}
 	d.pipeline.load.RequireEnv = true
 	d.pipeline.render.Files = filepath.Join(at.state, "files")
 	d.fetcher = fetch.New(d.egress.HTTPClient(egress.JWKS), usable, filepath.Join(at.state, "fetched"), d.log)
@@ -231,7 +243,7 @@ func (d *daemon) run(ctx context.Context) (err error) {
 
 	d.loop = &reconcile.Loop{
 		Name: d.source, Source: src, Again: d.fetcher.Changed(), Build: d.build, Render: d.render, Published: d.published, Target: target, Enforce: enforcer{policies},
-		LastGood: d.lastGood, Past: d.last.Find, Remember: d.remember, Control: d.remembered(), Observe: d.observe,
+		LastGood: d.lastGood, Past: d.last.Find, Remember: d.remember, Control: d.remembered(), Observe: d.observe, Proof: d.proof,
 		Tell: d.told, Ready: d.ready, Log: d.log, Quiet: d.quiet, MaxWait: 2 * d.quiet, Drain: d.drain,
 	}
 	if d.hold {
@@ -334,6 +346,9 @@ func (d *daemon) startEnvoy(ctx context.Context, loop *reconcile.Loop) (*envoy.S
 		return nil, world(err)
 	}
 	admin := envoy.NewAdmin(o.AdminSocket)
+	if d.window != nil {
+		d.window.Stats = admin.Stats
+	}
 	loop.Warming = func(ctx context.Context) error {
 		w, err := admin.Warming(ctx)
 		if err != nil {
@@ -495,6 +510,7 @@ func (d *daemon) want(needs []policy.Need) {
 func (d *daemon) published(b reconcile.Built) {
 	d.served = d.needs(b.Gateway)
 	d.want(d.served)
+	d.egress.Set(egress.Probe, probe.Destinations(b.Gateway))
 	if err := d.echoes.Set(b.Gateway.Echoes); err != nil {
 		d.log.Error("echo not served", "error", err)
 	}

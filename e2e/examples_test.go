@@ -226,12 +226,18 @@ func newAuthority(t testing.TB) *authority {
 // issue makes a certificate for names and addresses, good for servers and clients.
 func (a *authority) issue(t testing.TB, names ...string) pair {
 	t.Helper()
+	return a.issueUntil(t, time.Now().Add(time.Hour), names...)
+}
+
+// issueUntil issues a certificate that is valid from two hours before its end on.
+func (a *authority) issueUntil(t testing.TB, until time.Time, names ...string) pair {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: fmt.Sprint(names)}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: fmt.Sprint(names)}, NotBefore: until.Add(-2 * time.Hour), NotAfter: until,
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	for _, n := range names {

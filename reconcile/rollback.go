@@ -191,7 +191,7 @@ func (l *Loop) prove(r revision) (message, reason string) {
 	case l.Proof == nil || r.proven && r.against == nil:
 		return "", ""
 	case l.stopProof != nil:
-		return "its probes are asked", "Probing"
+		return "it is live; its probes are asked and its errors counted", "Probing"
 	case r.against != nil && time.Since(r.asked) < proveAgain:
 		return firstError(r.against), "ProofFailed"
 	}
@@ -204,7 +204,7 @@ func (l *Loop) prove(r revision) (message, reason string) {
 		case <-ctx.Done():
 		}
 	}()
-	return "its probes are asked", "Probing"
+	return "it is live; its probes are asked and its errors counted", "Probing"
 }
 
 // endProof stops a proof that another revision made pointless.
@@ -235,7 +235,7 @@ func (l *Loop) proved(ctx context.Context, p proof) {
 	if against == nil || again {
 		return
 	}
-	l.Log.Error("probes failed", "revision", p.revision, "errors", against.Count(diag.Error))
+	l.Log.Error("live, and its probes or its error rate speak against it", "revision", p.revision, "errors", against.Count(diag.Error))
 	l.refuse(s.served.set, s.served.by, "ProofFailed", ProofFailed, against)
 	if l.rollBack(ctx, s.served, "ProofFailed", against) {
 		return

@@ -26,8 +26,8 @@ const (
 	Accepted    = "Accepted"    // it is right, and not live: reason says why
 	Invalid     = "Invalid"     // it has errors, and nothing changed
 	Rejected    = "Rejected"    // Envoy refused it, and there is nothing to go back to
-	RolledBack  = "RolledBack"  // Envoy refused it or its probes failed, and what was served before is served again
-	ProofFailed = "ProofFailed" // its probes failed, and there is nothing to go back to
+	RolledBack  = "RolledBack"  // Envoy refused it, or its probes or error rate spoke against it, and what was served before is served again
+	ProofFailed = "ProofFailed" // its probes or its error rate speak against it, and there is nothing to go back to
 	Pinned      = "Pinned"      // an operator went back to another revision, which is served until resume
 	Superseded  = "Superseded"  // another revision came before Envoy had answered
 )

@@ -15,8 +15,6 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/format/config"
-
-	"github.com/flexgw/flexgw/reconcile/disk"
 )
 
 // Repo is a Git repository on this host: its objects, refs and index, read without its work tree and without the git command.
@@ -52,7 +50,7 @@ func OpenRepo(dir, near string, getenv func(string) (string, bool)) (*Repo, erro
 	}
 	r := &Repo{}
 	if r.dir, err = filepath.EvalSymlinks(abs); err != nil {
-		return nil, fmt.Errorf("read %s: %w", dir, disk.Cause(err))
+		return nil, fmt.Errorf("read %s: %w", dir, bare(err))
 	}
 	if err := r.find(near, getenv); err != nil {
 		return nil, err
@@ -102,7 +100,7 @@ func (r *Repo) discover(near string, getenv func(string) (string, bool)) error {
 	}
 	at, err := filepath.EvalSymlinks(at)
 	if err != nil {
-		return fmt.Errorf("read %s: %w", near, disk.Cause(err))
+		return fmt.Errorf("read %s: %w", near, bare(err))
 	}
 	for ; ; at = filepath.Dir(at) {
 		dot := filepath.Join(at, ".git")
@@ -139,7 +137,7 @@ func gitFile(dot string) (string, error) {
 	}
 	b, err := os.ReadFile(dot)
 	if err != nil {
-		return "", fmt.Errorf("read %s: %w", dot, disk.Cause(err))
+		return "", fmt.Errorf("read %s: %w", dot, bare(err))
 	}
 	to, ok := strings.CutPrefix(string(b), "gitdir:")
 	if !ok {
@@ -189,7 +187,7 @@ func (r *Repo) readConfig() error {
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("read %s: %w", path, disk.Cause(err))
+			return fmt.Errorf("read %s: %w", path, bare(err))
 		}
 		more := config.New()
 		if err := config.NewDecoder(bytes.NewReader(b)).Decode(more); err != nil {
@@ -246,7 +244,7 @@ func (r *Repo) place(getenv func(string) (string, bool)) error {
 	if r.top != "" {
 		top, err := filepath.EvalSymlinks(r.top)
 		if err != nil {
-			return fmt.Errorf("read %s: %w", r.top, disk.Cause(err))
+			return fmt.Errorf("read %s: %w", r.top, bare(err))
 		}
 		r.top = top
 	}
@@ -266,7 +264,7 @@ func readShallow(path string) (map[plumbing.Hash]bool, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", path, disk.Cause(err))
+		return nil, fmt.Errorf("read %s: %w", path, bare(err))
 	}
 	defer f.Close()
 	m := map[plumbing.Hash]bool{}

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/flexgw/flexgw/reconcile/disk"
 	"github.com/flexgw/flexgw/schema/source"
 )
 
@@ -143,7 +142,7 @@ func (t *tree) walk(f *folder) error {
 	t.enter(f) // before it is listed: what appears in between is then an event
 	list, err := os.ReadDir(f.real)
 	if err != nil {
-		return disk.Cause(err)
+		return bare(err)
 	}
 	for _, e := range list {
 		if !f.sees(e.Name()) {
@@ -252,7 +251,7 @@ func (t *tree) folder(f *folder, name string, at id, isLink bool) {
 		realPath, err := filepath.EvalSymlinks(child.real)
 		if err != nil {
 			t.drop(f, name)
-			t.fault(full, disk.Cause(err))
+			t.fault(full, bare(err))
 			return
 		}
 		child.real = realPath
@@ -443,4 +442,13 @@ func (t *tree) update(files []source.File) []source.File {
 	}
 	clear(t.touched)
 	return files
+}
+
+// bare is an error without the path that os puts in it: ours name the path as the user wrote it.
+func bare(err error) error {
+	var p *os.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
 }

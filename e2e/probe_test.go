@@ -1,0 +1,319 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/flexgw/flexgw/reconcile/api"
+	"github.com/flexgw/flexgw/reconcile/status"
+)
+
+// probed is an API with a probe; the upstream on 9002 answers 503.
+const probed = `
+-- api.yaml --
+apiVersion: gateway.mulesoft.com/v1alpha1
+kind: ApiInstance
+metadata:
+  name: shop
+spec:
+  address: http://0.0.0.0:8081/shop
+  services:
+    main:
+      address: http://127.0.0.1:9001
+-- probe.yaml --
+apiVersion: flexgw/v1alpha1
+kind: Probe
+metadata:
+  name: shop-health
+spec:
+  targetRef:
+    name: shop
+  http:
+    path: /health
+  failureThreshold: 2
+  periodSeconds: 0.2
+`
+
+// shopTo is the API with another upstream.
+func shopTo(upstream string) string {
+	text, _, _ := strings.Cut(strings.TrimPrefix(probed, "\n-- api.yaml --\n"), "-- probe.yaml")
+	return strings.Replace(text, "http://127.0.0.1:9001", upstream, 1)
+}
+
+var unavailable = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	http.Error(w, "gone for lunch", http.StatusServiceUnavailable)
+})
+
+// steady sends requests one after the other and remembers what came, and when something else than 200 was first and last seen.
+type steady struct {
+	stop        chan struct{}
+	ended       chan struct{}
+	good, bad   atomic.Int64
+	first, last atomic.Int64 // nanoseconds; of a bad answer
+	other       atomic.Value // an answer that is neither
+}
+
+func requests(t *testing.T, url string) *steady {
+	t.Helper()
+	x := &steady{stop: make(chan struct{}), ended: make(chan struct{})}
+	c := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxConnsPerHost: 1}}
+	go func() {
+		defer close(x.ended)
+		for {
+			select {
+			case <-x.stop:
+				return
+			default:
+			}
+			res, err := c.Get(url)
+			switch {
+			case err != nil:
+				x.other.Store(err.Error())
+				continue
+			case res.StatusCode == http.StatusOK:
+				x.good.Add(1)
+			case res.StatusCode == http.StatusServiceUnavailable:
+				now := time.Now().UnixNano()
+				x.first.CompareAndSwap(0, now)
+				x.last.Store(now)
+				x.bad.Add(1)
+			default:
+				x.other.Store(res.Status)
+			}
+			res.Body.Close()
+		}
+	}()
+	t.Cleanup(func() { x.end() })
+	return x
+}
+
+func (x *steady) end() {
+	select {
+	case <-x.stop:
+	default:
+		close(x.stop)
+	}
+	<-x.ended
+}
+
+// A change that makes an API answer 503 is rolled back by its probe. Those who use it see the bad version only in between.
+func TestProbeRollsBack(t *testing.T) {
+	t.Parallel()
+	g := start(t, probed, withUpstream(9002, unavailable))
+	good := g.report().Revision
+	x := requests(t, g.url(8081, "/shop/x"))
+	until(t, 10*time.Second, func() error {
+		if x.good.Load() < 100 {
+			return fmt.Errorf("%d answers", x.good.Load())
+		}
+		return nil
+	})
+	if n := x.bad.Load(); n > 0 {
+		t.Errorf("%d bad answers before anything changed", n)
+	}
+	from := time.Now()
+	g.write("api.yaml", shopTo("http://127.0.0.1:9002"))
+	var r status.Report
+	until(t, 20*time.Second, func() error {
+		r = g.report()
+		if c, _ := r.Condition(status.Programmed); c.Reason != "RolledBack" {
+			return fmt.Errorf("programmed: %+v", c)
+		}
+		return nil
+	})
+	back := time.Now()
+	c, _ := r.Condition(status.Programmed)
+	for _, want := range []string{"/shop/health answered 503", `"gone for lunch"`, "expected 200 to 299, 2 times [probe/failed]"} {
+		if !strings.Contains(c.Message, want) {
+			t.Errorf("no %q in %s", want, c.Message)
+		}
+	}
+	if c.Place == nil || !strings.HasSuffix(c.Place.File, "probe.yaml") || c.Place.Start.Line != 8 {
+		t.Errorf("place %+v, want http of the probe", c.Place)
+	}
+	if r.Revision != good || r.LastFailed == nil || r.LastFailed.Reason != "ProofFailed" || r.LastFailed.Revision == good {
+		t.Errorf("served is %s, last failed %+v", r.Revision, r.LastFailed)
+	}
+	n := x.good.Load()
+	time.Sleep(500 * time.Millisecond) // and stays so
+	seen := x.bad.Load()
+	until(t, 10*time.Second, func() error {
+		if x.good.Load() < n+100 {
+			return fmt.Errorf("%d good answers after the rollback", x.good.Load()-n)
+		}
+		return nil
+	})
+	x.end()
+	if x.bad.Load() != seen || seen == 0 {
+		t.Errorf("%d bad answers, %d of them long after the rollback", x.bad.Load(), x.bad.Load()-seen)
+	}
+	if other := x.other.Load(); other != nil {
+		t.Errorf("neither good nor bad: %v", other)
+	}
+	first, last := time.Unix(0, x.first.Load()), time.Unix(0, x.last.Load())
+	if first.Before(from) || last.After(back.Add(100*time.Millisecond)) {
+		t.Errorf("bad from %s to %s after the change, rolled back after %s", first.Sub(from), last.Sub(from), back.Sub(from))
+	}
+	t.Logf("%d good answers, %d bad ones, for %s; rolled back %s after the change", x.good.Load(), seen, last.Sub(first), back.Sub(from))
+
+	until(t, 10*time.Second, func() error {
+		out, _, _ := command(t, "history", "--state-dir", g.state)
+		for _, want := range []string{"ProofFailed", "RolledBack"} {
+			if !strings.Contains(out, want) {
+				return fmt.Errorf("no %s in the history:\n%s", want, out)
+			}
+		}
+		return nil
+	})
+	g.write("api.yaml", shopTo("http://127.0.0.1:9001")+"# mended\n")
+	until(t, 10*time.Second, func() error {
+		r := g.report()
+		if c, _ := r.Condition(status.Programmed); c.Reason != "Live" {
+			return fmt.Errorf("programmed: %+v", c)
+		}
+		return nil
+	})
+}
+
+// apply says what became of it, and ends with 4.
+func TestApplyIsProbed(t *testing.T) {
+	t.Parallel()
+	g := prepare(t, probed, withoutSource, withUpstream(9002, unavailable))
+	g.run()
+	until(t, 30*time.Second, func() error {
+		if _, errs, code := command(t, "probe", "--check", "liveness", "--state-dir", g.state); code != 0 {
+			return fmt.Errorf("liveness %d: %s", code, errs)
+		}
+		return nil
+	})
+	put := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(g.dir, "api.yaml"), []byte(g.rewrite(text)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	one := g.applied(0, g.dir)
+	put(shopTo("http://127.0.0.1:9002"))
+	o := g.applied(4, g.dir)
+	if o.Result != api.RolledBack || o.Reason != "ProofFailed" || o.Served != one.Revision || len(o.Diagnostics) != 1 || o.Diagnostics[0].Code != "probe/failed" {
+		t.Errorf("%+v", o)
+	}
+}
+
+// With nothing to go back to, a revision whose probe fails is served, said to fail, and asked again.
+func TestFirstRevisionFailsItsProbe(t *testing.T) {
+	t.Parallel()
+	var up atomic.Bool
+	var asked atomic.Int64
+	g := prepare(t, strings.Replace(probed, ":9001", ":9003", 1), withUpstream(9003, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/health") {
+			asked.Add(1)
+		}
+		if !up.Load() {
+			unavailable(w, r)
+		}
+	})))
+	g.run()
+	g.waitLog("its probes or its error rate speak against it", 60*time.Second)
+	until(t, 10*time.Second, func() error {
+		r := g.report()
+		if c, _ := r.Condition(status.Programmed); c.Reason != "ProofFailed" || c.Status != status.False || !strings.Contains(c.Message, "answered 503") {
+			return fmt.Errorf("programmed: %+v", c)
+		}
+		return nil
+	})
+	if strings.Contains(g.log(), "\nready ") {
+		t.Error("ready although its probe failed")
+	}
+	res, err := http.Get(g.url(8081, "/shop/x"))
+	if err != nil || res.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("it is not served: %v %v", res, err)
+	}
+	if n := asked.Load(); n != 2 {
+		t.Errorf("asked %d times, want failureThreshold", n)
+	}
+	up.Store(true)
+	g.waitLog(`(?m)^ready `, 60*time.Second)
+	if c, _ := g.report().Condition(status.Programmed); c.Reason != "Live" {
+		t.Errorf("programmed: %+v", c)
+	}
+}
+
+// A certificate that runs out is found by a handshake; so is one for another name.
+func TestProbeOfCertificate(t *testing.T) {
+	t.Parallel()
+	ca := newAuthority(t)
+	good, old := ca.issue(t, "gateway.test"), ca.issueUntil(t, time.Now().Add(-time.Minute), "gateway.test")
+	shop := func(crt string) string {
+		return strings.Replace(strings.Replace(tlsAPI(8443, ""), "$CRT", "$"+crt, 1), "$KEY", "$"+strings.Replace(crt, "CRT", "KEY", 1), 1)
+	}
+	ask := func(name string) string {
+		return fmt.Sprintf("apiVersion: flexgw/v1alpha1\nkind: Probe\nmetadata:\n  name: certificate\nspec:\n  targetRef:\n    name: port8443\n  http: {}\n  tls:\n    serverName: %s\n  failureThreshold: 1\n", name)
+	}
+	g := start(t, "\n-- gateway.yaml --\n"+shop("GOOD_CRT")+"-- probe.yaml --\n"+ask("gateway.test"),
+		withEnv("GOOD_CRT="+good.crt, "GOOD_KEY="+good.key, "OLD_CRT="+old.crt, "OLD_KEY="+old.key))
+	served := g.report().Revision
+	back := func(want string) {
+		t.Helper()
+		until(t, 20*time.Second, func() error {
+			r := g.report()
+			if c, _ := r.Condition(status.Programmed); c.Reason != "RolledBack" || !strings.Contains(c.Message, want) || r.Revision != served || !strings.HasSuffix(c.Place.File, "probe.yaml") {
+				return fmt.Errorf("revision %s, programmed: %+v", r.Revision, c)
+			}
+			return nil
+		})
+	}
+	g.write("gateway.yaml", shop("OLD_CRT"))
+	back("was shown a certificate of \"[gateway.test]\" that expired on ")
+	g.write("gateway.yaml", shop("GOOD_CRT"))
+	g.write("probe.yaml", ask("other.test"))
+	back(`was shown a certificate that is not for "other.test" but for "gateway.test"`)
+}
+
+// Without a probe, what users get is enough to go back.
+func TestErrorRateRollsBack(t *testing.T) {
+	t.Parallel()
+	text, _, _ := strings.Cut(probed, "-- probe.yaml")
+	g := start(t, text, withUpstream(9002, unavailable), withArgs("--error-window", "5s", "--max-error-rate", "10%", "--min-requests", "20"))
+	good := g.report().Revision
+	x := requests(t, g.url(8081, "/shop/x"))
+	until(t, 10*time.Second, func() error {
+		if x.good.Load() < 100 {
+			return fmt.Errorf("%d answers", x.good.Load())
+		}
+		return nil
+	})
+	from := time.Now()
+	g.write("api.yaml", shopTo("http://127.0.0.1:9002"))
+	until(t, 20*time.Second, func() error {
+		r := g.report()
+		if c, _ := r.Condition(status.Programmed); c.Reason != "RolledBack" || r.Revision != good || c.Place == nil || !strings.Contains(c.Message, `requests of ApiInstance "shop" were answered with 5xx, expected at most 1`) {
+			return fmt.Errorf("revision %s, programmed: %+v", r.Revision, c)
+		}
+		return nil
+	})
+	t.Logf("rolled back %s after the change", time.Since(from))
+	g.write("api.yaml", shopTo("http://127.0.0.1:9001")+"# mended\n")
+	from = time.Now()
+	until(t, 20*time.Second, func() error {
+		r := g.report()
+		c, _ := r.Condition(status.Programmed)
+		if c.Reason != "Live" {
+			return fmt.Errorf("programmed: %+v", c)
+		}
+		return nil
+	})
+	if took := time.Since(from); took < 4*time.Second {
+		t.Errorf("programmed after %s, want the whole window", took)
+	}
+	x.end()
+	if other := x.other.Load(); other != nil {
+		t.Errorf("neither good nor bad: %v", other)
+	}
+}
