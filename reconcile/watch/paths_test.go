@@ -92,3 +92,12 @@ func TestStreamInPlaceOfAFile(t *testing.T) {
 		t.Errorf("files (-want +got):\n%s", diff)
 	}
 }
+
+func TestWhatMayHoldDeclarations(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]bool{"a.yaml": true, "x/a.yml": true, "a.json": true, "a.cue": true, "a.YAML": true, "A.Json": true, "a.txt": false, "yaml": false, ".a.yaml": false, "a.yaml.bak": false} {
+		if got := watch.IsDeclaration(name); got != want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}

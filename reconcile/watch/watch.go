@@ -30,7 +30,7 @@ func IsDeclaration(name string) bool {
 	if hidden(path.Base(name)) {
 		return false
 	}
-	switch path.Ext(name) {
+	switch strings.ToLower(path.Ext(name)) { // .YAML is no other language
 	case ".yaml", ".yml", ".json", ".cue":
 		return true
 	}
