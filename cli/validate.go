@@ -79,8 +79,8 @@ func validateCommand(env Env) *cli.Command {
 				return err
 			}
 			judged.Reported = judged.Reported.Gather("link/unset-variable") // once each has been judged where it stands
-			if slices.ContainsFunc(outs, func(o output) bool { return o.format != "text" }) {
-				judged.Reported = schema.Resolve(now.set, judged.Reported) // text shows no fixes, and files are read again for them
+			if slices.ContainsFunc(outs, func(o output) bool { return report.WithFixes(o.format) }) {
+				judged.Reported = schema.Resolve(now.set, judged.Reported) // files are read again for it
 			}
 			r := p.report(now.set, judged.Reported)
 			r.Sources, r.LeftOut, r.Strict = s.sources(now.set), left+len(judged.Known), s.failOn == diag.Warning

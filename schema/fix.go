@@ -30,11 +30,16 @@ func Resolve(set source.Set, ds diag.List) diag.List {
 	})
 	syntax.InParallel(len(units), func(i int) {
 		e := syntax.NewEditor(units[i])
+		var lists [][]diag.Edit
+		var mine []int
 		for _, f := range units[i].Files {
 			for _, d := range wanted[f.Name] {
-				ds[d].Fixes = append(ds[d].Fixes, e.Fixes(ds[d].Edits)...)
-				ds[d].Edits = nil
+				lists, mine = append(lists, ds[d].Edits), append(mine, d)
 			}
+		}
+		for j, fixes := range e.EachFixes(lists) {
+			ds[mine[j]].Fixes = append(ds[mine[j]].Fixes, fixes...)
+			ds[mine[j]].Edits = nil
 		}
 	})
 	return ds

@@ -103,6 +103,9 @@ func Formats() []string {
 	return names
 }
 
+// WithFixes reports whether a format shows the Fixes of diagnostics: they are costly to find for nothing.
+func WithFixes(format string) bool { return format == "json" || format == "sarif" }
+
 // Write writes r in one of Formats. Other names are a mistake of the caller.
 func (r Report) Write(w io.Writer, name string) error {
 	all := formats()

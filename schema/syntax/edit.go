@@ -1,6 +1,7 @@
 package syntax
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -22,7 +23,16 @@ type Editor struct {
 	files  map[string]*cursor
 	parts  []part // of a YAML file
 	labels map[string]map[int]label
-	tries  int // evaluations of a CUE package that are left: each costs milliseconds
+	tries  int                 // evaluations of a CUE package that are left: each costs milliseconds
+	left   int                 // nodes that may still be looked at, and bytes that may still be parsed, each of which costs as much as perByte nodes
+	trees  map[*Document]*Node // copies of trees, to be changed and changed back
+	before map[int]*asWas      // by part of a YAML file
+}
+
+// asWas is a YAML document before it is edited.
+type asWas struct {
+	roots, errors int
+	comments      []string // sorted
 }
 
 type lang uint8
@@ -36,12 +46,17 @@ const (
 // label is a field of a CUE file: where its label and the whole of it end.
 type label struct{ end, whole int }
 
-// maxTries bounds what the edits of one CUE package may cost.
-const maxTries = 25
+// These bound what the edits of one unit may cost: a CUE package's by its evaluations, others' by what is looked at (about two
+// seconds). Who runs out of them has no fixes for what is left. All edits are tried together first, and then in halves.
+const (
+	maxTries = 50
+	maxWork  = 200_000_000
+	perByte  = 16
+)
 
 // NewEditor reads and parses the unit again. What cannot be parsed cannot be edited.
 func NewEditor(u Unit) *Editor {
-	e := &Editor{unit: u, files: map[string]*cursor{}, tries: maxTries}
+	e := &Editor{unit: u, files: map[string]*cursor{}, tries: maxTries, left: maxWork, trees: map[*Document]*Node{}, before: map[int]*asWas{}}
 	for _, f := range u.Files {
 		if x, _ := read(f); x != nil {
 			e.files[f.Name] = newCursor(x)
@@ -67,30 +82,123 @@ func NewEditor(u Unit) *Editor {
 
 // Fixes are the edits that make all of these changes, which are about one document. Nil: that cannot be done, or not without
 // changing something else. They are sorted, and no two of them touch.
-func (e *Editor) Fixes(edits []diag.Edit) []diag.Fix {
-	if len(edits) == 0 {
-		return nil
-	}
-	for _, doc := range e.about(edits[0].At) {
-		if way(doc.Root, edits[0]) == nil {
+func (e *Editor) Fixes(edits []diag.Edit) []diag.Fix { return e.EachFixes([][]diag.Edit{edits})[0] }
+
+// EachFixes are the Fixes of each of many lists of edits, for much less than one call for each would cost. Each list has its
+// own, as if the others were not.
+func (e *Editor) EachFixes(lists [][]diag.Edit) [][]diag.Fix {
+	out := make([][]diag.Fix, len(lists))
+	var docs []*Document
+	of := map[*Document][]*planned{}
+	for i, edits := range lists {
+		doc, p := e.plan(edits)
+		if p == nil {
 			continue
 		}
-		c := &change{Editor: e, doc: doc, want: clone(doc.Root, new(int))}
-		if c.want == nil {
-			return nil
+		p.list = i
+		if of[doc] == nil {
+			docs = append(docs, doc)
 		}
-		for _, x := range edits {
-			if !c.apply(x) {
-				return nil
-			}
+		of[doc] = append(of[doc], p)
+	}
+	for _, doc := range docs {
+		e.settle(doc, of[doc], out)
+		delete(e.trees, doc)
+	}
+	return out
+}
+
+// planned is a list of edits with the fixes that it seems to have.
+type planned struct {
+	list  int
+	edits []diag.Edit
+	fixes []diag.Fix
+	loses bool
+}
+
+// plan makes the edits in the tree and takes them back.
+func (e *Editor) plan(edits []diag.Edit) (*Document, *planned) {
+	if len(edits) == 0 {
+		return nil, nil
+	}
+	for _, doc := range e.about(edits[0].At) {
+		if e.way(doc.Root, edits[0]) == nil {
+			continue
+		}
+		if _, known := e.trees[doc]; !known {
+			e.trees[doc] = clone(doc.Root, new(int))
+		}
+		c := &change{Editor: e, doc: doc, want: e.trees[doc]}
+		if c.want == nil {
+			return nil, nil
+		}
+		defer c.takeBack(0)
+		if !c.applyAll(edits) {
+			return nil, nil
 		}
 		fixes, ok := c.fixes()
-		if !ok || !e.holds(doc, c.want, fixes, c.loses) {
-			return nil
+		if !ok || len(fixes) == 0 {
+			return nil, nil
 		}
-		return fixes
+		return doc, &planned{edits: edits, fixes: fixes, loses: c.loses}
 	}
-	return nil
+	return nil, nil
+}
+
+// settle tries what is planned for a document, as much at a time as does not touch, and puts what holds into out.
+func (e *Editor) settle(doc *Document, all []*planned, out [][]diag.Fix) {
+	for len(all) > 0 && e.left > 0 {
+		c := &change{Editor: e, doc: doc, want: e.trees[doc]}
+		var batch, later []*planned
+		var fixes room
+		for _, p := range all {
+			if p.loses != all[0].loses || !fixes.has(p.fixes) || !c.applyAll(p.edits) {
+				later = append(later, p)
+				continue
+			}
+			batch = append(batch, p)
+			fixes.add(p.fixes)
+		}
+		holds := e.holds(doc, c.want, fixes.list, all[0].loses)
+		c.takeBack(0)
+		switch half := len(batch) / 2; {
+		case holds:
+			for _, p := range batch {
+				out[p.list] = p.fixes
+			}
+		case half > 0:
+			e.settle(doc, batch[:half], out)
+			e.settle(doc, batch[half:], out)
+		}
+		all = later
+	}
+}
+
+// room is fixes, sorted, no two of which touch.
+type room struct{ list []diag.Fix }
+
+func (r *room) place(f diag.Fix) int {
+	i, _ := slices.BinarySearchFunc(r.list, f, func(a, b diag.Fix) int {
+		return cmp.Or(strings.Compare(a.Range.File, b.Range.File), cmp.Compare(a.Range.Start.Offset, b.Range.Start.Offset))
+	})
+	return i
+}
+
+func (r *room) has(fixes []diag.Fix) bool {
+	for _, f := range fixes {
+		i := r.place(f)
+		if i > 0 && r.list[i-1].Range.File == f.Range.File && r.list[i-1].Range.End.Offset >= f.Range.Start.Offset ||
+			i < len(r.list) && r.list[i].Range.File == f.Range.File && f.Range.End.Offset >= r.list[i].Range.Start.Offset {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *room) add(fixes []diag.Fix) {
+	for _, f := range fixes {
+		r.list = slices.Insert(r.list, r.place(f), f)
+	}
 }
 
 // about are the documents that may hold a place.
@@ -119,82 +227,97 @@ func (s step) node() *Node {
 }
 
 // way is the way from the root to what an edit is about; nil when nothing stands there.
-func way(root *Node, x diag.Edit) []step {
+func (e *Editor) way(root *Node, x diag.Edit) []step {
 	switch x.Op {
 	case diag.Reword:
-		return around(root, x.At)
+		return e.around(root, x.At)
 	case diag.Rename, diag.Remove, diag.Move:
-		found := find(root, x.At, true)
+		found := e.find(root, x.At, true)
 		if found == nil && x.Op == diag.Remove {
-			if found = find(root, x.At, false); len(found) == 0 || found[len(found)-1].in.Kind != Mapping {
+			if found = e.find(root, x.At, false); len(found) == 0 || found[len(found)-1].in.Kind != Mapping {
 				return nil
 			}
 		}
 		return found
 	}
-	found := find(root, x.At, false)
+	found := e.find(root, x.At, false)
 	if found == nil && x.Op == diag.Insert {
-		found = find(root, x.At, true)
+		found = e.find(root, x.At, true)
 	}
 	return found
 }
 
 // around is the way to the scalar that holds a place.
-func around(root *Node, at diag.Range) []step {
-	var found []step
-	seen := map[*Node]bool{}
-	var walk func(n *Node, way []step)
-	walk = func(n *Node, way []step) {
-		if n.Kind == Scalar {
-			if n.Range.File == at.File && n.Range.Start.Offset <= at.Start.Offset && at.Start.Offset <= at.End.Offset && at.End.Offset <= n.Range.End.Offset {
-				found = way
-			}
-			return
-		}
-		if seen[n] || found != nil {
-			return
-		}
-		seen[n] = true
-		for i := range n.Fields {
-			walk(n.Fields[i].Value, append(slices.Clip(way), step{n, i}))
-		}
-		for i, item := range n.Items {
-			walk(item, append(slices.Clip(way), step{n, i}))
-		}
-	}
-	walk(root, []step{})
-	return found
+func (e *Editor) around(root *Node, at diag.Range) []step {
+	return e.search(root, at, func(n *Node, _ *Field) bool {
+		return n != nil && n.Kind == Scalar && contains(n.Range, at) && at.Start.Offset <= at.End.Offset
+	})
 }
 
 // find is the way from the root to a place, a key or a value. It is nil when nothing stands there, and empty for the root.
-func find(root *Node, at diag.Range, key bool) []step {
-	seen := map[*Node]bool{}
-	var walk func(n *Node, way []step) []step
-	walk = func(n *Node, way []step) []step {
-		if !key && n.Range == at {
-			return way
+func (e *Editor) find(root *Node, at diag.Range, key bool) []step {
+	return e.search(root, at, func(n *Node, f *Field) bool {
+		return key && f != nil && f.Range == at || !key && n != nil && n.Range == at
+	})
+}
+
+// search is the way to the first key (asked for with its field alone) or node that is the one. Where parts of a tree stand
+// within it, as they do but for aliases and CUE, only those around the place are looked at.
+func (e *Editor) search(root *Node, at diag.Range, is func(*Node, *Field) bool) []step {
+	if e.lang != cueLang {
+		if found := e.walk(root, is, func(r diag.Range) bool { return contains(r, at) }); found != nil {
+			return found
 		}
-		if n.Kind == Scalar || seen[n] {
-			return nil
+	}
+	return e.walk(root, is, func(diag.Range) bool { return true })
+}
+
+func (e *Editor) walk(root *Node, is func(*Node, *Field) bool, within func(diag.Range) bool) []step {
+	seen := map[*Node]bool{}
+	var way []step
+	var walk func(n *Node) bool
+	walk = func(n *Node) bool {
+		if is(n, nil) {
+			return true
+		}
+		if n.Kind == Scalar || seen[n] || e.left < 0 {
+			return false
 		}
 		seen[n] = true
+		e.left -= len(n.Fields) + len(n.Items)
+		way = append(way, step{n, 0})
+		here := len(way) - 1
 		for i := range n.Fields {
-			here := append(slices.Clip(way), step{n, i})
-			if key && n.Fields[i].Range == at {
-				return here
+			way[here].i = i
+			f := &n.Fields[i]
+			if is(nil, f) {
+				return true
 			}
-			if found := walk(n.Fields[i].Value, here); found != nil {
-				return found
+			whole := f.Value.Range
+			if whole.File == f.Range.File && whole.Start.Offset >= f.Range.Start.Offset {
+				whole.Start = f.Range.Start
+			}
+			if within(whole) && walk(f.Value) {
+				return true
 			}
 		}
 		for i, item := range n.Items {
-			if found := walk(item, append(slices.Clip(way), step{n, i})); found != nil {
-				return found
+			way[here].i = i
+			if within(item.Range) && walk(item) {
+				return true
 			}
 		}
+		way = way[:here]
+		return false
+	}
+	if !walk(root) {
 		return nil
 	}
-	return walk(root, []step{})
+	return append([]step{}, way...)
+}
+
+func contains(r, at diag.Range) bool {
+	return r.File == at.File && r.Start.Offset <= at.Start.Offset && at.End.Offset <= r.End.Offset
 }
 
 // maxClone is how many nodes a document may have to be edited, those that its aliases stand for included.
@@ -298,7 +421,7 @@ func (e *Editor) holds(doc *Document, want *Node, fixes []diag.Fix, lossy bool) 
 	case jsonLang:
 		c := e.files[fixes[0].Range.File]
 		text, ok := within(c, int(doc.Range.Start.Offset), int(doc.Range.End.Offset), fixes)
-		if !ok {
+		if e.left -= perByte * len(text); !ok {
 			return false
 		}
 		roots, ds := parseJSON(newIndex(c.name, text))
@@ -314,9 +437,17 @@ func (e *Editor) holds(doc *Document, want *Node, fixes []diag.Fix, lossy bool) 
 	if !ok {
 		return false
 	}
-	before, after := parsedYAML(c.name, old), parsedYAML(c.name, text)
-	return len(before.roots) == 1 && len(after.roots) == 1 && after.errors <= before.errors && same(after.roots[0], want) &&
-		keeps(before.comments(), after.comments(), lossy)
+	before := e.before[i]
+	if before == nil {
+		p := parsedYAML(c.name, old)
+		before = &asWas{len(p.roots), p.errors, slices.Sorted(slices.Values(p.comments()))}
+		e.before[i] = before
+	}
+	if e.left -= perByte * len(text); before.roots != 1 {
+		return false
+	}
+	after := parsedYAML(c.name, text)
+	return len(after.roots) == 1 && after.errors <= before.errors && same(after.roots[0], want) && keeps(before.comments, after.comments(), lossy)
 }
 
 // within applies fixes to a stretch of a file that must hold them all.

@@ -18,6 +18,33 @@ type change struct {
 	want  *Node // the tree as it is to be
 	cuts  []cut
 	loses bool // comments may go
+	undo  []func()
+}
+
+// applyAll makes changes of the tree and of the text: all, or none of the tree.
+func (c *change) applyAll(edits []diag.Edit) bool {
+	from := len(c.undo)
+	for _, x := range edits {
+		if !c.apply(x) {
+			c.takeBack(from)
+			return false
+		}
+	}
+	return true
+}
+
+// takeBack makes the tree what it was before all changes but the first n.
+func (c *change) takeBack(n int) {
+	for i := len(c.undo) - 1; i >= n; i-- {
+		c.undo[i]()
+	}
+	c.undo = c.undo[:n]
+}
+
+// touch is to be called before a node changes (its Fields and Items may be replaced or grow, but not change in place).
+func (c *change) touch(n *Node) {
+	was := *n
+	c.undo = append(c.undo, func() { *n = was })
 }
 
 // cut is an edit of the text by offsets.
@@ -108,7 +135,7 @@ func (c *change) join(a, b cut) (cut, bool) {
 
 // apply makes one change of the tree and of the text. False: it cannot be made.
 func (c *change) apply(x diag.Edit) bool {
-	way, mine := way(c.doc.Root, x), way(c.want, x)
+	way, mine := c.way(c.doc.Root, x), c.way(c.want, x)
 	if way == nil || mine == nil || c.files[x.At.File] == nil {
 		return false
 	}
@@ -147,7 +174,9 @@ func (c *change) rename(way, mine []step, name string) bool {
 	if own.in.Field(name) != nil {
 		return false
 	}
-	own.in.Fields[own.i].Name = name
+	f := &own.in.Fields[own.i]
+	was := f.Name
+	f.Name, c.undo = name, append(c.undo, func() { f.Name = was })
 	r := last.in.Fields[last.i].Range
 	old := c.text(r)
 	return c.cut(r.File, int(r.Start.Offset), int(r.End.Offset), c.keyText(name, old))
@@ -160,6 +189,7 @@ func (c *change) text(r diag.Range) string {
 func (c *change) set(way, mine []step, v *Node) bool {
 	old, own := c.node(c.doc.Root, way), c.node(c.want, mine)
 	r := old.Range
+	c.touch(own)
 	own.Kind, own.Scalar, own.Text, own.Fields, own.Items = v.Kind, v.Scalar, v.Text, v.Fields, v.Items
 	flow := c.inFlow(way)
 	if c.lang == yamlLang && !flow && (v.Kind == Mapping || old.Kind != Scalar && c.isBlock(old)) {
@@ -207,6 +237,7 @@ func (c *change) reword(way, mine []step, at diag.Range, old, text string) bool 
 	if !strings.Contains(rest, old) {
 		return false
 	}
+	c.touch(own)
 	own.Text = own.Text[:len(own.Text)-len(rest)] + strings.Replace(rest, old, text, 1)
 	if _, isText := own.Scalar.(string); isText {
 		own.Scalar = own.Text
@@ -220,6 +251,7 @@ func (c *change) quote(way, mine []step) bool {
 	if n.Kind != Scalar || n.Quoted || c.lang != yamlLang || n.Text == "" || c.text(n.Range) != n.Text || strings.ContainsAny(n.Text, "\\\"\n") {
 		return false
 	}
+	c.touch(own)
 	own.Scalar = n.Text
 	return c.cut(n.Range.File, int(n.Range.Start.Offset), int(n.Range.Start.Offset), `"`) && c.cut(n.Range.File, int(n.Range.End.Offset), int(n.Range.End.Offset), `"`)
 }
@@ -227,6 +259,7 @@ func (c *change) quote(way, mine []step) bool {
 // remove takes a field out and returns its text.
 func (c *change) remove(way, mine []step) (snippet, bool) {
 	own := mine[len(mine)-1]
+	c.touch(own.in)
 	own.in.Fields = slices.Delete(slices.Clone(own.in.Fields), own.i, own.i+1)
 	if c.isBlock(way[len(way)-1].in) {
 		return c.removeBlock(way)
@@ -235,7 +268,7 @@ func (c *change) remove(way, mine []step) (snippet, bool) {
 }
 
 func (c *change) insert(way, mine []step, to []string, v *Node) bool {
-	if !put(c.node(c.want, mine), to, v) {
+	if !c.put(c.node(c.want, mine), to, v) {
 		return false
 	}
 	return c.write(c.node(c.doc.Root, way), to, snippet{value: v})
@@ -253,15 +286,16 @@ func (c *change) move(way, mine []step, to []string) bool {
 	value := mine[len(mine)-1].node()
 	if up == 0 && from.in.Fold(to[0]) == nil {
 		own := mine[len(mine)-1]
-		own.in.Fields = slices.Delete(own.in.Fields, own.i, own.i+1)
-		return put(own.in, to, value) && c.wrap(from, to)
+		c.touch(own.in)
+		own.in.Fields = slices.Delete(slices.Clone(own.in.Fields), own.i, own.i+1)
+		return c.put(own.in, to, value) && c.wrap(from, to)
 	}
 	s, ok := c.remove(way, mine)
 	if !ok {
 		return false
 	}
 	s.value = from.in.Fields[from.i].Value
-	if !put(mine[len(mine)-1-up].in, to[up:], value) {
+	if !c.put(mine[len(mine)-1-up].in, to[up:], value) {
 		return false
 	}
 	return c.write(way[len(way)-1-up].in, to[up:], s)
@@ -293,7 +327,7 @@ func (c *change) wrap(from step, to []string) bool {
 }
 
 // put puts a value into a tree; what is missing on the way is made. False: something stands there, or is in the way.
-func put(n *Node, to []string, v *Node) bool {
+func (c *change) put(n *Node, to []string, v *Node) bool {
 	for len(to) > 1 {
 		next := &Node{Kind: Mapping}
 		if _, err := strconv.Atoi(to[1]); err == nil {
@@ -304,6 +338,7 @@ func put(n *Node, to []string, v *Node) bool {
 			if f := n.Fold(to[0]); f != nil {
 				next = f.Value
 			} else {
+				c.touch(n)
 				n.Fields = append(n.Fields, Field{Name: to[0], Value: next})
 			}
 		case Sequence:
@@ -314,6 +349,7 @@ func put(n *Node, to []string, v *Node) bool {
 			case i < len(n.Items):
 				next = n.Items[i]
 			default:
+				c.touch(n)
 				n.Items = append(n.Items, next)
 			}
 		default:
@@ -324,6 +360,7 @@ func put(n *Node, to []string, v *Node) bool {
 	if len(to) == 0 || n.Kind != Mapping || n.Fold(to[0]) != nil {
 		return false
 	}
+	c.touch(n)
 	n.Fields = append(n.Fields, Field{Name: to[0], Value: v})
 	return true
 }
