@@ -256,10 +256,13 @@ func (x *comparison) read(w where) (set source.Set, empty bool, err error) {
 	switch {
 	case w.rev != "":
 		set, ds, err = x.repo.At(w.rev, []string{w.path})
+		set = besideIn(set, func(paths []string) (source.Set, diag.List, error) { return x.repo.At(w.rev, paths) })
 	case w.staged:
 		set, ds, err = x.repo.Staged([]string{w.path})
+		set = besideIn(set, x.repo.Staged)
 	default:
 		set, err = watch.ReadPaths([]string{w.path}, x.env.Stdin)
+		set = besideOnDisk(set)
 		if x.repo != nil {
 			set = watch.Named(set)
 		}

@@ -28,7 +28,7 @@ func fmtCommand(env Env) *cli.Command {
 		Action: func(c *cli.Context) error {
 			defer collectLess()()
 			paths := c.Args().Slice()
-			set, unread := readPaths(paths, env)
+			set, unread := readJudged(paths, env)
 			if unread != nil && len(set.Files) == 0 {
 				return unread
 			}

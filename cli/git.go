@@ -38,7 +38,7 @@ func (r *reading) watch(w *watched) {
 // readAsked reads the paths, in the index or on the disk, and what they were at a revision ("": not asked for).
 func readAsked(paths []string, staged bool, since string, env Env) (now reading, err error) {
 	if !staged && since == "" {
-		now.set, now.unread = readPaths(paths, env)
+		now.set, now.unread = readJudged(paths, env)
 		return now, now.nothing()
 	}
 	if now.repo, err = openRepo(paths, env); err != nil {
@@ -55,8 +55,9 @@ func readAsked(paths []string, staged bool, since string, env Env) (now reading,
 	if staged {
 		now.set, now.ds, err = now.repo.Staged(paths)
 		now.unread = worldly(err)
+		now.set = besideIn(now.set, now.repo.Staged)
 	} else {
-		now.set, now.unread = readPaths(paths, env)
+		now.set, now.unread = readJudged(paths, env)
 	}
 	if err = now.nothing(); err != nil || since == "" {
 		return now, err
@@ -65,6 +66,7 @@ func readAsked(paths []string, staged bool, since string, env Env) (now reading,
 	if err != nil && !errors.Is(err, fs.ErrNotExist) { // a path that is new was empty
 		return now, world(err)
 	}
+	then = besideIn(then, func(paths []string) (source.Set, diag.List, error) { return now.repo.At(since, paths) })
 	if now.then, now.old = &then, old; !staged {
 		now.set = watch.Named(now.set)
 	}

@@ -58,7 +58,7 @@ func (p *pipeline) model(set source.Set) (*ir.Gateway, diag.List) {
 // validModel is the model of the declarations at the paths. If they have mistakes it is nil, the mistakes are written
 // to standard error, and the error is the exit code.
 func validModel(paths []string, env Env) (*ir.Gateway, error) {
-	set, err := readPaths(paths, env)
+	set, err := readJudged(paths, env)
 	if err != nil {
 		return nil, err
 	}

@@ -47,7 +47,7 @@ func renderCommand(env Env) *cli.Command {
 			if !slices.Contains(forms, form) {
 				return usage("no form %q; known are %s", form, strings.Join(forms, ", "))
 			}
-			set, err := readPaths(c.Args().Slice(), env)
+			set, err := readJudged(c.Args().Slice(), env)
 			if err != nil {
 				return err
 			}

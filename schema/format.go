@@ -16,7 +16,8 @@ import (
 func Format(set source.Set, o Options) (source.Set, diag.List, error) {
 	o.Partial, o.Memo = true, &Memo{}
 	spelt, err := fix.Apply(set, func(set source.Set) diag.List {
-		_, ds := Load(set, o)
+		written := source.NewSet(slices.DeleteFunc(slices.Clone(set.Files), func(f source.File) bool { return isCUEFile(f.Name) }))
+		_, ds := Load(written, o) // CUE is not evaluated to be formatted
 		return Resolve(set, slices.DeleteFunc(ds, func(d diag.Diagnostic) bool { return d.Code != "shape/key-case" && d.Code != "shape/ambiguous-scalar" }))
 	})
 	if err != nil {

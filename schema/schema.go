@@ -77,6 +77,11 @@ func Load(set source.Set, o Options) (*ir.Gateway, diag.List) {
 	return g, ds
 }
 
+// WithBeside adds to a set what its CUE files need and nobody named (see syntax.WithBeside).
+func WithBeside(set source.Set, folder func(dir string) []source.File) source.Set {
+	return syntax.WithBeside(set, folder)
+}
+
 // open reads a set into what is known, which is the caller's until close.
 func (m *Memo) open(set source.Set, o Options) (*state, diag.List) {
 	s := m.state

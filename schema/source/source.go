@@ -25,6 +25,8 @@ type File struct {
 	Name  string // slash-separated, relative to the source root
 	Hash  Hash   // of the bytes; whoever makes a File knows it without the caller reading
 	Bytes func() ([]byte, error)
+	// Beside: nobody asked for this file; it is there because others belong to its package or import it. It declares nothing by itself.
+	Beside bool
 }
 
 // NewFile is a File whose bytes are at hand.

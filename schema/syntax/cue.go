@@ -26,6 +26,7 @@ type cueWorld struct {
 	packages map[string][]cueFile // by folder and package name, as "folder:name"
 	modules  map[string]string    // module path, by the folder that holds cue.mod
 	vendored map[string][]cueFile // by folder below a cue.mod, as "root/cue.mod/pkg/example.com/x:name"
+	up       int                  // how many folders above the one that names are relative to the highest module is
 }
 
 // cueFile is one file with what its head says. pkg is empty without a package clause, or when the head is broken.
@@ -41,7 +42,9 @@ func cueUnits(files []source.File) ([]Unit, diag.List) {
 	w, groups := newCueWorld(files)
 	var units []Unit
 	for _, g := range groups {
-		units = append(units, newUnit(g.name, g.files, w))
+		if slices.ContainsFunc(g.files, func(f source.File) bool { return !f.Beside }) {
+			units = append(units, newUnit(g.name, g.files, w))
+		}
 	}
 	return units, nil
 }
@@ -61,6 +64,7 @@ func newCueWorld(files []source.File) (*cueWorld, []*cueGroup) {
 		if root, rest, ok := insideModule(f.Name); ok {
 			if rest == "module.cue" {
 				w.modules[root] = modulePath(f)
+				w.up = max(w.up, above(root))
 			} else if c := head(f); c.pkg != "" {
 				w.vendored[dir+":"+c.pkg] = append(w.vendored[dir+":"+c.pkg], c)
 			}
@@ -164,13 +168,13 @@ func (w *cueWorld) find(dir, imported string) (string, []cueFile) {
 	if name == "" {
 		name = path.Base(p.Path)
 	}
-	for root := dir; ; root = path.Dir(root) {
+	for root := dir; ; root = path.Join(root, "..") {
 		if module, ok := w.modules[root]; ok {
 			if rest, ok := strings.CutPrefix(p.Path, module); ok && module != "" && (rest == "" || rest[0] == '/') {
 				key := path.Join(root, rest) + ":" + name
 				return key, w.packages[key]
 			}
-			for _, kind := range []string{"pkg", "gen", "usr"} {
+			for _, kind := range vendors() {
 				key := path.Join(root, "cue.mod", kind, p.Path) + ":" + name
 				if files := w.vendored[key]; files != nil {
 					return key, files
@@ -178,10 +182,21 @@ func (w *cueWorld) find(dir, imported string) (string, []cueFile) {
 			}
 			return "", nil
 		}
-		if root == "." || root == "/" {
+		if root == "/" || root == "." && w.up == 0 || above(root) > w.up {
 			return "", nil
 		}
 	}
+}
+
+// vendors are the folders of cue.mod that hold packages of others.
+func vendors() []string { return []string{"pkg", "gen", "usr"} }
+
+// above is how many folders above the one that names are relative to a folder is.
+func above(dir string) (n int) {
+	for dir == ".." || strings.HasPrefix(dir, "../") {
+		n, dir = n+1, strings.TrimPrefix(strings.TrimPrefix(dir, ".."), "/")
+	}
+	return n
 }
 
 // imported are the files that the given ones import, directly or not, by name.

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"cuelang.org/go/cue/format"
-
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/source"
 )
@@ -24,7 +22,13 @@ type Formatted struct {
 // same comments, is left alone and named by a diagnostic; so is one that cannot be read.
 //
 // order names the fields that come first in a root, and in its metadata. A unit of which it names none is not ours and left alone.
+//
+// CUE is formatted as cue does it, and not evaluated for that: a package counts as ours if it, or one that it imports, writes an
+// apiVersion of ours, and what must not change are its words.
 func Format(u Unit, order func(root *Node) (top, metadata []string)) ([]Formatted, diag.List) {
+	if u.cue != nil {
+		return formatCUE(u, order)
+	}
 	docs, ds := u.Parse()
 	if ds.HasErrors() {
 		return nil, slices.DeleteFunc(ds, func(d diag.Diagnostic) bool { return d.Severity != diag.Error })
@@ -77,15 +81,6 @@ func formatted(u Unit, x *index, docs []*Document, order func(*Node) (top, metad
 		}
 	}()
 	switch {
-	case u.cue != nil:
-		text, err := format.Source(x.src)
-		if err != nil {
-			return nil, "CUE's own formatter refuses it"
-		}
-		if !keeps(cueComments(x.name, x.src), cueComments(x.name, text), false) {
-			return nil, "a comment would be lost"
-		}
-		return text, ""
 	case strings.HasSuffix(strings.ToLower(u.Name), ".json"):
 		return formatJSON(x, order), ""
 	}
