@@ -259,3 +259,7 @@ type Echo struct {
 	Origin  Origin
 	Address string // "host:port" on loopback
 }
+
+// Setter is a configuration of a binding that sets parts of messages by name. Sets are those that are known without a request, as
+// words: "the request header x-a".
+type Setter interface{ Sets() []string }

@@ -164,6 +164,33 @@ func withoutCollector(g *ir.Gateway, o Options) diag.List {
 	return out
 }
 
+// setTwice finds two policies of one API that set the same thing of every request. Where one of them has rules, the pair may be
+// meant: one for most requests, one for some.
+func setTwice(g *ir.Gateway, _ Options) diag.List {
+	var out diag.List
+	for _, l := range g.Listeners {
+		for _, a := range l.APIs {
+			by := map[string]*ir.Binding{}
+			for _, b := range a.Bindings {
+				c, ok := b.Config.(ir.Setter)
+				if !ok || len(b.Rules) > 0 {
+					continue
+				}
+				for _, what := range c.Sets() {
+					first := by[what]
+					if by[what] = b; first == nil || first == b {
+						continue
+					}
+					out = append(out, diag.Diagnostic{Severity: diag.Warning, Code: "lint/set-twice", Object: b.Origin.Declared(), Subject: b.PolicyAt,
+						Summary: fmt.Sprintf("two policies of ApiInstance %q set the %s of every request", a.Origin.Object.Name, what),
+						Hint:    "set it in one of them, or give one of them rules", Related: []diag.Related{{Subject: first.PolicyAt, Summary: "the other one"}}})
+				}
+			}
+		}
+	}
+	return out
+}
+
 func ascii(s string) bool {
 	for i := range len(s) {
 		if s[i] >= utf8.RuneSelf {

@@ -23,7 +23,7 @@ type Options struct {
 
 // rules are all; each is given the whole model.
 func rules() []func(*ir.Gateway, Options) diag.List {
-	return []func(*ir.Gateway, Options) diag.List{openAPIs, gettingPast, idlePolicies, certificates, tooManyAPIs, loops, clearCredentials, bytePatterns, withoutStorage, withoutCollector}
+	return []func(*ir.Gateway, Options) diag.List{openAPIs, gettingPast, idlePolicies, certificates, tooManyAPIs, loops, clearCredentials, bytePatterns, withoutStorage, withoutCollector, setTwice}
 }
 
 // Check runs every rule. The model may have gaps (schema.Options.Salvage): nothing is said about what they may hide.

@@ -132,6 +132,9 @@ func TestCheck(t *testing.T) {
 		"nobody takes spans": {listeners: []*ir.Listener{listener("127.0.0.1:8081", with(api("a", ""), &ir.Binding{Policy: "tracing-flex", PolicyAt: pattern("").Range}))},
 			want: "p.yaml:9:1: warning: policy \"tracing-flex\" traces nothing: no Configuration has a tracing.provider that takes the spans [lint/no-tracing-provider]\n"},
 		"spans that others may take": {options: lint.Options{Partial: true}, listeners: []*ir.Listener{listener("127.0.0.1:8081", with(api("a", ""), &ir.Binding{Policy: "tracing-flex"}))}},
+		"set twice": {listeners: []*ir.Listener{listener("127.0.0.1:8081", with(api("a", ""), sets("x", "y"), sets("z", "x")))},
+			want: "p.yaml:9:1: warning: two policies of ApiInstance \"a\" set the x of every request [lint/set-twice]\n"},
+		"set by one, or for some": {listeners: []*ir.Listener{listener("127.0.0.1:8081", with(api("a", ""), sets("x", "x"), sets("y"))), listener("127.0.0.1:8082", with(api("b", ""), sets("x")))}},
 		"a loop": {listeners: []*ir.Listener{listener("0.0.0.0:8081", gappy)}, upstreams: []*ir.Upstream{{Host: "localhost", Port: 8081, Address: pattern("").Range}, {Host: "localhost", Port: 8082}, {Host: "orders", Port: 8081}},
 			want: "p.yaml:9:1: warning: the upstream localhost:8081 is this gateway itself, so requests may go round in circles [lint/loop]\n"},
 	} {
@@ -216,4 +219,13 @@ func TestHolds(t *testing.T) {
 	if from, until := lint.Holds(&ir.Gateway{}, lint.Options{Today: today}); !from.IsZero() || !until.IsZero() {
 		t.Errorf("without certificates: %s to %s", from, until)
 	}
+}
+
+// setter is a configuration that sets what it holds.
+type setter []string
+
+func (s setter) Sets() []string { return s }
+
+func sets(what ...string) *ir.Binding {
+	return &ir.Binding{Policy: "p", Config: setter(what), PolicyAt: pattern("").Range}
 }

@@ -50,6 +50,23 @@ type header struct {
 	Value string `flex:"value"`
 }
 
+// Sets are the headers whose names are no expressions.
+func (c *config) Sets() []string {
+	var out []string
+	add := func(what string, list []header) {
+		for _, h := range list {
+			if key, l := expr.Compile(h.Key, diag.Range{}, expr.Use{}); !l.HasErrors() {
+				if name, ok := key.Literal(); ok {
+					out = append(out, what+" header "+strconv.Quote(strings.ToLower(name)))
+				}
+			}
+		}
+	}
+	add("request", c.Inbound)
+	add("response", c.Outbound)
+	return out
+}
+
 // maxValue is Envoy's limit for a header in its configuration (config.core.v3.HeaderValue), in bytes.
 const maxValue = 16384
 
