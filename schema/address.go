@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -305,7 +306,7 @@ func parseEndpoint(t syntax.Text, path string) (endpoint, diag.List) {
 	}
 	if a.scheme != "http" && a.scheme != "https" && a.scheme != "h2" {
 		p := wrongScheme(a.scheme, t.Value, "http", "https", "h2")
-		if a.scheme == "grpc" || a.scheme == "h2c" {
+		if slices.Contains([]string{"grpc", "h2c", "http2"}, a.scheme) {
 			p.hint, p.meant = "write h2:// for HTTP/2 without TLS", ""
 		}
 		return bad(p)

@@ -3,6 +3,7 @@ package schema
 import (
 	"cmp"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -328,6 +329,10 @@ func (x *explainer) unknown(n *syntax.Node, v view, loc []string, name string) {
 			}
 		}
 	}
+	if to == "" && advice == "" && name == "rules" && len(loc) == 0 && lastName(x.path) == "config" { // of a binding, which is judged without it
+		move = []string{"..", name}
+		advice = x.belongs(loc, move)
+	}
 	var whole []diag.Edit
 	if name == "port" {
 		advice, whole = x.portBeside(n, v, f)
@@ -580,7 +585,7 @@ func (x *explainer) wrongType(n *syntax.Node, v view, loc []string, want types) 
 		hint = "write it as one text: put | behind the key"
 	} else if n.Kind == syntax.Mapping && want&tArray != 0 {
 		hint = `start each item with "- "`
-	} else if s, ok := n.Scalar.(string); ok && want == tObject && v.requires("name") && !v.hidden {
+	} else if s, ok := n.Scalar.(string); ok && want == tObject && x.named(v, loc) && !v.hidden {
 		hint = fmt.Sprintf("write name: %s one level down", shorten(s))
 		meant = map[string]any{"name": s}
 	} else if text := n.Text; want&^tNull == tArray && n.Kind == syntax.Scalar && !n.IsNull() && v.item().takes(n) && !v.hidden && !secretName(x.full(loc)) && x.normal.vars[n] == "" {
@@ -603,6 +608,12 @@ func (x *explainer) wrongType(n *syntax.Node, v view, loc []string, want types) 
 			d.Subject = key
 		}
 	}
+}
+
+// named reports whether the object at loc is one that a name alone may say: it needs one, or it refers to something.
+func (x *explainer) named(v view, loc []string) bool {
+	child, known := v.field("name")
+	return v.requires("name") || known && child.want&tString != 0 && strings.HasSuffix(lastName(x.full(loc)), "Ref")
 }
 
 // glued takes a text apart that was meant to be a field of an object: "name:shop".
@@ -669,6 +680,9 @@ func shorten(s string) string {
 	return s
 }
 
+// numeral is a number or a version.
+var numeral = regexp.MustCompile(`^[0-9.]+$`)
+
 func (x *explainer) notAllowed(n *syntax.Node, v view, loc []string, want []any) {
 	var words, texts []string
 	for _, w := range want {
@@ -682,7 +696,7 @@ func (x *explainer) notAllowed(n *syntax.Node, v view, loc []string, want []any)
 	var edits []diag.Edit
 	if s, ok := n.Scalar.(string); ok && !v.hidden {
 		if _, isVar := x.normal.vars[n]; !isVar {
-			if to := diag.Nearest(s, texts); to != "" {
+			if to := diag.Nearest(s, texts); to != "" && !numeral.MatchString(s) { // of numbers, the next one is rarely meant
 				hint = fmt.Sprintf("did you mean %q?", to)
 				if diag.Unmistakable(s, to, texts) {
 					edits = []diag.Edit{{Op: diag.Set, At: n.Range, Value: to}}
