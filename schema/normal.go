@@ -284,7 +284,7 @@ func (z *normal) notAVariable(v view, text string, n *syntax.Node) bool {
 		return false // nearly all texts
 	}
 	m := almostVariable.FindStringSubmatch(text)
-	if m == nil {
+	if m == nil || m[4] == "LATEST" { // the newest version of an AWS Lambda function is called $LATEST
 		return false
 	}
 	secret := v.hidden || secretName(z.path)
