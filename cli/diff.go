@@ -130,9 +130,14 @@ type where struct {
 	above  bool // a path that is not there was empty then
 }
 
+// theFiles labels the side that is the files of the disk.
+const theFiles = "the files"
+
+func (w where) many() bool { return w.label == theFiles }
+
 // sides finds out what the arguments name.
 func (x *comparison) sides(args []string, folder string, asked, staged bool) (old, now where, err error) {
-	here := where{label: "the files", path: folder, above: true}
+	here := where{label: theFiles, path: folder, above: true}
 	if staged {
 		here.label, here.staged = "the index", true
 		if len(args) == 0 {
@@ -278,7 +283,7 @@ func (x *comparison) read(w where) (set source.Set, empty bool, err error) {
 }
 
 func (x *comparison) compare(old, now where) (review.Diff, error) {
-	d := review.Diff{Old: review.Side{Label: old.label}, New: review.Side{Label: now.label}}
+	d := review.Diff{Old: review.Side{Label: old.label, Many: old.many()}, New: review.Side{Label: now.label, Many: now.many()}}
 	a, noOld, err := x.read(old)
 	if err != nil {
 		return d, err

@@ -39,7 +39,7 @@ func markdown(w io.Writer, d Diff) error {
 
 func invalidMarkdown(b *strings.Builder, bad []Side) {
 	for _, s := range bad {
-		fmt.Fprintf(b, "**%s is not valid, so nothing was compared.**\n\n| Place | Problem | Code |\n| --- | --- | --- |\n", escaped(s.Label))
+		fmt.Fprintf(b, "**%s.**\n\n| Place | Problem | Code |\n| --- | --- | --- |\n", escaped(s.invalidText()))
 		for i, x := range s.Invalid.Diagnostics {
 			if i == mostRows {
 				fmt.Fprintf(b, "| | and %d more | |\n", len(s.Invalid.Diagnostics)-i)

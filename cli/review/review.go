@@ -25,6 +25,7 @@ type Diff struct {
 // Side is one of the two that were compared.
 type Side struct {
 	Label    string         // as the user named it: "main", "conf"
+	Many     bool           // the label is a plural: "the files"
 	Prefix   string         // before a file of it, where that is not on the disk as it was read: "main:"
 	Revision string         // of a commit; "" of files
 	Invalid  *report.Report // what is wrong with it; nil: nothing that matters here
@@ -57,6 +58,15 @@ func (d Diff) Write(w io.Writer, name string) error {
 		return fmt.Errorf("no format %q", name)
 	}
 	return all[i].write(w, d)
+}
+
+// invalidText says that nothing was compared.
+func (s Side) invalidText() string {
+	verb := "is"
+	if s.Many {
+		verb = "are"
+	}
+	return s.Label + " " + verb + " not valid, so nothing was compared"
 }
 
 // place is where a change stands, as a user can open it: main:conf/orders.yaml:3:9.

@@ -56,7 +56,7 @@ func invalidText(w io.Writer, bad []Side) error {
 		if err := s.Invalid.Write(w, "text"); err != nil {
 			return err
 		}
-		if _, err := fmt.Fprintf(w, "%s is not valid, so nothing was compared\n", diag.Visible(s.Label)); err != nil {
+		if _, err := fmt.Fprintln(w, diag.Visible(s.invalidText())); err != nil {
 			return err
 		}
 	}
