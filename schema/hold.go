@@ -74,7 +74,7 @@ func LoadHeld(set, good source.Set, wrong []diag.Object, o Options) (*ir.Gateway
 		}
 		m.close(s)
 		g.Revision = set.Revision
-		return g, nil, withSteps(append(read, more...).Sort())
+		return g, nil, WithSteps(append(read, more...).Sort())
 	}
 	if s.held == nil {
 		s.held = &heldState{}
@@ -94,7 +94,7 @@ func LoadHeld(set, good source.Set, wrong []diag.Object, o Options) (*ir.Gateway
 	}
 	s.order, s.held.fresh, s.held.active = order, nil, false
 	m.close(s)
-	list = withSteps(append(read, list...).Sort())
+	list = WithSteps(append(read, list...).Sort())
 	if g == nil {
 		return nil, nil, list
 	}

@@ -69,7 +69,7 @@ func Load(set source.Set, o Options) (*ir.Gateway, diag.List) {
 	s.forgetSpares()
 	g, more := s.link()
 	m.close(s)
-	ds = withSteps(commented(set, append(ds, more...).Sort()))
+	ds = WithSteps(commented(set, append(ds, more...).Sort()))
 	if ds.HasErrors() && !o.Salvage {
 		return nil, ds
 	}

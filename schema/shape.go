@@ -113,7 +113,7 @@ func Shape(text []byte, n *syntax.Node) (*syntax.Node, diag.List, error) {
 		return nil, nil, err
 	}
 	c := j.check(n, nil, diag.Range{}, nil, false)
-	return c.node, withSteps(c.ds), nil
+	return c.node, WithSteps(c.ds), nil
 }
 
 func compileLibrary(text []byte) (*jsonschema.Schema, error) {

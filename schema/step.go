@@ -29,8 +29,8 @@ var steps = map[diag.Code]string{
 	"shape/unknown-field":       "remove it",
 }
 
-// withSteps gives every error and warning something to do: who reads it at night should not have to think of it.
-func withSteps(ds diag.List) diag.List {
+// WithSteps gives every error and warning something to do: who reads it at night should not have to think of it.
+func WithSteps(ds diag.List) diag.List {
 	for i := range ds {
 		d := &ds[i]
 		if d.Hint != "" || d.Severity == diag.Note {

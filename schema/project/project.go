@@ -131,7 +131,7 @@ func Parse(f source.File, known func(*Project) Known) (*Project, diag.List) {
 	p := &Project{}
 	docs, ds := syntax.Parse(source.Set{Files: []source.File{f}})
 	if len(docs) == 0 {
-		return p, ds
+		return p, schema.WithSteps(ds)
 	}
 	if len(docs) > 1 {
 		ds = append(ds, bad(docs[1].Range, "there is a second document; one is read", "write one document"))
@@ -145,9 +145,9 @@ func Parse(f source.File, known func(*Project) Known) (*Project, diag.List) {
 		return d.Code == "shape/ambiguous-scalar" && len(d.Edits) == 1 && d.Edits[0].Value == any("off")
 	})
 	if ds = append(ds, more...); more.HasErrors() || root.IsNull() {
-		return p, ds.Sort()
+		return p, schema.WithSteps(ds.Sort())
 	}
-	return p, append(ds, p.decode(root, known)...).Sort()
+	return p, schema.WithSteps(append(ds, p.decode(root, known)...).Sort())
 }
 
 const patternHint = "write a name relative to the folder of this file, with * within a folder, or ** across folders"

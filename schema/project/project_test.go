@@ -126,6 +126,20 @@ x/.flexgw.yaml:5:64: error: file "../../x" is no pattern [project/bad-setting]
 	}
 }
 
+// TestMistakesSayWhatToDo: in this file as in declarations.
+func TestMistakesSayWhatToDo(t *testing.T) {
+	t.Parallel()
+	for _, in := range []string{"a: [", "a: 1\na: 2\n", "partial: 7\n", "rules: {}\n", "severity: {link/no-routes: off}\n", "suppress: [{}]\n", "{}\n---\n{}\n", "targetVersion: 1.x\n",
+		"suppress: [{code: link/nope-x, reason: x, until: 2099-01-01}]\n", "baseline: 1\n", "x: 1\n", "\tpartial: true\n", "partial: yes\n"} {
+		_, l := project.Parse(source.NewFile(".flexgw.yaml", []byte(in)), codes)
+		for _, d := range l {
+			if d.Hint == "" && d.Severity > diag.Note {
+				t.Errorf("%q: %v says nothing to do", in, d)
+			}
+		}
+	}
+}
+
 func TestFilesOfASuppression(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
