@@ -79,7 +79,7 @@ func (o output) write(stdout io.Writer, write func(format string, w io.Writer) e
 		err = disk.Write(o.file, b.Bytes(), 0o644)
 	}
 	if err != nil {
-		return fmt.Errorf("write --output %s=%s: %w", o.format, o.file, causeOf(err))
+		return fmt.Errorf("write --output %s=%s: %w", o.format, o.file, disk.Cause(err))
 	}
 	return nil
 }

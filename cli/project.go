@@ -158,7 +158,7 @@ func (s *settings) findProject(c *cli.Context) error {
 	}
 	b, err := os.ReadFile(name)
 	if err != nil {
-		return world(fmt.Errorf("read the project's settings %s: %w", name, causeOf(err)))
+		return world(fmt.Errorf("read the project's settings %s: %w", name, disk.Cause(err)))
 	}
 	s.file = source.NewFile(filepath.ToSlash(filepath.Clean(name)), b)
 	return nil

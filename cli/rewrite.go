@@ -54,7 +54,7 @@ func newRewriting(paths []string) *rewriting {
 func (w *rewriting) write(r rewritten) (again bool, err error) {
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("write %s: %w", r.name, causeOf(err))
+			err = fmt.Errorf("write %s: %w", r.name, disk.Cause(err))
 		}
 	}()
 	path, err := filepath.EvalSymlinks(filepath.FromSlash(r.name)) // the link stays one

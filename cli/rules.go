@@ -3,7 +3,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -13,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/flexgw/flexgw/cli/report"
+	"github.com/flexgw/flexgw/reconcile/disk"
 	"github.com/flexgw/flexgw/reconcile/watch"
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/project"
@@ -53,13 +53,13 @@ func readRules(flags *values, projectFile string, p *project.Project) (ownRules,
 	for _, n := range p.Rules {
 		if err := read(filepath.Join(filepath.Dir(projectFile), filepath.FromSlash(n.Value))); err != nil {
 			out.problem = append(out.problem, diag.Diagnostic{Severity: diag.Error, Code: "project/bad-rule", Subject: n.Range,
-				Summary: fmt.Sprintf("rules %q cannot be read: %s", n.Value, causeOf(err)), Hint: "name a file in CUE, relative to this one"})
+				Summary: fmt.Sprintf("rules %q cannot be read: %s", n.Value, disk.Cause(err)), Hint: "name a file in CUE, relative to this one"})
 		}
 	}
 	if flags != nil {
 		for _, name := range *flags {
 			if err := read(name); err != nil {
-				return out, world(fmt.Errorf("read the rules %s: %s", name, causeOf(err)))
+				return out, world(fmt.Errorf("read the rules %s: %s", name, disk.Cause(err)))
 			}
 		}
 	}
@@ -74,14 +74,6 @@ func readRules(flags *values, projectFile string, p *project.Project) (ownRules,
 	rules, wrong := require.Load(files, require.LoadOptions{Beside: beside, Reserved: func(area string) bool { return slices.Contains(areas, area) }})
 	out.Rules, out.files, out.problem = rules, append(files, beside...), append(out.problem, wrong...)
 	return out, nil
-}
-
-// causeOf leaves the path out of an error that is told with it.
-func causeOf(err error) error {
-	if pe := new(fs.PathError); errors.As(err, &pe) {
-		return pe.Err
-	}
-	return err
 }
 
 // besideRules reads the modules that rules are in, if any of them imports more than CUE's own packages.

@@ -41,10 +41,10 @@ func checkstyle(w io.Writer, r Report) error {
 				first, _ := lines(d.Subject)
 				file.Errors = append(file.Errors, checkstyleError{
 					Line: first, Column: int(d.Subject.Start.Column), Severity: checkstyleSeverity(d.Severity),
-					Message: oneLine(strings.Join(append([]string{d.Summary}, details(*d)...), "\n")), Source: "flexgw." + string(d.Code),
+					Message: joined(strings.Join(append([]string{d.Summary}, details(*d)...), "\n")), Source: "flexgw." + string(d.Code),
 				})
 			case e.suppressed == nil:
-				file.Errors = append(file.Errors, checkstyleError{Line: 1, Severity: "error", Message: oneLine(unreadText(f.file, e.unread)), Source: "flexgw.unread"})
+				file.Errors = append(file.Errors, checkstyleError{Line: 1, Severity: "error", Message: joined(unreadText(f.file, e.unread)), Source: "flexgw.unread"})
 			}
 		}
 		report.Files = append(report.Files, file)

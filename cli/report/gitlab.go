@@ -32,7 +32,7 @@ func gitlab(w io.Writer, r Report) error {
 	add := func(d diag.Diagnostic, severity, fingerprint string) {
 		d = r.named(d)
 		issue := gitlabIssue{
-			Type: "issue", Description: oneLine(strings.Join(append([]string{d.Summary}, details(d)...), "\n")), CheckName: string(d.Code),
+			Type: "issue", Description: joined(strings.Join(append([]string{d.Summary}, details(d)...), "\n")), CheckName: string(d.Code),
 			Fingerprint: fingerprint, Severity: severity, Categories: []string{"Bug Risk"}, Location: gitlabLocation{Path: d.Subject.File},
 		}
 		issue.Location.Lines.Begin, issue.Location.Lines.End = lines(d.Subject)

@@ -55,14 +55,14 @@ func junit(w io.Writer, r Report) error {
 			if names[name]++; names[name] > 1 { // readers tell tests apart by their names; a line would change with every edit above
 				name = fmt.Sprintf("%s (%d)", name, names[name])
 			}
-			c.Name, c.Class = oneLine(name), f.file
+			c.Name, c.Class = joined(name), f.file
 			suite.Cases = append(suite.Cases, c)
 		}
 		for _, e := range f.entries {
 			switch {
 			case e.found != nil && r.fails(*e.found):
 				suite.Failures++
-				add(junitName(e.found), junitCase{Failure: &junitProblem{e.found.Severity.String(), oneLine(e.found.String()), xmlText(texts[e.index])}})
+				add(junitName(e.found), junitCase{Failure: &junitProblem{e.found.Severity.String(), joined(e.found.String()), xmlText(texts[e.index])}})
 			case e.found != nil:
 				suite.Skipped++
 				add(junitName(e.found), junitCase{Skipped: &junitText{xmlText(texts[e.index])}})
@@ -71,7 +71,7 @@ func junit(w io.Writer, r Report) error {
 				add(junitName(&e.suppressed.Diagnostic), junitCase{Skipped: &junitText{xmlText(suppressedText(*e.suppressed))}})
 			default:
 				suite.Errors++
-				add("read", junitCase{Error: &junitProblem{"unread", oneLine(unreadText(f.file, e.unread)), ""}})
+				add("read", junitCase{Error: &junitProblem{"unread", joined(unreadText(f.file, e.unread)), ""}})
 			}
 		}
 		if suite.Failures+suite.Errors == 0 {

@@ -74,14 +74,14 @@ func tapPlace(b *bufio.Writer, first, indent string, at diag.Range) {
 
 // tapText is a text within a test's line: a # would begin a directive.
 func tapText(s string) string {
-	return strings.NewReplacer(`\`, `\\`, "#", `\#`).Replace(visible(s))
+	return strings.NewReplacer(`\`, `\\`, "#", `\#`).Replace(printed(s))
 }
 
 // yamlText is a quoted scalar on one line.
-func yamlText(s string) string { return "'" + strings.ReplaceAll(visible(s), "'", "''") + "'" }
+func yamlText(s string) string { return "'" + strings.ReplaceAll(printed(s), "'", "''") + "'" }
 
-// visible is a text on one line: what ends lines is a space, and control characters and what YAML cannot hold are U+FFFD.
-func visible(s string) string {
+// printed is a text on one line: what ends lines is a space, and control characters and what YAML cannot hold are U+FFFD.
+func printed(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
 		case strings.ContainsRune("\n\r\v\f\t\u0085\u2028\u2029", r):

@@ -27,7 +27,7 @@ func xmlText(text string) string {
 	return strings.ReplaceAll(b.String(), "&#xA;", "\n")
 }
 
-// oneLine is a text for an attribute, where a line break would be lost.
-func oneLine(text string) string {
+// joined is a text for an attribute, where a line break would be lost.
+func joined(text string) string {
 	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
 }

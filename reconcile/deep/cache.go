@@ -50,8 +50,8 @@ func (c *Cache) Version(path string) (string, bool) {
 	return b.Version, ok
 }
 
-// Remember keeps the version of an Envoy that was found.
-func (c *Cache) Remember(found envoy.Found) {
+// remember keeps the version of an Envoy that was found.
+func (c *Cache) remember(found envoy.Found) {
 	if b, ok := c.binary(found.Path); ok && b.Version == found.Version {
 		return
 	}
@@ -119,7 +119,7 @@ type answers struct {
 
 // of are the answers of one Envoy: of its very bytes, not of its version.
 func (c *Cache) of(found envoy.Found) answers {
-	c.Remember(found)
+	c.remember(found)
 	b, ok := c.binary(found.Path)
 	if !ok {
 		return answers{}

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
-	"unicode"
 
 	"github.com/flexgw/flexgw/reconcile/sandbox"
 	"github.com/flexgw/flexgw/render"
@@ -28,7 +26,7 @@ func (v Verdict) Diagnostics(t *render.Trial, quoted Quoted) diag.List {
 		if errors.As(v.Failed, new(*sandbox.UnavailableError)) {
 			hint = "Envoy is never asked unconfined: allow the system calls seccomp and landlock, as the default profile of a container does, or leave --deep out"
 		}
-		return diag.List{{Severity: diag.Error, Code: "envoy/validator-failed", Summary: "Envoy could not be asked, so nothing is known of what it takes: " + oneLine(v.Failed.Error()), Hint: hint}}
+		return diag.List{{Severity: diag.Error, Code: "envoy/validator-failed", Summary: "Envoy could not be asked, so nothing is known of what it takes: " + diag.OneLine(v.Failed.Error()), Hint: hint}}
 	}
 	for _, f := range v.Findings {
 		l = append(l, f.diagnostic(t, quoted))
@@ -58,11 +56,11 @@ func (f Finding) diagnostic(t *render.Trial, quoted Quoted) diag.Diagnostic {
 			d.Related = append(d.Related, diag.Related{Subject: b.Subject, Summary: b.What})
 		}
 	}
-	d.Summary = fmt.Sprintf("Envoy refuses %s: %s", what, oneLine(f.Words))
+	d.Summary = fmt.Sprintf("Envoy refuses %s: %s", what, diag.OneLine(f.Words))
 	d.Hint = "change what Envoy names; that flexgw did not notice it first is a bug of flexgw: please report it"
 	if f.Failed {
 		d.Code = "envoy/validator-failed"
-		d.Summary = fmt.Sprintf("Envoy fails on %s, and says neither yes nor no: %s", what, oneLine(f.Words))
+		d.Summary = fmt.Sprintf("Envoy fails on %s, and says neither yes nor no: %s", what, diag.OneLine(f.Words))
 		d.Hint = "this is a bug of Envoy, which may well fail on it when it serves; do without it, and please report it"
 	}
 	return d
@@ -84,8 +82,3 @@ func inConfig(b render.Blame, words string, quoted Quoted) render.Blame {
 }
 
 const mostRelated = 5
-
-// oneLine folds every run of spaces and control characters into one space.
-func oneLine(s string) string {
-	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
-}

@@ -13,6 +13,14 @@ import (
 	"syscall"
 )
 
+// Cause leaves the path out of an error of the system, for who tells it with the path that the user gave.
+func Cause(err error) error {
+	if p := (*fs.PathError)(nil); errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}
+
 // Write gives the file at path a content: whatever happens, it has all of it or what it had. A new file gets mode, less what the
 // process masks; one that is there keeps its own and, where that is allowed, its owner. Links are followed, and what is no plain
 // file (a device, a pipe) is written to as it is.

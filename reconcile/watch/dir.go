@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/flexgw/flexgw/reconcile/disk"
 	"github.com/flexgw/flexgw/schema/source"
 )
 
@@ -45,7 +46,7 @@ type Directory struct {
 func Dir(path string, o Options) (*Directory, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", path, bare(err))
+		return nil, fmt.Errorf("read %s: %w", path, disk.Cause(err))
 	}
 	if err := checkRoot(path, info); err != nil {
 		return nil, err

@@ -15,6 +15,8 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/format/config"
+
+	"github.com/flexgw/flexgw/reconcile/disk"
 )
 
 // Repo is a Git repository on this host: its objects, refs and index, read without its work tree and without the git command.
@@ -50,7 +52,7 @@ func OpenRepo(dir, near string, getenv func(string) (string, bool)) (*Repo, erro
 	}
 	r := &Repo{}
 	if r.dir, err = filepath.EvalSymlinks(abs); err != nil {
-		return nil, fmt.Errorf("read %s: %w", dir, bare(err))
+		return nil, fmt.Errorf("read %s: %w", dir, disk.Cause(err))
 	}
 	if err := r.find(near, getenv); err != nil {
 		return nil, err
@@ -100,7 +102,7 @@ func (r *Repo) discover(near string, getenv func(string) (string, bool)) error {
 	}
 	at, err := filepath.EvalSymlinks(at)
 	if err != nil {
-		return fmt.Errorf("read %s: %w", near, bare(err))
+		return fmt.Errorf("read %s: %w", near, disk.Cause(err))
 	}
 	for ; ; at = filepath.Dir(at) {
 		dot := filepath.Join(at, ".git")
@@ -137,7 +139,7 @@ func gitFile(dot string) (string, error) {
 	}
 	b, err := os.ReadFile(dot)
 	if err != nil {
-		return "", fmt.Errorf("read %s: %w", dot, bare(err))
+		return "", fmt.Errorf("read %s: %w", dot, disk.Cause(err))
 	}
 	to, ok := strings.CutPrefix(string(b), "gitdir:")
 	if !ok {
@@ -187,7 +189,7 @@ func (r *Repo) readConfig() error {
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("read %s: %w", path, bare(err))
+			return fmt.Errorf("read %s: %w", path, disk.Cause(err))
 		}
 		more := config.New()
 		if err := config.NewDecoder(bytes.NewReader(b)).Decode(more); err != nil {
@@ -244,7 +246,7 @@ func (r *Repo) place(getenv func(string) (string, bool)) error {
 	if r.top != "" {
 		top, err := filepath.EvalSymlinks(r.top)
 		if err != nil {
-			return fmt.Errorf("read %s: %w", r.top, bare(err))
+			return fmt.Errorf("read %s: %w", r.top, disk.Cause(err))
 		}
 		r.top = top
 	}
@@ -264,7 +266,7 @@ func readShallow(path string) (map[plumbing.Hash]bool, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", path, bare(err))
+		return nil, fmt.Errorf("read %s: %w", path, disk.Cause(err))
 	}
 	defer f.Close()
 	m := map[plumbing.Hash]bool{}

@@ -16,6 +16,7 @@ import (
 	"github.com/go-git/go-git/v5/storage/filesystem"
 	"github.com/go-git/go-git/v5/storage/filesystem/dotgit"
 
+	"github.com/flexgw/flexgw/reconcile/disk"
 	"github.com/flexgw/flexgw/schema/source"
 )
 
@@ -48,7 +49,7 @@ func openStores(common string, getenv func(string) (string, bool)) ([]*store, er
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("read the alternates of %s: %w", dir, bare(err))
+			return fmt.Errorf("read the alternates of %s: %w", dir, disk.Cause(err))
 		}
 		for line := range strings.Lines(string(b)) {
 			if line = strings.TrimSpace(line); line == "" || strings.HasPrefix(line, "#") {
@@ -112,16 +113,16 @@ func (r *Repo) object(id plumbing.Hash) (plumbing.ObjectType, []byte, error) {
 			continue
 		}
 		if err != nil {
-			return 0, nil, fmt.Errorf("read the object %s: %w", id, bare(err))
+			return 0, nil, fmt.Errorf("read the object %s: %w", id, disk.Cause(err))
 		}
 		in, err := o.Reader()
 		if err != nil {
-			return 0, nil, fmt.Errorf("read the object %s: %w", id, bare(err))
+			return 0, nil, fmt.Errorf("read the object %s: %w", id, disk.Cause(err))
 		}
 		defer in.Close()
 		b, err := io.ReadAll(io.LimitReader(in, source.MaxFileSize+1))
 		if err != nil {
-			return 0, nil, fmt.Errorf("read the object %s: %w", id, bare(err))
+			return 0, nil, fmt.Errorf("read the object %s: %w", id, disk.Cause(err))
 		}
 		return o.Type(), b, nil
 	}

@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
+
+	"github.com/flexgw/flexgw/reconcile/disk"
 )
 
 // errNoRevision is the error of a text that names no revision.
@@ -277,7 +279,7 @@ func (r *Repo) looseRef(name string) (string, error) {
 		return "", nil
 	}
 	if err != nil {
-		return "", fmt.Errorf("read the ref %s: %w", name, bare(err))
+		return "", fmt.Errorf("read the ref %s: %w", name, disk.Cause(err))
 	}
 	return strings.TrimSpace(string(b)), nil
 }
@@ -288,7 +290,7 @@ func (r *Repo) packedRef(name string) (plumbing.Hash, error) {
 		return plumbing.ZeroHash, nil
 	}
 	if err != nil {
-		return plumbing.ZeroHash, fmt.Errorf("read the packed refs: %w", bare(err))
+		return plumbing.ZeroHash, fmt.Errorf("read the packed refs: %w", disk.Cause(err))
 	}
 	for line := range bytes.Lines(b) {
 		id, what, _ := strings.Cut(strings.TrimSpace(string(line)), " ")
@@ -340,7 +342,7 @@ func (r *Repo) abbreviated(name string) (plumbing.Hash, error) {
 		ids, err := s.objects.HashesWithPrefix(prefix)
 		r.mu.Unlock()
 		if err != nil {
-			return plumbing.ZeroHash, fmt.Errorf("read the objects of %s: %w", s.dir, bare(err))
+			return plumbing.ZeroHash, fmt.Errorf("read the objects of %s: %w", s.dir, disk.Cause(err))
 		}
 		for _, id := range ids {
 			if strings.HasPrefix(id.String(), name) && !slices.Contains(all, id) {

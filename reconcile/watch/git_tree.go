@@ -20,6 +20,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/go-git/go-git/v5/plumbing/format/index"
 
+	"github.com/flexgw/flexgw/reconcile/disk"
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/source"
 )
@@ -71,7 +72,7 @@ func (r *Repo) readIndex() (*item, error) {
 		return root, nil // nothing was ever added
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the index: %w", bare(err))
+		return nil, fmt.Errorf("read the index: %w", disk.Cause(err))
 	}
 	return indexed(b)
 }

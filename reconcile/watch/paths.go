@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/flexgw/flexgw/reconcile/disk"
 	"github.com/flexgw/flexgw/schema/source"
 )
 
@@ -58,12 +59,12 @@ func (r *reader) read(i int, path string) error {
 	}
 	info, err := os.Stat(path)
 	if err != nil {
-		return &ReadError{path, bare(err)}
+		return &ReadError{path, disk.Cause(err)}
 	}
 	if isStream(path, info) {
 		f, err := os.Open(path)
 		if err != nil {
-			return &ReadError{path, bare(err)}
+			return &ReadError{path, disk.Cause(err)}
 		}
 		defer f.Close()
 		return r.readStream(f, filepath.ToSlash(filepath.Clean(path)), path)
@@ -113,7 +114,7 @@ func (r *reader) readStream(in io.Reader, name, shown string) error {
 	}
 	b, err := io.ReadAll(io.LimitReader(in, source.MaxFileSize+1))
 	if err != nil {
-		return &ReadError{shown, bare(err)}
+		return &ReadError{shown, disk.Cause(err)}
 	}
 	name += sniff(b)
 	if r.names[name] {

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/flexgw/flexgw/reconcile/disk"
 	"github.com/flexgw/flexgw/schema/source"
 )
 
@@ -142,7 +143,7 @@ func (t *tree) walk(f *folder) error {
 	t.enter(f) // before it is listed: what appears in between is then an event
 	list, err := os.ReadDir(f.real)
 	if err != nil {
-		return bare(err)
+		return disk.Cause(err)
 	}
 	for _, e := range list {
 		if !f.sees(e.Name()) {
@@ -251,7 +252,7 @@ func (t *tree) folder(f *folder, name string, at id, isLink bool) {
 		realPath, err := filepath.EvalSymlinks(child.real)
 		if err != nil {
 			t.drop(f, name)
-			t.fault(full, bare(err))
+			t.fault(full, disk.Cause(err))
 			return
 		}
 		child.real = realPath
@@ -442,13 +443,4 @@ func (t *tree) update(files []source.File) []source.File {
 	}
 	clear(t.touched)
 	return files
-}
-
-// bare is an error without the path that os puts in it: ours name the path as the user wrote it.
-func bare(err error) error {
-	var p *os.PathError
-	if errors.As(err, &p) {
-		return p.Err
-	}
-	return err
 }

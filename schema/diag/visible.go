@@ -38,6 +38,11 @@ func shown(r rune) rune {
 	return r
 }
 
+// OneLine folds every run of blanks, line breaks and control characters into one blank.
+func OneLine(s string) string {
+	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
+}
+
 // RedactLine is the line src[from:to] of a file as it may be shown: with [redacted] for its secrets. A very long line that has
 // any is left out whole.
 func RedactLine(src []byte, from, to int) []byte {

@@ -235,7 +235,7 @@ func isPredicate(reason string) bool {
 // reasonOf is what CUE says, without the path and in our words where they are plain.
 func reasonOf(e errors.Error) string {
 	s := strings.TrimPrefix(e.Error(), strings.Join(e.Path(), ".")+": ")
-	s = strings.TrimSuffix(oneLine(s), ":")
+	s = strings.TrimSuffix(diag.OneLine(s), ":")
 	if m := cuePhrases().outOfBound.FindStringSubmatch(s); m != nil && !strings.HasPrefix(m[1], "[") && !strings.HasPrefix(m[1], "{") {
 		s = "is " + m[1] + ", expected " + m[2]
 	} else if m := cuePhrases().unsatisfied.FindStringSubmatch(s); m != nil {
@@ -408,31 +408,29 @@ func (w *walk) missing(v cue.Value, path []string, required bool) {
 // said are the message and the hint of a rule for an object.
 func (e *engine) said(r *rule, o *object) (message, hint string) {
 	if !r.speaks {
-		return oneLine(r.Message), oneLine(r.Hint)
+		return diag.OneLine(r.Message), diag.OneLine(r.Hint)
 	}
 	f := e.form(r)
 	root := f.with(e.ctx.BuildExpr(o.expr(r.said.cut(o.root))))
 	text := func(name, written string) string {
 		s, err := f.part(r, root, name).String()
 		if err == nil {
-			return oneLine(s)
+			return diag.OneLine(s)
 		}
 		_, values := f.inst.Fields("require", string(r.Code), name)
 		for _, v := range values {
 			if x, ok := v.(*ast.Interpolation); ok {
-				written = cmp.Or(oneLine(literalParts(x)), written)
+				written = cmp.Or(diag.OneLine(literalParts(x)), written)
 			}
 		}
-		return oneLine(written)
+		return diag.OneLine(written)
 	}
-	message = cmp.Or(text("message", r.Message), oneLine(r.Message))
+	message = cmp.Or(text("message", r.Message), diag.OneLine(r.Message))
 	if r.Hint != "" {
-		hint = cmp.Or(text("hint", r.Hint), oneLine(r.Hint))
+		hint = cmp.Or(text("hint", r.Hint), diag.OneLine(r.Hint))
 	}
 	return message, hint
 }
-
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 // literalParts is a text with "…" for each expression in it.
 func literalParts(x *ast.Interpolation) string {

@@ -517,7 +517,7 @@ func (r *cueRun) errors(err error) {
 // diagnostic chooses the place of an error: the first value in a file of the package that took part, outside its
 // definitions if there is one, else in any file that we know, else the key that the error's path names.
 func (r *cueRun) diagnostic(e errors.Error, code diag.Code) diag.Diagnostic {
-	d := diag.Diagnostic{Severity: diag.Error, Code: code, Summary: oneLine(e.Error())}
+	d := diag.Diagnostic{Severity: diag.Error, Code: code, Summary: said(e.Error())}
 	positions := slices.DeleteFunc(append(slices.Clone(e.InputPositions()), e.Position()), func(p token.Pos) bool {
 		return !p.IsValid() || r.cursors[p.Filename()] == nil
 	})
@@ -632,8 +632,8 @@ func afterString(src []byte, from int) int {
 	return len(src)
 }
 
-func oneLine(s string) string {
-	s = strings.TrimSuffix(strings.Join(strings.Fields(s), " "), ":")
+func said(s string) string {
+	s = strings.TrimSuffix(diag.OneLine(s), ":")
 	if r := []rune(s); len(r) > 300 {
 		return string(r[:299]) + "…"
 	}

@@ -493,7 +493,7 @@ func (r *cueRun) node(v cue.Value, nodes []ast.Node, holder cueHolder, key diag.
 			n.Range = r.nodeRange(x)
 		}
 		if err != nil {
-			r.ds = append(r.ds, diag.Diagnostic{Severity: diag.Error, Code: "cue/incomplete", Subject: n.Range, Summary: oneLine(err.Error()), Hint: "write a plain value"})
+			r.ds = append(r.ds, diag.Diagnostic{Severity: diag.Error, Code: "cue/incomplete", Subject: n.Range, Summary: said(err.Error()), Hint: "write a plain value"})
 		}
 	}
 	return n
@@ -514,7 +514,7 @@ func (r *cueRun) incomplete(v cue.Value, holder cueHolder, key diag.Range, name 
 	d := diag.Diagnostic{Severity: diag.Error, Code: "cue/incomplete", Subject: key,
 		Summary: fmt.Sprintf("%q has no concrete value, only %s", name, v.IncompleteKind()), Hint: "give it a value"}
 	if err := v.Err(); err != nil {
-		d.Summary = oneLine(err.Error())
+		d.Summary = said(err.Error())
 	}
 	if !holder.contains(key) {
 		d.Subject = holder.key

@@ -98,9 +98,6 @@ func (n *Node) KeyRange(path ...string) diag.Range {
 	return n.Locate(path...)
 }
 
-// LocatePointer is Locate of a JSON Pointer (RFC 6901). The empty pointer is n itself.
-func (n *Node) LocatePointer(pointer string) diag.Range { return n.Locate(SplitPointer(pointer)...) }
-
 var unescape = strings.NewReplacer("~1", "/", "~0", "~")
 
 // SplitPointer are the tokens of a JSON Pointer (RFC 6901), unescaped.

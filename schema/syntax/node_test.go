@@ -55,11 +55,11 @@ func TestLocate(t *testing.T) {
 			t.Errorf("KeyRange(%q) = %s, want %s", c.path, got, c.key)
 		}
 	}
-	if got := span(n.LocatePointer("/spec/a~1b~0c")); got != "8:10-8:11" {
-		t.Errorf("LocatePointer = %s", got)
+	if got := span(n.Locate(syntax.SplitPointer("/spec/a~1b~0c")...)); got != "8:10-8:11" {
+		t.Errorf("Locate of a pointer = %s", got)
 	}
-	if got := span(n.LocatePointer("")); got != "1:1-8:11" {
-		t.Errorf("LocatePointer of the empty pointer = %s", got)
+	if got := span(n.Locate(syntax.SplitPointer("")...)); got != "1:1-8:11" {
+		t.Errorf("Locate of the empty pointer = %s", got)
 	}
 }
 
