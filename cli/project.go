@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -226,7 +225,7 @@ func (w *watched) watch(set source.Set) source.Set {
 		name, read := set.Files[i].Name, set.Files[i].Bytes
 		set.Files[i].Bytes = func() ([]byte, error) {
 			b, err := read()
-			if bytes.Contains(b, []byte(project.Marker)) {
+			if project.Marked(b) {
 				w.mu.Lock()
 				w.marked[name] = true
 				w.mu.Unlock()

@@ -70,8 +70,8 @@ func TestWrongComments(t *testing.T) {
 		"# flexgw:ignore":                                                 "a suppression names no code",
 		"# flexgw:ignore until 2099-01-01: x":                             "a suppression names no code",
 		"# flexgw:ignore link/no-routes: x":                               "no day on which it ends",
-		"# flexgw:ignore link/no-routes until never: x":                   "no day on which it ends",
-		"# flexgw:ignore link/no-routes until 2099-02-30: x":              "no day on which it ends",
+		"# flexgw:ignore link/no-routes until never: x":                   "expected a day such as 2027-01-31",
+		"# flexgw:ignore link/no-routes until 2099-02-30: x":              "expected a day such as 2027-01-31",
 		"# flexgw:ignore link/no-routes until 2099-01-01":                 "has no reason",
 		"# flexgw:ignore link/no-routes until 2099-01-01:  ":              "has no reason",
 		"# flexgw:ignore link/no-rout-x until 2099-01-01: x":              `there is no code "link/no-rout-x"`,
@@ -157,6 +157,29 @@ func TestFilesOfASuppression(t *testing.T) {
 		out := project.Judge{Project: p, Narrowed: true}.Apply(diag.List{d})
 		if got := len(out.Suppressed) == 1; got != c.want {
 			t.Errorf("%s on %s: %v", c.glob, c.file, got)
+		}
+	}
+}
+
+// TestWhatIsMeantIsNotIgnored: who writes it nearly right shall not think that it counts.
+func TestWhatIsMeantIsNotIgnored(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"# flexgw-ignore link/no-routes until 2099-01-31: x":       `a.yaml:1:3: error: "flexgw-ignore" is no form of a suppression, and changes nothing [project/bad-suppression]`,
+		"a: 1 # flexgw: ignore link/no-routes until 2099-01-31: x": `a.yaml:1:8: error: "flexgw: ignore" is no form of a suppression, and changes nothing [project/bad-suppression]`,
+		"# Flexgw:ignore-file link/*":                              `a.yaml:1:3: error: "Flexgw:ignore-file" is no form of a suppression, and changes nothing [project/bad-suppression]`,
+		"# flexgw:ignore_file link/*":                              `a.yaml:1:3: error: "flexgw:ignore_file" is no form of a suppression [project/bad-suppression]`,
+		"# flexgw_ignore":                                          `a.yaml:1:3: error: "flexgw_ignore" is no form of a suppression, and changes nothing [project/bad-suppression]`,
+		"# flexgw:ignore link/no-routes until 2099-13-45: x":       `a.yaml:1:3: error: until is "2099-13-45", expected a day such as 2027-01-31 [project/bad-suppression]`,
+		"# flexgw:ignore link/no-routes until: x":                  `a.yaml:1:3: error: a suppression has no day on which it ends [project/bad-suppression]`,
+		"# flexgw ignores what it does not know":                   "",
+		"a: flexgw-ignore":                                         "",
+		"a: 'x # flexgw-ignore'":                                   "",
+		"# what flexgw-ignored files are":                          "",
+	} {
+		found, l := project.Comments("a.yaml", []byte(in+"\n"), known)
+		if got := strings.TrimSuffix(text(l), "\n"); got != want || len(found) > 0 {
+			t.Errorf("%s: got %s, want %s", in, got, want)
 		}
 	}
 }

@@ -23,6 +23,14 @@ import (
 // starts with //. JSON has no comments: the project file's `suppress` is for it.
 const Marker = "flexgw:ignore"
 
+// meant is what somebody wrote who meant the Marker, alone or with its scope.
+var meant = regexp.MustCompile(`(?i)flexgw[ \t]*[:_-][ \t]*ignore(?:[ \t]*[_-][ \t]*(?:document|file))?(?:$|[ \t\r\n:])`)
+
+// Marked reports whether a text may have suppressions in it, well written or not.
+func Marked(text []byte) bool {
+	return bytes.Contains(text, []byte(Marker)) || meant.Match(text)
+}
+
 // Suppression accepts diagnostics for a while.
 type Suppression struct {
 	Codes  []Codes
@@ -86,7 +94,7 @@ func pattern(glob string) (re *regexp.Regexp, under string, err error) {
 
 // Comments finds the suppressions in the comments of one file, and what is wrong with them.
 func Comments(file string, text []byte, known Known) ([]*Suppression, diag.List) {
-	if !bytes.Contains(text, []byte(Marker)) {
+	if !Marked(text) {
 		return nil, nil
 	}
 	c := comments{file: file, known: known, lead: "#"}
@@ -134,9 +142,13 @@ type lineAt struct {
 // line looks for a suppression on the line i.
 func (c *comments) line(i int) {
 	text := c.lines[i].text
-	m := strings.Index(text, Marker)
+	m, miswritten := strings.Index(text, Marker), false
 	if m < 0 {
-		return
+		at := meant.FindStringIndex(text)
+		if at == nil {
+			return
+		}
+		m, miswritten = at[0], true
 	}
 	before := strings.TrimRight(text[:m], " \t")
 	head, ok := strings.CutSuffix(before, c.lead)
@@ -153,6 +165,11 @@ func (c *comments) line(i int) {
 	start := utf8.RuneCountInString(text[:m]) + 1
 	at := diag.Range{File: c.file, Start: diag.Pos{Line: int32(i + 1), Column: int32(start), Offset: int32(c.lines[i].offset + m)},
 		End: diag.Pos{Line: int32(i + 1), Column: int32(utf8.RuneCountInString(text) + 1), Offset: int32(c.lines[i].offset + len(text))}}
+	if miswritten {
+		word := strings.TrimRight(meant.FindString(text), " \t:")
+		c.bad(at, fmt.Sprintf("%q is no form of a suppression, and changes nothing", word), "write flexgw:ignore, flexgw:ignore-document or flexgw:ignore-file")
+		return
+	}
 	s := &Suppression{At: at, file: c.file}
 	rest := text[m+len(Marker):]
 	switch scope, more, _ := strings.Cut(rest, " "); scope {
@@ -206,6 +223,10 @@ func (c *comments) read(s *Suppression, text string) bool {
 	}
 	var err error
 	if s.Until, err = time.Parse(time.DateOnly, date); err != nil {
+		if date != "" {
+			c.bad(s.At, fmt.Sprintf("until is %q, expected a day such as 2027-01-31", date), "write year-month-day")
+			return false
+		}
 		c.bad(s.At, "a suppression has no day on which it ends", form)
 		return false
 	}
