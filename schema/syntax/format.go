@@ -70,7 +70,7 @@ func Format(u Unit, order func(root *Node) (top, metadata []string)) ([]Formatte
 
 func notFormatted(file, reason string) diag.Diagnostic {
 	return diag.Diagnostic{Severity: diag.Warning, Code: "source/not-formatted", Subject: diag.Range{File: file},
-		Summary: "this file is left as it is: " + reason, Hint: "format it by hand, or leave it so"}
+		Summary: "the layout of this file is left as it is: " + reason, Hint: "format it by hand, or leave it so"}
 }
 
 // formatted is the canonical text of a file, or why it has none.

@@ -71,8 +71,8 @@ func TestFormatRefuses(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ file, text, want string }{
 		{"a.yaml", "a: [1\n", "a.yaml:1:4: error: "},
-		{"a.yaml", "? a\n: b\n", "a.yaml: warning: this file is left as it is: it has keys over several lines"},
-		{"a.yaml", "a: \"x\u2028  y\"\n", "a.yaml: warning: this file is left as it is: it has line breaks"},
+		{"a.yaml", "? a\n: b\n", "a.yaml: warning: the layout of this file is left as it is: it has keys over several lines"},
+		{"a.yaml", "a: \"x\u2028  y\"\n", "a.yaml: warning: the layout of this file is left as it is: it has line breaks"},
 		{"a.cue", "a: {", "a.cue:1:4: error"},
 	} {
 		got, said := format(t, c.file, c.text)
