@@ -202,6 +202,11 @@ func TestPreCommitSystem(t *testing.T) {
 		t.Error("the name of a file was taken for a flag")
 	}
 	h.must("rm", "--", name)
+
+	// A commit that only takes a file away breaks who refers to it.
+	h.must("rm", "gateways/service.yaml")
+	h.commit(true, `gateways/api.yaml:19:13: error: no Service named "orders"`)
+	h.write("gateways/service.yaml", goodService)
 	h.write("ci.yaml", "on: pull_request\n")
 	h.commit(false, "Passed") // of the changed files none is ours
 }
