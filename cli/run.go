@@ -91,6 +91,7 @@ type daemon struct {
 	workers int
 	verbose bool
 	log     *slog.Logger
+	jsonLog bool
 
 	pipeline *pipeline
 	egress   *egress.Egress
@@ -157,6 +158,7 @@ func newDaemon(c *cli.Context, env Env) (*daemon, error) {
 	d.prober = probe.Prober{Now: time.Now, Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
 		return d.egress.Dial(ctx, egress.Probe, network, addr)
 	}}
+	d.jsonLog = c.String("log-format") == "json"
 	d.pipeline.load.RequireEnv = true
 	d.pipeline.render.Files = filepath.Join(at.state, "files")
 	d.fetcher = fetch.New(d.egress.HTTPClient(egress.JWKS), usable, filepath.Join(at.state, "fetched"), d.log)
@@ -371,7 +373,7 @@ func (d *daemon) tell(e envoy.Event) {
 		args = append(args, "error", e.Err)
 	}
 	if e.Wait > 0 {
-		args = append(args, "again in", e.Wait)
+		args = append(args, "wait", e.Wait)
 	}
 	switch e.Kind {
 	case envoy.Died, envoy.Failed:
@@ -538,8 +540,12 @@ func hostPort(u *url.URL) string {
 	return net.JoinHostPort(u.Hostname(), port)
 }
 
-// show prints the first of a list.
+// show prints the first of a list, as lines of the log where that is JSON.
 func (d *daemon) show(set source.Set, list diag.List) {
+	if d.jsonLog {
+		logProblems(d.log, set.Revision, list[:min(len(list), maxShown)])
+		return
+	}
 	more := len(list) - maxShown
 	p := diag.Printer{Sources: set.Bytes, Color: colour(d.env.Stderr, d.env), Notes: d.verbose}
 	if err := p.Print(d.env.Stderr, list[:min(len(list), maxShown)]); err != nil {
@@ -547,6 +553,21 @@ func (d *daemon) show(set source.Set, list diag.List) {
 	}
 	if more > 0 {
 		fmt.Fprintf(d.env.Stderr, "and %d more: flexgw validate %s shows them all\n", more, d.source)
+	}
+}
+
+// logProblems writes a line for each problem.
+func logProblems(log *slog.Logger, revision string, list diag.List) {
+	level := map[diag.Severity]slog.Level{diag.Error: slog.LevelError, diag.Warning: slog.LevelWarn, diag.Note: slog.LevelInfo}
+	for _, x := range list {
+		args := []any{"code", x.Code, "revision", revision, "place", x.Subject.String()}
+		if !x.Object.IsZero() {
+			args = append(args, "object", x.Object.String())
+		}
+		if x.Hint != "" {
+			args = append(args, "hint", x.Hint)
+		}
+		log.Log(context.Background(), level[x.Severity], x.Summary, args...)
 	}
 }
 

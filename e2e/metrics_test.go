@@ -172,7 +172,7 @@ func TestMetricsAndWebhook(t *testing.T) {
 		t.Fatal(err)
 	}
 	listen := "127.0.0.1:" + strconv.Itoa(freePort(t))
-	g := prepare(t, watched, withArgs("--metrics-listen", listen, "--webhook", receiver.URL+"/T0KEN", "--webhook-secret-file", key), func(g *gateway) { g.ports[9009] = freePort(t) })
+	g := prepare(t, watched, withArgs("--log-format", "json", "--metrics-listen", listen, "--webhook", receiver.URL+"/T0KEN", "--webhook-secret-file", key), func(g *gateway) { g.ports[9009] = freePort(t) })
 	g.run()
 	g.waitReady()
 	tcp := func() map[string]string { return exposed(t, http.DefaultClient, "http://"+listen+"/metrics") }
@@ -242,10 +242,35 @@ func TestMetricsAndWebhook(t *testing.T) {
 	if code := g.stop(); code != 0 {
 		t.Errorf("ended with %d", code)
 	}
+	logged(t, g.log())
 	for _, s := range []string{"T0KEN", "k3y"} {
 		if strings.Contains(g.log(), s) {
 			t.Errorf("%q is in the log", s)
 		}
+	}
+}
+
+// logged holds a JSON log to being one, the mistake included.
+func logged(t *testing.T, log string) {
+	t.Helper()
+	mistakes := 0
+	for line := range strings.Lines(log) {
+		if strings.HasPrefix(line, "ready ") || strings.HasPrefix(line, "try: ") || strings.HasPrefix(line, "flexgw: ") {
+			continue
+		}
+		var x struct{ Level, Msg, Code, Revision, Place string }
+		if err := json.Unmarshal([]byte(line), &x); err != nil || x.Msg == "" {
+			t.Errorf("no line of a JSON log: %s", line)
+		}
+		if strings.HasPrefix(x.Code, "yaml/") {
+			mistakes++
+			if x.Level != "ERROR" || x.Revision == "" || !strings.Contains(x.Place, "more.yaml:1:") {
+				t.Errorf("%s", line)
+			}
+		}
+	}
+	if mistakes == 0 {
+		t.Errorf("the mistake is not in the log:\n%s", log)
 	}
 }
 

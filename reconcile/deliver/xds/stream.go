@@ -487,7 +487,7 @@ func (st *stream) refused(resp *response, message string) {
 }
 
 func (st *stream) warned(e *entry, message string) {
-	st.log.Warn("Envoy refused a resource", "type", e.key.TypeURL, "name", e.key.Name, "message", message)
+	st.log.Warn("Envoy refused a resource", "revision", st.w.revision, "type", e.key.TypeURL, "name", e.key.Name, "message", message)
 	if w := st.warmNames[e.key.Name]; w != nil && e.kind == scopes {
 		w.scope.refusal = refusal{version: w.version, message: message, at: time.Now()}
 		st.review(w.scope)
