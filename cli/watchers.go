@@ -14,10 +14,13 @@ import (
 
 	"github.com/flexgw/flexgw/reconcile"
 	"github.com/flexgw/flexgw/reconcile/api"
+	"github.com/flexgw/flexgw/reconcile/deliver"
 	"github.com/flexgw/flexgw/reconcile/egress"
 	"github.com/flexgw/flexgw/reconcile/envoy"
 	"github.com/flexgw/flexgw/reconcile/metrics"
 	"github.com/flexgw/flexgw/reconcile/notify"
+	"github.com/flexgw/flexgw/reconcile/status"
+	"github.com/flexgw/flexgw/schema/diag"
 )
 
 func watchFlags() []cli.Flag {
@@ -62,7 +65,9 @@ func (d *daemon) watch(c *cli.Context) error {
 	} else if secretFile != "" {
 		return usage("--webhook-secret-file signs what --webhook posts; no URL was given")
 	}
-	o := metrics.Options{Version: version(), Report: d.Report, Log: d.log}
+	o := metrics.Options{Version: version(), Log: d.log, // the loop and its target are made later
+		Report: func() status.Report { return d.loop.Summary() }, Progress: func() []deliver.Progress { return d.loop.Target.Progress() },
+		APIs: func() []diag.Object { return d.loop.APIs() }}
 	if w.hook != nil {
 		o.Webhook = w.hook.Counts
 	}

@@ -15,8 +15,10 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/flexgw/flexgw/reconcile"
+	"github.com/flexgw/flexgw/reconcile/deliver"
 	"github.com/flexgw/flexgw/reconcile/metrics"
 	"github.com/flexgw/flexgw/reconcile/status"
+	"github.com/flexgw/flexgw/schema/diag"
 )
 
 // family is a metric as it is exposed.
@@ -25,9 +27,8 @@ type family struct{ typ, help, labels string }
 // families are those of a daemon with one API, from what it answers.
 func families(t *testing.T) map[string]family {
 	t.Helper()
-	m := metrics.New(metrics.Options{Version: "1", Report: func() status.Report {
-		return status.Report{Objects: []status.Object{{Kind: "ApiInstance", Namespace: "default", Name: "shop"}}}
-	}})
+	m := metrics.New(metrics.Options{Version: "1", Report: func() status.Report { return status.Report{} }, Progress: func() []deliver.Progress { return nil },
+		APIs: func() []diag.Object { return []diag.Object{{Kind: "ApiInstance", Namespace: "default", Name: "shop"}} }})
 	w := httptest.NewRecorder()
 	m.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, metrics.Path, nil))
 	all := map[string]family{}

@@ -16,10 +16,7 @@ import (
 // Report says how things stand. It may be called at any time from anywhere; it walks all objects and resources.
 func (l *Loop) Report() status.Report {
 	s := l.snapshot()
-	r := status.Report{Source: l.Name, Revision: s.good.set.Revision, LastFailed: s.failed, Conditions: s.conditions(), Pinned: s.control.Pinned}
-	if x := s.control.Suspended; x != nil {
-		r.Suspended = x
-	}
+	r := l.summary(s)
 	deliveries := l.Target.Report()
 	r.Envoys = envoys(l.Target.Progress(), deliveries)
 	if !s.served.none() {
@@ -27,6 +24,37 @@ func (l *Loop) Report() status.Report {
 		r.Objects = objects(s.served.built.Gateway, deliveries, s)
 	}
 	return r
+}
+
+// Summary is the report without objects and without what Envoys did with each resource: it costs the same whatever their number.
+func (l *Loop) Summary() status.Report {
+	r := l.summary(l.snapshot())
+	r.Envoys = envoys(l.Target.Progress(), nil)
+	return r
+}
+
+func (l *Loop) summary(s state) status.Report {
+	return status.Report{Source: l.Name, Revision: s.good.set.Revision, LastFailed: s.failed, Conditions: s.conditions(), Pinned: s.control.Pinned, Suspended: s.control.Suspended}
+}
+
+// APIs lists the APIs of the revision that the target has, sorted.
+func (l *Loop) APIs() []diag.Object {
+	g := l.snapshot().served.built.Gateway
+	if g == nil {
+		return nil
+	}
+	var list []diag.Object
+	for _, li := range g.Listeners {
+		for _, a := range li.APIs {
+			list = append(list, a.Origin.Object)
+		}
+	}
+	slices.SortFunc(list, compareObjects)
+	return slices.Compact(list)
+}
+
+func compareObjects(a, b diag.Object) int {
+	return cmp.Or(strings.Compare(a.Kind, b.Kind), strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
 }
 
 func (s state) conditions() []status.Condition {
@@ -199,9 +227,7 @@ func Deleted(old, now *ir.Gateway) []diag.Object {
 			}
 		})
 	}
-	slices.SortFunc(gone, func(a, b diag.Object) int {
-		return cmp.Or(strings.Compare(a.Kind, b.Kind), strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
-	})
+	slices.SortFunc(gone, compareObjects)
 	return gone
 }
 

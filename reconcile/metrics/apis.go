@@ -5,7 +5,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/flexgw/flexgw/reconcile/status"
 	"github.com/flexgw/flexgw/render"
 )
 
@@ -133,15 +132,4 @@ func boundOf(name string) int {
 		}
 	}
 	return -1
-}
-
-// apis lists the APIs of a report by their labels.
-func apis(r status.Report) []status.Object {
-	var list []status.Object
-	for _, o := range r.Objects {
-		if o.Kind == "ApiInstance" {
-			list = append(list, o)
-		}
-	}
-	return list
 }

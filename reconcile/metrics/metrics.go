@@ -16,14 +16,18 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/flexgw/flexgw/reconcile"
+	"github.com/flexgw/flexgw/reconcile/deliver"
 	"github.com/flexgw/flexgw/reconcile/notify"
 	"github.com/flexgw/flexgw/reconcile/status"
+	"github.com/flexgw/flexgw/schema/diag"
 )
 
-// Options are where the figures come from. Only Report is needed.
+// Options are where the figures come from. Each is asked once for an answer; only Stats and Webhook may be nil.
 type Options struct {
-	Version string               // of flexgw
-	Report  func() status.Report // may take milliseconds; asked once for each answer
+	Version  string                    // of flexgw
+	Report   func() status.Report      // its objects and deliveries do not matter, and may be left out
+	Progress func() []deliver.Progress // of each Envoy
+	APIs     func() []diag.Object      // that are declared, in the order in which they are to be written
 	// Stats are the counters of the one Envoy on this host whose names match an RE2 expression; nil: there is none.
 	Stats   func(ctx context.Context, filter string) (map[string]uint64, error)
 	Webhook func() notify.Counts // nil: no webhook
@@ -47,7 +51,6 @@ type M struct {
 	told     bool // that Envoy does not answer
 
 	answering sync.Mutex // one answer at a time; guards what follows
-	report    status.Report
 	stats     reading
 }
 
@@ -105,7 +108,7 @@ func (m *M) Event(e reconcile.Event) {
 	}
 }
 
-// state makes metrics of the report that the answer under way is about.
+// state makes metrics of what is so now; its M answers somebody.
 type state struct{ m *M }
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
@@ -135,7 +138,7 @@ func (s state) Describe(to chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (s state) Collect(to chan<- prometheus.Metric) {
-	r := s.m.report
+	r := s.m.options.Report()
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
@@ -150,13 +153,10 @@ func (s state) Collect(to chan<- prometheus.Metric) {
 		}
 	}
 	refused, envoys := 0, 0
-	for _, e := range r.Envoys {
-		if !e.Connected {
-			continue
-		}
-		envoys++
-		for _, t := range e.Types {
-			refused += t.Error
+	for _, p := range s.m.options.Progress() {
+		if p.Connected {
+			envoys++
+			refused += p.Errors
 		}
 	}
 	gauge(rejected, float64(refused))

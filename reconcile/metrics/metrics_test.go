@@ -17,9 +17,11 @@ import (
 	"time"
 
 	"github.com/flexgw/flexgw/reconcile"
+	"github.com/flexgw/flexgw/reconcile/deliver"
 	"github.com/flexgw/flexgw/reconcile/metrics"
 	"github.com/flexgw/flexgw/reconcile/notify"
 	"github.com/flexgw/flexgw/reconcile/status"
+	"github.com/flexgw/flexgw/schema/diag"
 )
 
 // text is an answer without what Go and the process say of themselves.
@@ -55,20 +57,28 @@ func report() status.Report {
 	return status.Report{
 		Revision:   "sha256:abc",
 		Conditions: []status.Condition{{Type: status.Fetched, Status: status.True}, {Type: status.Accepted, Status: status.False}, {Type: status.Programmed, Status: status.Unknown}},
-		Objects:    []status.Object{{Kind: "ApiInstance", Namespace: "default", Name: "de.ad"}, {Kind: "ApiInstance", Namespace: "team", Name: `o"d\d`}, {Kind: "Service", Namespace: "default", Name: "x"}},
-		Envoys: []status.Envoy{
-			{Node: "a", Connected: true, Types: []status.TypeDelivery{{Type: "Cluster", Error: 1}, {Type: "Listener", Error: 2}}},
-			{Node: "b", Types: []status.TypeDelivery{{Type: "Cluster", Error: 7}}}},
-		Suspended: &status.Suspension{},
+		Suspended:  &status.Suspension{},
 	}
+}
+
+func progress() []deliver.Progress {
+	return []deliver.Progress{{Node: "a", Connected: true, Errors: 3}, {Node: "b", Errors: 7}}
+}
+
+func declared() []diag.Object {
+	return []diag.Object{{Kind: "ApiInstance", Namespace: "default", Name: "de.ad"}, {Kind: "ApiInstance", Namespace: "team", Name: `o"d\d`}}
+}
+
+// options are those of a daemon with two APIs.
+func options() metrics.Options {
+	return metrics.Options{Report: report, Progress: progress, APIs: declared}
 }
 
 // Everything is there before anything happened: an alert cannot see what is not.
 func TestZeros(t *testing.T) {
 	t.Parallel()
-	m := metrics.New(metrics.Options{Version: "1.2.3", Report: func() status.Report {
-		return status.Report{Objects: []status.Object{{Kind: "ApiInstance", Namespace: "default", Name: "shop"}}}
-	}})
+	m := metrics.New(metrics.Options{Version: "1.2.3", Report: func() status.Report { return status.Report{} }, Progress: func() []deliver.Progress { return nil },
+		APIs: func() []diag.Object { return []diag.Object{{Kind: "ApiInstance", Namespace: "default", Name: "shop"}} }})
 	want := []string{
 		`flexgw_build_info{goversion="` + runtime.Version() + `",version="1.2.3"} 1`,
 		`flexgw_revision_info{revision=""} 1`,
@@ -94,9 +104,9 @@ func TestZeros(t *testing.T) {
 
 func TestReport(t *testing.T) {
 	t.Parallel()
-	m := metrics.New(metrics.Options{Report: report, Webhook: func() notify.Counts {
-		return notify.Counts{Waiting: 4, Delivered: 3, Dropped: 2, Failed: 1}
-	}})
+	o := options()
+	o.Webhook = func() notify.Counts { return notify.Counts{Waiting: 4, Delivered: 3, Dropped: 2, Failed: 1} }
+	m := metrics.New(o)
 	has(t, text(t, m), `flexgw_revision_info{revision="sha256:abc"} 1`,
 		`flexgw_condition{status="True",type="Fetched"} 1`, `flexgw_condition{status="False",type="Accepted"} 1`, `flexgw_condition{status="True",type="Accepted"} 0`,
 		`flexgw_rejected_resources 3`, `flexgw_envoys_connected 1`, `flexgw_suspended 1`, `flexgw_pinned 0`,
@@ -106,7 +116,7 @@ func TestReport(t *testing.T) {
 
 func TestEvents(t *testing.T) {
 	t.Parallel()
-	m := metrics.New(metrics.Options{Report: report})
+	m := metrics.New(options())
 	at := time.Unix(1700000000, 0)
 	event := func(typ reconcile.EventType, revision string, after time.Duration) {
 		m.Event(reconcile.Event{Type: typ, Revision: revision, At: at.Add(after)})
@@ -129,7 +139,8 @@ func TestEvents(t *testing.T) {
 func TestAPIs(t *testing.T) {
 	t.Parallel()
 	asked, fails := 0, false
-	m := metrics.New(metrics.Options{Report: report, Stats: func(_ context.Context, filter string) (map[string]uint64, error) {
+	o := options()
+	o.Stats = func(_ context.Context, filter string) (map[string]uint64, error) {
 		asked++
 		if fails {
 			return nil, errors.New("no Envoy")
@@ -151,7 +162,8 @@ func TestAPIs(t *testing.T) {
 			}
 		}
 		return all, nil
-	}})
+	}
+	m := metrics.New(o)
 	want := []string{
 		`flexgw_envoy_stats_up 1`,
 		`flexgw_api_requests_total{namespace="default",api="de.ad",code_class="2xx"} 9`,
@@ -191,7 +203,7 @@ func TestPromtoolLint(t *testing.T) {
 	if testing.Short() {
 		t.Skip("promtool is left out with -short")
 	}
-	m := metrics.New(metrics.Options{Report: report})
+	m := metrics.New(options())
 	cmd := exec.Command("promtool", "check", "metrics")
 	cmd.Stdin = strings.NewReader(text(t, m))
 	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
@@ -201,7 +213,7 @@ func TestPromtoolLint(t *testing.T) {
 
 func TestGzip(t *testing.T) {
 	t.Parallel()
-	m := metrics.New(metrics.Options{Report: report})
+	m := metrics.New(options())
 	r := httptest.NewRequest(http.MethodGet, metrics.Path, nil)
 	r.Header.Set("Accept-Encoding", "gzip")
 	w := httptest.NewRecorder()
@@ -218,7 +230,7 @@ func TestGzip(t *testing.T) {
 
 func TestOnlyMetrics(t *testing.T) {
 	t.Parallel()
-	m := metrics.New(metrics.Options{Report: report})
+	m := metrics.New(options())
 	for _, c := range []struct {
 		method, path string
 		status       int
@@ -233,16 +245,18 @@ func TestOnlyMetrics(t *testing.T) {
 
 // BenchmarkScrape is an answer at 10,000 APIs that all had requests, Envoy's own part aside.
 func BenchmarkScrape(b *testing.B) {
-	stats, r := map[string]uint64{}, status.Report{}
+	stats, list := map[string]uint64{}, []diag.Object(nil)
 	for i := range 10_000 {
 		name := fmt.Sprintf("api-%05d", i)
-		r.Objects = append(r.Objects, status.Object{Kind: "ApiInstance", Namespace: "default", Name: name})
+		list = append(list, diag.Object{Kind: "ApiInstance", Namespace: "default", Name: name})
 		stats["flexgw.requests.api.default/"+name+".class.2.ms.5"] = 7
 		stats["flexgw.requests.api.default/"+name+".class.2.ms.10"] = 7
 		stats["flexgw.micros.api.default/"+name] = 70
 	}
-	m := metrics.New(metrics.Options{Report: func() status.Report { return r },
-		Stats: func(context.Context, string) (map[string]uint64, error) { return stats, nil }})
+	o := options()
+	o.APIs = func() []diag.Object { return list }
+	o.Stats = func(context.Context, string) (map[string]uint64, error) { return stats, nil }
+	m := metrics.New(o)
 	b.ReportAllocs()
 	for b.Loop() {
 		w := discard{http.Header{}}

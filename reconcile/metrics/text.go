@@ -3,7 +3,6 @@ package metrics
 import (
 	"bufio"
 	"compress/gzip"
-	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,7 +11,7 @@ import (
 
 	"github.com/prometheus/common/expfmt"
 
-	"github.com/flexgw/flexgw/reconcile/status"
+	"github.com/flexgw/flexgw/schema/diag"
 )
 
 // The metrics of APIs.
@@ -44,15 +43,14 @@ func (m *M) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	b := bufio.NewWriterSize(out, 32<<10)
 	defer b.Flush()
-	if err := m.write(r.Context(), b); err != nil {
+	if err := m.write(b); err != nil {
 		m.options.Log.Debug("metrics were not written to the end", "error", err)
 	}
 }
 
-// write asks for the report, then writes the daemon's metrics as client_golang has them, and those of APIs line by line: at
+// write writes the daemon's metrics as client_golang has them, and those of APIs line by line: at
 // 10,000 of them they are 210,000 lines, and as many objects would be most of the daemon's memory.
-func (m *M) write(_ context.Context, w *bufio.Writer) error {
-	m.report = m.options.Report()
+func (m *M) write(w *bufio.Writer) error {
 	families, err := m.registry.Gather()
 	if err != nil {
 		return err
@@ -63,8 +61,7 @@ func (m *M) write(_ context.Context, w *bufio.Writer) error {
 			return fmt.Errorf("write %s: %w", f.GetName(), err)
 		}
 	}
-	list := apis(m.report)
-	m.report = status.Report{} // it is large, and old by the next answer
+	list := m.options.APIs()
 	l := lines{w: w, stats: m.stats.apis, labels: make([]string, len(list))}
 	for i, o := range list {
 		l.labels[i] = `namespace="` + escaper.Replace(o.Namespace) + `",api="` + escaper.Replace(o.Name) + `"`
@@ -92,7 +89,7 @@ func (l *lines) of(name string) *counts {
 	return none
 }
 
-func (l *lines) all(list []status.Object) {
+func (l *lines) all(list []diag.Object) {
 	each := func(f func(labels string, c *counts)) {
 		for i, o := range list {
 			f(l.labels[i], l.of(o.Namespace+"/"+o.Name))
