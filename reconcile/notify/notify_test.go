@@ -179,7 +179,7 @@ func TestTriedAgain(t *testing.T) {
 		}
 	})
 	defer close(release)
-	n, out, _ := run(t, x, func(o *notify.Options) { o.Timeout = 300 * time.Millisecond })
+	n, out, _ := run(t, x, func(o *notify.Options) { o.Timeout = 2 * time.Second })
 	n.Event(event(1))
 	n.Event(event(2))
 	waitFor(t, n, notify.Counts{Delivered: 2})
@@ -198,6 +198,24 @@ func TestTriedAgain(t *testing.T) {
 	}
 	if c := strings.Count(out.String(), "not delivered"); c != 4 {
 		t.Errorf("%d failures in the log:\n%s", c, out)
+	}
+}
+
+// A receiver may say when it wants to be asked again.
+func TestRetryAfter(t *testing.T) {
+	t.Parallel()
+	x := receive(t, func(i int, w http.ResponseWriter, _ *http.Request) {
+		if i == 0 {
+			w.Header().Set("Retry-After", "1")
+			w.WriteHeader(http.StatusTooManyRequests)
+		}
+	})
+	n, _, _ := run(t, x, func(o *notify.Options) { o.Most = time.Minute })
+	began := time.Now()
+	n.Event(event(1))
+	waitFor(t, n, notify.Counts{Delivered: 1})
+	if d := time.Since(began); d < time.Second {
+		t.Errorf("tried again after %s", d)
 	}
 }
 
@@ -303,7 +321,7 @@ func TestLastTry(t *testing.T) {
 	}
 
 	dead := receive(t, nil)
-	n, out, stop := run(t, dead, nil)
+	n, out, stop := run(t, dead, func(o *notify.Options) { o.First, o.Most = time.Hour, time.Hour })
 	dead.Close()
 	n.Event(event(1))
 	began := time.Now()
