@@ -162,8 +162,10 @@ func sarif(w io.Writer, r Report) error {
 		index[rule.ID] = i
 	}
 	prints := all.Fingerprints(r.name)
+	shown := all.WithoutSecrets(r.Sources) // its fixes
 	for i, d := range all {
 		res := r.sarifResult(d)
+		res.Fixes = r.sarifFixes(shown[i])
 		res.RuleIndex = index[res.RuleID]
 		res.Fingerprints = map[string]string{sarifPrint: prints[i]}
 		if n := i - len(r.Diagnostics); n >= 0 {
@@ -248,7 +250,6 @@ func sarifProblem(severity string) string {
 }
 
 func (r Report) sarifResult(d diag.Diagnostic) sarifResult {
-	fixes := r.sarifFixes(d.WithoutSecrets(r.Sources))
 	d = r.named(d)
 	at := location(d.Subject)
 	if at.Physical.Region == nil {
@@ -257,7 +258,7 @@ func (r Report) sarifResult(d diag.Diagnostic) sarifResult {
 	if !d.Object.IsZero() {
 		at.Logical = []sarifLogical{{Name: d.Object.Name, Full: d.Object.String() + d.Path, Kind: "object"}}
 	}
-	res := sarifResult{RuleID: string(d.Code), Level: d.Severity.String(), Locations: []sarifLocation{at}, Fixes: fixes}
+	res := sarifResult{RuleID: string(d.Code), Level: d.Severity.String(), Locations: []sarifLocation{at}}
 	text := escapeLinks(d.Summary)
 	if d.Hint != "" {
 		text += "\nhint: " + escapeLinks(d.Hint)

@@ -2,8 +2,10 @@ package diag
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -107,18 +109,17 @@ func (p Printer) snippet(b *bytes.Buffer, d Diagnostic, files map[string]*lines)
 		src = &lines{src: bytes.TrimPrefix(b, []byte("\uFEFF")), line: 1}
 		files[r.File] = src
 	}
-	line, ok := src.at(int(r.Start.Line))
+	line, ok := src.text(int(r.Start.Line))
 	if !ok {
 		return
 	}
-	width := utf8.RuneCount(line)
-	from := min(max(int(r.Start.Column)-1, 0), width)
-	to := width
+	from := min(max(int(r.Start.Column)-1, 0), src.width)
+	to := src.width
 	if r.End.Line == r.Start.Line {
-		to = min(int(r.End.Column)-1, width)
+		to = min(int(r.End.Column)-1, src.width)
 	}
-	cut, from, to := src.cut(line, from, to)
-	line, from, to = redact(cut.line, src.secrets(cut), from, to)
+	line, spans, from, to := src.cut(line, from, to)
+	line, from, to = redact(line, spans, from, to)
 	runes := printable(line)
 	runes, from, to = window(runes, from, max(to, from+1))
 
@@ -142,50 +143,104 @@ type lines struct {
 	line   int    // 1-based
 	offset int    // of line
 
-	spans            []stretch // the secrets of a part of a line
-	spansOf, spansTo int       // that part
+	// of the line that was looked at last
+	known      bool
+	begins     int // its offset
+	ends       int
+	spans      []stretch // its secrets
+	width      int       // in runes
+	column, at int       // a rune of it, counted from 0, and its first byte
 }
 
-// part is what of a line may be shown: all of it, unless it is very long.
-type part struct {
-	line   []byte
-	offset int // in the file
+// look finds out about the line src[begins:ends], unless that is known.
+func (l *lines) look(begins, ends int) {
+	if l.known && l.begins == begins && l.ends == ends {
+		return
+	}
+	l.known, l.begins, l.ends, l.column, l.at = true, begins, ends, 0, 0
+	l.spans, l.width = secretSpans(l.src, begins, ends), utf8.RuneCount(l.src[begins:ends])
 }
 
-// cut takes away what of a long line is far from the runes between from and to, which move along.
-func (l *lines) cut(line []byte, from, to int) (part, int, int) {
-	if len(line) <= 2*around {
-		return part{line, l.offset}, from, to
+// byteOf is the first byte of a rune of the line that was looked at. Diagnostics of a line come in the order of their columns.
+func (l *lines) byteOf(column int) int {
+	line := l.src[l.begins:l.ends]
+	if len(line) == l.width {
+		return column
 	}
-	at := 0
-	for range from {
-		_, n := utf8.DecodeRune(line[at:])
-		at += n
+	if column < l.column {
+		l.column, l.at = 0, 0
 	}
-	lo := max(0, at-around)
+	for l.column < column {
+		_, n := utf8.DecodeRune(line[l.at:])
+		l.column, l.at = l.column+1, l.at+n
+	}
+	return l.at
+}
+
+// secretIn reports whether any byte from one offset to another on the same line belongs to a secret.
+func (l *lines) secretIn(from, to int) bool {
+	if from < 0 || from > len(l.src) {
+		return false
+	}
+	if !l.known || from < l.begins || from > l.ends {
+		begins, ends := bytes.LastIndexByte(l.src[:from], '\n')+1, len(l.src)
+		if i := bytes.IndexByte(l.src[from:], '\n'); i >= 0 {
+			ends = from + i
+		}
+		l.look(begins, ends)
+	}
+	i, _ := slices.BinarySearchFunc(l.spans, from-l.begins, func(s stretch, at int) int { return cmp.Compare(s.to, at+1) })
+	return i < len(l.spans) && l.spans[i].from < to-l.begins
+}
+
+// enough is how many bytes of a long line are kept on either side of what is shown of it, hidden ones not counted.
+const enough = 1 << 10
+
+// cut takes away what of a long line is far from the runes between from and to, which move along, and says what of the rest is
+// secret.
+func (l *lines) cut(line []byte, from, to int) ([]byte, []stretch, int, int) {
+	if len(line) <= 2*enough {
+		return line, l.spans, from, to
+	}
+	at := l.byteOf(from)
+	first, _ := slices.BinarySearchFunc(l.spans, at, func(s stretch, at int) int { return cmp.Compare(s.to, at+1) }) // ends behind at
+	lo, need := at, enough
+	i := first
+	if i < len(l.spans) && l.spans[i].from < at {
+		lo = l.spans[i].from
+	}
+	for ; i > 0 && lo-l.spans[i-1].to < need; i-- {
+		need -= lo - l.spans[i-1].to + len(Redacted)
+		lo = l.spans[i-1].from
+	}
+	if lo = max(0, lo-max(need, 0)); i > 0 {
+		lo = max(lo, l.spans[i-1].to)
+	}
+	hi, need := at, enough
+	j := first
+	for ; j < len(l.spans) && l.spans[j].from-hi < need; j++ {
+		need -= max(0, l.spans[j].from-hi) + len(Redacted)
+		hi = l.spans[j].to
+	}
+	if hi = min(len(line), hi+max(need, 0)); j < len(l.spans) {
+		hi = min(hi, l.spans[j].from)
+	}
 	for lo > 0 && !utf8.RuneStart(line[lo]) {
 		lo--
 	}
-	hi := min(len(line), at+around)
 	for hi < len(line) && !utf8.RuneStart(line[hi]) {
 		hi++
 	}
-	before := utf8.RuneCount(line[:lo])
-	width := utf8.RuneCount(line[lo:hi])
-	return part{line[lo:hi], l.offset + lo}, from - before, min(to-before, width)
-}
-
-// secrets are those of a part of the line that at returned last.
-func (l *lines) secrets(p part) []stretch {
-	if l.spansOf != p.offset || l.spansTo != p.offset+len(p.line) {
-		l.spansOf, l.spansTo = p.offset, p.offset+len(p.line)
-		l.spans = secretSpans(l.src, l.spansOf, l.spansTo)
+	spans := make([]stretch, 0, j-i)
+	for _, s := range l.spans[i:j] {
+		spans = append(spans, stretch{s.from - lo, s.to - lo})
 	}
-	return l.spans
+	before, width := from-utf8.RuneCount(line[lo:at]), utf8.RuneCount(line[lo:hi])
+	return line[lo:hi], spans, from - before, min(to-before, width)
 }
 
-// at is a 1-based line, without its end.
-func (l *lines) at(line int) ([]byte, bool) {
+// text is a 1-based line, without its end.
+func (l *lines) text(line int) ([]byte, bool) {
 	if len(l.src) == 0 {
 		return nil, false
 	}
@@ -203,7 +258,9 @@ func (l *lines) at(line int) ([]byte, bool) {
 	if i := bytes.IndexByte(text, '\n'); i >= 0 {
 		text = text[:i]
 	}
-	return bytes.TrimSuffix(text, []byte{'\r'}), true
+	text = bytes.TrimSuffix(text, []byte{'\r'})
+	l.look(l.offset, l.offset+len(text))
+	return text, true
 }
 
 // printable is the line with one visible rune for each of its own.

@@ -134,31 +134,34 @@ func Secret(text []byte) bool {
 // WithoutSecrets is d without its fixes when one of them would show a secret where it is written: half of a fix, or one with
 // [redacted] in it, is worse than none. sources gives the text of a file; what cannot be looked at is taken for a secret.
 func (d Diagnostic) WithoutSecrets(sources func(file string) ([]byte, error)) Diagnostic {
-	for _, f := range d.Fixes {
-		if Secret([]byte(f.Text)) || replacesSecret(f, sources) {
-			d.Fixes = nil
-			return d
-		}
-	}
-	return d
+	return List{d}.WithoutSecrets(sources)[0]
 }
 
 // WithoutSecrets is a copy of l, see Diagnostic.WithoutSecrets.
 func (l List) WithoutSecrets(sources func(file string) ([]byte, error)) List {
 	var out List
+	files := map[string]*lines{}
 	for _, d := range l {
-		out = append(out, d.WithoutSecrets(sources))
+		if slices.ContainsFunc(d.Fixes, func(f Fix) bool { return Secret([]byte(f.Text)) || replacesSecret(f, sources, files) }) {
+			d.Fixes = nil
+		}
+		out = append(out, d)
 	}
 	return out
 }
 
-// replacesSecret reports whether a fix rewrites a secret, to quote it perhaps.
-func replacesSecret(f Fix, sources func(file string) ([]byte, error)) bool {
-	if sources == nil {
-		return true
+// replacesSecret reports whether a fix rewrites a secret, to quote it perhaps. files are those that were looked at before.
+func replacesSecret(f Fix, sources func(file string) ([]byte, error), files map[string]*lines) bool {
+	file, known := files[f.Range.File]
+	if !known {
+		if sources != nil {
+			if src, err := sources(f.Range.File); err == nil {
+				file = &lines{src: src, line: 1}
+			}
+		}
+		files[f.Range.File] = file
 	}
-	src, err := sources(f.Range.File)
-	return err != nil || SecretIn(src, int(f.Range.Start.Offset), int(max(f.Range.End.Offset, f.Range.Start.Offset+1)))
+	return file == nil || file.secretIn(int(f.Range.Start.Offset), int(max(f.Range.End.Offset, f.Range.Start.Offset+1)))
 }
 
 // stretch is a part of a line, in bytes.
@@ -170,17 +173,22 @@ var (
 	openValue = regexp.MustCompile(`^(?:[|>][-+0-9]*|[{\[]|\{\}|\[\]|null|~|true|false|"""|'''|#""")?[ \t]*,?[ \t]*(?:#.*)?$`)
 	fromEnv   = regexp.MustCompile(`^["']?\$[A-Za-z_][A-Za-z0-9_]*["']?$`)
 	pairValue = regexp.MustCompile(`(?:^|[\s{,-])["']?value["']?[ \t]*:`)
-	listed    = regexp.MustCompile(`^[ \t]*-[ \t]+\{?[ \t]*$|(?:\[|\},)[ \t]*\{[ \t]*$`)
 	pemStart  = regexp.MustCompile(`-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----(.*)`)
 	userInfo  = regexp.MustCompile(`://(\S+)@`)
 	scheme    = regexp.MustCompile(`(?i)\b(?:bearer|basic)[ \t]+([A-Za-z0-9+/._~=-]*[0-9=][A-Za-z0-9+/._~=-]*)`)
 	jwt       = regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?`)
 )
 
+// longestLine is how much of a line is looked at: a longer one is a secret from its beginning to its end.
+const longestLine = 4 << 20
+
 // secretSpans are the parts of the line src[from:to] that are not to be shown, sorted, without overlaps. What does not begin a
 // line is taken as a part of a long one.
 func secretSpans(src []byte, from, to int) []stretch {
 	line := src[from:to]
+	if len(line) > longestLine {
+		return []stretch{{0, len(line)}}
+	}
 	var out []stretch
 	if begins := from == 0 || src[from-1] == '\n'; begins && (base64ish(line) && inPrivateKey(src, from) || belowSecret(src, from, to)) {
 		out = append(out, content(line))
@@ -226,14 +234,25 @@ func content(line []byte) stretch {
 func keyedSecrets(src []byte, from, to int) []stretch {
 	line := src[from:to]
 	var out []stretch
+	var braces, brackets, counted int // of line[:counted]
+	keys := keysOf{src: src, from: from, to: to}
 	end := 0
-	for _, m := range keyed.FindAllSubmatchIndex(line, -1) {
-		if m[0] < end || !secretKey(src, from, to, m) {
+	for at := 0; at < len(line); {
+		m := keyed.FindSubmatchIndex(line[at:])
+		if m == nil {
+			break
+		}
+		for i := range m {
+			m[i] += at
+		}
+		if at = m[1]; m[0] < end || !keys.secret(m) {
 			continue
 		}
-		open := max(0, bytes.Count(line[:m[0]], []byte("{"))-bytes.Count(line[:m[0]], []byte("}")))
-		open += max(0, bytes.Count(line[:m[0]], []byte("["))-bytes.Count(line[:m[0]], []byte("]")))
-		end = valueEnd(line, m[1], open)
+		before := line[counted:m[0]]
+		braces += bytes.Count(before, []byte("{")) - bytes.Count(before, []byte("}"))
+		brackets += bytes.Count(before, []byte("[")) - bytes.Count(before, []byte("]"))
+		counted = m[0]
+		end = valueEnd(line, m[1], max(0, braces)+max(0, brackets))
 		value := line[m[1]:end]
 		if openValue.Match(value) || fromEnv.Match(value) {
 			continue
@@ -269,10 +288,17 @@ func valueEnd(line []byte, from, open int) int {
 	return max(from, end)
 }
 
-// secretKey reports whether a match of keyed is the name of a secret. A "key" that has a "value" beside it, or begins an item
+// keysOf tells which keys of the line src[from:to] are names of secrets.
+type keysOf struct {
+	src           []byte
+	from, to      int
+	asked, header bool // whether the line, or one beside it, has a "value"
+}
+
+// secret reports whether a match of keyed is the name of a secret. A "key" that has a "value" beside it, or begins an item
 // of a list, is the name of a header or a label.
-func secretKey(src []byte, from, to int, m []int) bool {
-	line := src[from:to]
+func (k *keysOf) secret(m []int) bool {
+	line := k.src[k.from:k.to]
 	name := strings.Trim(string(line[m[2]:m[3]]), `"'`)
 	if !SecretName(name) {
 		return false
@@ -280,20 +306,38 @@ func secretKey(src []byte, from, to int, m []int) bool {
 	if !strings.EqualFold(name, "key") {
 		return true
 	}
-	if before := line[:m[0]]; len(bytes.TrimSpace(before)) > 0 && listed.Match(before) || pairValue.Match(line) {
-		return false
+	if !k.asked {
+		k.asked, k.header = true, k.besideValue()
 	}
-	if next := to + 1; next < len(src) {
-		if i := bytes.IndexByte(src[next:], '\n'); i >= 0 && pairValue.Match(src[next:next+i]) {
-			return false
+	return !k.header && !beginsItem(line[:m[0]])
+}
+
+func (k *keysOf) besideValue() bool {
+	if pairValue.Match(k.src[k.from:k.to]) {
+		return true
+	}
+	if next := k.to + 1; next < len(k.src) {
+		if i := bytes.IndexByte(k.src[next:], '\n'); i >= 0 && pairValue.Match(k.src[next:next+i]) {
+			return true
 		}
 	}
-	if from > 0 {
-		if pairValue.Match(src[bytes.LastIndexByte(src[:from-1], '\n')+1 : from-1]) {
-			return false
+	return k.from > 0 && pairValue.Match(k.src[bytes.LastIndexByte(k.src[:k.from-1], '\n')+1:k.from-1])
+}
+
+// beginsItem reports whether what stands before a key is the dash of a list, or the bracket or comma and the brace of one.
+func beginsItem(before []byte) bool {
+	const blanks = " \t"
+	t := bytes.TrimRight(before, blanks)
+	apart := len(t) < len(before)
+	if inner, brace := bytes.CutSuffix(t, []byte("{")); brace {
+		t = bytes.TrimRight(inner, blanks)
+		if bytes.HasSuffix(t, []byte("[")) || bytes.HasSuffix(t, []byte("},")) {
+			return true
 		}
+		apart = len(t) < len(inner)
 	}
-	return true
+	t, dash := bytes.CutSuffix(t, []byte("-"))
+	return apart && dash && len(bytes.TrimRight(t, blanks)) == 0
 }
 
 // farthest is how many lines above another are looked at: a file with a mistake on every line is not to be read again for each.
@@ -345,8 +389,9 @@ func belowSecret(src []byte, from, to int) bool {
 		if len(all) == 0 {
 			continue
 		}
+		keys := keysOf{src: src, from: at, to: end}
 		for _, m := range all {
-			if secretKey(src, at, end, m) {
+			if keys.secret(m) {
 				value := bytes.TrimSpace(above[m[1]:])
 				if openValue.Match(value) && !bytes.HasSuffix(value, []byte(",")) || !bytes.HasSuffix(value, []byte(",")) && nextField.Find(value) == nil {
 					return true
