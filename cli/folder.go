@@ -16,6 +16,7 @@ import (
 	"github.com/flexgw/flexgw/reconcile/deliver/files"
 	"github.com/flexgw/flexgw/reconcile/deliver/flex"
 	"github.com/flexgw/flexgw/reconcile/envoy"
+	"github.com/flexgw/flexgw/reconcile/status"
 	"github.com/flexgw/flexgw/reconcile/watch"
 	"github.com/flexgw/flexgw/render"
 	"github.com/flexgw/flexgw/render/policy/all"
@@ -49,7 +50,7 @@ func applyToFolder(c *cli.Context, env Env, target string, outs []output) error 
 	if err != nil {
 		return answered(err)
 	}
-	o.SchemaVersion, o.Revision, o.Held = api.SchemaVersion, set.Revision, []api.Held{}
+	o.SchemaVersion, o.Revision, o.Held, o.Objects = api.SchemaVersion, set.Revision, []api.Held{}, []status.Object{}
 	if o.Deleted == nil {
 		o.Deleted = []string{}
 	}

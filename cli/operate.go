@@ -258,6 +258,7 @@ func writeOutcome(w io.Writer, o api.Outcome) error {
 	for _, name := range o.Deleted {
 		fmt.Fprintf(w, "deleted   %s\n", name)
 	}
+	writeObjects(w, o.Objects, false)
 	for _, h := range o.Held {
 		at := ""
 		if h.Place != nil {

@@ -129,11 +129,6 @@ func newDaemon(c *cli.Context, env Env) (*daemon, error) {
 	if src == "" && c.Bool("observe") {
 		return nil, usage("--observe judges the revisions of a SOURCE; none was given")
 	}
-	if src != "" {
-		if _, err := os.Stat(src); err != nil {
-			return nil, world(fmt.Errorf("source: %w", err))
-		}
-	}
 	at, err := findPlaces(env, src, c.String("state-dir"), c.String("socket"))
 	if err != nil {
 		return nil, world(err)
@@ -165,6 +160,11 @@ func newDaemon(c *cli.Context, env Env) (*daemon, error) {
 	d.pipeline.render.Got = d.fetcher.Got
 	d.echoes = echo.New(d.log)
 	d.last = store.New(filepath.Join(at.state, "last-good"))
+	if _, err := os.Stat(src); src != "" && err != nil {
+		if kept, _ := d.last.Revisions(); len(kept) == 0 { // a typing mistake, and not a source that is away for a while
+			return nil, world(fmt.Errorf("source: %w", err))
+		}
+	}
 	d.scribe = newScribe(d.last, d.log)
 	return d, d.watch(c)
 }
@@ -205,12 +205,8 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	}
 	var src watch.Source
 	if d.source != "" {
-		dir, err := watch.Dir(d.source, watch.Options{})
-		if err != nil {
-			return world(err)
-		}
-		defer dir.Close()
-		src = dir
+		src = watch.Later(d.source, watch.Options{})
+		defer src.Close()
 	}
 	defer d.fetcher.Close()
 	defer d.echoes.Close()

@@ -139,7 +139,7 @@ func side(b reconcile.Built) diff.Side {
 }
 
 func (t trial) answer(set source.Set) api.Outcome {
-	out := api.Outcome{SchemaVersion: api.SchemaVersion, Revision: set.Revision, Served: t.served, Diagnostics: t.list, Held: []api.Held{}, Deleted: []string{}}
+	out := api.Outcome{SchemaVersion: api.SchemaVersion, Revision: set.Revision, Served: t.served, Diagnostics: t.list, Held: []api.Held{}, Objects: []status.Object{}, Deleted: []string{}}
 	for _, o := range t.deleted {
 		out.Deleted = append(out.Deleted, o.String())
 	}
@@ -177,7 +177,8 @@ func (d *daemon) outcome(o reconcile.Outcome, out api.Outcome) api.Outcome {
 	if out.Deleted == nil {
 		out.Deleted = []string{}
 	}
-	out.Served = d.loop.Report().Revision
+	r := d.loop.Report()
+	out.Served, out.Objects = r.Revision, append([]status.Object{}, r.Objects...)
 	return out
 }
 

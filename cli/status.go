@@ -112,17 +112,22 @@ func writeStatus(w io.Writer, r status.Report, verbose bool) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	for _, o := range r.Objects {
-		for _, c := range o.Conditions {
-			if verbose || c.Status != status.True {
-				writeCondition(w, o.Kind+" "+o.Namespace+"/"+o.Name+" ", c)
-			}
-		}
-	}
+	writeObjects(w, r.Objects, verbose)
 	if r.LastFailed != nil {
 		writeFailed(w, r, verbose)
 	}
 	return nil
+}
+
+// writeObjects shows what is not as declared; with all, everything.
+func writeObjects(w io.Writer, objects []status.Object, all bool) {
+	for _, o := range objects {
+		for _, c := range o.Conditions {
+			if all || c.Status != status.True {
+				writeCondition(w, o.Kind+" "+o.Namespace+"/"+o.Name+" ", c)
+			}
+		}
+	}
 }
 
 // writeFailed shows what is wrong now; of what was mended it says only that it was.

@@ -366,6 +366,37 @@ func TestQuarantineOutlivesTheDaemon(t *testing.T) {
 	}
 }
 
+// A daemon starts and serves what was served before while its source is away, and follows it once it is back.
+func TestStartWithoutTheSource(t *testing.T) {
+	t.Parallel()
+	g := start(t, versioned)
+	waitVersion(t, g, "1")
+	g.stop()
+	away := g.dir + ".away"
+	if err := os.Rename(g.dir, away); err != nil {
+		t.Fatal(err)
+	}
+	g.run()
+	g.waitReady()
+	waitVersion(t, g, "1")
+	if c, _ := g.report().Condition(status.Fetched); c.Status != status.False || c.Reason != "SourceUnavailable" {
+		t.Errorf("fetched: %+v", c)
+	}
+	if err := os.Rename(away, g.dir); err != nil {
+		t.Fatal(err)
+	}
+	g.write("api.yaml", version("2"))
+	until(t, 40*time.Second, func() error {
+		if v := g.get(8081, "/shop/x").Header.Get("x-version"); v != "2" {
+			return fmt.Errorf("version %q", v)
+		}
+		return nil
+	})
+	if c, _ := g.report().Condition(status.Fetched); c.Status != status.True {
+		t.Errorf("fetched: %+v", c)
+	}
+}
+
 func TestStopEndsEnvoyToo(t *testing.T) {
 	t.Parallel()
 	g := start(t, versioned, withArgs("--drain-time", "19s"))

@@ -87,6 +87,7 @@ type Outcome struct {
 	Message       string          `json:"message"`
 	Diagnostics   diag.List       `json:"diagnostics"`
 	Held          []Held          `json:"held"`
+	Objects       []status.Object `json:"objects"`     // what is served now, and how far each of them got; none of a dry run
 	Deleted       []string        `json:"deleted"`     // of an apply: what goes, as KIND NAMESPACE/NAME
 	Changes       json.RawMessage `json:"changes"`     // of an apply: what it changes, as flexgw diff --output json has it; null when it is not valid
 	ChangesText   string          `json:"changesText"` // the same for people

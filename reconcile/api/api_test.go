@@ -92,7 +92,7 @@ func example() *fake {
 		},
 		history: api.History{SchemaVersion: 1, Kept: []string{"sha256:1"}, Records: []api.Record{{At: at, Event: "RolledBack", Revision: "sha256:2", Previous: "sha256:1", By: "source", Reason: "Rejected", Message: "m"}}},
 		outcome: api.Outcome{SchemaVersion: 1, Revision: "sha256:2", Result: api.RolledBack, Served: "sha256:1", Previous: "sha256:1", Reason: "Rejected", Message: "m", Diagnostics: list,
-			Held: []api.Held{{Kind: "Service", Namespace: "n", Name: "s", Place: &place}}, Deleted: []string{"Service n/x"}, Changes: []byte(`{}`), ChangesText: "no difference\n"},
+			Held: []api.Held{{Kind: "Service", Namespace: "n", Name: "s", Place: &place}}, Objects: []status.Object{{Kind: "Service", Namespace: "n", Name: "s", Place: &place, Conditions: []status.Condition{{Type: status.Programmed, Status: status.True, Reason: "Live"}}}}, Deleted: []string{"Service n/x"}, Changes: []byte(`{}`), ChangesText: "no difference\n"},
 	}
 }
 
