@@ -162,7 +162,7 @@ func countDelivery(types []status.TypeDelivery, d deliver.Delivery) []status.Typ
 // objects lists what the accepted revision declares, each with the worst that any Envoy did with a resource of it. What has
 // no resource of its own (a route) is as live as the API that it belongs to.
 func objects(g *ir.Gateway, deliveries []deliver.Delivery, s state) []status.Object {
-	x := &judge{state: s, worst: map[diag.Object]deliver.Delivery{}, seen: map[diag.Object]bool{}, wrong: s.wrong()}
+	x := &judge{state: s, worst: map[diag.Object]deliver.Delivery{}, seen: map[diag.Object]bool{}, wrong: s.wrong(), against: s.served.against}
 	for _, d := range deliveries {
 		for _, o := range d.Origins {
 			if w, ok := x.worst[o.Object]; !ok || rank(d.State) > rank(w.State) {
@@ -234,10 +234,11 @@ func Deleted(old, now *ir.Gateway) []diag.Object {
 // judge gathers objects.
 type judge struct {
 	state
-	worst map[diag.Object]deliver.Delivery
-	seen  map[diag.Object]bool
-	wrong map[diag.Object]diag.Diagnostic
-	out   []status.Object
+	worst   map[diag.Object]deliver.Delivery
+	seen    map[diag.Object]bool
+	wrong   map[diag.Object]diag.Diagnostic
+	against diag.List // what the proof said against what is served
+	out     []status.Object
 }
 
 // wrong are the objects that an error of the newest revision names, each with the first one.
@@ -322,6 +323,8 @@ func blamed(d deliver.Delivery, o, owner ir.Origin) diag.Range {
 	return o.Range
 }
 
+const probeKind = "Probe"
+
 func (x *judge) programmed(o, owner ir.Origin) status.Condition {
 	c := status.Condition{Type: status.Programmed, Status: status.True, Reason: "Live"}
 	d, ok := x.worst[o.Object]
@@ -332,8 +335,15 @@ func (x *judge) programmed(o, owner ir.Origin) status.Condition {
 		c.Status, c.Reason, c.Message, c.Place = status.False, "Rejected", strings.TrimSpace(d.Message), status.Place(blamed(d, o, owner))
 	case ok && d.State != deliver.Synced:
 		c.Status, c.Reason, c.Message = status.False, "Pending", d.Name+" is not acknowledged yet"
-	case x.reason == "Warming":
+	case x.reason == "Warming" || x.reason == "Probing" && o.Object.Kind == probeKind:
 		c.Status, c.Reason, c.Message = status.False, x.reason, x.pending
+	case x.against != nil:
+		for _, d := range x.against {
+			if d.Severity == diag.Error && d.Object == o.Object {
+				c.Status, c.Reason, c.Message, c.Place = status.False, "ProofFailed", d.Summary+" ["+string(d.Code)+"]", status.Place(d.Subject)
+				break
+			}
+		}
 	}
 	return c
 }

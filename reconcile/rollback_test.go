@@ -152,7 +152,7 @@ func prober(word string, took time.Duration) func(*world) {
 			for _, li := range b.Gateway.Listeners {
 				for _, a := range li.APIs {
 					if strings.Contains(a.Origin.Object.Name, word) {
-						return diag.List{{Severity: diag.Error, Code: "probe/failed", Summary: "status 500, want 200", Subject: a.Origin.Range}}
+						return diag.List{{Severity: diag.Error, Code: "probe/failed", Summary: "status 500, want 200", Object: a.Origin.Object, Subject: a.Origin.Range}}
 					}
 				}
 			}
@@ -204,6 +204,15 @@ func TestFirstRevisionThatFailsItsProof(t *testing.T) {
 		w.source.put(named("bad", 1), nil)
 		settle(10 * time.Second)
 		condition(t, w, status.Programmed, status.False, "ProofFailed")
+		for _, o := range w.loop.Report().Objects {
+			want := "Live"
+			if o.Kind == "ApiInstance" {
+				want = "ProofFailed" // it is the one that the diagnostic is about
+			}
+			if c := o.Conditions[2]; c.Reason != want {
+				t.Errorf("%s %s: %+v, want %s", o.Kind, o.Name, c, want)
+			}
+		}
 		settle(10 * time.Minute)
 		n := 0
 		for _, typ := range w.types() {

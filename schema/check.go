@@ -3,6 +3,7 @@ package schema
 import (
 	"cmp"
 	"fmt"
+	"math/big"
 	"regexp"
 	"slices"
 	"strconv"
@@ -223,13 +224,13 @@ func (x *explainer) leaf(e *jsonschema.ValidationError) {
 	case *kind.Const:
 		x.notAllowed(n, v, loc, []any{k.Want})
 	case *kind.Minimum:
-		x.report("shape/out-of-range", n, loc, fmt.Sprintf("%s is %s, expected at least %s", name, x.show(n, v, loc), k.Want.RatString()), "")
+		x.report("shape/out-of-range", n, loc, fmt.Sprintf("%s is %s, expected at least %s", name, x.show(n, v, loc), number(k.Want)), "")
 	case *kind.Maximum:
-		x.report("shape/out-of-range", n, loc, fmt.Sprintf("%s is %s, expected at most %s", name, x.show(n, v, loc), k.Want.RatString()), "")
+		x.report("shape/out-of-range", n, loc, fmt.Sprintf("%s is %s, expected at most %s", name, x.show(n, v, loc), number(k.Want)), "")
 	case *kind.ExclusiveMinimum:
-		x.report("shape/out-of-range", n, loc, fmt.Sprintf("%s is %s, expected more than %s", name, x.show(n, v, loc), k.Want.RatString()), "")
+		x.report("shape/out-of-range", n, loc, fmt.Sprintf("%s is %s, expected more than %s", name, x.show(n, v, loc), number(k.Want)), "")
 	case *kind.ExclusiveMaximum:
-		x.report("shape/out-of-range", n, loc, fmt.Sprintf("%s is %s, expected less than %s", name, x.show(n, v, loc), k.Want.RatString()), "")
+		x.report("shape/out-of-range", n, loc, fmt.Sprintf("%s is %s, expected less than %s", name, x.show(n, v, loc), number(k.Want)), "")
 	case *kind.MinLength:
 		if k.Got == 0 {
 			x.report("shape/too-short", n, loc, fmt.Sprintf("%s is empty, expected at least %s", name, count(k.Want, "character")), "")
@@ -670,6 +671,12 @@ func (x *explainer) show(n *syntax.Node, v view, loc []string) string {
 }
 
 func quoteShort(s string) string { return strconv.Quote(shorten(s)) }
+
+// number is a limit as people write it.
+func number(r *big.Rat) string {
+	f, _ := r.Float64()
+	return strconv.FormatFloat(f, 'f', -1, 64)
+}
 
 // shorten keeps a value that is quoted in a message on its line.
 func shorten(s string) string {

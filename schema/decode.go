@@ -711,16 +711,10 @@ func (d *docDecoder) match(list []v1alpha1.Rule, route bool) []ir.Match {
 		}
 		seen := map[string]bool{}
 		for _, h := range r.Headers {
-			name := strings.ToLower(h.Name.Value)
-			if !isToken(name) {
-				d.report(diag.Error, "link/bad-header-name", h.Name.Range, fmt.Sprintf("%s is no header name", quoteShort(h.Name.Value)), "write one name of letters, digits and -, without spaces or a colon")
+			name, ok := d.headerName(h.Name, true, seen)
+			if !ok {
 				continue
 			}
-			if seen[name] {
-				d.report(diag.Error, "link/duplicate-header", h.Name.Range, fmt.Sprintf("header %q is declared twice; the case of header names does not matter", h.Name.Value), "keep one of them")
-				continue
-			}
-			seen[name] = true
 			p := d.pattern("header "+h.Name.Value, h.Value, false, route)
 			if p.IsZero() {
 				p = ir.Pattern{Text: ".*", Range: h.Value.Range}
@@ -736,8 +730,25 @@ func (d *docDecoder) match(list []v1alpha1.Rule, route bool) []ir.Match {
 	return out
 }
 
-// isToken reports whether s, in lower case, may be the name of a header, or one of HTTP/2's own.
-func isToken(s string) bool { return ir.IsHeaderName(strings.TrimPrefix(s, ":")) }
+// headerName is the name of a header in lower case, for HTTP/2's own (pseudo) too. False: it is none, or one that was seen, and that is
+// reported.
+func (d *docDecoder) headerName(t syntax.Text, pseudo bool, seen map[string]bool) (string, bool) {
+	name := strings.ToLower(t.Value)
+	plain := name
+	if pseudo {
+		plain = strings.TrimPrefix(name, ":")
+	}
+	switch {
+	case !ir.IsHeaderName(plain):
+		d.report(diag.Error, "link/bad-header-name", t.Range, fmt.Sprintf("%s is no header name", quoteShort(t.Value)), "write one name of letters, digits and -, without spaces or a colon")
+		return "", false
+	case seen[name]:
+		d.report(diag.Error, "link/duplicate-header", t.Range, fmt.Sprintf("header %q is declared twice; the case of header names does not matter", t.Value), "keep one of them")
+		return "", false
+	}
+	seen[name] = true
+	return name, true
+}
 
 // lowerMethods reports whether an expression is nothing but words, some of them not in upper case.
 func lowerMethods(s string) bool {

@@ -70,23 +70,18 @@ func (d *docDecoder) probeHTTP(s v1alpha1.ProbeHTTP, spec *syntax.Node) *ir.Prob
 	seen := map[string]bool{}
 	if headers := http.Get("headers"); headers != nil {
 		for _, f := range headers.Fields {
-			name := strings.ToLower(f.Name)
+			name, ok := d.headerName(syntax.Text{Value: f.Name, Range: f.Range}, false, seen)
 			value, secret := d.probeText(f.Value, []string{"spec", "http", "headers", f.Name}, func(text string) bool { return looksSecret(f.Name + ": " + text) })
 			switch {
-			case !ir.IsHeaderName(name):
-				d.report(diag.Error, "link/bad-header-name", f.Range, fmt.Sprintf("%s is no header name", quoteShort(f.Name)), "write one name of letters, digits and -, without spaces or a colon")
+			case !ok:
 				continue
 			case slices.Contains([]string{"connection", "content-length", "expect", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}, name):
 				d.report(diag.Error, "probe/bad-header", f.Range, fmt.Sprintf("header %q belongs to the connection, not to a request", f.Name), "leave it out: it is written where it is needed")
-				continue
-			case seen[name]:
-				d.report(diag.Error, "link/duplicate-header", f.Range, fmt.Sprintf("header %q is declared twice; the case of header names does not matter", f.Name), "keep one of them")
 				continue
 			case strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):
 				d.report(diag.Error, "probe/bad-header", f.Value.Range, fmt.Sprintf("the value of header %q has a line break or another control character", f.Name), "write it on one line")
 				continue
 			}
-			seen[name] = true
 			if name == "host" {
 				out.Host = value
 				continue
@@ -133,16 +128,10 @@ func (d *docDecoder) probeExpect(out *ir.ProbeHTTP, s v1alpha1.ProbeExpect, expe
 	seen := map[string]bool{}
 	if headers := expect.Get("headers"); headers != nil {
 		for _, f := range headers.Fields {
-			name := strings.ToLower(f.Name)
-			switch {
-			case !ir.IsHeaderName(name):
-				d.report(diag.Error, "link/bad-header-name", f.Range, fmt.Sprintf("%s is no header name", quoteShort(f.Name)), "write one name of letters, digits and -, without spaces or a colon")
-				continue
-			case seen[name]:
-				d.report(diag.Error, "link/duplicate-header", f.Range, fmt.Sprintf("header %q is declared twice; the case of header names does not matter", f.Name), "keep one of them")
+			name, ok := d.headerName(syntax.Text{Value: f.Name, Range: f.Range}, false, seen)
+			if !ok {
 				continue
 			}
-			seen[name] = true
 			if p := d.pattern("header "+f.Name, text(f.Value), false, false); !p.IsZero() {
 				out.Wanted = append(out.Wanted, ir.HeaderPattern{Name: name, Pattern: p})
 			}

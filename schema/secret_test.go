@@ -15,6 +15,7 @@ import (
 // everything that Load says.
 func TestSecretsAreNotShown(t *testing.T) {
 	t.Parallel()
+	const probe = "apiVersion: flexgw/v1alpha1\nkind: Probe\nmetadata: {name: p}\nspec: {targetRef: {name: a}, http: {headers: %s, body: %s, expect: %s}}\n"
 	const secret = "4815162342"
 	api := "apiVersion: gateway.mulesoft.com/v1alpha1\nkind: ApiInstance\nmetadata: {name: a}\nspec:\n  address: http://0.0.0.0:8081\n  services: {s: {address: http://s:80}}\n  policies: [{policyRef: {name: %s}, config: %s}]\n"
 	config := "apiVersion: gateway.mulesoft.com/v1beta1\nkind: Configuration\nmetadata: {name: c}\nspec: %s\n"
@@ -32,6 +33,10 @@ func TestSecretsAreNotShown(t *testing.T) {
 		fmt.Sprintf(config, "{platformConnection: {key: "+secret+"}, x: 1}"),
 		"apiVersion: gateway.mulesoft.com/v1alpha1\nkind: Secret\nmetadata: {name: s}\nspec: {tls: {key: " + secret + "}}\n",
 		"apiVersion: gateway.mulesoft.com/v1alpha1\nkind: Contract\nmetadata: {name: s}\nspec: {apiId: a, client: {id: x, secret: " + secret + "}}\n",
+		fmt.Sprintf(probe, "{X-Api-Key: "+secret+"}", "x", "{}"),
+		fmt.Sprintf(probe, "{X-Api-Key: ["+secret+"]}", "{password: "+secret+"}", "3"),
+		fmt.Sprintf(probe, "{x-api-key: \"4815162342\\n\", authorization: Bearer "+secret+"}", "$SECRET", "{}"),
+		fmt.Sprintf(probe, "{x-a: $SECRET, x-b: $WORD, X-B: $SECRET}", "\"client_secret="+secret+"\"", "{status: [$SECRET]}"),
 		"apiVersion: gateway.mulesoft.com/v1alpha1\nkind: Service\nmetadata: {name: s}\nspec: {address: http://u:" + secret + "@h:1}\n",
 	} {
 		_, ds := schema.Load(source.NewSet([]source.File{source.NewFile("a.yaml", []byte(text))}), schema.Options{Policies: newCatalog(),

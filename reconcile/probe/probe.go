@@ -24,6 +24,10 @@ import (
 // else a gateway has to do.
 const atOnce = 16
 
+// grace is how much longer others are asked once a probe failed: users meet what it failed at, so going back does not wait for those
+// that take their time.
+const grace = time.Second
+
 // Prober asks probes.
 type Prober struct {
 	// Dial is the way to the listeners: that of package egress, for the purpose egress.Probe.
@@ -34,22 +38,30 @@ type Prober struct {
 
 // Ask asks all probes of a gateway that Envoy serves, those of APIs that did not change too: what a probe sees also depends on
 // Services, selectors, TLS and settings that belong to no single API, and on the APIs beside its own. The list has an error for
-// each probe that failed, at its place. A probe is given its attempts, and the first right answer ends it; when ctx ends,
-// what is not asked yet never will be, and nothing is said of it.
+// each probe that failed until a second after the first one did, at its place. A probe is given its attempts, and the first
+// right answer ends it. When ctx ends nothing is said.
 func (p Prober) Ask(ctx context.Context, g *ir.Gateway) diag.List {
 	ports := portsOf(g)
 	wrong := make([]error, len(g.Probes))
+	asking, enough := context.WithCancel(ctx)
+	defer enough()
+	first := sync.OnceFunc(func() { time.AfterFunc(grace, enough) })
 	var wait sync.WaitGroup
 	slots := make(chan struct{}, atOnce)
 	for i, x := range g.Probes {
 		wait.Go(func() {
 			select {
 			case slots <- struct{}{}:
-			case <-ctx.Done():
+			case <-asking.Done():
 				return
 			}
 			defer func() { <-slots }()
-			wrong[i] = p.persist(ctx, target{Probe: x, port: ports[x.API], proxied: g.Settings.ProxyProtocol})
+			err := p.persist(asking, target{Probe: x, port: ports[x.API], proxied: g.Settings.ProxyProtocol})
+			if err == nil || asking.Err() != nil {
+				return
+			}
+			wrong[i] = err
+			first()
 		})
 	}
 	wait.Wait()

@@ -194,6 +194,25 @@ func TestSideBySide(t *testing.T) {
 	}
 }
 
+// One failure is enough to go back: what would be known much later is not waited for.
+func TestFirstFailureIsEnough(t *testing.T) {
+	t.Parallel()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/slow") {
+			<-r.Context().Done()
+		}
+		w.WriteHeader(http.StatusNotFound)
+	}))
+	defer s.Close()
+	slow := get(func(h *ir.ProbeHTTP) { h.Path = "/slow" })
+	slow.Timeout, slow.Attempts = time.Minute, 3
+	from := time.Now()
+	list := ask(t.Context(), port(t, s.Listener.Addr(), false, slow, get(nil), get(nil)))
+	if took := time.Since(from); len(list) != 2 || took < time.Second || took > 20*time.Second {
+		t.Errorf("after %s: %v", took, list)
+	}
+}
+
 // When another revision comes, nothing is said of the one before.
 func TestEndsWithItsContext(t *testing.T) {
 	t.Parallel()
