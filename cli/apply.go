@@ -9,6 +9,7 @@ import (
 
 	"github.com/flexgw/flexgw/reconcile"
 	"github.com/flexgw/flexgw/reconcile/api"
+	"github.com/flexgw/flexgw/reconcile/disk"
 )
 
 func applyCommand(env Env) *cli.Command {
@@ -106,7 +107,7 @@ func savePlan(name string, r api.ApplyRequest, o api.Outcome) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(name, append(b, '\n')) // 0600: declarations may hold secrets
+	return disk.Write(name, append(b, '\n'), 0o600) // declarations may hold secrets
 }
 
 func readPlan(name string) (plan, error) {

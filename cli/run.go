@@ -21,6 +21,7 @@ import (
 	"github.com/flexgw/flexgw/reconcile"
 	"github.com/flexgw/flexgw/reconcile/api"
 	"github.com/flexgw/flexgw/reconcile/deliver/xds"
+	"github.com/flexgw/flexgw/reconcile/disk"
 	"github.com/flexgw/flexgw/reconcile/echo"
 	"github.com/flexgw/flexgw/reconcile/egress"
 	"github.com/flexgw/flexgw/reconcile/enforce"
@@ -314,15 +315,7 @@ func (d *daemon) bootstrap() (render.BootstrapOptions, string, error) {
 		return o, "", err
 	}
 	path := filepath.Join(d.at.state, "bootstrap.json")
-	return o, path, writeFile(path, b)
-}
-
-// writeFile replaces a file as a whole.
-func writeFile(path string, b []byte) error {
-	if err := os.WriteFile(path+".new", b, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path)
+	return o, path, disk.Write(path, b, 0o600)
 }
 
 func (d *daemon) startEnvoy(ctx context.Context, loop *reconcile.Loop) (*envoy.Supervisor, error) {

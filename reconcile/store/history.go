@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/flexgw/flexgw/reconcile/disk"
 )
 
 // Record is one line of the history.
@@ -56,7 +58,7 @@ func (s *Store) Append(r Record) error {
 	}
 	half := all[len(all)/2:]
 	_, half, _ = bytes.Cut(half, []byte("\n")) // it begins within a record
-	return replace(s.history(), half)
+	return disk.Write(s.history(), half, 0o600)
 }
 
 // History lists the newest records, the newest first, max at most; 0: all.
@@ -97,7 +99,7 @@ func (s *Store) Remember(name string, v any) error {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return fmt.Errorf("remember %s: %w", name, err)
 	}
-	if err := replace(filepath.Join(s.dir, name+".json"), append(b, '\n')); err != nil {
+	if err := disk.Write(filepath.Join(s.dir, name+".json"), append(b, '\n'), 0o600); err != nil {
 		return fmt.Errorf("remember %s: %w", name, err)
 	}
 	return nil

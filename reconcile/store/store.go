@@ -22,6 +22,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/flexgw/flexgw/reconcile/disk"
 	"github.com/flexgw/flexgw/schema/source"
 )
 
@@ -112,7 +113,7 @@ func (s *Store) Save(set source.Set) (err error) {
 	}
 	sum := sha256.Sum256(index.Bytes())
 	fmt.Fprintf(&index, "%s\n", hex.EncodeToString(sum[:]))
-	if err := replace(s.index(next.number), index.Bytes()); err != nil {
+	if err := disk.Write(s.index(next.number), index.Bytes(), 0o600); err != nil {
 		return err
 	}
 	for _, f := range set.Files {
@@ -215,20 +216,6 @@ func (s *Store) put(f source.File) error {
 	}
 	// Not synchronised one by one, which takes a millisecond each: a content that a power cut tore is noticed by its hash.
 	if err := os.WriteFile(path+".new", b, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path)
-}
-
-// replace writes a file so that it is there whole or not at all, also after a power cut.
-func replace(path string, b []byte) error {
-	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err != nil {
 		return err
 	}
 	return os.Rename(path+".new", path)
