@@ -22,6 +22,7 @@ type checked struct {
 	ok         bool
 	unresolved []string // unset variables
 	unknown    *unknown // what stands for them
+	mended     *mended  // of a node that is not ok; nil: too little of it is left to say more about it
 	ds         diag.List
 }
 
@@ -52,11 +53,20 @@ func (j *judge) check(n *syntax.Node, path []string, key diag.Range, getenv func
 	} else {
 		c.ds = append(c.ds, c.unknown.once(out, explain)...)
 	}
+	c.mended = j.mend(z, out, path, key)
 	return c
 }
 
 // explained says why the library refuses n.
 func (j *judge) explained(z *normal, n *syntax.Node, path []string, key diag.Range) diag.List {
+	x := j.explanation(z, n, path, key)
+	if len(x.ds) == 0 {
+		x.report("shape/invalid", n, nil, fmt.Sprintf("%s does not fit its schema", x.label(nil)), "")
+	}
+	return x.distinct()
+}
+
+func (j *judge) explanation(z *normal, n *syntax.Node, path []string, key diag.Range) *explainer {
 	x := &explainer{judge: j, normal: z, root: n, path: path, key: key}
 	schema, err := j.explain()
 	if err == nil {
@@ -65,12 +75,10 @@ func (j *judge) explained(z *normal, n *syntax.Node, path []string, key diag.Ran
 	if ve, ok := err.(*jsonschema.ValidationError); ok {
 		for _, leaf := range x.leaves(ve) {
 			x.leaf(leaf)
+			x.repairs.note(x, leaf)
 		}
 	}
-	if len(x.ds) == 0 {
-		x.report("shape/invalid", n, nil, fmt.Sprintf("%s does not fit its schema", x.label(nil)), "")
-	}
-	return x.distinct()
+	return x
 }
 
 type explainer struct {
@@ -84,6 +92,8 @@ type explainer struct {
 	meant  []missed       // fields that an unknown one was meant to be
 	nulls  []missed       // values that are missing
 	filled []*syntax.Node // nulls that something beside them belongs into
+
+	repairs repairs
 }
 
 type missed struct {

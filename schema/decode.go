@@ -609,7 +609,7 @@ func (d *docDecoder) configuration(root, spec *syntax.Node) {
 				o.Spec.Keys = without(o.Spec.Keys, k)
 				below := "/spec/" + k.Value
 				d.out.ds = slices.DeleteFunc(d.out.ds, func(x diag.Diagnostic) bool { // what it lacks besides can wait
-					return x.Object.IsZero() && (x.Path == below || strings.HasPrefix(x.Path, below+"/"))
+					return x.Object.IsZero() && x.Code == "shape/missing-field" && (x.Path == below || strings.HasPrefix(x.Path, below+"/"))
 				})
 			}
 		}

@@ -446,6 +446,10 @@ func (d *docDecoder) configure(b *bindingDecl, typ PolicyType, config *syntax.No
 	d.out.ds = append(d.out.ds, c.ds...)
 	if !c.ok {
 		b.broken = true
+		d.out.ds = append(d.out.ds, c.mended.every(func(n *syntax.Node) diag.List {
+			_, ds := typ.Decode(n)
+			return ds
+		})...)
 		return
 	}
 	if len(c.unresolved) > 0 {

@@ -277,6 +277,7 @@ type cueRun struct {
 	made    map[string]*build.Instance
 	busy    map[string]bool // packages being loaded, to see an import cycle
 	more    string          // CUE that counts as written at the end of the first file
+	without map[spot]bool   // references that lead nowhere, which has been said
 	cueText
 	ds diag.List
 }
@@ -320,15 +321,16 @@ func parseCUE(u Unit) (roots []*Node, ds diag.List) {
 				Summary: "this package makes the CUE evaluator fail", Hint: "simplify it, and tell us about it"}}
 		}
 	}()
-	inst := r.whole(u)
-	if r.ds != nil {
-		return nil, r.ds
+	root, ok := r.evaluate(u)
+	if without := r.unresolved(); ok && len(without) > 0 {
+		said := r.ds
+		r = newCUERun(u)
+		r.without = without
+		root, ok = r.evaluate(u)
+		defer func() { ds = append(said, ds...) }()
 	}
-	root := cuecontext.New().BuildInstance(inst)
-	if err := root.Validate(); err != nil {
-		r.errors(err)
-	} else if err := root.Err(); err != nil {
-		r.errors(err)
+	if !ok {
+		return nil, r.ds
 	}
 	r.declarations(root, r.files, r.wholeFile(u.Files[0].Name), diag.Range{}, 0, func(v cue.Value, nodes []ast.Node, where, key diag.Range) {
 		if v.Validate() != nil {
@@ -340,6 +342,21 @@ func parseCUE(u Unit) (roots []*Node, ds diag.List) {
 		}
 	})
 	return roots, r.ds
+}
+
+// evaluate is the value of the package, whatever is wrong in it; ok is false when there is none.
+func (r *cueRun) evaluate(u Unit) (root cue.Value, ok bool) {
+	inst := r.whole(u)
+	if r.ds != nil {
+		return root, false
+	}
+	root = cuecontext.New().BuildInstance(inst)
+	if err := root.Validate(); err != nil {
+		r.errors(err)
+	} else if err := root.Err(); err != nil {
+		r.errors(err)
+	}
+	return root, true
 }
 
 func newCUERun(u Unit) *cueRun {
@@ -447,6 +464,9 @@ func (r *cueRun) parse(f source.File) *ast.File {
 			return nil
 		}
 	}
+	if len(r.without) > 0 {
+		r.cut(file)
+	}
 	r.add(file)
 	return file
 }
@@ -481,6 +501,9 @@ func (r *cueRun) errors(err error) {
 	seen := map[string]bool{}
 	for _, e := range all {
 		message := e.Error()
+		if r.fromCut(e) {
+			continue
+		}
 		if strings.Contains(message, "errors in empty disjunction") && len(all) > 1 {
 			continue // a headline: the reasons follow
 		}

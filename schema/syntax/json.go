@@ -12,7 +12,7 @@ import (
 )
 
 // parseJSON returns the root of a file that holds one JSON object, or the elements of an array of objects (RFC 8259).
-// The first syntax error ends the file.
+// A comma too many, and a second object behind the first, are errors that hide nothing; any other syntax error ends the file.
 func parseJSON(x *index) ([]*Node, diag.List) {
 	p := &jsonParser{cursor: newCursor(x), at: x.start}
 	root, ok := p.document()
@@ -23,6 +23,7 @@ func parseJSON(x *index) ([]*Node, diag.List) {
 	if root.Kind == Sequence {
 		items = root.Items
 	}
+	items = append(items, p.more...)
 	var roots []*Node
 	for _, n := range items {
 		if n.Kind != Mapping {
@@ -36,8 +37,9 @@ func parseJSON(x *index) ([]*Node, diag.List) {
 
 type jsonParser struct {
 	*cursor
-	at int
-	ds diag.List
+	at   int
+	ds   diag.List
+	more []*Node // what stands behind the root, and should not
 }
 
 func (p *jsonParser) report(code diag.Code, r diag.Range, summary, hint string) {
@@ -59,14 +61,15 @@ func (p *jsonParser) fail(expected, hint string) bool {
 	return false
 }
 
-// extraComma is fail where a comma stands before what closes.
+// extraComma is fail where a comma stands before what closes. It reads on, and is true.
 func (p *jsonParser) extraComma(expected, hint string) bool {
 	before := bytes.TrimRight(p.src[p.start:p.at], " \t\r\n")
 	p.fail(expected, hint)
 	if n := p.start + len(before); bytes.HasSuffix(before, []byte{','}) {
 		p.ds[len(p.ds)-1].Fixes = []diag.Fix{{Range: p.span(n-1, n), Text: ""}}
 	}
-	return false
+	p.at++ // what was meant is clear
+	return true
 }
 
 func (p *jsonParser) peek() byte {
@@ -93,9 +96,23 @@ func (p *jsonParser) document() (*Node, bool) {
 	}
 	p.space()
 	if p.at < len(p.src) {
-		return nil, p.fail("the end of the file", "put several objects into an array")
+		p.fail("the end of the file", "put several objects into an array")
+		return root, root.Kind == Mapping && p.rest()
 	}
 	return root, true
+}
+
+// rest reads the objects behind the first; it is false unless nothing else is there, which says that they were meant so.
+func (p *jsonParser) rest() bool {
+	for p.at < len(p.src) {
+		n := &Node{}
+		if p.peek() != '{' || !p.value(n, 0) {
+			return false
+		}
+		p.more = append(p.more, n)
+		p.space()
+	}
+	return true
 }
 
 func (p *jsonParser) value(n *Node, depth int) bool {

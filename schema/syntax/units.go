@@ -112,7 +112,7 @@ func InOrder(n int, f, then func(int)) {
 }
 
 // Parse reads the unit's files and returns its documents. A broken document hides no other of a YAML file; a broken
-// JSON file or CUE package has none. Diagnostics are sorted.
+// JSON file has none, and of a broken CUE package those that do not depend on what is broken. Diagnostics are sorted.
 func (u Unit) Parse() ([]*Document, diag.List) {
 	var docs []*Document
 	ds := u.Batches(func(b []*Document) { docs = append(docs, b...) })
