@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,12 +18,15 @@ import (
 
 // envoy counts as Envoy does.
 type envoy struct {
+	mu    sync.Mutex
 	stats map[string]uint64
 	down  bool
 	asked int
 }
 
 func (e *envoy) Stats(_ context.Context, filter string) (map[string]uint64, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.asked++
 	if e.down {
 		return nil, errors.New("no Envoy")
@@ -37,8 +41,22 @@ func (e *envoy) Stats(_ context.Context, filter string) (map[string]uint64, erro
 	return out, nil
 }
 
+func (e *envoy) fail(down bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.down = down
+}
+
+func (e *envoy) restart() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	clear(e.stats)
+}
+
 // answer counts n answers of a class.
 func (e *envoy) answer(api, class string, n uint64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.stats["flexgw.requests.api."+api+".class."+class+".ms.5"] += n / 2
 	e.stats["flexgw.requests.api."+api+".class."+class+".ms.10"] += n - n/2
 	e.stats["flexgw.micros.api."+api] += n
@@ -91,13 +109,13 @@ func TestWindow(t *testing.T) {
 		},
 		"Envoy began anew": {
 			{name: "first"},
-			{name: "counters fall", before: of(shop, 1000, 0), during: func(e *envoy) { clear(e.stats); of(shop, 100, 0)(e) }, took: 30 * time.Second},
+			{name: "counters fall", before: of(shop, 1000, 0), during: func(e *envoy) { e.restart(); of(shop, 100, 0)(e) }, took: 30 * time.Second},
 			{name: "bad", during: of(shop, 0, 100), want: `100% of 100 requests of ApiInstance "shop" were answered with 5xx, expected at most 5%: 0% before, and 5% more`, took: 6 * time.Second},
 		},
 		"Envoy does not answer": {
 			{name: "first"},
-			{name: "at all", before: func(e *envoy) { of(shop, 100, 0)(e); e.down = true }, took: 0},
-			{name: "any more", before: func(e *envoy) { e.down = false }, during: func(e *envoy) { of(shop, 0, 100)(e); e.down = true }, took: 30 * time.Second},
+			{name: "at all", before: func(e *envoy) { of(shop, 100, 0)(e); e.fail(true) }, took: 0},
+			{name: "any more", before: func(e *envoy) { e.fail(false) }, during: func(e *envoy) { of(shop, 0, 100)(e); e.fail(true) }, took: 30 * time.Second},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
