@@ -161,7 +161,7 @@ func failure(t target, err error) diag.Diagnostic {
 	return diag.Diagnostic{
 		Severity: diag.Error, Code: "probe/failed", Object: t.Origin.Object, Subject: at,
 		Summary: fmt.Sprintf("%s %s%s", t.asked(), err, times),
-		Hint:    "mend the API or what it leads to; flexgw sync tries a revision again that was rolled back",
+		Hint:    "mend the API or what it leads to; flexgw sync, or apply, tries a revision again that was rolled back",
 		Related: []diag.Related{{Subject: t.API.Origin.Range, Summary: "the API that was asked"}},
 	}
 }

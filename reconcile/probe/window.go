@@ -165,7 +165,7 @@ func (w *Window) diagnostic(o ir.Origin, whose string, was, now count) diag.Diag
 		Severity: diag.Error, Code: "probe/too-many-errors", Object: o.Object, Subject: o.Range,
 		Summary: fmt.Sprintf("%s of %d requests %s were answered with 5xx, expected at most %s: %s before, and %s more", percent(now.rate()), now.requests, whose,
 			percent(min(was.rate()+w.MaxRate, 1)), percent(was.rate()), percent(w.MaxRate)),
-		Hint: "look at what changed for it and at its upstream; flexgw sync tries a revision again that was rolled back",
+		Hint: "look at what changed for it and at its upstream; flexgw sync, or apply, tries a revision again that was rolled back",
 	}
 }
 
