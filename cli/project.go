@@ -1,12 +1,12 @@
 package cli
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"sync"
 	"time"
@@ -325,16 +325,25 @@ func (s *settings) verdict(l diag.List, err error) error {
 	return err
 }
 
-// policyCode finds the codes that a policy's page explains.
-var policyCode = regexp.MustCompile("(?m)^\\| `([a-z0-9]+/[a-z0-9-]+)` \\|")
+// codesOn are the codes that a policy's page explains: the first column of a table. Every validate asks for all of them, so they
+// are looked for without an expression.
+func codesOn(page []byte) []string {
+	var codes []string
+	for line := range bytes.Lines(page) {
+		rest, row := bytes.CutPrefix(line, []byte("| `"))
+		code, _, closed := bytes.Cut(rest, []byte("` |"))
+		if row && closed && bytes.Count(code, []byte("/")) == 1 && len(bytes.Trim(code, "abcdefghijklmnopqrstuvwxyz0123456789/-")) == 0 {
+			codes = append(codes, string(code))
+		}
+	}
+	return codes
+}
 
 // knownCodes are the codes that something can report.
 func knownCodes() project.Known {
 	names := docs.Codes()
 	for _, t := range (all.Catalog{}).All() {
-		for _, m := range policyCode.FindAllSubmatch(t.Page(), -1) {
-			names = append(names, string(m[1]))
-		}
+		names = append(names, codesOn(t.Page())...)
 	}
 	slices.Sort(names)
 	names = slices.Compact(names)

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 
 	"github.com/flexgw/flexgw/schema/diag"
@@ -135,12 +136,14 @@ func (h *holding) unidentified(doc *syntax.Document, d diag.Diagnostic, file []b
 }
 
 // declaredName finds the names in what looks like the metadata of a document.
-var declaredName = regexp.MustCompile(`(?s)\bmetadata\b["']?\s*:.{0,300}?\bname\b["']?\s*:\s*["']?([^\s"',{}\[\]]+)`)
+var declaredName = sync.OnceValue(func() *regexp.Regexp { // it is large, and hardly ever asked for
+	return regexp.MustCompile(`(?s)\bmetadata\b["']?\s*:.{0,300}?\bname\b["']?\s*:\s*["']?([^\s"',{}\[\]]+)`)
+})
 
 // unread holds what a text that cannot be read seems to declare, and what it may be bound to.
 func (h *holding) unread(text string, d diag.Diagnostic) {
 	names := map[string]bool{}
-	for _, m := range declaredName.FindAllStringSubmatch(text, -1) {
+	for _, m := range declaredName().FindAllStringSubmatch(text, -1) {
 		names[m[1]] = true
 	}
 	for id := range h.former.parts {
