@@ -795,10 +795,18 @@ func listed(words []string) string {
 // distinct drops the echoes of one mistake: a missing field that an unknown one was meant to be, and repetitions.
 func (x *explainer) distinct() diag.List {
 	drop := map[int]bool{}
+	type field struct {
+		of   *syntax.Node
+		name string
+	}
+	meant := map[field]bool{}
+	for _, u := range x.meant {
+		meant[field{u.object, u.names[0]}] = true
+	}
 	for _, m := range x.missed {
 		var names []string
 		for _, name := range m.names {
-			if !slices.ContainsFunc(x.meant, func(u missed) bool { return u.object == m.object && u.names[0] == name }) {
+			if !meant[field{m.object, name}] {
 				names = append(names, name)
 			}
 		}
@@ -812,17 +820,25 @@ func (x *explainer) distinct() diag.List {
 			d.Hint = "add " + listed(names)
 		}
 	}
-	for _, m := range x.nulls {
-		drop[m.index] = slices.Contains(x.filled, m.object)
+	filled := map[*syntax.Node]bool{}
+	for _, n := range x.filled {
+		filled[n] = true
 	}
+	for _, m := range x.nulls {
+		drop[m.index] = filled[m.object]
+	}
+	type said struct {
+		at      diag.Range
+		code    diag.Code
+		summary string
+	}
+	before := map[said]bool{}
 	var out diag.List
 	for i, d := range x.ds {
-		if drop[i] || slices.ContainsFunc(out, func(o diag.Diagnostic) bool {
-			return o.Subject == d.Subject && o.Code == d.Code && o.Summary == d.Summary
-		}) {
-			continue
+		if this := (said{d.Subject, d.Code, d.Summary}); !drop[i] && !before[this] {
+			before[this] = true
+			out = append(out, d)
 		}
-		out = append(out, d)
 	}
 	return out
 }

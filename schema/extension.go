@@ -51,6 +51,7 @@ var builtin = []string{"envoy-filter", "extension-authentication", "extension-de
 func (s *state) linkExtensions() diag.List {
 	if s.all { // an Extension is new or gone, and any other may extend it
 		slices.SortFunc(s.extensions, func(a, b *extension) int { return a.Range.Compare(b.Range) })
+		s.namedExtensions = nil
 		clear(s.types)
 		for b := range s.unlisted {
 			s.unlisted[b] = nil
@@ -85,13 +86,13 @@ func (s *state) linkExtensions() diag.List {
 // parents calls f for x and all that it extends, each once, the nearest first. It returns the first name that no document has, of
 // those that are not the gateway's own.
 func (s *state) parents(x *extension, f func(*extension)) (missing string) {
-	seen := []*extension{}
+	seen := map[*extension]bool{}
 	var visit func(*extension)
 	visit = func(x *extension) {
-		if slices.Contains(seen, x) {
+		if seen[x] {
 			return
 		}
-		seen = append(seen, x)
+		seen[x] = true
 		f(x)
 		for _, e := range x.Spec.Extends {
 			switch p := s.parent(x, e); {
@@ -142,12 +143,18 @@ func part(x *extension) gcl.Part {
 	return gcl.Part{Properties: x.Spec.Properties, Required: x.Spec.Required}
 }
 
+type extensionName struct{ namespace, name string }
+
 func (s *state) findExtension(name string, namespaces ...string) *extension {
+	if s.namedExtensions == nil {
+		s.namedExtensions = map[extensionName]*extension{}
+		for _, x := range slices.Backward(s.extensions) { // the first of a name stays
+			s.namedExtensions[extensionName{x.ID.Namespace, x.ID.Name}] = x
+		}
+	}
 	for _, ns := range append(namespaces, "default") {
-		for _, x := range s.extensions {
-			if x.ID.Name == name && x.ID.Namespace == ns {
-				return x
-			}
+		if x := s.namedExtensions[extensionName{ns, name}]; x != nil {
+			return x
 		}
 	}
 	return nil

@@ -34,23 +34,24 @@ type state struct {
 	units   map[string]*keptUnit
 	order   []*keptUnit // of this load, in the order of the set
 
-	objects    map[diag.Object]*entry
-	bare       identities // of bindings, which nothing refers to
-	apis       []*entry   // entries with an ApiInstance, sorted by listener, longest base path first
-	services   []*entry   // entries with a Service, sorted by the upstream's name
-	dirty      map[*entry]bool
-	orphans    map[*entry]bool // bound to, but not declared
-	twins      map[*entry]bool // declared more than once
-	selectors  []*bindingDecl  // sorted by place
-	talking    map[*entry]bool // linked, with something to say
-	unlisted   map[*bindingDecl]*custom
-	configs    []*v1alpha1.Object[v1alpha1.ConfigurationSpec]
-	extensions []*v1alpha1.Object[v1alpha1.ExtensionSpec]
-	contracts  []*v1alpha1.Object[v1alpha1.ContractSpec]
-	probes     []*probeDecl
-	echoes     []*echoDecl
-	extended   diag.List // what is wrong with the Extensions themselves
-	types      map[*v1alpha1.Object[v1alpha1.ExtensionSpec]]*customType
+	objects         map[diag.Object]*entry
+	bare            identities // of bindings, which nothing refers to
+	apis            []*entry   // entries with an ApiInstance, sorted by listener, longest base path first
+	services        []*entry   // entries with a Service, sorted by the upstream's name
+	dirty           map[*entry]bool
+	orphans         map[*entry]bool // bound to, but not declared
+	twins           map[*entry]bool // declared more than once
+	selectors       []*bindingDecl  // sorted by place
+	talking         map[*entry]bool // linked, with something to say
+	unlisted        map[*bindingDecl]*custom
+	configs         []*v1alpha1.Object[v1alpha1.ConfigurationSpec]
+	extensions      []*v1alpha1.Object[v1alpha1.ExtensionSpec]
+	namedExtensions map[extensionName]*extension // of extensions, made when it is asked for; nil: not yet
+	contracts       []*v1alpha1.Object[v1alpha1.ContractSpec]
+	probes          []*probeDecl
+	echoes          []*echoDecl
+	extended        diag.List // what is wrong with the Extensions themselves
+	types           map[*v1alpha1.Object[v1alpha1.ExtensionSpec]]*customType
 
 	named map[string]*names // of this load, by kind
 	lost  int               // references that dangle, of this load
@@ -252,7 +253,7 @@ func (s *state) add(r *unitResult) {
 	s.probes = append(s.probes, r.probes...)
 	s.echoes = append(s.echoes, r.echoes...)
 	if len(r.extensions) > 0 {
-		s.all = true
+		s.all, s.namedExtensions = true, nil
 	}
 }
 
@@ -289,7 +290,7 @@ func (s *state) remove(r *unitResult) {
 		}
 	}
 	for _, x := range r.extensions {
-		s.extensions, s.all = without(s.extensions, x), true
+		s.extensions, s.all, s.namedExtensions = without(s.extensions, x), true, nil
 		delete(s.types, x)
 	}
 	for _, x := range r.configs {

@@ -280,14 +280,22 @@ func declaredOf(docs map[diag.Object][]ir.Document, b *ir.Binding) (config *ir.D
 
 // reordered says whether policies that are on both sides run in another order.
 func (c *comparison) reordered(pairs []same, was []*ir.Binding) (Change, bool) {
-	before := func(p same) int { return slices.Index(was, p.old) }
+	places := make(map[*ir.Binding]int, len(was))
+	for i, b := range was {
+		places[b] = i
+	}
+	before := func(p same) int { return places[p.old] }
+	first := make([]int, len(pairs)+1) // of those from here on, the place of what was first
+	first[len(pairs)] = len(was)
+	for i, p := range slices.Backward(pairs) {
+		first[i] = min(first[i+1], before(p))
+	}
 	for i, p := range pairs {
-		for _, later := range pairs[i+1:] {
-			if before(p) < before(later) {
-				continue
-			}
-			return c.orderChange(pairs, p, later, before), true
+		if first[i+1] >= before(p) {
+			continue
 		}
+		later := slices.IndexFunc(pairs[i+1:], func(l same) bool { return before(l) < before(p) })
+		return c.orderChange(pairs, p, pairs[i+1+later], before), true
 	}
 	return Change{}, false
 }

@@ -51,7 +51,7 @@ func join(path, name string) string {
 	return path + "." + name
 }
 
-// maxList bounds the items of a list that are aligned with each other: that costs the square of them.
+// maxList bounds the items of a list that are compared with each other: that costs the square of them.
 const maxList = 500
 
 func compareLists(path string, was, now *ir.Declared) []Field {
@@ -69,20 +69,38 @@ func compareLists(path string, was, now *ir.Declared) []Field {
 	gone, fresh = slices.Clone(gone), slices.Clone(fresh)
 	// An item that only stands elsewhere is said to be moved.
 	moved := false
+	alike := map[string][]int{} // by what is written: items of fresh, which may be equal
+	for i, y := range fresh {
+		alike[text(y)] = append(alike[text(y)], i)
+	}
+	taken := make([]bool, len(fresh))
 	gone = slices.DeleteFunc(gone, func(x *ir.Declared) bool {
-		i := slices.IndexFunc(fresh, x.Equal)
-		if i >= 0 {
-			fresh = slices.Delete(fresh, i, i+1)
-			moved = true
+		same := alike[text(x)]
+		for n, i := range same {
+			if x.Equal(fresh[i]) {
+				taken[i], moved, alike[text(x)] = true, true, slices.Delete(same, n, n+1)
+				return true
+			}
 		}
-		return i >= 0
+		return false
 	})
+	left := fresh[:0]
+	for i, y := range fresh {
+		if !taken[i] {
+			left = append(left, y)
+		}
+	}
+	fresh = left
 	var out []Field
 	if moved {
 		out = append(out, field(path, was, now)) // the whole lists show the order
 	}
 	// An object that has much in common with one that is gone is that one, edited.
+	few := len(gone)*len(fresh) <= maxList*maxList
 	gone = slices.DeleteFunc(gone, func(x *ir.Declared) bool {
+		if !few {
+			return false
+		}
 		i := mostAlike(x, fresh, len(gone) == 1 && len(fresh) == 1)
 		if i < 0 {
 			return false
@@ -166,9 +184,14 @@ func shown(d *ir.Declared) string {
 	if d == nil {
 		return ""
 	}
+	return cut(text(d))
+}
+
+// text is a value on one line, in full. Equal values have the same.
+func text(d *ir.Declared) string {
 	var b strings.Builder
 	write(&b, d)
-	return cut(b.String())
+	return b.String()
 }
 
 func write(b *strings.Builder, d *ir.Declared) {

@@ -75,6 +75,7 @@ func once(apis []*ir.API, d diag.Diagnostic, say func(a *ir.API, others string) 
 // for: a path with a last slash or without it, or a header that a client may leave out.
 func gettingPast(g *ir.Gateway, _ Options) diag.List {
 	var out diag.List
+	var k comparing
 	each(g, func(l *ir.Listener, a *ir.API, b *ir.Binding) {
 		if b.Guard == ir.GuardNone || len(b.Rules) == 0 || a.Gaps || shielded(a, b) {
 			return
@@ -83,12 +84,12 @@ func gettingPast(g *ir.Gateway, _ Options) diag.List {
 			out = append(out, d)
 			return
 		}
-		if d, ok := hostDecides(a, b); ok {
+		if d, ok := k.hostDecides(a, b); ok {
 			out = append(out, d)
 			return
 		}
 		for _, m := range b.Rules {
-			if d, ok := missed(a, b, m); ok {
+			if d, ok := k.missed(a, b, m); ok {
 				out = append(out, d)
 				break
 			}
@@ -98,13 +99,13 @@ func gettingPast(g *ir.Gateway, _ Options) diag.List {
 }
 
 // missed finds a path beside those of a rule that gets past it.
-func missed(a *ir.API, b *ir.Binding, m ir.Match) (diag.Diagnostic, bool) {
+func (k *comparing) missed(a *ir.API, b *ir.Binding, m ir.Match) (diag.Diagnostic, bool) {
 	pattern, paths, all := neighbours(m.Path.Text)
 	if !all && b.Guard != ir.Authenticates {
 		return diag.Diagnostic{}, false // a limit for one path may well be meant for that one
 	}
 	for _, path := range paths {
-		if !reaches(a, path) || guards(b, path) {
+		if !k.reaches(a, path) || k.guards(b, path) {
 			continue
 		}
 		hint := "let the pattern take it too: " + pattern + "/?"
@@ -137,7 +138,7 @@ func headerDecides(b *ir.Binding) (diag.Diagnostic, bool) {
 
 // hostDecides finds a guard all of whose rules ask for a host, on an API that takes requests to others: a client writes whatever
 // host it likes. Other bindings of the policy may guard the other hosts.
-func hostDecides(a *ir.API, b *ir.Binding) (diag.Diagnostic, bool) {
+func (k *comparing) hostDecides(a *ir.API, b *ir.Binding) (diag.Diagnostic, bool) {
 	var hosts []ir.Pattern
 	for _, o := range a.Bindings {
 		if o != b && o.Policy != b.Policy {
@@ -151,7 +152,7 @@ func hostDecides(a *ir.API, b *ir.Binding) (diag.Diagnostic, bool) {
 		}
 	}
 	guarded := func(p ir.Pattern) bool {
-		return !p.IsZero() && slices.ContainsFunc(hosts, func(h ir.Pattern) bool { return h.Text == p.Text || regex.Covers(h.Text, p.Text, "") })
+		return !p.IsZero() && slices.ContainsFunc(hosts, func(h ir.Pattern) bool { return h.Text == p.Text || k.covers(h.Text, p.Text) })
 	}
 	any := ir.Pattern{Text: ".*"}
 	for _, r := range a.Routes {
@@ -280,35 +281,68 @@ func texts(re *syntax.Regexp) []string {
 }
 
 // reaches reports whether some route takes a path, whatever else it asks for.
-func reaches(a *ir.API, path string) bool {
+func (k *comparing) reaches(a *ir.API, path string) bool {
 	return slices.ContainsFunc(a.Routes, func(r *ir.Route) bool {
-		return len(r.Rules) == 0 || slices.ContainsFunc(r.Rules, func(m ir.Match) bool { return fits(m.Path, path) })
+		return len(r.Rules) == 0 || slices.ContainsFunc(r.Rules, func(m ir.Match) bool { return k.fits(m.Path, path) })
 	})
 }
 
 // guards reports whether a rule of a binding takes a path.
-func guards(b *ir.Binding, path string) bool {
-	return slices.ContainsFunc(b.Rules, func(m ir.Match) bool { return fits(m.Path, path) })
+func (k *comparing) guards(b *ir.Binding, path string) bool {
+	return slices.ContainsFunc(b.Rules, func(m ir.Match) bool { return k.fits(m.Path, path) })
 }
 
-func fits(p ir.Pattern, path string) bool {
-	if p.IsZero() {
+func (k *comparing) fits(p ir.Pattern, path string) bool {
+	return p.IsZero() || k.overlap(p.Text, regexp.QuoteMeta(path))
+}
+
+// comparing compares the expressions of one gateway, each pair once, and no more than maxCompared: what is not known then is not
+// complained of.
+type comparing struct{ known map[compared]bool }
+
+type compared struct {
+	a, b   string
+	covers bool
+}
+
+const maxCompared = 10_000
+
+// overlap is true also when that is not known.
+func (k *comparing) overlap(a, b string) bool {
+	return k.once(compared{a, b, false}, func() bool { overlap, known := regex.Overlap(a, b, "/"); return overlap || !known })
+}
+
+// covers is true also when that is not known because of what was compared before.
+func (k *comparing) covers(a, b string) bool {
+	return k.once(compared{a, b, true}, func() bool { return regex.Covers(a, b, "") })
+}
+
+func (k *comparing) once(x compared, find func() bool) bool {
+	found, known := k.known[x]
+	switch {
+	case known:
+		return found
+	case len(k.known) >= maxCompared:
 		return true
+	case k.known == nil:
+		k.known = map[compared]bool{}
 	}
-	overlap, known := regex.Overlap(p.Text, regexp.QuoteMeta(path), "/")
-	return overlap || !known
+	found = find()
+	k.known[x] = found
+	return found
 }
 
 // idlePolicies finds policies whose rules fit no request that a route takes: they never run, which for a guard means that
 // nothing is guarded.
 func idlePolicies(g *ir.Gateway, _ Options) diag.List {
 	var out diag.List
+	var k comparing
 	each(g, func(l *ir.Listener, a *ir.API, b *ir.Binding) {
 		if len(b.Rules) == 0 || a.Gaps || len(a.Routes) == 0 {
 			return
 		}
 		for _, m := range b.Rules {
-			if m.Path.IsZero() || meets(a, m.Path.Text) {
+			if m.Path.IsZero() || k.meets(a, m.Path.Text) {
 				return
 			}
 		}
@@ -321,14 +355,10 @@ func idlePolicies(g *ir.Gateway, _ Options) diag.List {
 }
 
 // meets reports whether a route may take a path that fits a pattern.
-func meets(a *ir.API, pattern string) bool {
+func (k *comparing) meets(a *ir.API, pattern string) bool {
 	return slices.ContainsFunc(a.Routes, func(r *ir.Route) bool {
 		return len(r.Rules) == 0 || slices.ContainsFunc(r.Rules, func(m ir.Match) bool {
-			if m.Path.IsZero() {
-				return true
-			}
-			overlap, known := regex.Overlap(m.Path.Text, pattern, "/")
-			return overlap || !known
+			return m.Path.IsZero() || k.overlap(m.Path.Text, pattern)
 		})
 	})
 }

@@ -27,7 +27,7 @@ var rules = []rule{
 	{"fmt", "Print", []string{"tools/"}, "results go to the writer that the command was given"},
 	{"fmt", "Println", []string{"tools/"}, "results go to the writer that the command was given"},
 	{"fmt", "Printf", []string{"tools/"}, "results go to the writer that the command was given"},
-	{"time", "Now", []string{"reconcile/", "cli/", "tools/"}, "stages up to the resources know no clock"},
+	{"time", "Now", []string{"reconcile/", "cli/", "tools/", "schema/testkit/"}, "stages up to the resources know no clock"},
 	{"os", "Getenv", []string{"tools/", "schema/testkit/"}, "the environment arrives as a function"},
 	{"os", "LookupEnv", []string{"cli/cli.go", "reconcile/envoy/find.go"}, "the environment arrives as a function"},
 	{"os", "Environ", []string{"reconcile/envoy/process.go"}, "the environment arrives as a function"},

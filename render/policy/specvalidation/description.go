@@ -15,6 +15,7 @@ import (
 // reader judges one description. Its tree has the places in the text, which are told apart from those in the file.
 type reader struct {
 	root *syntax.Node
+	lost int // references that lead to nothing
 	at   dataweave.Mapper
 	l    diag.List
 }
@@ -213,6 +214,9 @@ func (r *reader) walk(n *syntax.Node, within []string) {
 	}
 }
 
+// maxMeant bounds for how many references that lead to nothing all names are looked through for the one that was meant.
+const maxMeant = 100
+
 func (r *reader) reference(n *syntax.Node) {
 	if !strings.HasPrefix(n.Text, "#") {
 		r.report(diag.Error, "specvalidation/external-reference", n.Range, fmt.Sprintf("$ref %q leads out of the document, and the gateway reads no other", n.Text), "copy what it leads to into components")
@@ -223,7 +227,8 @@ func (r *reader) reference(n *syntax.Node) {
 	}
 	hint := "declare it, or remove the reference"
 	parent, last := n.Text[:strings.LastIndex(n.Text, "/")+1], n.Text[strings.LastIndex(n.Text, "/")+1:]
-	if owner, ok := r.target(strings.TrimSuffix(parent, "/")); ok {
+	r.lost++
+	if owner, ok := r.target(strings.TrimSuffix(parent, "/")); ok && r.lost <= maxMeant {
 		var names []string
 		for _, f := range owner.Fields {
 			names = append(names, f.Name)
