@@ -125,7 +125,7 @@ func (p *pipeline) look(set source.Set) (diag.List, *ir.Gateway) {
 	if list.HasErrors() {
 		more = beside(more, list)
 	}
-	more = append(more, p.rules.Check(set, g, require.Options{Policies: all.Catalog{}, Found: list, Partial: p.load.Partial})...)
+	more = append(more, p.rules.Check(set, g, require.Options{Policies: all.Catalog{}, Found: list, Partial: p.load.Partial, Budget: budgetOf(patience)})...)
 	list = append(list, more...)
 	// What the product does and flexgw does not is no mistake of the declaration; who serves it has to refuse it all the same.
 	for i := range list {

@@ -71,7 +71,7 @@ func readRules(flags *values, projectFile string, p *project.Project) (ownRules,
 		return out, world(fmt.Errorf("read what the rules import: %w", err))
 	}
 	areas := ownAreas()
-	rules, wrong := require.Load(files, require.LoadOptions{Beside: beside, Reserved: func(area string) bool { return slices.Contains(areas, area) }})
+	rules, wrong := require.Load(files, require.LoadOptions{Beside: beside, Budget: budgetOf(patience), Reserved: func(area string) bool { return slices.Contains(areas, area) }})
 	out.Rules, out.files, out.problem = rules, append(files, beside...), append(out.problem, wrong...)
 	return out, nil
 }

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/flexgw/flexgw/schema"
 	"github.com/flexgw/flexgw/schema/diag"
@@ -17,9 +16,9 @@ import (
 // Options are the parameters of Check.
 type Options struct {
 	Policies schema.Catalog
-	Found    diag.List     // what is known of the set without rules: a rule repeats no error
-	Partial  bool          // the set is not the whole gateway: what is found in the linked model is a note
-	Limit    time.Duration // for all evaluations of one rule together; 0: a minute
+	Found    diag.List // what is known of the set without rules: a rule repeats no error
+	Partial  bool      // the set is not the whole gateway: what is found in the linked model is a note
+	Budget   Budget    // for all evaluations of one rule together
 }
 
 // Check asks every rule about the objects of a set; g is their linked model, also one that was salvaged beside errors. Objects
@@ -27,9 +26,6 @@ type Options struct {
 func (r *Rules) Check(set source.Set, g *ir.Gateway, o Options) diag.List {
 	if r == nil || len(r.rules) == 0 || g == nil {
 		return nil
-	}
-	if o.Limit == 0 {
-		o.Limit = defaultLimit
 	}
 	c := &check{Rules: r, options: o, model: newModel(g), wrong: placesOf(o.Found), reader: schema.NewReader(o.Policies), kinds: map[string][]*rule{},
 		ticks: make([]atomic.Int64, len(r.rules)), late: make([]atomic.Bool, len(r.rules)), failed: make([]atomic.Bool, len(r.rules)), answers: make([]answers, len(r.rules))}
@@ -140,17 +136,14 @@ func (c *check) giveBack(e *engine) {
 	}
 }
 
-// tick is how often a rule at work is looked at. There is no clock in this package; looking often enough is one.
-const tick = 20 * time.Millisecond
-
 // objects asks about objects, and gives up rules that take too long: the evaluation is left behind, and the objects are asked
 // about again without that rule.
 func (c *check) objects(objects []*object) diag.List {
 	if len(objects) == 0 {
 		return nil
 	}
-	ticker := time.NewTicker(tick)
-	defer ticker.Stop()
+	ticks, stop := c.options.Budget.start()
+	defer stop()
 	for {
 		var at atomic.Int64 // the rule at work, counted from 1
 		done := make(chan diag.List, 1)
@@ -159,9 +152,9 @@ func (c *check) objects(objects []*object) diag.List {
 			select {
 			case ds := <-done:
 				return ds
-			case <-ticker.C:
+			case <-ticks:
 				i := at.Load() - 1
-				if i >= 0 && time.Duration(c.ticks[i].Add(1))*tick >= c.options.Limit {
+				if i >= 0 && c.ticks[i].Add(1) >= int64(c.options.Budget.Ticks) {
 					c.late[i].Store(true)
 					waiting = false
 				}
@@ -182,7 +175,10 @@ func (c *check) run(objects []*object, at *atomic.Int64) (ds diag.List) {
 				continue
 			}
 			at.Store(int64(r.index) + 1)
-			ds = append(ds, c.one(e, r, o)...)
+			found, whole := c.one(e, r, o)
+			if ds = append(ds, found...); !whole {
+				e = newEngine(c.Rules) // what a panic left of the other one nobody knows
+			}
 		}
 		at.Store(0)
 	}
@@ -190,12 +186,12 @@ func (c *check) run(objects []*object, at *atomic.Int64) (ds diag.List) {
 	return ds
 }
 
-// one asks one rule. The CUE library panics on some values.
-func (c *check) one(e *engine, r *rule, o *object) (ds diag.List) {
+// one asks one rule. The CUE library panics on some values: whole is false then, and the engine is not to be used again.
+func (c *check) one(e *engine, r *rule, o *object) (ds diag.List, whole bool) {
 	defer func() {
 		if recover() != nil {
 			c.failed[r.index].Store(true)
-			ds = nil
+			ds, whole = nil, false
 		}
 	}()
 	n := r.spine.cut(o.root)
@@ -205,7 +201,7 @@ func (c *check) one(e *engine, r *rule, o *object) (ds diag.List) {
 		found = e.ask(r, o, n)
 		c.answers[r.index].put(key, found)
 	}
-	return e.diagnostics(r, o, found, c.wrong, c.options.Partial)
+	return e.diagnostics(r, o, found, c.wrong, c.options.Partial), true
 }
 
 // answers are what a rule found, by what of the object it looked at.
@@ -246,7 +242,7 @@ func (c *check) givenUp(ds diag.List) diag.List {
 		case c.late[r.index].Load():
 			gone[r.Code] = true
 			out = append(out, diag.Diagnostic{Severity: diag.Error, Code: "project/slow-rule", Subject: r.At,
-				Summary: fmt.Sprintf("rule %q is given up after %s: nobody knows whether it is met", r.Code, c.options.Limit),
+				Summary: fmt.Sprintf("rule %q is given up after %s: nobody knows whether it is met", r.Code, c.options.Budget.Words),
 				Hint:    "look for a comprehension over very many values, or compare fewer objects with where"})
 		case c.failed[r.index].Load():
 			gone[r.Code] = true

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"cuelang.org/go/cue"
 	"cuelang.org/go/cue/ast"
@@ -27,14 +26,11 @@ import (
 type LoadOptions struct {
 	Beside   []source.File          // CUE files that rules may import
 	Reserved func(area string) bool // areas of codes that are not the organisation's
-	Limit    time.Duration          // for the evaluation of one package; 0: a minute
+	Budget   Budget                 // for the evaluation of one package
 }
 
 // Load reads files of rules. What is wrong with them is said at its place; the rules that are right count.
 func Load(files []source.File, o LoadOptions) (*Rules, diag.List) {
-	if o.Limit == 0 {
-		o.Limit = defaultLimit
-	}
 	out := &Rules{}
 	var ds diag.List
 	for _, f := range files {
@@ -44,9 +40,9 @@ func Load(files []source.File, o LoadOptions) (*Rules, diag.List) {
 	}
 	for _, p := range syntax.CUEPackages(files, o.Beside) {
 		l := &loader{options: o, pack: &pack{cue: p}}
-		more, late := within(o.Limit, l.load)
+		more, late := within(o.Budget, l.load)
 		if late {
-			ds = append(ds, bad(diag.Range{File: p.Files()[0].Name}, fmt.Sprintf("these rules are not evaluated after %s", o.Limit), "look for a comprehension over very many values, or a recursion that grows"))
+			ds = append(ds, bad(diag.Range{File: p.Files()[0].Name}, fmt.Sprintf("these rules are not evaluated after %s", o.Budget.Words), "look for a comprehension over very many values, or a recursion that grows"))
 			continue
 		}
 		ds = append(ds, more...)
@@ -57,20 +53,6 @@ func Load(files []source.File, o LoadOptions) (*Rules, diag.List) {
 
 // Imports reports whether a file of rules needs others beside it (LoadOptions).
 func Imports(f source.File) bool { return syntax.ImportsOthers(f) }
-
-// within calls f, and reports whether it was given up.
-func within(limit time.Duration, f func() diag.List) (ds diag.List, late bool) {
-	done := make(chan diag.List, 1)
-	go func() { done <- f() }()
-	timer := time.NewTimer(limit)
-	defer timer.Stop()
-	select {
-	case ds = <-done:
-		return ds, false
-	case <-timer.C:
-		return nil, true
-	}
-}
 
 // add takes over the rules of a package.
 func (r *Rules) add(l *loader) diag.List {

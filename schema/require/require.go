@@ -7,8 +7,6 @@
 package require
 
 import (
-	"time"
-
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/syntax"
 )
@@ -75,10 +73,6 @@ func (r *Rules) Find(code diag.Code) (Rule, bool) {
 var kinds = []string{"ApiInstance", "Service", "PolicyBinding", "Configuration", "Extension", gatewayKind}
 
 const gatewayKind = "Gateway"
-
-// defaultLimit is how long all evaluations of one rule may take together. CUE has no budget of its own and cannot be stopped: a
-// rule that takes longer is given up, and its evaluation left behind.
-const defaultLimit = time.Minute
 
 // bad is a mistake in a file of rules.
 func bad(at diag.Range, summary, hint string) diag.Diagnostic {

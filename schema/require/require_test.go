@@ -86,11 +86,33 @@ func judged(files []testkit.File, limit time.Duration, partial bool) (wrong, ds,
 			ds, uncut = append(ds, d), append(uncut, d)
 		}
 	}
-	o := require.Options{Policies: catalog{}, Found: found, Limit: limit, Partial: partial}
+	o := require.Options{Policies: catalog{}, Found: found, Budget: budget(limit), Partial: partial}
 	ds = append(ds, rules.Check(set, g, o)...).Sort()
 	rules.Uncut()
 	uncut = append(uncut, rules.Check(set, g, o)...).Sort()
 	return wrong, ds, uncut
+}
+
+// budget measures a time; 0 is without end.
+func budget(limit time.Duration) require.Budget {
+	if limit == 0 {
+		return require.Budget{}
+	}
+	const tick = 10 * time.Millisecond
+	return require.Budget{Ticks: int(limit / tick), Words: limit.String(), Clock: func() (<-chan struct{}, func()) {
+		ticks, over := make(chan struct{}), make(chan struct{})
+		go func() {
+			for {
+				select {
+				case ticks <- struct{}{}:
+					time.Sleep(tick)
+				case <-over:
+					return
+				}
+			}
+		}()
+		return ticks, func() { close(over) }
+	}}
 }
 
 // shown is all that a diagnostic says.
@@ -237,7 +259,7 @@ require: "acme/quick": {
 func TestEndlessFilesAreGivenUp(t *testing.T) {
 	t.Parallel()
 	const endless = "import \"list\"\n\nnames: [for x in list.Range(0, 5000000, 1) if mod(x, 7919) == 7918 {\"\\(x)\"}]\nrequire: {}\n"
-	rules, ds := require.Load([]source.File{source.NewFile("rules.cue", []byte(endless))}, require.LoadOptions{Limit: 50 * time.Millisecond})
+	rules, ds := require.Load([]source.File{source.NewFile("rules.cue", []byte(endless))}, require.LoadOptions{Budget: budget(50 * time.Millisecond)})
 	if len(rules.All()) > 0 || len(ds) != 1 || !strings.Contains(ds[0].Summary, "not evaluated after 50ms") {
 		t.Errorf("%v, %s", rules.All(), shown(ds))
 	}
@@ -295,8 +317,8 @@ func FuzzRules(f *testing.F) {
 	set := source.NewSet([]source.File{source.NewFile("a.yaml", []byte("apiVersion: gateway.mulesoft.com/v1alpha1\nkind: ApiInstance\nmetadata: {name: a, labels: {b: c}}\nspec: {address: http://0.0.0.0:8081, services: {s: {address: http://s:80}}}\n"))})
 	g, _ := schema.Load(set, schema.Options{Policies: catalog{}})
 	f.Fuzz(func(t *testing.T, text []byte) {
-		rules, ds := require.Load([]source.File{source.NewFile("rules.cue", text)}, require.LoadOptions{Reserved: reserved, Limit: 3 * time.Second})
-		ds = append(ds, rules.Check(set, g, require.Options{Policies: catalog{}, Limit: 3 * time.Second})...)
+		rules, ds := require.Load([]source.File{source.NewFile("rules.cue", text)}, require.LoadOptions{Reserved: reserved, Budget: budget(3 * time.Second)})
+		ds = append(ds, rules.Check(set, g, require.Options{Policies: catalog{}, Budget: budget(3 * time.Second)})...)
 		for _, d := range ds {
 			if d.Summary == "" || strings.Contains(d.Summary, "\n") || d.Subject.File != "a.yaml" && d.Subject.File != "rules.cue" ||
 				d.Subject.File == "rules.cue" && int(d.Subject.End.Offset) > len(text) {
