@@ -242,7 +242,7 @@ func (d *daemon) run(ctx context.Context) (err error) {
 
 	d.loop = &reconcile.Loop{
 		Name: d.source, Source: src, Again: d.fetcher.Changed(), Build: d.build, Render: d.render, Published: d.published, Target: target, Enforce: enforcer{policies},
-		LastGood: d.lastGood, Past: d.last.Find, Remember: d.remember, Control: d.remembered(), Observe: d.observe, Proof: d.proof,
+		LastGood: d.lastGood, Blame: blame, Past: d.last.Find, Remember: d.remember, Control: d.remembered(), Observe: d.observe, Proof: d.proof,
 		Tell: d.told, Ready: d.ready, Log: d.log, Quiet: d.quiet, MaxWait: 2 * d.quiet, Drain: d.drain,
 	}
 	if d.hold {
@@ -400,6 +400,15 @@ func (d *daemon) finish(ctx context.Context, g *ir.Gateway) (reconcile.Built, di
 		d.want(d.served)
 	}
 	return built, list
+}
+
+// blame finds what the user wrote in Envoy's words about a resource.
+func blame(b reconcile.Built, k render.Key, words string) (diag.Object, diag.Range, bool) {
+	x, ok := render.Culprit(b.Gateway, all.Catalog{}, b.Resources, k, words)
+	if !ok {
+		return diag.Object{}, diag.Range{}, false
+	}
+	return x.Place()
 }
 
 // holdBack builds a set with what is wrong in it as an older one declares it: the newest of those that leave the fewest

@@ -44,16 +44,17 @@ type Loop struct {
 	Render func(context.Context, *ir.Gateway) (Built, diag.List) // the second half of Build, when only Again changed
 	Target deliver.Target
 
-	LastGood  func() []source.Set                              // what was served before this process began, the newest first; used once, when nothing better can be had; nil: nothing
-	Past      func(revision, served string) (source.Set, bool) // an older revision that was programmed, "": the newest that is not served; nil: none is kept
-	Published func(Built)                                      // the target took a revision over; nil: nobody is told
-	Enforce   Enforcer                                         // nil: no policy decides at request time
-	Warming   func(context.Context) error                      // an error while acknowledged listeners or clusters are not live yet; nil: an ACK is enough
-	Proof     func(context.Context, Built) diag.List           // what speaks against a revision that Envoy serves: its errors roll it back; nil: nothing is asked
-	Hold      Hold                                             // nil: a revision with an error changes nothing
-	Tell      func(Event)                                      // must not block; nil: nobody is told
-	Ready     func(addresses []string)                         // the first revision is programmed; nil: nobody is told
-	Remember  func(Control)                                    // what operators asked for has changed, to be kept across restarts; nil: it is forgotten
+	LastGood  func() []source.Set                                                       // what was served before this process began, the newest first; used once, when nothing better can be had; nil: nothing
+	Past      func(revision, served string) (source.Set, bool)                          // an older revision that was programmed, "": the newest that is not served; nil: none is kept
+	Published func(Built)                                                               // the target took a revision over; nil: nobody is told
+	Enforce   Enforcer                                                                  // nil: no policy decides at request time
+	Warming   func(context.Context) error                                               // an error while acknowledged listeners or clusters are not live yet; nil: an ACK is enough
+	Proof     func(context.Context, Built) diag.List                                    // what speaks against a revision that Envoy serves: its errors roll it back; nil: nothing is asked
+	Blame     func(b Built, k render.Key, words string) (diag.Object, diag.Range, bool) // what the user wrote that Envoy's words about a resource are about; nil, or false: the first thing that it was made of
+	Hold      Hold                                                                      // nil: a revision with an error changes nothing
+	Tell      func(Event)                                                               // must not block; nil: nobody is told
+	Ready     func(addresses []string)                                                  // the first revision is programmed; nil: nobody is told
+	Remember  func(Control)                                                             // what operators asked for has changed, to be kept across restarts; nil: it is forgotten
 	Log       *slog.Logger
 
 	Control        Control       // what was remembered
@@ -427,7 +428,7 @@ func (l *Loop) observe(ctx context.Context, poll *time.Ticker) {
 	pending, reason := l.pending(ctx, progress, before.reason == "")
 	var rejected diag.List
 	if reason == "Rejected" {
-		if rejected = l.rejections(); said(rejected) == l.told {
+		if rejected = l.rejections(before.served); said(rejected) == l.told {
 			rejected = nil // a refused listener is tried again and again
 		}
 	} else {
@@ -492,7 +493,7 @@ func (l *Loop) pending(ctx context.Context, progress []deliver.Progress, live bo
 }
 
 // rejections turns Envoy's refusals into diagnostics at the user's lines.
-func (l *Loop) rejections() diag.List {
+func (l *Loop) rejections(served revision) diag.List {
 	var list diag.List
 	for _, d := range l.Target.Report() {
 		if d.State != deliver.Error {
@@ -505,9 +506,17 @@ func (l *Loop) rejections() diag.List {
 		if strings.Contains(d.Message, "cannot bind") {
 			x.Hint = "free the address, or declare another one"
 		}
+		blamed := false
+		if l.Blame != nil && !served.none() {
+			if o, at, ok := l.Blame(served.built, render.Key{TypeURL: d.TypeURL, Name: d.Name}, d.Message); ok {
+				x.Object, x.Subject, blamed = o, at, true
+			}
+		}
 		for i, o := range d.Origins {
-			if i == 0 {
+			if i == 0 && !blamed {
 				x.Object, x.Subject = o.Declared(), o.Range
+			}
+			if o.Range == x.Subject || i == 0 && !blamed {
 				continue
 			}
 			x.Related = append(x.Related, diag.Related{Subject: o.Range, Summary: "shares the refused resource"})

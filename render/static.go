@@ -90,6 +90,9 @@ func (x *statics) add(to *bootstrapv3.Bootstrap_StaticResources, res *Resource) 
 	case *clusterv3.Cluster:
 		to.Clusters = append(to.Clusters, m)
 	case *routev3.ScopedRouteConfiguration:
+		if len(m.GetKey().GetFragments()) == 0 {
+			return fmt.Errorf("scope %s has no key", m.GetName())
+		}
 		port := m.GetKey().GetFragments()[0].GetStringKey()
 		x.scopes[port] = append(x.scopes[port], m)
 	case *listenerv3.Listener:

@@ -226,7 +226,7 @@ func (t *Trial) listenerParts() (parts []Part, err error) {
 			return nil, err
 		}
 		parts = append(parts, Part{Key: res.Key})
-		if m.(*listenerv3.Listener).GetFilterChains()[0].GetTransportSocket() != nil {
+		if cs := m.(*listenerv3.Listener).GetFilterChains(); len(cs) > 0 && cs[0].GetTransportSocket() != nil {
 			parts = append(parts, Part{Key: res.Key, Kind: SocketPart})
 		}
 	}
