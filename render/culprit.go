@@ -132,4 +132,6 @@ func constraintOf(res *Resource) string {
 }
 
 // Place is where a Blame stands; false: nowhere.
-func (b Blame) Place() (diag.Object, diag.Range, bool) { return b.Object, b.Subject, !b.Subject.IsZero() }
+func (b Blame) Place() (diag.Object, diag.Range, bool) {
+	return b.Object, b.Subject, !b.Subject.IsZero()
+}
