@@ -156,6 +156,44 @@ type field struct {
 	OneOf       []*field          `json:"oneOf"`
 	AnyOf       []*field          `json:"anyOf"`
 	Defs        map[string]*field `json:"$defs"`
+
+	Minimum          json.Number `json:"minimum"`
+	Maximum          json.Number `json:"maximum"`
+	ExclusiveMinimum json.Number `json:"exclusiveMinimum"`
+	ExclusiveMaximum json.Number `json:"exclusiveMaximum"`
+	MinLength        json.Number `json:"minLength"`
+	MaxLength        json.Number `json:"maxLength"`
+	MinItems         json.Number `json:"minItems"`
+	MaxItems         json.Number `json:"maxItems"`
+	Pattern          string      `json:"pattern"`
+}
+
+// bounds says what a value may be beyond its type: "1 to 65535", "at least 1 character".
+func (f *field) bounds() []string {
+	var out []string
+	number := func(least, most json.Number, unit string) {
+		switch {
+		case least != "" && most != "":
+			out = append(out, fmt.Sprintf("%s to %s%s", least, most, unit))
+		case least != "":
+			out = append(out, fmt.Sprintf("at least %s%s", least, unit))
+		case most != "":
+			out = append(out, fmt.Sprintf("at most %s%s", most, unit))
+		}
+	}
+	number(f.Minimum, f.Maximum, "")
+	if f.ExclusiveMinimum != "" {
+		out = append(out, "more than "+f.ExclusiveMinimum.String())
+	}
+	if f.ExclusiveMaximum != "" {
+		out = append(out, "less than "+f.ExclusiveMaximum.String())
+	}
+	number(f.MinLength, f.MaxLength, " characters")
+	number(f.MinItems, f.MaxItems, " items")
+	if f.Pattern != "" {
+		out = append(out, "matches "+f.Pattern)
+	}
+	return out
 }
 
 func explainField(w io.Writer, path string) error {
@@ -179,7 +217,7 @@ func explainField(w io.Writer, path string) error {
 		}
 		next := at.child(name, top.Defs)
 		if next == nil {
-			return usage("%s has no field %q; it has %s", shown, name, strings.Join(at.names(top.Defs), ", "))
+			return usage("%s has no field %q%s; it has %s", shown, name, suggest(name, at.names(top.Defs)), strings.Join(at.names(top.Defs), ", "))
 		}
 		at, shown = next, shown+"."+name
 	}
@@ -263,6 +301,13 @@ func (f *field) write(w io.Writer, path string, defs map[string]*field) error {
 	fmt.Fprintln(w)
 	if t := f.kind(defs); t != "" {
 		fmt.Fprintf(w, "  type: %s\n", t)
+	}
+	limits := f.bounds()
+	if target != nil && target != f {
+		limits = append(limits, target.bounds()...)
+	}
+	if len(limits) > 0 {
+		fmt.Fprintf(w, "  bounds: %s\n", strings.Join(limits, ", "))
 	}
 	if f.Default != nil {
 		fmt.Fprintf(w, "  default: %v\n", f.Default)

@@ -74,7 +74,7 @@ func splitAddress(s string) (address, *problem) {
 	if port != "" {
 		n, err := strconv.ParseUint(port, 10, 16)
 		if err != nil || n == 0 {
-			return a, &problem{what: fmt.Sprintf("has the port %q, expected a number from 1 to 65535", port)}
+			return a, &problem{what: fmt.Sprintf("has the port %q, expected a number from 1 to 65535", port), hint: "correct the number after the last colon"}
 		}
 		a.port = uint16(n)
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -314,6 +315,7 @@ func (d *docDecoder) bind(b *bindingDecl, ref v1alpha1.PolicyRef, config *syntax
 	if b.target.Kind == v1alpha1.Service {
 		b.forTarget = ir.TargetUpstream
 	}
+	misnamed := config == nil && d.misnamed(path)
 	if config == nil {
 		config = &syntax.Node{Kind: syntax.Mapping, Range: b.policy.Range}
 		if f := b.policy.Range; key.IsZero() {
@@ -341,6 +343,10 @@ func (d *docDecoder) bind(b *bindingDecl, ref v1alpha1.PolicyRef, config *syntax
 	d.outOfPlace(b)
 	if b.place == ir.Ordered {
 		b.ir.Rules = d.match(rules, false)
+	}
+	if misnamed {
+		b.broken = true // it is there, under a name that has been refused
+		return
 	}
 	d.configure(b, typ, config, func() (checked, error) {
 		j, err := d.policy(typ)
@@ -419,6 +425,17 @@ func (d *docDecoder) outOfPlace(b *bindingDecl) {
 		}
 		d.report(diag.Warning, "link/rules-ignored", b.hasRules, fmt.Sprintf("rules have no effect on policy %q: %s", b.policy.Value, what), "remove them")
 	}
+}
+
+// misnamed reports whether a field beside path was said to be meant as the one that path ends with.
+func (d *docDecoder) misnamed(path []string) bool {
+	if len(path) == 0 {
+		return false
+	}
+	name, beside := path[len(path)-1], pointer(path[:len(path)-1])+"/"
+	return slices.ContainsFunc(d.out.ds, func(x diag.Diagnostic) bool {
+		return x.Code == "shape/unknown-field" && strings.HasPrefix(x.Path, beside) && !strings.Contains(x.Path[len(beside):], "/") && x.Hint == fmt.Sprintf("did you mean %q?", name)
+	})
 }
 
 // configure checks and decodes the configuration of a binding. Check judges its shape.

@@ -99,7 +99,9 @@ func check(c *config, at policy.Locator) diag.List {
 		return append(l, problems...)
 	}
 	c.key = &key
-	l = append(append(l, problems...), c.checkKey(at("keySelector"))...)
+	if l = append(l, problems...); len(problems) == 0 { // else that is why it is constant
+		l = append(l, c.checkKey(at("keySelector"))...)
+	}
 	if _, ok := key.Literal(); ok {
 		c.key = nil
 	}
