@@ -471,6 +471,9 @@ func (r *cueRun) parse(f source.File) *ast.File {
 	return file
 }
 
+// ownPackages begins the paths of the packages that we write ourselves.
+const ownPackages = "github.com/flexgw/flexgw/schema/cue/"
+
 // imports reports the imports of a file that cannot be found in the set.
 func (r *cueRun) imports(dir, key string, file *ast.File) {
 	for spec := range file.ImportSpecs() {
@@ -486,6 +489,9 @@ func (r *cueRun) imports(dir, key string, file *ast.File) {
 			d.Summary, d.Hint = fmt.Sprintf("import %q leads back to the package that imports it", imported), "move what both need into a third package"
 		case len(files) == 0:
 			d.Summary = fmt.Sprintf("package %q is not among the files", imported)
+			if strings.HasPrefix(imported, ownPackages) {
+				d.Hint = "run flexgw schema export --format cue --dir cue.mod/pkg in the folder of the module"
+			}
 		default:
 			r.imported[spec] = found
 			r.load(found, sourceFiles(files))
