@@ -300,7 +300,11 @@ func (p *player) bad(world set, r *render.Resource) bool {
 	if r.TypeURL == typeURLs()[clusters] {
 		return false
 	}
-	return slices.ContainsFunc(r.Refs, func(k render.Key) bool { return p.refuses(version(world[k])) && p.holds[k] == "" })
+	// Of a secret that was dropped and asked for again, the server may not know that an older version, which was on its way
+	// then, was taken: what names it is held back.
+	return slices.ContainsFunc(r.Refs, func(k render.Key) bool {
+		return p.refuses(version(world[k])) && (p.holds[k] == "" || k.TypeURL == typeURLs()[secrets])
+	})
 }
 
 func (p *player) blames(world set) bool {

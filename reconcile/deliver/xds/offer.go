@@ -205,7 +205,12 @@ func (st *stream) missing(e *entry, want *render.Resource) (on render.Key, stuck
 // ready says whether Envoy answered all about a resource and holds a version of it.
 func (st *stream) ready(d *entry) bool {
 	want := st.want(d)
-	return want != nil && d.has && len(d.sent) == 0 && len(d.maybe) == 0 && (d.version == version(want) || d.refused())
+	if want == nil || !d.has || len(d.sent) > 0 {
+		return false
+	}
+	// Which version it has may stay unknown once the wanted one is refused: of batches refused before, one that was not sent
+	// alone since. It has one.
+	return d.refused() || len(d.maybe) == 0 && d.version == version(want)
 }
 
 func singular(k kind) string {
