@@ -177,7 +177,7 @@ func TestEveryField(t *testing.T) {
 	seen := map[string]int{}
 	var findings []finding
 	matters := map[place]bool{} // where another value was seen to matter
-	tried, named, shown, inert := 0, 0, 0, 0
+	tried, named, shown, inert, asked := 0, 0, 0, 0, 0
 	var hints hints
 	for _, g := range gateways(t) {
 		memo := &schema.Memo{}
@@ -188,6 +188,12 @@ func TestEveryField(t *testing.T) {
 		for _, m := range g.mutants(t, func(key string) bool { seen[key]++; return seen[key] <= each }) {
 			tried++
 			after := g.judge(g.set(m.file, m.text), memo)
+			if tried%everyNth == 0 {
+				asked++
+				if told := m.named(g.door(t, "", ""), g.door(t, m.file, m.text)); told != m.named(before.ds, after.ds) {
+					t.Errorf("%s: %s: %s of /%s: named by the command: %v, here: %v", g.name, m.file, m.what, strings.Join(m.path, "/"), told, !told)
+				}
+			}
 			if m.what == "typo" {
 				hints.judge(t, g, m, after.ds)
 			}
@@ -225,8 +231,8 @@ func TestEveryField(t *testing.T) {
 	if hints.named*100 < hints.unknown*97 || hints.mended*100 < hints.unknown*90 {
 		t.Errorf("expected 97 hints of 100 to name the field, and 90 to mend it; the others:\n%s", strings.Join(hints.others, "\n"))
 	}
-	if tried < 500 {
-		t.Errorf("only %d changes were tried", tried)
+	if tried < 500 || asked < 5 {
+		t.Errorf("only %d changes were tried, and the command was asked about %d", tried, asked)
 	}
 	sort.Slice(findings, func(i, j int) bool { return findings[i].text < findings[j].text })
 	for _, f := range findings {
