@@ -64,6 +64,12 @@ func BenchmarkRenameToLive(b *testing.B) {
 			b.ReportMetric((g.cpu()-cpu).Seconds()*1000/float64(edit), "cpu-ms/edit")
 			b.ReportMetric(0, "ns/op")
 			x.end(b, clients)
+			b.ReportMetric(g.resident(), "daemon-MB")
+			const idle = 10 * time.Second
+			time.Sleep(time.Second) // the last good state is written beside all this
+			cpu = g.cpu()
+			time.Sleep(idle)
+			b.ReportMetric((g.cpu()-cpu).Seconds()/idle.Seconds()*100, "idle-%-of-a-core")
 		})
 	}
 }
@@ -155,6 +161,25 @@ func (g *gateway) wireBytes() int {
 		g.t.Fatalf("no bytes in %q", b)
 	}
 	return n
+}
+
+// resident is the memory of the daemon, in MB.
+func (g *gateway) resident() float64 {
+	g.t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", g.cmd.Process.Pid))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(b), "VmRSS:")
+	fields := strings.Fields(rest)
+	if len(fields) == 0 {
+		g.t.Fatalf("no VmRSS in %s", b)
+	}
+	kB, err := strconv.Atoi(fields[0])
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return float64(kB) / 1024
 }
 
 // cpu is what the daemon has spent so far.
