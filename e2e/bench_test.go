@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -26,7 +27,10 @@ func BenchmarkRenameToLive(b *testing.B) {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {
 			g, options := manyAPIs(b, n)
 			until(b, time.Minute, func() error { // the first state goes to disk beside all this
-				_, err := os.Stat(filepath.Join(g.state, "last-good", "index"))
+				m, err := filepath.Glob(filepath.Join(g.state, "last-good", "generations", "*"))
+				if err == nil && len(m) == 0 {
+					err = errors.New("there is no generation yet")
+				}
 				return err
 			})
 			const clients = 4
