@@ -245,16 +245,20 @@ func TestHotApplies(t *testing.T) {
 	}
 	defer cc.Close()
 	checker := healthpb.NewHealthClient(cc)
-	watched, err := checker.Watch(streaming, &healthpb.HealthCheckRequest{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := watched.Recv(); err != nil {
-		t.Fatalf("gRPC stream: %v", err)
-	}
-	streams.Go(func() { // it has nothing more to say, and must stay open
-		if m, err := watched.Recv(); streaming.Err() == nil {
-			t.Errorf("the gRPC stream ended, or spoke: %v %v", m, err)
+	streams.Go(func() { // each stream says one thing, and must stay open then; the product ends a response after 15 s
+		for streaming.Err() == nil {
+			ctx, cancel := context.WithTimeout(streaming, 10*time.Second)
+			w, err := checker.Watch(ctx, &healthpb.HealthCheckRequest{})
+			if err == nil {
+				_, err = w.Recv()
+			}
+			if err == nil {
+				_, err = w.Recv()
+			}
+			if ctx.Err() == nil {
+				t.Errorf("a gRPC stream ended, or spoke: %v", err)
+			}
+			cancel()
 		}
 	})
 	talk("gRPC", func() error {
