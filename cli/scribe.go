@@ -2,6 +2,7 @@ package cli
 
 import (
 	"log/slog"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -28,6 +29,7 @@ type scribe struct {
 	control *reconcile.Control     // likewise
 	held    map[source.Hash][]byte // contents of accepted sets that are not on disk yet: their files may be written over
 	ended   bool
+	calm    sync.Once
 	wake    chan struct{}
 	done    chan struct{}
 }
@@ -154,6 +156,7 @@ func (s *scribe) write() (ended bool) {
 			s.log.Error("a restart beside a mistake would serve less", "revision", set.Revision, "error", err)
 			return ended
 		}
+		s.calm.Do(debug.FreeOSMemory) // to begin takes twice what to go on takes
 		s.mu.Lock()
 		for _, f := range set.Files {
 			delete(s.held, f.Hash)

@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -96,4 +97,17 @@ func TestHold(t *testing.T) {
 	g.wantVersion("/one", "5")
 	g.wantVersion("/two", "5")
 	g.wantVersion("/three", "1")
+
+	l.Close() // whoever had the port goes
+	if out, errs, code := command(t, "sync", "--state-dir", g.state); code != 0 || strings.Contains(out, "held") {
+		t.Errorf("sync ended with %d: %s%s", code, out, errs)
+	}
+	res, err := http.Get("http://" + l.Addr().String() + "/three")
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if v := res.Header.Get("x-version"); v != "5" {
+		t.Errorf("on the port that is free by now: version %q", v)
+	}
 }

@@ -172,7 +172,8 @@ func (l *Loop) resume(who string) {
 	l.tell(Event{Type: Resumed, By: who})
 }
 
-// Sync looks at the source now, tries a revision in quarantine again, and waits for what becomes of it.
+// Sync looks at the source now, tries a revision in quarantine and objects that are held again, and waits for what becomes of
+// it.
 func (l *Loop) Sync(ctx context.Context) (Outcome, error) {
 	return l.wait(ctx, func(loop context.Context, w waiter) error {
 		switch {
@@ -183,7 +184,7 @@ func (l *Loop) Sync(ctx context.Context) (Outcome, error) {
 		}
 		before := l.snapshot()
 		l.control(func(c *Control) { c.Quarantined = nil })
-		if before.back != nil || before.refused != nil {
+		if before.back != nil || before.refused != nil || before.served.partial() {
 			l.update(func(s *state) { s.tried, s.refused, s.back = source.Set{}, nil, nil })
 		}
 		set, err := l.Source.Fetch(loop)
@@ -196,7 +197,7 @@ func (l *Loop) Sync(ctx context.Context) (Outcome, error) {
 		switch s := l.snapshot(); {
 		case s.control.Pinned != nil && s.control.Pinned.From == set.Revision:
 			l.answer(set.Revision, Outcome{Result: Pinned, Reason: "Pinned", Message: "revision " + s.control.Pinned.Revision + " is pinned; flexgw resume ends that"})
-		case s.served.set.Revision == set.Revision && s.reason == "":
+		case s.served.set.Revision == set.Revision && s.reason == "" && !s.served.partial():
 			l.answer(set.Revision, Outcome{Result: Programmed, Reason: "Unchanged"})
 		}
 		return nil
