@@ -165,27 +165,45 @@ const shortSecret = 4
 // Secrets are the texts in a trial that must not be shown, whole and line by line: for what Envoy repeats in its words. Sorted,
 // longest first.
 func (t *Trial) Secrets() []string {
-	seen := map[string]bool{}
-	hid := func(s string) {
-		for line := range strings.Lines(s) {
-			seen[strings.TrimSpace(line)] = true
-		}
-		seen[strings.TrimSpace(s)] = true
-	}
-	r := &redactor{hid: hid}
+	h := unspoken{}
 	for _, typ := range resourceTypes {
 		for _, res := range t.res.list(typ) {
-			if m, err := res.Message(); err == nil {
-				r.redact(m.ProtoReflect(), false)
-			}
+			h.in(res)
 		}
 	}
 	for _, f := range t.res.Files() {
 		if f.Secret {
-			hid(string(f.Data))
+			h.add(string(f.Data))
 		}
 	}
-	list := slices.DeleteFunc(slices.Collect(maps.Keys(seen)), func(s string) bool { return len(s) < shortSecret })
+	return h.list()
+}
+
+// Secrets are likewise those in one resource.
+func (r *Resource) Secrets() []string {
+	h := unspoken{}
+	h.in(r)
+	return h.list()
+}
+
+// unspoken gathers texts that must not be shown.
+type unspoken map[string]bool
+
+func (h unspoken) add(s string) {
+	for line := range strings.Lines(s) {
+		h[strings.TrimSpace(line)] = true
+	}
+	h[strings.TrimSpace(s)] = true
+}
+
+func (h unspoken) in(res *Resource) {
+	if m, err := res.Message(); err == nil {
+		(&redactor{hid: h.add}).redact(m.ProtoReflect(), false)
+	}
+}
+
+func (h unspoken) list() []string {
+	list := slices.DeleteFunc(slices.Collect(maps.Keys(h)), func(s string) bool { return len(s) < shortSecret })
 	slices.SortFunc(list, func(a, b string) int { return cmp.Or(cmp.Compare(len(b), len(a)), strings.Compare(a, b)) })
 	return list
 }

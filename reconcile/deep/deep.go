@@ -107,12 +107,12 @@ func (j *judge) ask(f render.Form, err error) (answer, error) {
 		j.asked.put(f.Data, a)
 		return a, nil
 	case errors.As(err, &refused):
-		a := answer{words: hide(refused.Message, j.secrets())}
+		a := answer{words: envoy.Hide(refused.Message, j.secrets())}
 		j.asked.put(f.Data, a)
 		return a, nil
 	case errors.As(err, &failed):
 		said := *failed
-		said.Said = hide(said.Said, j.secrets())
+		said.Said = envoy.Hide(said.Said, j.secrets())
 		return answer{words: said.Error(), failed: &said}, nil
 	}
 	return answer{}, &unable{err}

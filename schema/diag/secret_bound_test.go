@@ -46,7 +46,7 @@ func TestALongLineIsLookedAtOnce(t *testing.T) {
 				t.Errorf("%s: a file is read %d times", item, reads)
 			}
 		}
-		if text[1] > 12*text[0] || fixes[1] > 12*fixes[0] {
+		if text[1] > 20*text[0] || fixes[1] > 20*fixes[0] { // quadratic: 64 times
 			t.Errorf("%s: 500 mistakes take %.0f allocations in text and %.0f for fixes, 4,000 take %.0f and %.0f", item, text[0], fixes[0], text[1], fixes[1])
 		}
 	}

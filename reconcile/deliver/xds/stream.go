@@ -478,9 +478,10 @@ func (st *stream) refused(resp *response, message string) {
 		default:
 			e.solo = false
 			st.doubt(e, slices.DeleteFunc(slices.Clone(e.maybe), func(r *render.Resource) bool { return r.Hash == it.res.Hash }))
-			e.refusal = refusal{version: version(it.res), message: message, at: time.Now()}
+			said := envoy.Hide(message, it.res.Secrets())
+			e.refusal = refusal{version: version(it.res), message: said, at: time.Now()}
 			e.tries++
-			st.warned(e, message)
+			st.warned(e, said)
 		}
 		st.review(e)
 	}

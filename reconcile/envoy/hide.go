@@ -1,4 +1,4 @@
-package deep
+package envoy
 
 import (
 	"cmp"
@@ -10,8 +10,8 @@ import (
 	"unicode/utf8"
 )
 
-// hide takes secrets out of Envoy's words, in every form in which Envoy may write them.
-func hide(words string, secrets []string) string {
+// Hide takes secrets out of Envoy's words, in every form in which Envoy may write them.
+func Hide(words string, secrets []string) string {
 	var all []string
 	for _, s := range secrets {
 		all = append(all, written(s)...)
