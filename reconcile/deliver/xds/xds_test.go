@@ -9,8 +9,12 @@ import (
 	"testing"
 	"time"
 
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/flexgw/flexgw/reconcile/deliver"
 	"github.com/flexgw/flexgw/render"
@@ -307,6 +311,29 @@ func TestRefusedScope(t *testing.T) {
 	c.step(scopes, "+8081/a")
 	c.step(clusters, "-c")
 	wait(t, s, Programmed)
+}
+
+// What Envoy quotes of a resource may hold its secrets.
+func TestRefusalShowsNoSecret(t *testing.T) {
+	t.Parallel()
+	tls := &anypb.Any{}
+	err := tls.MarshalFrom(&tlsv3.UpstreamTlsContext{CommonTlsContext: &tlsv3.CommonTlsContext{TlsCertificates: []*tlsv3.TlsCertificate{{
+		PrivateKey: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: "tuna \"fish\" 77"}}}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := resource(clusters, "k", &clusterv3.Cluster{Name: "k", TransportSocket: &corev3.TransportSocket{
+		Name: "envoy.transport_sockets.tls", ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: tls}}})
+	s, socket := start(t, Config{}, small())
+	c := started(t, s, socket)
+	s.publish("r2", small().with(k))
+	c.nack(c.next(clusters, "+k"), `cannot use tuna "fish" 77 (tuna \"fish\" 77) as a key`)
+	wait(t, s, Refused)
+	for _, d := range s.Report() {
+		if strings.Contains(d.Message, "tuna") || d.State == deliver.Error && !strings.Contains(d.Message, "cannot use [redacted]") {
+			t.Errorf("%s: %q", d.Name, d.Message)
+		}
+	}
 }
 
 func TestRefusedBatch(t *testing.T) {
