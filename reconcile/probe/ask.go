@@ -174,6 +174,7 @@ func (p Prober) request(ctx context.Context, t target) error {
 	if body := h.Body.Reveal(); body != "" {
 		r.Body, r.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
 	}
+	const fromPeer = "remote error: tls: "
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return p.connect(ctx, t) }
 	tr := &http.Transport{DialContext: dial, DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: maxHeader}
 	answer, err := tr.RoundTrip(r) // and no client, which would follow redirects
@@ -183,8 +184,11 @@ func (p Prober) request(ctx context.Context, t target) error {
 		switch {
 		case errors.As(err, &f):
 			return f
-		case errors.As(err, &alert) || strings.Contains(err.Error(), "remote error: tls: "): // what comes after the handshake
-			return fault{error: fmt.Errorf("failed in TLS: %w", err), tls: true}
+		case errors.As(err, &alert):
+			return fault{error: fmt.Errorf("failed in TLS: %w", alert), tls: true}
+		case strings.Contains(err.Error(), fromPeer): // what comes after the handshake
+			_, why, _ := strings.Cut(err.Error(), fromPeer) // what stands before depends on which of two reads came first
+			return fault{error: errors.New("failed in TLS: " + fromPeer + why), tls: true}
 		}
 		return fmt.Errorf("failed: %w", err)
 	}
