@@ -11,7 +11,7 @@ import (
 // use, it keeps the garbage small, so that ten thousand declarations fit into 150 MB; collecting often costs less than it
 // spares. With much more, the runtime's own rule holds: as much garbage as is in use.
 const (
-	roomy = 72 << 20
+	roomy = 84 << 20
 	large = 96 << 20
 	least = 28 // percent
 )
