@@ -112,12 +112,15 @@ func TestApply(t *testing.T) {
 		return nil
 	})
 	waitVersion(t, g, "1")
-	out, _, _ := command(t, "history", "--state-dir", g.state)
-	for _, want := range []string{"Programmed", "RolledBack", "Pinned", "apply ("} {
-		if !strings.Contains(out, want) {
-			t.Errorf("no %q in the history:\n%s", want, out)
+	until(t, 5*time.Second, func() error { // it is written beside the path of an edit
+		out, _, _ := command(t, "history", "--state-dir", g.state)
+		for _, want := range []string{"Programmed", "RolledBack", "Pinned", "apply ("} {
+			if !strings.Contains(out, want) {
+				return fmt.Errorf("no %q in the history:\n%s", want, out)
+			}
 		}
-	}
+		return nil
+	})
 }
 
 func TestSuspendAndResume(t *testing.T) {

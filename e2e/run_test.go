@@ -277,9 +277,13 @@ func TestPortThatCannotBeBound(t *testing.T) {
 	if r.Revision != before || r.LastFailed == nil || r.LastFailed.Reason != "Rejected" || r.LastFailed.Revision == before {
 		t.Errorf("served is %s, before %s; last failed %+v", r.Revision, before, r.LastFailed)
 	}
-	if out, _, _ := command(t, "history", "--state-dir", g.state); !regexp.MustCompile(`RolledBack .*source .*taken\.yaml:6:12: `).MatchString(out) {
-		t.Errorf("the history does not tell:\n%s", out)
-	}
+	until(t, 5*time.Second, func() error { // it is written beside the path of an edit
+		out, _, _ := command(t, "history", "--state-dir", g.state)
+		if !regexp.MustCompile(`RolledBack .*source .*taken\.yaml:6:12: `).MatchString(out) {
+			return fmt.Errorf("the history does not tell:\n%s", out)
+		}
+		return nil
+	})
 	x.end(t, 2)
 	l.Close() // whoever had the port goes
 	time.Sleep(1500 * time.Millisecond)
