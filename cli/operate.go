@@ -192,13 +192,19 @@ func syncCommand(env Env) *cli.Command {
 	}
 }
 
-// act asks a daemon for something, and shows what became of it.
-func act(c *cli.Context, env Env, source string, ask func(context.Context, api.Client, int) (api.Outcome, error)) error {
+// asked is the daemon that a command speaks to, and where its answer goes.
+func asked(c *cli.Context, env Env, source string) ([]output, api.Client, error) {
 	outs, err := outputsOf(c, "text", "json")
 	if err != nil {
-		return err
+		return nil, api.Client{}, err
 	}
 	d, err := daemonOf(c, env, source)
+	return outs, d, err
+}
+
+// act asks a daemon for something, and shows what became of it.
+func act(c *cli.Context, env Env, source string, ask func(context.Context, api.Client, int) (api.Outcome, error)) error {
+	outs, d, err := asked(c, env, source)
 	if err != nil {
 		return err
 	}
@@ -317,11 +323,7 @@ func resumeCommand(env Env) *cli.Command {
 
 // control changes what a daemon does, and shows how things stand then.
 func control(c *cli.Context, env Env, source string, ask func(context.Context, api.Client) (status.Report, error)) error {
-	outs, err := outputsOf(c, "text", "json")
-	if err != nil {
-		return err
-	}
-	d, err := daemonOf(c, env, source)
+	outs, d, err := asked(c, env, source)
 	if err != nil {
 		return err
 	}
