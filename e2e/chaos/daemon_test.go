@@ -2,7 +2,6 @@ package chaos
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"net"
 	"os"
@@ -13,8 +12,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/flexgw/flexgw/reconcile/status"
 )
 
 func TestMain(m *testing.M) {
@@ -149,16 +146,6 @@ func (d *daemon) until(limit time.Duration, check func() error) {
 		}
 		time.Sleep(2 * time.Millisecond)
 	}
-}
-
-// report asks the daemon over its socket, without starting a process.
-func (d *daemon) report() (status.Report, error) {
-	var r status.Report
-	out, err := exec.Command(d.path, "status", "--output", "json", "--state-dir", d.state).Output()
-	if err == nil {
-		err = json.Unmarshal(out, &r)
-	}
-	return r, err
 }
 
 // envoyPID is the Envoy of the state folder, as its peer on the admin socket is known to the kernel.

@@ -678,18 +678,6 @@ func manager(edit func(b *bed, h *hcmv3.HttpConnectionManager)) func(*bed, messa
 	}
 }
 
-func ownContext(edit func(b *bed, c *tlsv3.DownstreamTlsContext)) func(*bed, message) {
-	return func(b *bed, m message) {
-		c := &tlsv3.DownstreamTlsContext{}
-		s := m.listener.FilterChains[0].TransportSocket
-		if err := s.GetTypedConfig().UnmarshalTo(c); err != nil {
-			b.t.Fatal(err)
-		}
-		edit(b, c)
-		s.ConfigType = &corev3.TransportSocket_TypedConfig{TypedConfig: pack(c)}
-	}
-}
-
 func endpoint(edit func(*corev3.SocketAddress)) func(*bed, message) {
 	return func(_ *bed, m message) {
 		edit(m.cluster.LoadAssignment.Endpoints[0].LbEndpoints[0].HostIdentifier.(*endpointv3.LbEndpoint_Endpoint).Endpoint.Address.GetSocketAddress())
