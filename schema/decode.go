@@ -29,6 +29,7 @@ type unitResult struct {
 	kept       []ir.Document // for Documents alone
 	documents  int           // all of them, also those that are not ours
 	declared   int           // documents that are ours, right or wrong
+	doubts     []*doubt      // what could not be read as what it was meant to be
 	trees      bool          // a part of some document\'s tree is kept
 	ds         diag.List
 }
@@ -100,6 +101,10 @@ func (d *decoder) unit(u syntax.Unit) *unitResult {
 		}
 		return kept
 	})
+	if ds.HasErrors() {
+		o := doubtful(u)
+		out.doubts = append(out.doubts, &o)
+	}
 	out.ds = append(ds, withoutPlaceholders(ds, found)...)
 	return out
 }
@@ -131,6 +136,7 @@ func (r *unitResult) add(o *unitResult) {
 	r.probes = append(r.probes, o.probes...)
 	r.echoes = append(r.echoes, o.echoes...)
 	r.kept = append(r.kept, o.kept...)
+	r.doubts = append(r.doubts, o.doubts...)
 	r.declared += o.declared
 }
 
@@ -142,8 +148,9 @@ func (d *decoder) document(doc *syntax.Document, out *unitResult) {
 	}
 	*dd = docDecoder{decoder: d, doc: doc, out: out, rules: dd.rules[:0], policies: dd.policies[:0], path: dd.path[:0]}
 	defer d.docs.Put(dd)
-	from := len(out.ds)
+	from, bound := len(out.ds), len(out.bindings)
 	dd.decode()
+	dd.doubt(out.ds[from:], out.bindings[bound:])
 	out.ds = append(out.ds[:from], withoutEchoes(out.ds[from:])...)
 	for i := from; i < len(out.ds); i++ {
 		if x := &out.ds[i]; x.Object.IsZero() {
@@ -535,6 +542,10 @@ func (d *docDecoder) known(name, group string, kinds []string) (string, string, 
 		at := root.Fold("apiVersion").Range
 		if f != nil {
 			at = f.Range
+		}
+		if typo := misspelt(root, "kind", "apiVersion", "metadata", "spec"); f == nil && typo != nil {
+			d.wrong("decode/missing-kind", typo.Range, fmt.Sprintf("this document has no kind, but an unknown field %q", typo.Name), didYouMean("kind"), diag.Edit{Op: diag.Rename, At: typo.Range, Name: "kind"})
+			return "", "", false
 		}
 		d.wrong("decode/missing-kind", at, "this document has no kind", "add kind: "+alternatives(kinds))
 		return "", "", false

@@ -162,7 +162,7 @@ func (s *state) findExtension(name string, namespaces ...string) *extension {
 
 func (s *state) unknownPolicy(b *bindingDecl) diag.Diagnostic {
 	name := b.policy.Value
-	d := diag.Diagnostic{Severity: s.absent(), Code: "link/unknown-policy", Subject: b.policy.Range, Object: b.owner(), Path: b.path(), Summary: fmt.Sprintf("unknown policy %q", name)}
+	d := diag.Diagnostic{Severity: s.absent(), Code: "link/unknown-policy", Subject: b.policy.Range, Object: b.owner(), Path: b.path(), Summary: fmt.Sprintf(unknownPolicySummary, name)}
 	catalog := s.decoder.o.Policies
 	if catalog == nil {
 		return d
@@ -449,7 +449,7 @@ func (s *state) judgeExtension(x *extension) diag.List {
 			}
 			names = append(names, builtin...)
 			slices.Sort(names)
-			report(s.absent(), "link/unknown-extension", e.Name.Range, fmt.Sprintf("no Extension named %q in namespace %q", e.Name.Value, ns), didYouMean(diag.Nearest(e.Name.Value, names)))
+			report(s.absent(), "link/unknown-extension", e.Name.Range, fmt.Sprintf(noSuchSummary, v1alpha1.Extension, e.Name.Value, ns), didYouMean(diag.Nearest(e.Name.Value, names)))
 		case parent == x:
 			report(diag.Error, "link/extends-cycle", e.Name.Range, fmt.Sprintf("Extension %q extends itself", name), "a definition and its implementation have two names")
 		case parent.Range.Compare(x.Range) > 0: // a circle is told once, where it goes back

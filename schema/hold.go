@@ -89,6 +89,7 @@ func LoadHeld(set, good source.Set, wrong []diag.Object, o Options) (*ir.Gateway
 	}
 	order := s.order
 	g, list := h.run(read, wrong)
+	list = s.withoutDoubtful(list)
 	for _, undo := range slices.Backward(h.undo) {
 		undo()
 	}

@@ -205,7 +205,7 @@ var unknownCodes = map[string]diag.Code{v1alpha1.ApiInstance: "link/unknown-api"
 // noSuch says that a reference names nothing.
 func (s *state) noSuch(id diag.Object, at diag.Range) diag.Diagnostic {
 	d := diag.Diagnostic{Severity: s.absent(), Code: unknownCodes[id.Kind], Subject: at,
-		Summary: fmt.Sprintf("no %s named %q in namespace %q", id.Kind, id.Name, id.Namespace)}
+		Summary: fmt.Sprintf(noSuchSummary, id.Kind, id.Name, id.Namespace)}
 	n := s.namesOf(id.Kind)
 	if l := n.namespaces[id.Name]; len(l) > 0 {
 		d.Hint = fmt.Sprintf("there is one in namespace %q: write namespace: %s", l[0], l[0])

@@ -53,8 +53,9 @@ type state struct {
 	extended        diag.List // what is wrong with the Extensions themselves
 	types           map[*v1alpha1.Object[v1alpha1.ExtensionSpec]]*customType
 
-	named map[string]*names // of this load, by kind
-	lost  int               // references that dangle, of this load
+	doubts []*doubt          // of this load
+	named  map[string]*names // of this load, by kind
+	lost   int               // references that dangle, of this load
 
 	settings  *ir.Settings
 	listeners map[uint16]*port

@@ -38,7 +38,9 @@ func (s *state) read(set source.Set) diag.List {
 		}
 	}
 	declared := 0
+	s.doubts = nil
 	for _, k := range s.order {
+		s.doubts = append(s.doubts, k.result.doubts...)
 		declared += k.result.declared
 		ds = append(ds, k.result.ds...)
 	}

@@ -68,6 +68,7 @@ func Load(set source.Set, o Options) (*ir.Gateway, diag.List) {
 	s, ds := m.open(set, o)
 	s.forgetSpares()
 	g, more := s.link()
+	more = s.withoutDoubtful(more)
 	m.close(s)
 	ds = WithSteps(commented(set, append(ds, more...).Sort()))
 	if ds.HasErrors() && !o.Salvage {

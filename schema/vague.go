@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"unicode"
 
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/source"
@@ -194,12 +193,7 @@ func (h *holding) suspect(v vague) {
 			candidates[e.id] = true
 		}
 	}
-	words := map[string]bool{}
-	for _, w := range strings.FieldsFunc(v.text, func(r rune) bool {
-		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-_.", r)
-	}) {
-		words[strings.Trim(w, ".")] = true
-	}
+	words := wordsOf(v.text)
 	selecting := strings.Contains(strings.ToLower(v.text), "selector")
 	for _, id := range sortedObjects(candidates) {
 		if !isTarget(id) || h.choice[id] != asSet || v.by != (diag.Object{}) && h.reaches(v.by, id) {
