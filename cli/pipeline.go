@@ -117,8 +117,12 @@ func (p *pipeline) look(set source.Set) (diag.List, *ir.Gateway) {
 		return list, nil
 	}
 	p.render.Salvage, p.render.Judge = true, p.deep == nil && p.load.Memo.Once
+	rare := make(chan diag.List) // analysis goes on beside rendering: both only read the model
+	go func() {
+		rare <- lint.Check(g, lint.Options{Today: p.today, Target: p.load.Target, Partial: p.load.Partial, Asked: p.asked})
+	}()
 	r, more := render.Render(g, all.Catalog{}, p.render, &p.memo)
-	more = append(more, lint.Check(g, lint.Options{Today: p.today, Target: p.load.Target, Partial: p.load.Partial, Asked: p.asked})...)
+	more = append(more, <-rare...)
 	if p.deep != nil && r != nil {
 		more = append(more, p.deep.judge(set, g, r)...)
 	}

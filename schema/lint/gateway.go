@@ -100,7 +100,7 @@ func bytePatterns(g *ir.Gateway, _ Options) diag.List {
 	var out diag.List
 	said := map[diag.Range]bool{}
 	judge := func(id diag.Object, what string, p ir.Pattern) {
-		if said[p.Range] || ascii(p.Text) {
+		if ascii(p.Text) || said[p.Range] {
 			return
 		}
 		said[p.Range] = true
@@ -170,13 +170,15 @@ func setTwice(g *ir.Gateway, _ Options) diag.List {
 	var out diag.List
 	for _, l := range g.Listeners {
 		for _, a := range l.APIs {
+			if few(a.Bindings, sets) {
+				continue
+			}
 			by := map[string]*ir.Binding{}
 			for _, b := range a.Bindings {
-				c, ok := b.Config.(ir.Setter)
-				if !ok || len(b.Rules) > 0 {
+				if !sets(b) {
 					continue
 				}
-				for _, what := range c.Sets() {
+				for _, what := range b.Config.(ir.Setter).Sets() {
 					first := by[what]
 					if by[what] = b; first == nil || first == b {
 						continue
@@ -189,6 +191,18 @@ func setTwice(g *ir.Gateway, _ Options) diag.List {
 		}
 	}
 	return out
+}
+
+// sets reports whether a policy sets the same things of every request.
+func sets(b *ir.Binding) bool {
+	_, ok := b.Config.(ir.Setter)
+	return ok && len(b.Rules) == 0
+}
+
+// few reports whether less than two have a property.
+func few(l []*ir.Binding, has func(*ir.Binding) bool) bool {
+	i := slices.IndexFunc(l, has)
+	return i < 0 || !slices.ContainsFunc(l[i+1:], has)
 }
 
 func ascii(s string) bool {

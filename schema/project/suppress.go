@@ -28,7 +28,25 @@ var meant = regexp.MustCompile(`(?i)flexgw[ \t]*[:_-][ \t]*ignore(?:[ \t]*[_-][ 
 
 // Marked reports whether a text may have suppressions in it, well written or not.
 func Marked(text []byte) bool {
-	return bytes.Contains(text, []byte(Marker)) || meant.Match(text)
+	return named(text) && (bytes.Contains(text, []byte(Marker)) || meant.Match(text))
+}
+
+// named reports whether our name stands somewhere in a text, in whatever case: nearly no file has it, and all are asked.
+func named(text []byte) bool {
+	const name, x = "flexgw", 3
+	for _, letter := range []byte("xX") { // rare, unlike the others
+		for rest := text; ; {
+			i := bytes.IndexByte(rest, letter)
+			if i < 0 {
+				break
+			}
+			if at := len(text) - len(rest) + i - x; at >= 0 && at+len(name) <= len(text) && strings.EqualFold(string(text[at:at+len(name)]), name) {
+				return true
+			}
+			rest = rest[i+1:]
+		}
+	}
+	return false
 }
 
 // Suppression accepts diagnostics for a while.
