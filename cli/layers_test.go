@@ -46,6 +46,8 @@ var bans = []ban{
 	{"reconcile/notify", nil, []string{"render", "reconcile/deliver", "reconcile/egress", "reconcile/store"}, "it posts what it is told with the client that it is given"},
 	{"", []string{"cli", "render/policy/all"}, []string{"render/policy/all"}, "only cli knows every policy"},
 	{"schema/require", nil, []string{"os", "net/http", "time", "schema/project", "schema/v1alpha1"}, "rules and declarations in, diagnostics out: cli reads the files and has the clock, project judges what is found"},
+	{"e2e/harness", nil, []string{"schema", "render", "reconcile", "cli"}, "the command from outside, as users have it"},
+	{"", []string{"e2e"}, []string{"e2e/harness"}, "only tests import it"},
 	{"", []string{"schema/syntax"}, []string{"go.yaml.in/"}, "only syntax knows a YAML library"},
 	{"", []string{"schema/syntax", "schema/require"}, []string{"cuelang.org/"}, "only syntax reads CUE, and only require, whose rules are values of CUE, evaluates it"},
 	{"", []string{"schema$", "schema/testkit"}, []string{"github.com/santhosh-tekuri/"}, "only schema knows the JSON Schema library, and tests"},

@@ -3,13 +3,13 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/flexgw/flexgw/e2e/harness"
 	"github.com/flexgw/flexgw/reconcile/api"
 	"github.com/flexgw/flexgw/reconcile/status"
 )
@@ -17,7 +17,7 @@ import (
 // applied runs flexgw apply against the gateway's daemon, and reads its answer.
 func (g *gateway) applied(want int, args ...string) api.Outcome {
 	g.t.Helper()
-	out, errs, code := command(g.t, append([]string{"apply", "--output", "json", "--state-dir", g.state}, args...)...)
+	out, errs, code := harness.Command(g.t, append([]string{"apply", "--output", "json", "--state-dir", g.State}, args...)...)
 	if code != want {
 		g.t.Fatalf("apply %v ended with %d, want %d: %s%s", args, code, want, out, errs)
 	}
@@ -34,7 +34,7 @@ func (g *gateway) applied(want int, args ...string) api.Outcome {
 func TestApply(t *testing.T) {
 	t.Parallel()
 	g := prepare(t, versioned, withoutSource)
-	g.run()
+	g.Run()
 	file := filepath.Join(t.TempDir(), "api.yaml")
 	put := func(text string) {
 		t.Helper()
@@ -42,20 +42,20 @@ func TestApply(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	until(t, 30*time.Second, func() error {
-		if _, errs, code := command(t, "probe", "--check", "liveness", "--state-dir", g.state); code != 0 {
+	harness.Until(t, 30*time.Second, func() error {
+		if _, errs, code := harness.Command(t, "probe", "--check", "liveness", "--state-dir", g.State); code != 0 {
 			return fmt.Errorf("liveness %d: %s", code, errs)
 		}
 		return nil
 	})
-	if _, _, code := command(t, "probe", "--state-dir", g.state); code != 1 {
+	if _, _, code := harness.Command(t, "probe", "--state-dir", g.State); code != 1 {
 		t.Errorf("readiness with nothing to serve: %d", code)
 	}
 	put(g.rewrite(version("1")))
 	one := g.applied(0, file)
-	g.waitReady()
+	g.WaitReady()
 	waitVersion(t, g, "1")
-	if _, errs, code := command(t, "probe", "--state-dir", g.state); code != 0 {
+	if _, errs, code := harness.Command(t, "probe", "--state-dir", g.State); code != 0 {
 		t.Errorf("readiness: %d %s", code, errs)
 	}
 
@@ -72,28 +72,24 @@ func TestApply(t *testing.T) {
 	waitVersion(t, g, "1")
 	g.applied(0, "--plan", plan)
 	waitVersion(t, g, "2")
-	if _, errs, code := command(t, "apply", "--state-dir", g.state, "--plan", plan); code != 5 || !strings.Contains(errs, "stale") {
+	if _, errs, code := harness.Command(t, "apply", "--state-dir", g.State, "--plan", plan); code != 5 || !strings.Contains(errs, "stale") {
 		t.Errorf("a stale plan ended with %d: %s", code, errs)
 	}
 
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	x := load(t, 2, g.url(8081, "/shop/x"))
-	put(strings.Replace(g.rewrite(version("3")), g.url(8081, "/shop"), "http://"+l.Addr().String()+"/shop", 1))
+	busy, _ := harness.BusyPort(t)
+	x := harness.KeepAlive(t, 2, g.url(8081, "/shop/x"))
+	put(strings.Replace(g.rewrite(version("3")), g.url(8081, "/shop"), "http://"+busy+"/shop", 1))
 	if o := g.applied(4, file); o.Result != api.RolledBack || o.Previous != o.Served || o.Diagnostics[0].Subject.Start.Line != 6 {
 		t.Errorf("refused by Envoy: %+v", o)
 	}
 	waitVersion(t, g, "2")
-	x.end(t, 2)
+	x.End(t, 2)
 
 	put(strings.Replace(g.rewrite(version("2")), "name: shop", "name: renamed", 1))
-	if _, errs, code := command(t, "apply", "--state-dir", g.state, "--max-delete", "0", file); code != 2 || !strings.Contains(errs, "shop") {
+	if _, errs, code := harness.Command(t, "apply", "--state-dir", g.State, "--max-delete", "0", file); code != 2 || !strings.Contains(errs, "shop") {
 		t.Errorf("deletions ended with %d: %s", code, errs)
 	}
-	if out, errs, code := command(t, "rollback", "--state-dir", g.state, one.Revision[7:17]); code != 0 {
+	if out, errs, code := harness.Command(t, "rollback", "--state-dir", g.State, one.Revision[7:17]); code != 0 {
 		t.Errorf("rollback ended with %d: %s%s", code, out, errs)
 	}
 	waitVersion(t, g, "1")
@@ -101,10 +97,10 @@ func TestApply(t *testing.T) {
 		t.Errorf("pinned %+v, revision %s", r.Pinned, r.Revision)
 	}
 	time.Sleep(1500 * time.Millisecond) // it is written beside the path of an edit
-	g.kill()
-	g.run()
-	until(t, 20*time.Second, func() error {
-		out, _, code := command(t, "status", "--output", "json", "--state-dir", g.state)
+	g.Kill()
+	g.Run()
+	harness.Until(t, 20*time.Second, func() error {
+		out, _, code := harness.Command(t, "status", "--output", "json", "--state-dir", g.State)
 		var r status.Report
 		if code != 0 || json.Unmarshal([]byte(out), &r) != nil || r.Revision != one.Revision {
 			return fmt.Errorf("status %d: %s", code, out)
@@ -112,8 +108,8 @@ func TestApply(t *testing.T) {
 		return nil
 	})
 	waitVersion(t, g, "1")
-	until(t, 5*time.Second, func() error { // it is written beside the path of an edit
-		out, _, _ := command(t, "history", "--state-dir", g.state)
+	harness.Until(t, 5*time.Second, func() error { // it is written beside the path of an edit
+		out, _, _ := harness.Command(t, "history", "--state-dir", g.State)
 		for _, want := range []string{"Programmed", "RolledBack", "Pinned", "apply ("} {
 			if !strings.Contains(out, want) {
 				return fmt.Errorf("no %q in the history:\n%s", want, out)
@@ -130,13 +126,13 @@ func TestSuspendAndResume(t *testing.T) {
 	if err := os.WriteFile(file, []byte(g.rewrite(version("hot"))), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, errs, code := command(t, "apply", "--state-dir", g.state, file); code != 2 || !strings.Contains(errs, "flexgw suspend") {
+	if _, errs, code := harness.Command(t, "apply", "--state-dir", g.State, file); code != 2 || !strings.Contains(errs, "flexgw suspend") {
 		t.Errorf("apply beside a source ended with %d: %s", code, errs)
 	}
-	if _, errs, code := command(t, "suspend", "--state-dir", g.state); code != 2 || !strings.Contains(errs, "--reason") {
+	if _, errs, code := harness.Command(t, "suspend", "--state-dir", g.State); code != 2 || !strings.Contains(errs, "--reason") {
 		t.Errorf("suspend without a reason ended with %d: %s", code, errs)
 	}
-	if out, errs, code := command(t, "suspend", "--state-dir", g.state, "--for", "2h", "--reason", "incident 7"); code != 0 || !strings.Contains(out, "incident 7") {
+	if out, errs, code := harness.Command(t, "suspend", "--state-dir", g.State, "--for", "2h", "--reason", "incident 7"); code != 0 || !strings.Contains(out, "incident 7") {
 		t.Fatalf("suspend ended with %d: %s%s", code, out, errs)
 	}
 	g.applied(0, file)
@@ -144,18 +140,18 @@ func TestSuspendAndResume(t *testing.T) {
 	g.write("api.yaml", version("2"))
 	time.Sleep(500 * time.Millisecond)
 	waitVersion(t, g, "hot")
-	if _, errs, code := command(t, "sync", "--state-dir", g.state); code != 2 || !strings.Contains(errs, "resume") {
+	if _, errs, code := harness.Command(t, "sync", "--state-dir", g.State); code != 2 || !strings.Contains(errs, "resume") {
 		t.Errorf("sync while suspended ended with %d: %s", code, errs)
 	}
 	time.Sleep(1500 * time.Millisecond)
-	g.kill()
-	g.run()
-	g.waitReady()
+	g.Kill()
+	g.Run()
+	g.WaitReady()
 	waitVersion(t, g, "hot")
 	if r := g.report(); r.Suspended == nil || r.Suspended.Reason != "incident 7" {
 		t.Errorf("a restart forgot the suspension: %+v", r.Suspended)
 	}
-	if out, errs, code := command(t, "resume", "--state-dir", g.state); code != 0 {
+	if out, errs, code := harness.Command(t, "resume", "--state-dir", g.State); code != 0 {
 		t.Errorf("resume ended with %d: %s%s", code, out, errs)
 	}
 	waitVersion(t, g, "2")

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/flexgw/flexgw/e2e/harness"
 )
 
 // TestBadInputChangesNothing puts one broken thing after another beside what is served. Each is named with its place, none
@@ -16,17 +18,17 @@ func TestBadInputChangesNothing(t *testing.T) {
 	t.Parallel()
 	g := start(t, versioned)
 	const clients = 2
-	x := load(t, clients, g.url(8081, "/shop/x"))
+	x := harness.KeepAlive(t, clients, g.url(8081, "/shop/x"))
 	api := func(text string, pairs ...string) string {
 		return strings.NewReplacer(pairs...).Replace(text)
 	}
 	good := g.rewrite(version("1"))
 	other := api(good, "name: shop", "name: other", "/shop", "/other")
 	file := func(name, text string) func() error {
-		return func() error { g.writeRaw(name, text); return nil }
+		return func() error { g.Put(name, text); return nil }
 	}
 	link := func(to, name string) func() error {
-		return func() error { return os.Symlink(to, filepath.Join(g.dir, name)) }
+		return func() error { return os.Symlink(to, filepath.Join(g.Dir, name)) }
 	}
 	for i, bad := range []struct {
 		name, path string
@@ -50,7 +52,7 @@ func TestBadInputChangesNothing(t *testing.T) {
 			for c := 'b'; c < 'k'; c++ {
 				text += fmt.Sprintf("%c: &%c [%s]\n", c, c, strings.Repeat(fmt.Sprintf("*%c,", c-1), 9))
 			}
-			g.writeRaw("bad.yaml", text)
+			g.Put("bad.yaml", text)
 			return nil
 		}, `bad\.yaml:\d+:\d+: error: .*\[yaml/alias-bomb\]`},
 		{"50 MB", "bad.yaml", file("bad.yaml", strings.Repeat("a: 1\n", 10<<20)), `bad\.yaml: error: .*\[source/too-large\]`},
@@ -58,27 +60,27 @@ func TestBadInputChangesNothing(t *testing.T) {
 		{"a link to nowhere", "bad.yaml", link("nowhere.yaml", "bad.yaml"), `bad\.yaml: the symbolic link leads nowhere`},
 		{"a link to its folder", "again", link(".", "again"), `again: the symbolic link leads back`},
 	} {
-		before := len(g.log())
+		before := len(g.Log())
 		if err := bad.make(); err != nil {
 			t.Fatal(err)
 		}
 		says := regexp.MustCompile(bad.says)
-		until(t, 20*time.Second, func() error {
-			if !says.MatchString(g.log()[before:]) {
-				return fmt.Errorf("%s: %q is not said, but:\n%s", bad.name, bad.says, g.log()[before:])
+		harness.Until(t, 20*time.Second, func() error {
+			if !says.MatchString(g.Log()[before:]) {
+				return fmt.Errorf("%s: %q is not said, but:\n%s", bad.name, bad.says, g.Log()[before:])
 			}
 			return nil
 		})
 		if a := g.get(8081, "/shop/x"); a.Status != 200 || a.Header.Get("x-version") != fmt.Sprint(i+1) {
 			t.Fatalf("%s: status %d, version %q is served, want %d", bad.name, a.Status, a.Header.Get("x-version"), i+1)
 		}
-		if err := os.Remove(filepath.Join(g.dir, bad.path)); err != nil {
+		if err := os.Remove(filepath.Join(g.Dir, bad.path)); err != nil {
 			t.Fatal(err)
 		}
 		g.write("api.yaml", version(fmt.Sprint(i+2)))
 		waitVersion(t, g, fmt.Sprint(i+2))
 	}
-	x.end(t, clients)
+	x.End(t, clients)
 }
 
 // TestServedFileTurnsBad breaks the very file that is served, in ways that are no edit: garbage in its place, no file at
@@ -86,14 +88,14 @@ func TestBadInputChangesNothing(t *testing.T) {
 func TestServedFileTurnsBad(t *testing.T) {
 	t.Parallel()
 	g := start(t, versioned)
-	x := load(t, 2, g.url(8081, "/shop/x"))
-	path := filepath.Join(g.dir, "api.yaml")
+	x := harness.KeepAlive(t, 2, g.url(8081, "/shop/x"))
+	path := filepath.Join(g.Dir, "api.yaml")
 	keeps := func(what, says string, before int) {
 		t.Helper()
 		re := regexp.MustCompile(says)
-		until(t, 20*time.Second, func() error {
-			if !re.MatchString(g.log()[before:]) {
-				return fmt.Errorf("%s: %q is not said, but:\n%s", what, says, g.log()[before:])
+		harness.Until(t, 20*time.Second, func() error {
+			if !re.MatchString(g.Log()[before:]) {
+				return fmt.Errorf("%s: %q is not said, but:\n%s", what, says, g.Log()[before:])
 			}
 			return nil
 		})
@@ -110,22 +112,22 @@ func TestServedFileTurnsBad(t *testing.T) {
 		waitVersion(t, g, fmt.Sprint(next))
 	}
 
-	before := len(g.log())
-	g.writeRaw("api.yaml", strings.Repeat("\x00\x01\xff", 4096))
+	before := len(g.Log())
+	g.Put("api.yaml", strings.Repeat("\x00\x01\xff", 4096))
 	keeps("binary garbage", `api\.yaml:1:1: error: .*\[source/not-text\]`, before)
 	back()
 
-	before = len(g.log())
-	g.writeRaw("api.yaml", "")
+	before = len(g.Log())
+	g.Put("api.yaml", "")
 	keeps("an empty file", `\[source/no-declarations\]`, before)
 	back()
 
-	before = len(g.log())
+	before = len(g.Log())
 	g.remove("api.yaml")
 	keeps("an emptied folder", `\[source/no-declarations\]`, before)
 	back()
 
-	before = len(g.log())
+	before = len(g.Log())
 	g.remove("api.yaml")
 	if err := os.Mkdir(path, 0o755); err != nil {
 		t.Fatal(err)
@@ -136,15 +138,15 @@ func TestServedFileTurnsBad(t *testing.T) {
 	}
 	back()
 
-	before = len(g.log())
-	gone := g.dir + ".gone"
-	if err := os.Rename(g.dir, gone); err != nil {
+	before = len(g.Log())
+	gone := g.Dir + ".gone"
+	if err := os.Rename(g.Dir, gone); err != nil {
 		t.Fatal(err)
 	}
 	keeps("the folder itself is gone", `(?i)no such file|gone`, before)
-	if err := os.Rename(gone, g.dir); err != nil {
+	if err := os.Rename(gone, g.Dir); err != nil {
 		t.Fatal(err)
 	}
 	back()
-	x.end(t, 2)
+	x.End(t, 2)
 }

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/flexgw/flexgw/e2e/harness"
 	"github.com/flexgw/flexgw/e2e/workload"
 )
 
@@ -26,15 +27,15 @@ func BenchmarkRenameToLive(b *testing.B) {
 	for _, n := range []int{100, 1_000, 10_000} {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {
 			g, options := manyAPIs(b, n)
-			until(b, time.Minute, func() error { // the first state goes to disk beside all this
-				m, err := filepath.Glob(filepath.Join(g.state, "last-good", "generations", "*"))
+			harness.Until(b, time.Minute, func() error { // the first state goes to disk beside all this
+				m, err := filepath.Glob(filepath.Join(g.State, "last-good", "generations", "*"))
 				if err == nil && len(m) == 0 {
 					err = errors.New("there is no generation yet")
 				}
 				return err
 			})
 			const clients = 4
-			x := load(b, clients, g.url(8081, workload.BasePath(0)+"/items/x"))
+			x := harness.KeepAlive(b, clients, g.url(8081, workload.BasePath(0)+"/items/x"))
 			c := &http.Client{Transport: &http.Transport{MaxConnsPerHost: 1}}
 			wire, cpu := g.wireBytes(), g.cpu()
 			var took []time.Duration
@@ -44,7 +45,7 @@ func BenchmarkRenameToLive(b *testing.B) {
 				i := 1 + edit*7919%(n-1)
 				v := fmt.Sprint("v", edit)
 				text := workload.API(i, v, options)
-				path := filepath.Join(g.dir, "apis", workload.Name(i)+".yaml")
+				path := filepath.Join(g.Dir, "apis", workload.Name(i)+".yaml")
 				if err := os.WriteFile(path+".new", []byte(text), 0o644); err != nil {
 					b.Fatal(err)
 				}
@@ -55,7 +56,7 @@ func BenchmarkRenameToLive(b *testing.B) {
 				}
 				for versionOf(b, c, url) != v {
 					if time.Since(began) > 10*time.Second {
-						b.Fatalf("edit %d of %s is not live after 10 s:\n%s", edit, workload.Name(i), g.log())
+						b.Fatalf("edit %d of %s is not live after 10 s:\n%s", edit, workload.Name(i), g.Log())
 					}
 				}
 				took = append(took, time.Since(began))
@@ -67,7 +68,7 @@ func BenchmarkRenameToLive(b *testing.B) {
 			b.ReportMetric(float64(g.wireBytes()-wire)/float64(edit), "wire-B/edit")
 			b.ReportMetric((g.cpu()-cpu).Seconds()*1000/float64(edit), "cpu-ms/edit")
 			b.ReportMetric(0, "ns/op")
-			x.end(b, clients)
+			x.End(b, clients)
 			b.ReportMetric(g.resident(), "daemon-MB")
 			const idle = 10 * time.Second
 			time.Sleep(time.Second) // the last good state is written beside all this
@@ -85,11 +86,11 @@ func TestOneChangeOfManyIsSmall(t *testing.T) {
 	g, options := manyAPIs(t, 300)
 	c := &http.Client{}
 	edit := func(i int, v, prefix string) {
-		g.writeRaw("apis/"+workload.Name(i)+".yaml", prefix+workload.API(i, v, options))
+		g.Put("apis/"+workload.Name(i)+".yaml", prefix+workload.API(i, v, options))
 	}
 	wire := g.wireBytes()
 	edit(5, "2", "")
-	until(t, 10*time.Second, func() error {
+	harness.Until(t, 10*time.Second, func() error {
 		if v := versionOf(t, c, g.url(8081, workload.BasePath(5)+"/items/x")); v != "2" {
 			return fmt.Errorf("version %q", v)
 		}
@@ -100,7 +101,7 @@ func TestOneChangeOfManyIsSmall(t *testing.T) {
 	}
 	wire, before := g.wireBytes(), g.report().Revision
 	edit(9, "1", "# only a comment\n")
-	until(t, 10*time.Second, func() error {
+	harness.Until(t, 10*time.Second, func() error {
 		if g.report().Revision == before {
 			return fmt.Errorf("the revision is still %s", before)
 		}
@@ -116,9 +117,9 @@ func manyAPIs(t testing.TB, n int) (*gateway, workload.Options) {
 	t.Helper()
 	g := prepare(t, "", withArgs("--debounce", "0s"))
 	g.serve(9001, &echo{})
-	g.ports[8081] = freePort(t)
+	g.ports[8081] = harness.FreePort(t)
 	options := workload.Options{Seed: 3, Port: g.ports[8081], Upstream: fmt.Sprintf("http://127.0.0.1:%d", g.ports[9001])}
-	dir := filepath.Join(g.dir, "apis")
+	dir := filepath.Join(g.Dir, "apis")
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -127,8 +128,8 @@ func manyAPIs(t testing.TB, n int) (*gateway, workload.Options) {
 			t.Fatal(err)
 		}
 	}
-	g.run()
-	g.waitReady()
+	g.Run()
+	g.WaitReady()
 	return g, options
 }
 
@@ -150,7 +151,7 @@ func versionOf(t testing.TB, c *http.Client, url string) string {
 func (g *gateway) wireBytes() int {
 	g.t.Helper()
 	tr := &http.Transport{Dial: func(string, string) (net.Conn, error) {
-		return net.Dial("unix", filepath.Join(g.state, "envoy-admin.sock"))
+		return net.Dial("unix", filepath.Join(g.State, "envoy-admin.sock"))
 	}}
 	defer tr.CloseIdleConnections()
 	res, err := (&http.Client{Transport: tr}).Get("http://envoy/stats?filter=^cluster.flexgw-xds.upstream_cx_rx_bytes_total$")
@@ -170,7 +171,7 @@ func (g *gateway) wireBytes() int {
 // resident is the memory of the daemon, in MB.
 func (g *gateway) resident() float64 {
 	g.t.Helper()
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", g.cmd.Process.Pid))
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", g.Process.Pid))
 	if err != nil {
 		g.t.Fatal(err)
 	}
@@ -189,7 +190,7 @@ func (g *gateway) resident() float64 {
 // cpu is what the daemon has spent so far.
 func (g *gateway) cpu() time.Duration {
 	g.t.Helper()
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", g.cmd.Process.Pid))
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", g.Process.Pid))
 	if err != nil {
 		g.t.Fatal(err)
 	}

@@ -19,6 +19,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/flexgw/flexgw/e2e/harness"
 )
 
 type decl = map[string]any
@@ -127,7 +129,7 @@ func TestDeepFindsNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	out, errs, code := command(t, "validate", "--deep", "--deep-cache", t.TempDir(), "--output", "json", dir)
+	out, errs, code := harness.Command(t, "validate", "--deep", "--deep-cache", t.TempDir(), "--output", "json", dir)
 	var report struct {
 		Summary     struct{ Documents, Errors int }
 		Diagnostics []struct{ Code, Severity, Summary string }

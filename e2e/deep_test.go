@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/flexgw/flexgw/e2e/harness"
 	"github.com/flexgw/flexgw/reconcile/envoy"
 	"github.com/flexgw/flexgw/reconcile/sandbox"
 )
@@ -73,7 +74,7 @@ func exitCode(t *testing.T, err error) int {
 // that is not in the cache or the temporary folder.
 func TestDeepReachesNothing(t *testing.T) {
 	t.Parallel()
-	path := flexgw(t)
+	path := harness.Binary(t)
 	strace, err := exec.LookPath("strace")
 	if err != nil {
 		t.Fatal("strace is missing, install it: ", err)
@@ -116,7 +117,7 @@ func TestDeepReachesNothing(t *testing.T) {
 // whether the declarations are right or wrong, with settings and rules of the repository, from files, a folder or a stream.
 func TestValidateTouchesNothing(t *testing.T) {
 	t.Parallel()
-	path := flexgw(t)
+	path := harness.Binary(t)
 	strace, err := exec.LookPath("strace")
 	if err != nil {
 		t.Fatal("strace is missing, install it: ", err)
@@ -232,7 +233,7 @@ func TestReachedNoticesWhatItShould(t *testing.T) {
 // TestDeepTakesEveryExample asks the real Envoy about the examples, as a user would.
 func TestDeepTakesEveryExample(t *testing.T) {
 	t.Parallel()
-	path := flexgw(t)
+	path := harness.Binary(t)
 	dirs, err := filepath.Glob("../examples/*/README.md")
 	if err != nil || len(dirs) < 5 {
 		t.Fatalf("%d examples, %v", len(dirs), err)
@@ -248,7 +249,7 @@ func TestDeepTakesEveryExample(t *testing.T) {
 // TestDeepWithoutASandbox: where Envoy cannot be confined it is not asked. Inside of a sandbox no other can be made.
 func TestDeepWithoutASandbox(t *testing.T) {
 	t.Parallel()
-	path := flexgw(t)
+	path := harness.Binary(t)
 	found, err := envoy.Find(t.Context(), envoy.FindOptions{Choice: "auto"})
 	if err != nil {
 		t.Fatal(err)
@@ -271,7 +272,7 @@ func TestDeepWithoutASandbox(t *testing.T) {
 // TestDeepInterrupted leaves nothing behind: no process, no configuration with its secrets.
 func TestDeepInterrupted(t *testing.T) {
 	t.Parallel()
-	path := flexgw(t)
+	path := harness.Binary(t)
 	tmp := t.TempDir()
 	hangs := filepath.Join(t.TempDir(), "envoy")
 	mark := fmt.Sprint(100+os.Getpid(), ".", time.Now().Nanosecond()) // seconds to sleep
@@ -286,7 +287,7 @@ func TestDeepInterrupted(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		until(t, 20*time.Second, func() error {
+		harness.Until(t, 20*time.Second, func() error {
 			if sleeping(t, mark) {
 				return nil
 			}

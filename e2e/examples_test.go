@@ -19,6 +19,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/flexgw/flexgw/e2e/harness"
 )
 
 // TestExamples serves every example and sends the requests that its README shows.
@@ -291,17 +293,17 @@ func TestQuickstart(t *testing.T) {
 		return g.get(8081, "/hello", "authorization: Basic "+base64Of("alice:"+password)).Status
 	}
 	if got := with("open-sesame"); got != 200 {
-		t.Fatalf("status %d: %s", got, g.log())
+		t.Fatalf("status %d: %s", got, g.Log())
 	}
 	g.write("gateway.yaml", strings.Replace(string(b), "password: open-sesame", "password: swordfish", 1))
-	until(t, 10*time.Second, func() error {
+	harness.Until(t, 10*time.Second, func() error {
 		if old, fresh := with("open-sesame"), with("swordfish"); old != 401 || fresh != 200 {
 			return fmt.Errorf("the old password gets %d, the new one %d", old, fresh)
 		}
 		return nil
 	})
 	g.write("gateway.yaml", strings.Replace(string(b), "username: alice", "usrname: alice", 1))
-	g.waitLog(`gateway\.yaml:28:9: error: unknown field "usrname"`, 10*time.Second)
+	g.WaitLog(`gateway\.yaml:28:9: error: unknown field "usrname"`, 10*time.Second)
 	if got := with("swordfish"); got != 200 {
 		t.Errorf("after the mistake: status %d", got)
 	}

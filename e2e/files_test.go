@@ -3,7 +3,6 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -12,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/flexgw/flexgw/e2e/harness"
 	"github.com/flexgw/flexgw/reconcile/api"
 	"github.com/flexgw/flexgw/reconcile/envoy"
 )
@@ -30,7 +30,7 @@ func TestApplyToFiles(t *testing.T) {
 	}
 	apply := func(want int, args ...string) api.Outcome {
 		t.Helper()
-		out, errs, code := command(t, append([]string{"apply", "--output", "json", "--to", dir, src}, args...)...)
+		out, errs, code := harness.Command(t, append([]string{"apply", "--output", "json", "--to", dir, src}, args...)...)
 		if code != want {
 			t.Fatalf("apply %v ended with %d, want %d: %s%s", args, code, want, out, errs)
 		}
@@ -42,7 +42,7 @@ func TestApplyToFiles(t *testing.T) {
 		}
 		return o
 	}
-	flexgw(t)
+	harness.Binary(t)
 	put(g.rewrite(version("1")))
 	if o := apply(0, "--dry-run"); o.Reason != "DryRun" || !strings.Contains(o.ChangesText, "adds") {
 		t.Errorf("dry run: %+v", o)
@@ -63,7 +63,7 @@ func TestApplyToFiles(t *testing.T) {
 		cmd.Process.Kill()
 		cmd.Wait()
 	})
-	until(t, 20*time.Second, func() error {
+	harness.Until(t, 20*time.Second, func() error {
 		res, err := http.Get(g.url(8081, "/shop/x"))
 		if err == nil {
 			res.Body.Close()
@@ -73,7 +73,7 @@ func TestApplyToFiles(t *testing.T) {
 	if o := apply(0); o.Result != api.Programmed {
 		t.Errorf("once Envoy runs: %+v", o)
 	}
-	x := load(t, 4, g.url(8081, "/shop/x"))
+	x := harness.KeepAlive(t, 4, g.url(8081, "/shop/x"))
 	for i := range 30 {
 		v := fmt.Sprint(i + 2)
 		text := version(v)
@@ -87,15 +87,11 @@ func TestApplyToFiles(t *testing.T) {
 		waitVersion(t, g, v)
 	}
 
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
+	busy, _ := harness.BusyPort(t)
 	good := g.rewrite(version("good"))
 	put(good)
 	before := apply(0)
-	taken := strings.Replace(strings.Replace(g.rewrite(version("n")), "name: shop", "name: taken", 1), g.url(8081, "/shop"), "http://"+l.Addr().String(), 1)
+	taken := strings.Replace(strings.Replace(g.rewrite(version("n")), "name: shop", "name: taken", 1), g.url(8081, "/shop"), "http://"+busy, 1)
 	put(strings.Replace(good, "good", "bad", 1) + "---\n" + taken)
 	if o := apply(4); o.Result != api.RolledBack || o.Previous != before.Revision || !strings.Contains(o.Message, "listeners.json") {
 		t.Errorf("a port that is taken: %+v", o)
@@ -105,10 +101,10 @@ func TestApplyToFiles(t *testing.T) {
 	if o := apply(0); o.Result != api.Programmed {
 		t.Errorf("after the refusal: %+v", o)
 	}
-	x.end(t, 4)
+	x.End(t, 4)
 
 	put(strings.Replace(good, "header-injection-flex", "rate-limiting-flex", 1))
-	if _, errs, code := command(t, "apply", "--to", dir, src); code != 1 {
+	if _, errs, code := harness.Command(t, "apply", "--to", dir, src); code != 1 {
 		t.Errorf("a broken config ended with %d: %s", code, errs)
 	}
 	put(strings.Replace(good, `        outboundHeaders:
@@ -117,11 +113,11 @@ func TestApplyToFiles(t *testing.T) {
 `, "        rateLimits: [{maximumRequests: 3, timePeriodInMilliseconds: 1000}]\n", 1))
 	limited, _ := os.ReadFile(src)
 	put(strings.Replace(string(limited), "header-injection-flex", "rate-limiting-flex", 1))
-	if _, errs, code := command(t, "apply", "--to", dir, src); code != 1 || !strings.Contains(errs, "needs the daemon") {
+	if _, errs, code := harness.Command(t, "apply", "--to", dir, src); code != 1 || !strings.Contains(errs, "needs the daemon") {
 		t.Errorf("a policy that the daemon decides ended with %d: %s", code, errs)
 	}
 	put(strings.Replace(good, g.url(8081, "/shop"), g.url(8081, "/other"), 1))
-	if _, errs, code := command(t, "apply", "--to", dir, "--max-delete", "0", src); code != 2 || !strings.Contains(errs, "/shop") {
+	if _, errs, code := harness.Command(t, "apply", "--to", dir, "--max-delete", "0", src); code != 2 || !strings.Contains(errs, "/shop") {
 		t.Errorf("--max-delete 0 ended with %d: %s", code, errs)
 	}
 	waitVersion(t, g, "good")

@@ -2,85 +2,34 @@
 package e2e
 
 import (
-	"bytes"
-	"context"
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/txtar"
+
+	"github.com/flexgw/flexgw/e2e/harness"
 )
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if folder != "" {
-		os.RemoveAll(folder)
-	}
-	os.Exit(code)
-}
-
-// folder holds what binary built; "" until then.
-var folder string
-
-// binary is the flexgw that the tests run, built once from this checkout.
-var binary = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "flexgw-e2e-")
-	if err != nil {
-		return "", err
-	}
-	folder = dir
-	path := filepath.Join(dir, "flexgw")
-	out, err := exec.Command("go", "build", "-o", path, "github.com/flexgw/flexgw").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("go build: %w\n%s", err, out)
-	}
-	return path, nil
-})
-
-func flexgw(t testing.TB) string {
-	t.Helper()
-	if testing.Short() {
-		t.Skip("a real Envoy is left out with -short")
-	}
-	path, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
+func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 
 // gateway is one `flexgw run` with its Envoy. Ports in declarations are those of the test's text: they are replaced by
 // free ones, 0.0.0.0 by loopback, and every loopback port that only an upstream names is served by an echo.
 type gateway struct {
-	t        testing.TB
-	dir      string // the declarations
-	state    string
-	cmd      *exec.Cmd
-	exited   chan struct{}
-	code     int
-	noSource bool
-	env      []string
-	args     []string
-
-	mu     sync.Mutex
-	stderr bytes.Buffer
+	*harness.Daemon
+	t      testing.TB
 	ports  map[int]int // as written → as used
 	echoes map[int]*echo
 	texts  map[string]string // replaced before ports are
@@ -89,13 +38,13 @@ type gateway struct {
 type option func(*gateway)
 
 // withArgs adds arguments of `flexgw run`.
-func withArgs(args ...string) option { return func(g *gateway) { g.args = append(g.args, args...) } }
+func withArgs(args ...string) option { return func(g *gateway) { g.Args = append(g.Args, args...) } }
 
 // withoutSource has the daemon follow nothing: flexgw apply gives it declarations.
-func withoutSource(g *gateway) { g.noSource = true }
+func withoutSource(g *gateway) { g.NoSource = true }
 
 // withEnv adds NAME=VALUE pairs to the environment.
-func withEnv(env ...string) option { return func(g *gateway) { g.env = append(g.env, env...) } }
+func withEnv(env ...string) option { return func(g *gateway) { g.Env = append(g.Env, env...) } }
 
 // withText replaces texts in declarations, before ports are rewritten.
 func withText(pairs map[string]string) option { return func(g *gateway) { g.texts = pairs } }
@@ -114,15 +63,15 @@ func withTLSUpstream(port int, c *tls.Config) option {
 func start(t testing.TB, files string, opts ...option) *gateway {
 	t.Helper()
 	g := prepare(t, files, opts...)
-	g.run()
-	g.waitReady()
+	g.Run()
+	g.WaitReady()
 	return g
 }
 
 // prepare writes the declarations and starts the echoes, but not the gateway.
 func prepare(t testing.TB, files string, opts ...option) *gateway {
 	t.Helper()
-	g := &gateway{t: t, dir: t.TempDir(), state: t.TempDir(), ports: map[int]int{}, echoes: map[int]*echo{}}
+	g := &gateway{Daemon: harness.NewDaemon(t), t: t, ports: map[int]int{}, echoes: map[int]*echo{}}
 	for _, o := range opts {
 		o(g)
 	}
@@ -167,125 +116,15 @@ func archive(t testing.TB, dir string) string {
 	return string(txtar.Format(a))
 }
 
-func (g *gateway) run() {
-	g.t.Helper()
-	path := flexgw(g.t)
-	g.mu.Lock()
-	g.stderr.Reset() // of a run before
-	g.mu.Unlock()
-	args := append([]string{"run", "--state-dir", g.state, "--drain-time", "2s"}, g.args...)
-	if g.noSource {
-		args = append(args, "--no-source")
-	} else {
-		args = append(args, g.dir)
-	}
-	g.cmd = exec.Command(path, args...)
-	g.cmd.Env = append(os.Environ(), g.env...)
-	g.cmd.Stderr = lockedWriter{g}
-	g.cmd.Stdout = lockedWriter{g}
-	g.exited = make(chan struct{})
-	if err := g.cmd.Start(); err != nil {
-		g.t.Fatal(err)
-	}
-	cmd, exited := g.cmd, g.exited
-	go func() {
-		cmd.Wait()
-		g.code = cmd.ProcessState.ExitCode()
-		close(exited)
-	}()
-	g.t.Cleanup(func() {
-		g.stop()
-		if g.t.Failed() {
-			g.t.Logf("flexgw said:\n%s", g.log())
-		}
-	})
-}
-
-// kill ends the daemon, and only it, with no chance to say goodbye.
-func (g *gateway) kill() {
-	g.t.Helper()
-	g.cmd.Process.Signal(syscall.SIGKILL)
-	<-g.exited
-}
-
-// stop ends the gateway as a supervisor would and returns its exit code.
-func (g *gateway) stop() int {
-	g.t.Helper()
-	if g.cmd == nil {
-		return -1
-	}
-	g.cmd.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-g.exited:
-	case <-time.After(20 * time.Second):
-		g.t.Error("flexgw did not stop within 20 s after SIGTERM")
-		g.cmd.Process.Kill()
-		<-g.exited
-	}
-	return g.code
-}
-
-func (g *gateway) waitReady() {
-	g.t.Helper()
-	g.waitLog(`(?m)^ready `, 60*time.Second)
-}
-
-// waitLog waits until what flexgw said matches.
-func (g *gateway) waitLog(pattern string, limit time.Duration) {
-	g.t.Helper()
-	re := regexp.MustCompile(pattern)
-	deadline := time.Now().Add(limit)
-	for !re.MatchString(g.log()) {
-		select {
-		case <-g.exited:
-			g.t.Fatalf("flexgw ended with %d before it said %q:\n%s", g.code, pattern, g.log())
-		case <-time.After(5 * time.Millisecond):
-		}
-		if time.Now().After(deadline) {
-			g.t.Fatalf("flexgw did not say %q in %s:\n%s", pattern, limit, g.log())
-		}
-	}
-}
-
-func (g *gateway) log() string {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.stderr.String()
-}
-
-type lockedWriter struct{ g *gateway }
-
-func (w lockedWriter) Write(p []byte) (int, error) {
-	w.g.mu.Lock()
-	defer w.g.mu.Unlock()
-	return w.g.stderr.Write(p)
-}
-
 // write puts one declaration file into place by a rename, ports rewritten.
 func (g *gateway) write(name, text string) {
 	g.t.Helper()
-	g.writeRaw(name, g.rewrite(text))
-}
-
-// writeRaw puts one file into place by a rename, as it is.
-func (g *gateway) writeRaw(name, text string) {
-	g.t.Helper()
-	path := filepath.Join(g.dir, filepath.FromSlash(name))
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		g.t.Fatal(err)
-	}
-	temp := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".new")
-	if err := os.WriteFile(temp, []byte(text), 0o644); err != nil {
-		g.t.Fatal(err)
-	}
-	if err := os.Rename(temp, path); err != nil {
-		g.t.Fatal(err)
-	}
+	g.Put(name, g.rewrite(text))
 }
 
 func (g *gateway) remove(name string) {
 	g.t.Helper()
-	if err := os.Remove(filepath.Join(g.dir, name)); err != nil {
+	if err := os.Remove(filepath.Join(g.Dir, name)); err != nil {
 		g.t.Fatal(err)
 	}
 }
@@ -299,7 +138,7 @@ func (g *gateway) claimListeners(text string) {
 		for _, m := range address.FindAllStringSubmatch(doc, -1) {
 			n, _ := strconv.Atoi(m[3])
 			if _, ok := g.ports[n]; !ok && (m[2] == "0.0.0.0" || strings.Contains(doc, "kind: Echo")) {
-				g.ports[n] = freePort(g.t)
+				g.ports[n] = harness.FreePort(g.t)
 			}
 		}
 	}
@@ -324,24 +163,6 @@ func (g *gateway) rewrite(text string) string {
 		}
 		return m[1] + host + ":" + strconv.Itoa(g.ports[written])
 	})
-}
-
-var taken sync.Map
-
-// freePort finds a port that nobody listens on and that no other test was given.
-func freePort(t testing.TB) int {
-	t.Helper()
-	for {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := l.Addr().(*net.TCPAddr).Port
-		l.Close()
-		if _, used := taken.LoadOrStore(port, true); !used {
-			return port
-		}
-	}
 }
 
 // echo is an upstream that answers with what it got.
@@ -395,7 +216,7 @@ func (g *gateway) serve(port int, e *echo) {
 	g.t.Cleanup(s.Close)
 	u, _ := url.Parse(s.URL)
 	n, _ := strconv.Atoi(u.Port())
-	taken.Store(n, true)
+	harness.Take(n)
 	g.ports[port], g.echoes[port] = n, e
 }
 
@@ -486,38 +307,6 @@ func (g *gateway) tryScheme(scheme, method string, port int, path, body string, 
 func (g *gateway) get(port int, path string, headers ...string) answer {
 	g.t.Helper()
 	return g.send("GET", port, path, headers...)
-}
-
-// until repeats check until it returns nil.
-func until(t testing.TB, limit time.Duration, check func() error) {
-	t.Helper()
-	deadline := time.Now().Add(limit)
-	for {
-		err := check()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %s: %v", limit, err)
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
-}
-
-// command runs another flexgw command and returns what it printed and its exit code.
-func command(t testing.TB, args ...string) (stdout, stderr string, code int) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, flexgw(t), args...)
-	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	err := cmd.Run()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		t.Fatal(err)
-	}
-	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
 }
 
 func base64Of(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }

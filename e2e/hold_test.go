@@ -2,12 +2,12 @@ package e2e
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/flexgw/flexgw/e2e/harness"
 	"github.com/flexgw/flexgw/reconcile/status"
 )
 
@@ -28,7 +28,7 @@ spec:
 
 func (g *gateway) wantVersion(path, want string) {
 	g.t.Helper()
-	until(g.t, 15*time.Second, func() error {
+	harness.Until(g.t, 15*time.Second, func() error {
 		if a := g.get(8081, path); a.Status != 200 || a.Header.Get("x-version") != want {
 			return fmt.Errorf("%s answers %d, version %q, want %q", path, a.Status, a.Header.Get("x-version"), want)
 		}
@@ -39,16 +39,12 @@ func (g *gateway) wantVersion(path, want string) {
 // With hold, what is wrong stays as it was and the rest goes on, whoever finds the fault: the parser, the linker or Envoy.
 func TestHold(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
+	busy, free := harness.BusyPort(t)
 	g := start(t, "-- one.yaml --\n"+heldAPI("one", "1")+"-- two.yaml --\n"+heldAPI("two", "1")+"-- three.yaml --\n"+heldAPI("three", "1"), withArgs("--on-invalid", "hold"))
-	x, y := load(t, 1, g.url(8081, "/one")), load(t, 1, g.url(8081, "/two"))
+	x, y := harness.KeepAlive(t, 1, g.url(8081, "/one")), harness.KeepAlive(t, 1, g.url(8081, "/two"))
 	held := func(name, file string) {
 		t.Helper()
-		until(t, 10*time.Second, func() error {
+		harness.Until(t, 10*time.Second, func() error {
 			r := g.report()
 			for _, o := range r.Objects {
 				if o.Kind != "ApiInstance" || o.Name != name {
@@ -82,27 +78,27 @@ func TestHold(t *testing.T) {
 
 	g.write("one.yaml", heldAPI("one", "5"))
 	g.wantVersion("/one", "5")
-	g.writeRaw("three.yaml", strings.Replace(g.rewrite(heldAPI("three", "5")), g.url(8081, "/three"), "http://"+l.Addr().String()+"/three", 1)) // Envoy cannot have that port
+	g.Put("three.yaml", strings.Replace(g.rewrite(heldAPI("three", "5")), g.url(8081, "/three"), "http://"+busy+"/three", 1)) // Envoy cannot have that port
 	held("three", "three.yaml")
 	g.wantVersion("/three", "1")
 	g.write("two.yaml", heldAPI("two", "5"))
 	g.wantVersion("/two", "5")
 	g.wantVersion("/three", "1")
-	x.end(t, 1)
-	y.end(t, 1)
+	x.End(t, 1)
+	y.End(t, 1)
 
-	g.kill() // and a daemon that starts now serves the same
-	g.run()
-	g.waitReady()
+	g.Kill() // and a daemon that starts now serves the same
+	g.Run()
+	g.WaitReady()
 	g.wantVersion("/one", "5")
 	g.wantVersion("/two", "5")
 	g.wantVersion("/three", "1")
 
-	l.Close() // whoever had the port goes
-	if out, errs, code := command(t, "sync", "--state-dir", g.state); code != 0 || strings.Contains(out, "held") {
+	free() // whoever had the port goes
+	if out, errs, code := harness.Command(t, "sync", "--state-dir", g.State); code != 0 || strings.Contains(out, "held") {
 		t.Errorf("sync ended with %d: %s%s", code, out, errs)
 	}
-	res, err := http.Get("http://" + l.Addr().String() + "/three")
+	res, err := http.Get("http://" + busy + "/three")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/flexgw/flexgw/e2e/harness"
 	"github.com/flexgw/flexgw/reconcile/notify"
 )
 
@@ -120,7 +121,7 @@ func exposed(t testing.TB, c *http.Client, url string) map[string]string {
 // wants waits until lines have these values.
 func wants(t testing.TB, read func() map[string]string, want map[string]string) {
 	t.Helper()
-	until(t, 20*time.Second, func() error {
+	harness.Until(t, 20*time.Second, func() error {
 		got := read()
 		for name, v := range want {
 			if got[name] != v {
@@ -171,10 +172,10 @@ func TestMetricsAndWebhook(t *testing.T) {
 	if err := os.WriteFile(key, []byte("k3y\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	listen := "127.0.0.1:" + strconv.Itoa(freePort(t))
-	g := prepare(t, watched, withArgs("--log-format", "json", "--metrics-listen", listen, "--webhook", receiver.URL+"/T0KEN", "--webhook-secret-file", key), func(g *gateway) { g.ports[9009] = freePort(t) })
-	g.run()
-	g.waitReady()
+	listen := "127.0.0.1:" + strconv.Itoa(harness.FreePort(t))
+	g := prepare(t, watched, withArgs("--log-format", "json", "--metrics-listen", listen, "--webhook", receiver.URL+"/T0KEN", "--webhook-secret-file", key), func(g *gateway) { g.ports[9009] = harness.FreePort(t) })
+	g.Run()
+	g.WaitReady()
 	tcp := func() map[string]string { return exposed(t, http.DefaultClient, "http://"+listen+"/metrics") }
 	const shop, dead = `{namespace="default",api="shop"`, `{namespace="default",api="dead"`
 	wants(t, tcp, map[string]string{
@@ -217,7 +218,7 @@ func TestMetricsAndWebhook(t *testing.T) {
 	wants(t, tcp, map[string]string{`flexgw_api_requests_total{namespace="default",api="more",code_class="2xx"}`: "0"})
 	g.write("more.yaml", "kind: [")
 	socket := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(g.state, "flexgw.sock"))
+		return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(g.State, "flexgw.sock"))
 	}}}
 	want[`flexgw_condition{status="False",type="Accepted"}`] = "1"
 	wants(t, func() map[string]string { return exposed(t, socket, "http://flexgw/metrics") }, want)
@@ -225,7 +226,7 @@ func TestMetricsAndWebhook(t *testing.T) {
 		t.Error("a mistake is not counted")
 	}
 
-	until(t, 10*time.Second, func() error {
+	harness.Until(t, 10*time.Second, func() error {
 		if got := h.types(); !slices.Contains(got, "Programmed") || !slices.Contains(got, "Invalid") || !slices.Contains(got, "EnvoyConnected") {
 			return fmt.Errorf("got %v", got)
 		}
@@ -239,12 +240,12 @@ func TestMetricsAndWebhook(t *testing.T) {
 			t.Errorf("%+v", e)
 		}
 	}
-	if code := g.stop(); code != 0 {
+	if code := g.Stop(); code != 0 {
 		t.Errorf("ended with %d", code)
 	}
-	logged(t, g.log())
+	logged(t, g.Log())
 	for _, s := range []string{"T0KEN", "k3y"} {
-		if strings.Contains(g.log(), s) {
+		if strings.Contains(g.Log(), s) {
 			t.Errorf("%q is in the log", s)
 		}
 	}
@@ -342,7 +343,7 @@ func daemonOf(t *testing.T, name string, args ...string) {
 
 func ready(t *testing.T, url string) {
 	t.Helper()
-	until(t, 30*time.Second, func() error {
+	harness.Until(t, 30*time.Second, func() error {
 		res, err := http.Get(url)
 		if err != nil {
 			return err
@@ -391,15 +392,15 @@ func TestOneAlertNamesTheAPI(t *testing.T) {
 			u.s.Close()
 		}
 	})
-	metrics := "127.0.0.1:" + strconv.Itoa(freePort(t))
+	metrics := "127.0.0.1:" + strconv.Itoa(harness.FreePort(t))
 	g := prepare(t, text.String(), withArgs("--metrics-listen", metrics), func(g *gateway) {
 		for i, u := range upstreams {
 			_, port, _ := net.SplitHostPort(u.addr)
 			g.ports[9100+i], _ = strconv.Atoi(port)
 		}
 	})
-	g.run()
-	g.waitReady()
+	g.Run()
+	g.WaitReady()
 
 	got := &alerts{}
 	receiver := httptest.NewServer(got)
@@ -412,7 +413,7 @@ func TestOneAlertNamesTheAPI(t *testing.T) {
 		}
 		return path
 	}
-	manager, prometheus := "127.0.0.1:"+strconv.Itoa(freePort(t)), "127.0.0.1:"+strconv.Itoa(freePort(t))
+	manager, prometheus := "127.0.0.1:"+strconv.Itoa(harness.FreePort(t)), "127.0.0.1:"+strconv.Itoa(harness.FreePort(t))
 	daemonOf(t, "prometheus-alertmanager", "--storage.path", filepath.Join(dir, "am"), "--web.listen-address", manager, "--cluster.listen-address", "",
 		"--config.file", write("am.yaml", `
 route: {receiver: test, group_by: [alertname, namespace, api], group_wait: 0s, group_interval: 1s}
@@ -454,7 +455,7 @@ scrape_configs: [{job_name: flexgw, static_configs: [{targets: ["`+metrics+`"]}]
 	want := []string{"firing FlexgwApiDown " + name}
 	wait := func() {
 		t.Helper()
-		until(t, 40*time.Second, func() error {
+		harness.Until(t, 40*time.Second, func() error {
 			if l := got.list(); len(l) < len(want) {
 				return fmt.Errorf("got %v", l)
 			}

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/flexgw/flexgw/e2e/harness"
 )
 
 type claims map[string]any
@@ -300,7 +302,7 @@ func TestJWTKeySets(t *testing.T) {
 	}
 	want := func(limit time.Duration, name, path, header string, status int, body string) {
 		t.Helper()
-		until(t, limit, func() error {
+		harness.Until(t, limit, func() error {
 			if a := g.get(8081, path, header); a.Status != status || body != "" && a.Body != body {
 				return fmt.Errorf("%s: got %d %s, want %d %s", name, a.Status, a.Body, status, body)
 			}
@@ -325,7 +327,7 @@ func TestJWTKeySets(t *testing.T) {
 	want(90*time.Second, "rotated in", "/late", bearer(three, "three"), 200, "")
 	want(0, "rotated out", "/late", bearer(one, "one"), 401, tokenInvalid)
 	asked := second.asked.Load()
-	until(t, 90*time.Second, func() error {
+	harness.Until(t, 90*time.Second, func() error {
 		if second.asked.Load() == asked && asked < 2 {
 			return fmt.Errorf("the second address was asked %d times", asked)
 		}

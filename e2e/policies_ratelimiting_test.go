@@ -6,9 +6,10 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
+
+	"github.com/flexgw/flexgw/e2e/harness"
 )
 
 const tooMany = `{"error":"Too Many Requests"}`
@@ -112,17 +113,16 @@ func TestRateLimitingOverARestart(t *testing.T) {
 	t.Parallel()
 	g := start(t, "\n-- gateway.yaml --\n"+policyAPI("busy", "rate-limiting-flex", "rateLimits:\n  - maximumRequests: 1000000\n    timePeriodInMilliseconds: 3600000\n"))
 	const clients = 8
-	x := load(t, clients, g.url(8081, "/busy"))
+	x := harness.KeepAlive(t, clients, g.url(8081, "/busy"))
 	time.Sleep(200 * time.Millisecond)
-	before := x.requests.Load()
-	g.cmd.Process.Signal(syscall.SIGKILL)
-	<-g.exited
-	g.run()
-	until(t, 30*time.Second, func() error {
-		if n := x.requests.Load() - before; n < 200 {
+	before := x.Requests.Load()
+	g.Kill()
+	g.Run()
+	harness.Until(t, 30*time.Second, func() error {
+		if n := x.Requests.Load() - before; n < 200 {
 			return fmt.Errorf("only %d requests since the daemon was killed", n)
 		}
 		return nil
 	})
-	x.end(t, clients)
+	x.End(t, clients)
 }

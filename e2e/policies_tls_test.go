@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/flexgw/flexgw/e2e/harness"
 )
 
 // certificate is the pair as Go wants it.
@@ -164,7 +166,7 @@ func TestTLSRotation(t *testing.T) {
 	}
 	open()
 	g.write("gateway.yaml", declare(second))
-	until(t, 10*time.Second, func() error {
+	harness.Until(t, 10*time.Second, func() error {
 		_, state, err := g.shake(8443, config)
 		if err != nil {
 			return err

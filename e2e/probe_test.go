@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/flexgw/flexgw/e2e/harness"
 	"github.com/flexgw/flexgw/reconcile/api"
 	"github.com/flexgw/flexgw/reconcile/status"
 )
@@ -108,7 +109,7 @@ func TestProbeRollsBack(t *testing.T) {
 	g := start(t, probed, withUpstream(9002, unavailable))
 	good := g.report().Revision
 	x := requests(t, g.url(8081, "/shop/x"))
-	until(t, 10*time.Second, func() error {
+	harness.Until(t, 10*time.Second, func() error {
 		if x.good.Load() < 100 {
 			return fmt.Errorf("%d answers", x.good.Load())
 		}
@@ -120,7 +121,7 @@ func TestProbeRollsBack(t *testing.T) {
 	from := time.Now()
 	g.write("api.yaml", shopTo("http://127.0.0.1:9002"))
 	var r status.Report
-	until(t, 20*time.Second, func() error {
+	harness.Until(t, 20*time.Second, func() error {
 		r = g.report()
 		if c, _ := r.Condition(status.Programmed); c.Reason != "RolledBack" {
 			return fmt.Errorf("programmed: %+v", c)
@@ -143,7 +144,7 @@ func TestProbeRollsBack(t *testing.T) {
 	n := x.good.Load()
 	time.Sleep(500 * time.Millisecond) // and stays so
 	seen := x.bad.Load()
-	until(t, 10*time.Second, func() error {
+	harness.Until(t, 10*time.Second, func() error {
 		if x.good.Load() < n+100 {
 			return fmt.Errorf("%d good answers after the rollback", x.good.Load()-n)
 		}
@@ -162,8 +163,8 @@ func TestProbeRollsBack(t *testing.T) {
 	}
 	t.Logf("%d good answers, %d bad ones, for %s; rolled back %s after the change", x.good.Load(), seen, last.Sub(first), back.Sub(from))
 
-	until(t, 10*time.Second, func() error {
-		out, _, _ := command(t, "history", "--state-dir", g.state)
+	harness.Until(t, 10*time.Second, func() error {
+		out, _, _ := harness.Command(t, "history", "--state-dir", g.State)
 		for _, want := range []string{"ProofFailed", "RolledBack"} {
 			if !strings.Contains(out, want) {
 				return fmt.Errorf("no %s in the history:\n%s", want, out)
@@ -172,7 +173,7 @@ func TestProbeRollsBack(t *testing.T) {
 		return nil
 	})
 	g.write("api.yaml", shopTo("http://127.0.0.1:9001")+"# mended\n")
-	until(t, 10*time.Second, func() error {
+	harness.Until(t, 10*time.Second, func() error {
 		r := g.report()
 		if c, _ := r.Condition(status.Programmed); c.Reason != "Live" {
 			return fmt.Errorf("programmed: %+v", c)
@@ -185,22 +186,22 @@ func TestProbeRollsBack(t *testing.T) {
 func TestApplyIsProbed(t *testing.T) {
 	t.Parallel()
 	g := prepare(t, probed, withoutSource, withUpstream(9002, unavailable))
-	g.run()
-	until(t, 30*time.Second, func() error {
-		if _, errs, code := command(t, "probe", "--check", "liveness", "--state-dir", g.state); code != 0 {
+	g.Run()
+	harness.Until(t, 30*time.Second, func() error {
+		if _, errs, code := harness.Command(t, "probe", "--check", "liveness", "--state-dir", g.State); code != 0 {
 			return fmt.Errorf("liveness %d: %s", code, errs)
 		}
 		return nil
 	})
 	put := func(text string) {
 		t.Helper()
-		if err := os.WriteFile(filepath.Join(g.dir, "api.yaml"), []byte(g.rewrite(text)), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(g.Dir, "api.yaml"), []byte(g.rewrite(text)), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	one := g.applied(0, g.dir)
+	one := g.applied(0, g.Dir)
 	put(shopTo("http://127.0.0.1:9002"))
-	o := g.applied(4, g.dir)
+	o := g.applied(4, g.Dir)
 	if o.Result != api.RolledBack || o.Reason != "ProofFailed" || o.Served != one.Revision || len(o.Diagnostics) != 1 || o.Diagnostics[0].Code != "probe/failed" {
 		t.Errorf("%+v", o)
 	}
@@ -219,16 +220,16 @@ func TestFirstRevisionFailsItsProbe(t *testing.T) {
 			unavailable(w, r)
 		}
 	})))
-	g.run()
-	g.waitLog("its probes or its error rate speak against it", 60*time.Second)
-	until(t, 10*time.Second, func() error {
+	g.Run()
+	g.WaitLog("its probes or its error rate speak against it", 60*time.Second)
+	harness.Until(t, 10*time.Second, func() error {
 		r := g.report()
 		if c, _ := r.Condition(status.Programmed); c.Reason != "ProofFailed" || c.Status != status.False || !strings.Contains(c.Message, "answered 503") {
 			return fmt.Errorf("programmed: %+v", c)
 		}
 		return nil
 	})
-	if strings.Contains(g.log(), "\nready ") {
+	if strings.Contains(g.Log(), "\nready ") {
 		t.Error("ready although its probe failed")
 	}
 	res, err := http.Get(g.url(8081, "/shop/x"))
@@ -239,7 +240,7 @@ func TestFirstRevisionFailsItsProbe(t *testing.T) {
 		t.Errorf("asked %d times, want failureThreshold", n)
 	}
 	up.Store(true)
-	g.waitLog(`(?m)^ready `, 60*time.Second)
+	g.WaitLog(`(?m)^ready `, 60*time.Second)
 	if c, _ := g.report().Condition(status.Programmed); c.Reason != "Live" {
 		t.Errorf("programmed: %+v", c)
 	}
@@ -261,7 +262,7 @@ func TestProbeOfCertificate(t *testing.T) {
 	served := g.report().Revision
 	back := func(want string) {
 		t.Helper()
-		until(t, 20*time.Second, func() error {
+		harness.Until(t, 20*time.Second, func() error {
 			r := g.report()
 			if c, _ := r.Condition(status.Programmed); c.Reason != "RolledBack" || !strings.Contains(c.Message, want) || r.Revision != served || !strings.HasSuffix(c.Place.File, "probe.yaml") {
 				return fmt.Errorf("revision %s, programmed: %+v", r.Revision, c)
@@ -283,7 +284,7 @@ func TestErrorRateRollsBack(t *testing.T) {
 	g := start(t, text, withUpstream(9002, unavailable), withArgs("--error-window", "5s", "--max-error-rate", "10%", "--min-requests", "20"))
 	good := g.report().Revision
 	x := requests(t, g.url(8081, "/shop/x"))
-	until(t, 10*time.Second, func() error {
+	harness.Until(t, 10*time.Second, func() error {
 		if x.good.Load() < 100 {
 			return fmt.Errorf("%d answers", x.good.Load())
 		}
@@ -291,7 +292,7 @@ func TestErrorRateRollsBack(t *testing.T) {
 	})
 	from := time.Now()
 	g.write("api.yaml", shopTo("http://127.0.0.1:9002"))
-	until(t, 20*time.Second, func() error {
+	harness.Until(t, 20*time.Second, func() error {
 		r := g.report()
 		if c, _ := r.Condition(status.Programmed); c.Reason != "RolledBack" || r.Revision != good || c.Place == nil || !strings.Contains(c.Message, `requests of ApiInstance "shop" were answered with 5xx, expected at most 1`) {
 			return fmt.Errorf("revision %s, programmed: %+v", r.Revision, c)
@@ -301,7 +302,7 @@ func TestErrorRateRollsBack(t *testing.T) {
 	t.Logf("rolled back %s after the change", time.Since(from))
 	g.write("api.yaml", shopTo("http://127.0.0.1:9001")+"# mended\n")
 	from = time.Now()
-	until(t, 20*time.Second, func() error {
+	harness.Until(t, 20*time.Second, func() error {
 		r := g.report()
 		c, _ := r.Condition(status.Programmed)
 		if c.Reason != "Live" {

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/flexgw/flexgw/e2e/harness"
 )
 
 const protocolsAPI = `
@@ -127,7 +129,7 @@ func TestWebsocket(t *testing.T) {
 	talk("first")
 	for v := 2; v < 8; v++ {
 		g.write("api.yaml", protocolsVersion(v))
-		until(t, 10*time.Second, func() error {
+		harness.Until(t, 10*time.Second, func() error {
 			if got := g.get(8081, "/shop/x").Header.Get("x-version"); got != fmt.Sprint(v) {
 				return fmt.Errorf("version %q is served, not %d", got, v)
 			}
@@ -136,7 +138,7 @@ func TestWebsocket(t *testing.T) {
 		talk(fmt.Sprint("after edit ", v))
 	}
 	g.write("other.yaml", strings.NewReplacer("name: shop", "name: other", ":8081/shop", ":8081/other/deep").Replace(protocolsVersion(1)))
-	until(t, 10*time.Second, func() error {
+	harness.Until(t, 10*time.Second, func() error {
 		if a := g.get(8081, "/other/deep/x"); a.Status != 200 {
 			return fmt.Errorf("status %d", a.Status)
 		}
@@ -225,10 +227,10 @@ func TestIPv6(t *testing.T) {
 	upstream.Start()
 	defer upstream.Close()
 	g := prepare(t, "")
-	port := freePort(t)
-	g.writeRaw("api.yaml", fmt.Sprintf("apiVersion: gateway.mulesoft.com/v1alpha1\nkind: ApiInstance\nmetadata:\n  name: six\nspec:\n  address: http://[::1]:%d/six\n  services:\n    main:\n      address: http://%s\n", port, l.Addr()))
-	g.run()
-	g.waitReady()
+	port := harness.FreePort(t)
+	g.Put("api.yaml", fmt.Sprintf("apiVersion: gateway.mulesoft.com/v1alpha1\nkind: ApiInstance\nmetadata:\n  name: six\nspec:\n  address: http://[::1]:%d/six\n  services:\n    main:\n      address: http://%s\n", port, l.Addr()))
+	g.Run()
+	g.WaitReady()
 	res, err := client.Get(fmt.Sprintf("http://[::1]:%d/six/a", port))
 	if err != nil {
 		t.Fatal(err)
@@ -378,10 +380,10 @@ func TestUpstreamHeadersOfOurs(t *testing.T) {
 func TestDeadUpstream(t *testing.T) {
 	t.Parallel()
 	g := prepare(t, "")
-	g.ports[9001] = freePort(t) // nobody listens
+	g.ports[9001] = harness.FreePort(t) // nobody listens
 	g.write("api.yaml", protocolsVersion(1))
-	g.run()
-	g.waitReady()
+	g.Run()
+	g.WaitReady()
 	if a := g.get(8081, "/shop/a"); a.Status != 503 {
 		t.Errorf("status %d, want 503", a.Status)
 	}
@@ -391,13 +393,13 @@ func TestDeadUpstream(t *testing.T) {
 func TestPortsComeAndGo(t *testing.T) {
 	t.Parallel()
 	g := start(t, protocolsAPI)
-	x := load(t, 2, g.url(8081, "/shop/x"))
+	x := harness.KeepAlive(t, 2, g.url(8081, "/shop/x"))
 	api := func(name, place string) string {
 		return strings.NewReplacer("name: shop", "name: "+name, ":8081/shop", place, "/up", "/"+name).Replace(protocolsVersion(1))
 	}
 	serves := func(port int, path, target string) {
 		t.Helper()
-		until(t, 10*time.Second, func() error {
+		harness.Until(t, 10*time.Second, func() error {
 			a, err := g.try("GET", port, path, "")
 			if err != nil {
 				return err
@@ -418,7 +420,7 @@ func TestPortsComeAndGo(t *testing.T) {
 		g.remove("second.yaml")
 		serves(8082, "/a/b/x", "/third/a/b/x")
 		g.remove("third.yaml")
-		until(t, 15*time.Second, func() error {
+		harness.Until(t, 15*time.Second, func() error {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
 			c, err := (&net.Dialer{}).DialContext(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", g.ports[8082]))
@@ -429,7 +431,7 @@ func TestPortsComeAndGo(t *testing.T) {
 			return nil
 		})
 	}
-	x.end(t, 2)
+	x.End(t, 2)
 }
 
 // TestTLSToAnHTTPPort ends without a hang, and so does HTTP to a TLS port (TestTLSInbound has the rest).

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,12 +12,11 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/flexgw/flexgw/e2e/harness"
 	"github.com/flexgw/flexgw/e2e/workload"
 	"github.com/flexgw/flexgw/reconcile/status"
 )
@@ -48,75 +46,9 @@ func version(v string) string {
 	return strings.Replace(strings.TrimPrefix(versioned, "\n-- api.yaml --\n"), `value: "1"`, fmt.Sprintf("value: %q", v), 1)
 }
 
-// traffic keeps connections busy and counts what goes wrong on them.
-type traffic struct {
-	stop     context.CancelFunc
-	wait     sync.WaitGroup
-	requests atomic.Int64
-	dialled  atomic.Int64
-	mu       sync.Mutex
-	failures []string
-}
-
-// load sends requests over n connections that must never be closed.
-func load(t testing.TB, n int, url string) *traffic {
-	t.Helper()
-	ctx, stop := context.WithCancel(context.Background())
-	x := &traffic{stop: stop}
-	for range n {
-		tr := &http.Transport{MaxConnsPerHost: 1, DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			x.dialled.Add(1)
-			return (&net.Dialer{}).DialContext(ctx, network, addr)
-		}}
-		c := &http.Client{Transport: tr, Timeout: 10 * time.Second}
-		x.wait.Go(func() {
-			defer tr.CloseIdleConnections()
-			for ctx.Err() == nil {
-				x.one(c, url)
-			}
-		})
-	}
-	t.Cleanup(func() { stop(); x.wait.Wait() })
-	return x
-}
-
-func (x *traffic) one(c *http.Client, url string) {
-	x.requests.Add(1)
-	res, err := c.Get(url)
-	if err == nil {
-		_, err = io.Copy(io.Discard, res.Body)
-		res.Body.Close()
-		if res.StatusCode != 200 {
-			err = fmt.Errorf("status %d", res.StatusCode)
-		}
-	}
-	if err != nil {
-		x.mu.Lock()
-		x.failures = append(x.failures, err.Error())
-		x.mu.Unlock()
-	}
-	time.Sleep(2 * time.Millisecond) // the machine has two cores for all of this
-}
-
-// end stops the traffic and holds it to no failure and no connection beyond the first n.
-func (x *traffic) end(t testing.TB, n int) {
-	t.Helper()
-	x.stop()
-	x.wait.Wait()
-	if len(x.failures) > 0 {
-		t.Errorf("%d of %d requests failed, the first: %s", len(x.failures), x.requests.Load(), x.failures[0])
-	}
-	if d := x.dialled.Load(); d != int64(n) {
-		t.Errorf("%d connections were made for %d clients: some were closed", d, n)
-	}
-	if x.requests.Load() < int64(n) {
-		t.Errorf("only %d requests were made", x.requests.Load())
-	}
-}
-
 func waitVersion(t testing.TB, g *gateway, want string) {
 	t.Helper()
-	until(t, 10*time.Second, func() error {
+	harness.Until(t, 10*time.Second, func() error {
 		if got := g.get(8081, "/shop/x").Header.Get("x-version"); got != want {
 			return fmt.Errorf("version %q is served, not %q", got, want)
 		}
@@ -128,22 +60,22 @@ func TestEditsGoLiveWithoutLoss(t *testing.T) {
 	t.Parallel()
 	g := start(t, versioned)
 	const clients, edits = 8, 1000
-	x := load(t, clients, g.url(8081, "/shop/x"))
+	x := harness.KeepAlive(t, clients, g.url(8081, "/shop/x"))
 	for i := 2; i < 2+edits; i++ {
 		g.write("api.yaml", version(strconv.Itoa(i)))
 		waitVersion(t, g, strconv.Itoa(i))
 	}
-	x.end(t, clients)
+	x.End(t, clients)
 }
 
 func TestAPIsComeAndGo(t *testing.T) {
 	t.Parallel()
 	g := start(t, versioned)
-	x := load(t, 4, g.url(8081, "/shop/x"))
+	x := harness.KeepAlive(t, 4, g.url(8081, "/shop/x"))
 	for i := range 12 {
 		name := fmt.Sprintf("more-%d.yaml", i)
 		g.write(name, strings.NewReplacer("name: shop", "name: more-"+strconv.Itoa(i), ":8081/shop", ":8081/more/deep/"+strconv.Itoa(i)).Replace(version("m")))
-		until(t, 10*time.Second, func() error {
+		harness.Until(t, 10*time.Second, func() error {
 			if a := g.get(8081, fmt.Sprintf("/more/deep/%d/x", i)); a.Status != 200 {
 				return fmt.Errorf("API %d: status %d", i, a.Status)
 			}
@@ -153,32 +85,28 @@ func TestAPIsComeAndGo(t *testing.T) {
 	for i := range 12 {
 		g.remove(fmt.Sprintf("more-%d.yaml", i))
 	}
-	until(t, 10*time.Second, func() error {
+	harness.Until(t, 10*time.Second, func() error {
 		if a := g.get(8081, "/more/deep/3/x"); a.Status != 404 {
 			return fmt.Errorf("a removed API answers %d", a.Status)
 		}
 		return nil
 	})
-	x.stop()
-	x.wait.Wait()
-	if len(x.failures) > 0 {
-		t.Errorf("%d of %d requests failed, the first: %s", len(x.failures), x.requests.Load(), x.failures[0])
-	}
+	x.End(t, -1)
 }
 
 func TestMistakesChangeNothing(t *testing.T) {
 	t.Parallel()
 	g := start(t, versioned)
-	x := load(t, 2, g.url(8081, "/shop/x"))
+	x := harness.KeepAlive(t, 2, g.url(8081, "/shop/x"))
 	for _, m := range []struct{ from, to, place string }{
 		{"outboundHeaders:", "outboundHeadrs:", "api.yaml:15:9: error:"},
 		{"services:", "services: [", "api.yaml:"},
 		{"header-injection-flex", "header-injektion-flex", "api.yaml:12:15: error:"},
 	} {
-		before := strings.Count(g.log(), m.place)
+		before := strings.Count(g.Log(), m.place)
 		g.write("api.yaml", strings.Replace(version("9"), m.from, m.to, 1))
-		until(t, 10*time.Second, func() error {
-			if strings.Count(g.log(), m.place) == before {
+		harness.Until(t, 10*time.Second, func() error {
+			if strings.Count(g.Log(), m.place) == before {
 				return fmt.Errorf("%q is not named", m.place)
 			}
 			return nil
@@ -196,27 +124,27 @@ func TestMistakesChangeNothing(t *testing.T) {
 	}
 	g.write("api.yaml", version("10"))
 	waitVersion(t, g, "10")
-	x.end(t, 2)
+	x.End(t, 2)
 }
 
 func TestInvalidFirstRevisionIsWaitedOut(t *testing.T) {
 	t.Parallel()
 	g := prepare(t, versioned)
 	g.write("api.yaml", strings.Replace(version("1"), "kind: ApiInstance", "kind: ApiInstanse", 1))
-	g.run()
-	g.waitLog(`api\.yaml:2:7: error:`, 30*time.Second)
-	if strings.Contains(g.log(), "\nready") {
+	g.Run()
+	g.WaitLog(`api\.yaml:2:7: error:`, 30*time.Second)
+	if strings.Contains(g.Log(), "\nready") {
 		t.Error("ready with nothing to serve")
 	}
 	g.write("api.yaml", version("1"))
-	g.waitReady()
+	g.WaitReady()
 	waitVersion(t, g, "1")
 }
 
 // report asks the daemon through its own command.
 func (g *gateway) report() status.Report {
 	g.t.Helper()
-	out, errs, code := command(g.t, "status", "--output", "json", "--state-dir", g.state)
+	out, errs, code := harness.Command(g.t, "status", "--output", "json", "--state-dir", g.State)
 	if code != 0 {
 		g.t.Fatalf("status ended with %d: %s", code, errs)
 	}
@@ -253,17 +181,13 @@ func TestStatusTellsObjects(t *testing.T) {
 // A revision that Envoy refuses is taken back as a whole, and not tried again until the source changes.
 func TestPortThatCannotBeBound(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
+	busy, free := harness.BusyPort(t)
 	g := start(t, versioned)
 	before := g.report().Revision
-	x := load(t, 2, g.url(8081, "/shop/x"))
+	x := harness.KeepAlive(t, 2, g.url(8081, "/shop/x"))
 	text := strings.Replace(g.rewrite(version("1")), "name: shop", "name: taken", 1)
-	g.writeRaw("taken.yaml", strings.Replace(text, g.url(8081, "/shop"), "http://"+l.Addr().String(), 1))
-	until(t, 10*time.Second, func() error {
+	g.Put("taken.yaml", strings.Replace(text, g.url(8081, "/shop"), "http://"+busy, 1))
+	harness.Until(t, 10*time.Second, func() error {
 		c, _ := g.report().Condition(status.Programmed)
 		if c.Status != status.False || c.Reason != "RolledBack" || c.Place == nil {
 			return fmt.Errorf("programmed: %+v", c)
@@ -277,23 +201,23 @@ func TestPortThatCannotBeBound(t *testing.T) {
 	if r.Revision != before || r.LastFailed == nil || r.LastFailed.Reason != "Rejected" || r.LastFailed.Revision == before {
 		t.Errorf("served is %s, before %s; last failed %+v", r.Revision, before, r.LastFailed)
 	}
-	until(t, 5*time.Second, func() error { // it is written beside the path of an edit
-		out, _, _ := command(t, "history", "--state-dir", g.state)
+	harness.Until(t, 5*time.Second, func() error { // it is written beside the path of an edit
+		out, _, _ := harness.Command(t, "history", "--state-dir", g.State)
 		if !regexp.MustCompile(`RolledBack .*source .*taken\.yaml:6:12: `).MatchString(out) {
 			return fmt.Errorf("the history does not tell:\n%s", out)
 		}
 		return nil
 	})
-	x.end(t, 2)
-	l.Close() // whoever had the port goes
+	x.End(t, 2)
+	free() // whoever had the port goes
 	time.Sleep(1500 * time.Millisecond)
 	if c, _ := g.report().Condition(status.Programmed); c.Reason != "RolledBack" {
 		t.Errorf("a revision in quarantine was tried again: %+v", c)
 	}
-	if out, errs, code := command(t, "sync", "--state-dir", g.state); code != 0 || !strings.Contains(out, "programmed") {
+	if out, errs, code := harness.Command(t, "sync", "--state-dir", g.State); code != 0 || !strings.Contains(out, "programmed") {
 		t.Errorf("sync ended with %d: %s%s", code, out, errs)
 	}
-	if res, err := http.Get("http://" + l.Addr().String() + "/x"); err != nil || res.StatusCode != 200 {
+	if res, err := http.Get("http://" + busy + "/x"); err != nil || res.StatusCode != 200 {
 		t.Errorf("the port that is free by now: %v %v", res, err)
 	}
 }
@@ -301,18 +225,14 @@ func TestPortThatCannotBeBound(t *testing.T) {
 // Without a revision to go back to, a port that cannot be had costs that port's APIs, and they come when it can be.
 func TestPortThatCannotBeBoundAtTheStart(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
+	busy, free := harness.BusyPort(t)
 	g := prepare(t, versioned)
 	g.write("api.yaml", version("1"))
 	text := strings.Replace(g.rewrite(version("1")), "name: shop", "name: taken", 1)
-	g.writeRaw("taken.yaml", strings.Replace(text, g.url(8081, "/shop"), "http://"+l.Addr().String(), 1))
-	g.run()
-	g.waitLog("Envoy refused", 60*time.Second)
-	until(t, 30*time.Second, func() error {
+	g.Put("taken.yaml", strings.Replace(text, g.url(8081, "/shop"), "http://"+busy, 1))
+	g.Run()
+	g.WaitLog("Envoy refused", 60*time.Second)
+	harness.Until(t, 30*time.Second, func() error {
 		c, _ := g.report().Condition(status.Programmed)
 		if c.Status != status.False || c.Reason != "Rejected" || c.Place == nil || c.Place.File != "taken.yaml" {
 			return fmt.Errorf("programmed: %+v", c)
@@ -322,9 +242,9 @@ func TestPortThatCannotBeBoundAtTheStart(t *testing.T) {
 	if a := g.get(8081, "/shop/x"); a.Status != 200 {
 		t.Errorf("the other port answers %d", a.Status)
 	}
-	l.Close() // whoever had the port goes
-	until(t, 40*time.Second, func() error {
-		res, err := http.Get("http://" + l.Addr().String() + "/x")
+	free() // whoever had the port goes
+	harness.Until(t, 40*time.Second, func() error {
+		res, err := http.Get("http://" + busy + "/x")
 		if err != nil {
 			return err
 		}
@@ -334,35 +254,31 @@ func TestPortThatCannotBeBoundAtTheStart(t *testing.T) {
 		}
 		return nil
 	})
-	g.waitReady()
+	g.WaitReady()
 }
 
 // What was rolled back stays so across a restart of the daemon, and ends when the source changes.
 func TestQuarantineOutlivesTheDaemon(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
+	busy, _ := harness.BusyPort(t)
 	g := start(t, versioned)
-	moved := strings.Replace(g.rewrite(version("2")), g.url(8081, "/shop"), "http://"+l.Addr().String()+"/shop", 1)
-	g.writeRaw("api.yaml", moved)
+	moved := strings.Replace(g.rewrite(version("2")), g.url(8081, "/shop"), "http://"+busy+"/shop", 1)
+	g.Put("api.yaml", moved)
 	rolledBack := func() error {
 		if c, _ := g.report().Condition(status.Programmed); c.Reason != "RolledBack" {
 			return fmt.Errorf("programmed: %+v", c)
 		}
 		return nil
 	}
-	until(t, 10*time.Second, rolledBack)
+	harness.Until(t, 10*time.Second, rolledBack)
 	waitVersion(t, g, "1")
 	time.Sleep(300 * time.Millisecond) // it is written beside the path of an edit
-	g.kill()
-	x := load(t, 2, g.url(8081, "/shop/x"))
-	g.run()
-	g.waitReady()
-	until(t, 10*time.Second, rolledBack)
-	x.end(t, 2)
+	g.Kill()
+	x := harness.KeepAlive(t, 2, g.url(8081, "/shop/x"))
+	g.Run()
+	g.WaitReady()
+	harness.Until(t, 10*time.Second, rolledBack)
+	x.End(t, 2)
 	g.write("api.yaml", version("3"))
 	waitVersion(t, g, "3")
 	if r := g.report(); r.LastFailed != nil && r.LastFailed.Revision == r.Revision {
@@ -375,22 +291,22 @@ func TestStartWithoutTheSource(t *testing.T) {
 	t.Parallel()
 	g := start(t, versioned)
 	waitVersion(t, g, "1")
-	g.stop()
-	away := g.dir + ".away"
-	if err := os.Rename(g.dir, away); err != nil {
+	g.Stop()
+	away := g.Dir + ".away"
+	if err := os.Rename(g.Dir, away); err != nil {
 		t.Fatal(err)
 	}
-	g.run()
-	g.waitReady()
+	g.Run()
+	g.WaitReady()
 	waitVersion(t, g, "1")
 	if c, _ := g.report().Condition(status.Fetched); c.Status != status.False || c.Reason != "SourceUnavailable" {
 		t.Errorf("fetched: %+v", c)
 	}
-	if err := os.Rename(away, g.dir); err != nil {
+	if err := os.Rename(away, g.Dir); err != nil {
 		t.Fatal(err)
 	}
 	g.write("api.yaml", version("2"))
-	until(t, 40*time.Second, func() error {
+	harness.Until(t, 40*time.Second, func() error {
 		if v := g.get(8081, "/shop/x").Header.Get("x-version"); v != "2" {
 			return fmt.Errorf("version %q", v)
 		}
@@ -407,7 +323,7 @@ func TestStopEndsEnvoyToo(t *testing.T) {
 	g.get(8081, "/shop/x")
 	client.CloseIdleConnections()
 	began := time.Now()
-	if code := g.stop(); code != 0 {
+	if code := g.Stop(); code != 0 {
 		t.Errorf("ended with %d", code)
 	}
 	if took := time.Since(began); took > 10*time.Second { // under a second where nothing else runs
@@ -436,7 +352,7 @@ func TestStopLetsRequestsEnd(t *testing.T) {
 		got <- err
 	}()
 	<-asked
-	if code := g.stop(); code != 0 {
+	if code := g.Stop(); code != 0 {
 		t.Errorf("ended with %d", code)
 	}
 	if err := <-got; err != nil {
@@ -447,31 +363,31 @@ func TestStopLetsRequestsEnd(t *testing.T) {
 func TestKilledDaemonLeavesEnvoyServing(t *testing.T) {
 	t.Parallel()
 	g := start(t, versioned)
-	x := load(t, 2, g.url(8081, "/shop/x"))
+	x := harness.KeepAlive(t, 2, g.url(8081, "/shop/x"))
 	before := g.report()
-	g.kill()
+	g.Kill()
 	time.Sleep(300 * time.Millisecond)
 	if a := g.get(8081, "/shop/x"); a.Status != 200 {
 		t.Fatalf("without its daemon Envoy answers %d", a.Status)
 	}
-	g.run()
-	g.waitReady()
-	if !strings.Contains(g.log(), "adopted") {
-		t.Errorf("the running Envoy was not adopted:\n%s", g.log())
+	g.Run()
+	g.WaitReady()
+	if !strings.Contains(g.Log(), "adopted") {
+		t.Errorf("the running Envoy was not adopted:\n%s", g.Log())
 	}
 	if after := g.report(); after.Revision != before.Revision {
 		t.Errorf("revision %q, before %q", after.Revision, before.Revision)
 	}
 	g.write("api.yaml", version("2"))
 	waitVersion(t, g, "2")
-	x.end(t, 2)
+	x.End(t, 2)
 }
 
 func TestSecondDaemonIsRefused(t *testing.T) {
 	t.Parallel()
 	g := start(t, versioned)
-	_, errs, code := command(t, "run", "--state-dir", g.state, g.dir)
-	if code != 3 || !strings.Contains(errs, g.state) {
+	_, errs, code := harness.Command(t, "run", "--state-dir", g.State, g.Dir)
+	if code != 3 || !strings.Contains(errs, g.State) {
 		t.Errorf("ended with %d: %s", code, errs)
 	}
 }
@@ -479,10 +395,10 @@ func TestSecondDaemonIsRefused(t *testing.T) {
 func TestStateFolderBelongsToOneSource(t *testing.T) {
 	t.Parallel()
 	g := start(t, versioned)
-	g.stop()
+	g.Stop()
 	other := t.TempDir()
-	_, errs, code := command(t, "run", "--state-dir", g.state, other)
-	if code != 3 || !strings.Contains(errs, g.dir) {
+	_, errs, code := harness.Command(t, "run", "--state-dir", g.State, other)
+	if code != 3 || !strings.Contains(errs, g.Dir) {
 		t.Errorf("ended with %d: %s", code, errs)
 	}
 }
@@ -493,13 +409,13 @@ func TestStartWithManyAPIs(t *testing.T) {
 	n := 10_000
 	g := prepare(t, "")
 	g.serve(9001, &echo{})
-	g.ports[8081] = freePort(t)
+	g.ports[8081] = harness.FreePort(t)
 	upstream := fmt.Sprintf("http://127.0.0.1:%d", g.ports[9001])
 	file := workload.File(n, workload.Options{Seed: 7, Port: g.ports[8081], Upstream: upstream})
-	if err := os.WriteFile(filepath.Join(g.dir, "apis.yaml"), file, 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(g.Dir, "apis.yaml"), file, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	g.run()
+	g.Run()
 	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
 	answered := 0
 	deadline := time.Now().Add(2 * time.Minute)
@@ -507,7 +423,7 @@ func TestStartWithManyAPIs(t *testing.T) {
 		res, err := c.Get(g.url(8081, workload.BasePath(i)+"/items/x"))
 		if errors.Is(err, syscall.ECONNREFUSED) {
 			if time.Now().After(deadline) {
-				t.Fatalf("no port after two minutes:\n%s", g.log())
+				t.Fatalf("no port after two minutes:\n%s", g.Log())
 			}
 			time.Sleep(time.Millisecond)
 			continue
@@ -521,7 +437,7 @@ func TestStartWithManyAPIs(t *testing.T) {
 		}
 		answered++
 	}
-	g.waitReady()
+	g.WaitReady()
 }
 
 // TestRestartBesideAMistake kills daemon and Envoy, breaks the files, and wants what was served before.
@@ -530,16 +446,16 @@ func TestRestartBesideAMistake(t *testing.T) {
 	g := start(t, versioned)
 	first := g.report().Revision
 	g.write("api.yaml", version("2"))
-	until(t, 10*time.Second, func() error {
+	harness.Until(t, 10*time.Second, func() error {
 		if g.report().Revision == first {
 			return errors.New("the first revision is still the one that is programmed")
 		}
 		return nil
 	})
-	g.stop() // what is programmed is kept, however short a time ago
+	g.Stop() // what is programmed is kept, however short a time ago
 	g.write("api.yaml", strings.Replace(version("3"), "services:", "servces:", 1))
-	g.run()
-	g.waitReady()
+	g.Run()
+	g.WaitReady()
 	waitVersion(t, g, "2")
 	c, _ := g.report().Condition(status.Accepted)
 	if c.Status != status.False || c.Place == nil || c.Place.Start.Line != 7 {

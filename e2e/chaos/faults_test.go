@@ -1,7 +1,6 @@
 package chaos
 
 import (
-	"net"
 	"strconv"
 	"strings"
 
@@ -15,15 +14,13 @@ import (
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/flexgw/flexgw/e2e/harness"
 )
 
 // faults are configurations that Envoy 1.40 was seen to refuse.
 func faults(b *bed) []*fault {
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	b.t.Cleanup(func() { taken.Close() })
+	taken, _ := harness.BusyPort(b.t)
 	bad := keySet("{", "removal-keys")
 	const constraint = "Proto constraint validation failed"
 	withLine := func(old, now string) func(*bed, string) string {
@@ -116,8 +113,8 @@ func faults(b *bed) []*fault {
 		}},
 		{name: "certificate that is not there", kind: "secret", at: "tls|outtls", says: "/nonexistent/", edit: secret(pair(file("/nonexistent/crt.pem"), file("/nonexistent/key.pem")))},
 		// Listeners.
-		{name: "port that another process has", at: "address", says: "Address already in use", text: withLine("127.0.0.1:PORT1/bad #address", taken.Addr().String()+"/bad #address")},
-		{name: "TLS port that another process has", at: "lockedaddress", says: "Address already in use", text: withLine("127.0.0.1:PORT2 #lockedaddress", taken.Addr().String()+" #lockedaddress")},
+		{name: "port that another process has", at: "address", says: "Address already in use", text: withLine("127.0.0.1:PORT1/bad #address", taken+"/bad #address")},
+		{name: "TLS port that another process has", at: "lockedaddress", says: "Address already in use", text: withLine("127.0.0.1:PORT2 #lockedaddress", taken+" #lockedaddress")},
 		{name: "address that is not of this host", at: "lockedaddress", says: "Cannot assign requested address", text: withLine("127.0.0.1:PORT2 #lockedaddress", "192.0.2.77:PORT2 #lockedaddress")},
 		{name: "manager that breaks its constraints", kind: "listener", at: "tls|lockedaddress|locked", says: "Error adding/updating listener(s)", edit: manager(func(_ *bed, h *hcmv3.HttpConnectionManager) { h.StatPrefix = "" })},
 		{name: "no address", kind: "listener", at: "tls|lockedaddress|locked", says: "", edit: func(_ *bed, m message) { m.listener.Address = nil }},

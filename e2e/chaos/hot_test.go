@@ -22,6 +22,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/flexgw/flexgw/e2e/harness"
 )
 
 // hotAPI is one API at one version; the extra policies change what is done with a request that none of them is about.
@@ -76,7 +78,7 @@ func upstreams(t testing.TB, n int) (addresses []string) {
 			_ = json.NewEncoder(w).Encode([]string{r.URL.Path, r.Header.Get("x-version"), fmt.Sprint(i)})
 		}))
 		t.Cleanup(s.Close)
-		taken.Store(s.Listener.Addr().(*net.TCPAddr).Port, true)
+		harness.Take(s.Listener.Addr().(*net.TCPAddr).Port)
 		addresses = append(addresses, s.URL)
 	}
 	return addresses
@@ -167,11 +169,11 @@ func TestHotApplies(t *testing.T) {
 	}
 	const apis = 6
 	d := newDaemon(t, "--debounce", "0s")
-	steadyPort, changingPort, passingPort := freePort(t), freePort(t), freePort(t)
+	steadyPort, changingPort, passingPort := harness.FreePort(t), harness.FreePort(t), harness.FreePort(t)
 	ups := upstreams(t, 3)
 	h := &hot{upstream: map[int]map[int]int{}, low: map[int]int{}, top: map[int]int{}}
 	list := make([]hotAPI, apis)
-	write := func(a hotAPI) { d.put(a.name+".yaml", a.text()) }
+	write := func(a hotAPI) { d.Put(a.name+".yaml", a.text()) }
 	for i := range list {
 		list[i] = hotAPI{name: fmt.Sprintf("http-%d", i), port: steadyPort, base: fmt.Sprintf("/http-%d", i), upstream: ups[0]}
 		h.upstream[i] = map[int]int{0: 0}
@@ -189,17 +191,15 @@ func TestHotApplies(t *testing.T) {
 		a.base = ""
 		return a.text()
 	}
-	d.put("rpc.yaml", replaceAddress(rpcText(), steadyPort, rpc.base))
-	d.run()
-	d.ready()
+	d.Put("rpc.yaml", replaceAddress(rpcText(), steadyPort, rpc.base))
+	d.Run()
+	d.WaitReady()
 
-	load := each(t, 4, func(s *steady, client int, c *http.Client) {
-		if err := h.check(c, steadyPort, r2(client, apis)); err != nil {
-			s.fail("%v", err)
-		}
+	load := harness.Each(t, 4, func(client int, c *http.Client) error {
+		return h.check(c, steadyPort, r2(client, apis))
 	})
 	// On a port whose split list changes connections are drained: closed, but never under a request.
-	drained := keepAlive(t, 2, fmt.Sprintf("http://127.0.0.1:%d/other/x", changingPort))
+	drained := harness.KeepAlive(t, 2, fmt.Sprintf("http://127.0.0.1:%d/other/x", changingPort))
 	var lines, calls atomic.Int64
 	streaming, end := context.WithCancel(t.Context())
 	var streams sync.WaitGroup
@@ -292,7 +292,7 @@ func TestHotApplies(t *testing.T) {
 	}
 	wait := func(what, url, password string, want ...int) {
 		t.Helper()
-		d.until(20*time.Second, func() error {
+		harness.Until(t, 20*time.Second, func() error {
 			got := status(url, password)
 			for _, w := range want {
 				if got == w {
@@ -307,7 +307,7 @@ func TestHotApplies(t *testing.T) {
 		t.Helper()
 		url := fmt.Sprintf("http://127.0.0.1:%d%s/x", a.port, a.base)
 		if present[a.name] {
-			if err := os.Remove(filepath.Join(d.dir, a.name+".yaml")); err != nil {
+			if err := os.Remove(filepath.Join(d.Dir, a.name+".yaml")); err != nil {
 				t.Fatal(err)
 			}
 			wait(a.name+" goes", url, "", gone...)
@@ -342,7 +342,7 @@ func TestHotApplies(t *testing.T) {
 			h.upstream[i][a.version], h.top[i] = slices.Index(ups, a.upstream), a.version
 			h.mu.Unlock()
 			write(*a)
-			d.until(20*time.Second, func() error {
+			harness.Until(t, 20*time.Second, func() error {
 				res, err := probe.Get(fmt.Sprintf("http://127.0.0.1:%d%s/x", steadyPort, a.base))
 				if err != nil {
 					return err
@@ -370,7 +370,7 @@ func TestHotApplies(t *testing.T) {
 			ws.extra = r.IntN(2)
 			write(ws)
 			rpc.version++
-			d.put("rpc.yaml", replaceAddress(rpcText(), steadyPort, rpc.base))
+			d.Put("rpc.yaml", replaceAddress(rpcText(), steadyPort, rpc.base))
 		case k < 17:
 			kinds["API comes or goes"]++
 			n := r.IntN(4)
@@ -388,18 +388,18 @@ func TestHotApplies(t *testing.T) {
 	seconds := time.Since(began).Seconds()
 	end()
 	streams.Wait()
-	requests := load.end(t, 4)
-	more := drained.end(t, -1)
+	requests := load.End(t, 4)
+	more := drained.End(t, -1)
 	if n := grpcDials.Load(); n != 1 {
 		t.Errorf("gRPC made %d connections: some were closed", n)
 	}
-	if n := drained.dials.Load(); n > int64(2*(listenerChanges+1)) {
+	if n := drained.Dials.Load(); n > int64(2*(listenerChanges+1)) {
 		t.Errorf("%d connections were made to the port whose listener changed %d times", n, listenerChanges)
 	}
 	slices.Sort(took)
 	t.Logf("%d edits in %.0f s (median %s to be seen): %v", edits, seconds, took[len(took)/2].Round(100*time.Microsecond), kinds)
 	t.Logf("%d requests, %d lines over the websocket, %d gRPC calls beside an open stream: 0 closed connections wanted, made are 4+1+%d for 4+1+1 clients", requests, lines.Load(), calls.Load(), grpcDials.Load())
-	t.Logf("port %d, whose split list changed %d times: %d requests, %d failed, %d connections of 2 clients were drained", changingPort, listenerChanges, more, len(drained.failures), drained.dials.Load()-2)
+	t.Logf("port %d, whose split list changed %d times: %d requests, %d failed, %d connections of 2 clients were drained", changingPort, listenerChanges, more, drained.Failures(), drained.Dials.Load()-2)
 }
 
 // replaceAddress gives an API without a base path one that requests keep.

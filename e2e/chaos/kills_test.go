@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/flexgw/flexgw/e2e/harness"
 )
 
 // stamped is a revision of n APIs in one file, so that a rename changes all of them at once. Each carries its number four
@@ -51,7 +53,7 @@ func reflecting(t testing.TB) int {
 	}))
 	t.Cleanup(s.Close)
 	port := s.Listener.Addr().(*net.TCPAddr).Port
-	taken.Store(port, true)
+	harness.Take(port)
 	return port
 }
 
@@ -93,7 +95,7 @@ func TestKills(t *testing.T) {
 		daemonKills, envoyKills = 1000, 100
 	}
 	d := newDaemon(t)
-	port, upstream := freePort(t), reflecting(t)
+	port, upstream := harness.FreePort(t), reflecting(t)
 	var newest, floor atomic.Int64
 	var mu sync.Mutex
 	refused := map[int]bool{}
@@ -125,15 +127,15 @@ func TestKills(t *testing.T) {
 			text += "---\napiVersion: gateway.mulesoft.com/v1alpha1\nkind: ApiInstance\nmetadata: {name: wrong}\nspec: {adress: oops}\n"
 		}
 		newest.Store(int64(n))
-		d.put("apis.yaml", text)
+		d.Put("apis.yaml", text)
 	}
 	probe := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
 	converged := func() {
 		t.Helper()
 		n := int(newest.Load()) + 1
 		newest.Store(int64(n))
-		d.put("apis.yaml", stamped(apis, port, upstream, n))
-		d.until(60*time.Second, func() error {
+		d.Put("apis.yaml", stamped(apis, port, upstream, n))
+		harness.Until(t, 60*time.Second, func() error {
 			for api := range apis {
 				if got, err := seen(probe, port, api); err != nil || got != n {
 					return fmt.Errorf("API %d is at revision %d, not %d: %v", api, got, n, err)
@@ -144,15 +146,13 @@ func TestKills(t *testing.T) {
 		time.Sleep(20 * time.Millisecond) // the other worker threads
 		floor.Store(int64(n))
 	}
-	d.put("apis.yaml", stamped(apis, port, upstream, 0))
-	d.run()
-	d.ready()
+	d.Put("apis.yaml", stamped(apis, port, upstream, 0))
+	d.Run()
+	d.WaitReady()
 	converged()
 
-	s := each(t, 4, func(s *steady, client int, c *http.Client) {
-		if err := check(c, r2(client, apis)); err != nil {
-			s.fail("%v", err)
-		}
+	s := harness.Each(t, 4, func(client int, c *http.Client) error {
+		return check(c, r2(client, apis))
 	})
 	began := time.Now()
 	for range daemonKills {
@@ -162,47 +162,45 @@ func TestKills(t *testing.T) {
 		}
 		edit()
 		time.Sleep(time.Duration(r.IntN(60)) * time.Millisecond)
-		d.kill()
+		d.Kill()
 		if r.IntN(2) == 0 {
 			edit()
 		}
-		d.run()
+		d.Run()
 		if r.IntN(3) > 0 { // else it is killed again while it starts
 			converged()
 		}
 	}
 	converged()
-	requests := s.end(t, 4)
+	requests := s.End(t, 4)
 	took := time.Since(began)
-	t.Logf("%d kills of the daemon in %.0f s, %d revisions: %d requests, %d failed or wrong, %d connections for 4 clients", daemonKills, took.Seconds(), newest.Load(), requests, len(s.failures), s.dials.Load())
+	t.Logf("%d kills of the daemon in %.0f s, %d revisions: %d requests, %d failed or wrong, %d connections for 4 clients", daemonKills, took.Seconds(), newest.Load(), requests, s.Failures(), s.Dials.Load())
 
 	// An Envoy that is killed takes its connections along; from the first answer of the next one on, everything is right.
 	var refusedConnections atomic.Int64
-	s = each(t, 4, func(s *steady, client int, c *http.Client) {
+	s = harness.Each(t, 4, func(client int, c *http.Client) error {
 		err := check(c, r2(client, apis))
 		var op *net.OpError
 		if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET) || err != nil && (errors.As(err, &op) || strings.Contains(err.Error(), "EOF")) {
 			refusedConnections.Add(1)
 			c.CloseIdleConnections()
-			return
+			return nil
 		}
-		if err != nil {
-			s.fail("%v", err)
-		}
+		return err
 	})
 	for range envoyKills {
 		edit()
 		time.Sleep(time.Duration(r.IntN(60)) * time.Millisecond)
-		pid := d.envoyPID()
+		pid := d.EnvoyPID()
 		floor.Store(0) // what the newest accepted revision is at this moment, only the daemon knows
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
-		d.until(60*time.Second, func() error { return check(probe, 0) })
+		harness.Until(t, 60*time.Second, func() error { return check(probe, 0) })
 		converged()
 	}
-	requests = s.end(t, -1)
-	t.Logf("%d kills of Envoy: %d requests, %d while nobody listened, %d wrong", envoyKills, requests, refusedConnections.Load(), len(s.failures))
+	requests = s.End(t, -1)
+	t.Logf("%d kills of Envoy: %d requests, %d while nobody listened, %d wrong", envoyKills, requests, refusedConnections.Load(), s.Failures())
 }
 
 // r2 spreads clients over APIs without a lock.

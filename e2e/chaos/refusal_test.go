@@ -42,6 +42,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/flexgw/flexgw/e2e/harness"
 	"github.com/flexgw/flexgw/reconcile"
 	"github.com/flexgw/flexgw/reconcile/deliver/xds"
 	"github.com/flexgw/flexgw/reconcile/envoy"
@@ -282,7 +283,7 @@ func objectsOfMarks() map[string]diag.Object {
 
 // newBed starts an Envoy and the loop. hold is --on-invalid hold.
 func newBed(t *testing.T, hold bool) *bed {
-	b := &bed{t: t, dir: t.TempDir(), ports: [2]int{freePort(t), freePort(t)}, events: make(chan reconcile.Event, 1000), changed: make(chan struct{}, 1)}
+	b := &bed{t: t, dir: t.TempDir(), ports: [2]int{harness.FreePort(t), harness.FreePort(t)}, events: make(chan reconcile.Event, 1000), changed: make(chan struct{}, 1)}
 	b.upPort = answering(t)
 	crt, key := certificate(t)
 	b.env = map[string]string{"CRT": crt, "KEY": key, "CA": crt, "SHELL_PASSWORD": fromShell}
@@ -447,7 +448,7 @@ func TestRefusals(t *testing.T) {
 			first := b.put(nil, "0")
 			b.await(first.Revision, reconcile.Programmed, reconcile.Rejected, reconcile.Invalid)
 			b.wantVersions("at first", "0", "0")
-			steady := keepAlive(t, 1, fmt.Sprintf("http://127.0.0.1:%d/calm/x", b.ports[0]))
+			steady := harness.KeepAlive(t, 1, fmt.Sprintf("http://127.0.0.1:%d/calm/x", b.ports[0]))
 			all := faults(b)
 			if len(all) < 50 {
 				t.Errorf("only %d faults", len(all))
@@ -462,7 +463,7 @@ func TestRefusals(t *testing.T) {
 					right++
 				}
 			}
-			requests := steady.end(t, 1)
+			requests := steady.End(t, 1)
 			t.Logf("%s: %d configurations that Envoy refuses: %d reported at the very line, %d at a line of the object, %d at a wrong one; %d requests of a neighbour meanwhile, none failed",
 				name, len(all), exact, right-exact, len(all)-right, requests)
 			if right != len(all) || exact*100 < len(all)*95 {

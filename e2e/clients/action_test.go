@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/flexgw/flexgw/e2e/harness"
 )
 
 const (
@@ -174,7 +176,7 @@ func newWorkspace(t *testing.T) (h *hooked, first string) {
 func TestAction(t *testing.T) {
 	long(t)
 	h, first := newWorkspace(t)
-	inputs := map[string]string{"flexgw": command(t), "paths": "gateways\n"}
+	inputs := map[string]string{"flexgw": harness.Binary(t), "paths": "gateways\n"}
 	r := runAction(t, h.dir, inputs, nil)
 	if r.failed || r.outputs["errors"] != "0" || !strings.Contains(r.summary, "0 errors, 0 warnings in 3 documents") || strings.Contains(r.log, "::error") {
 		t.Errorf("a good gateway: %+v", r)
@@ -254,7 +256,7 @@ func TestActionShowsTheChange(t *testing.T) {
 	h.write("gateways/api.yaml", strings.Replace(goodAPI, "0.0.0.0:8081", "0.0.0.0:8082", 1))
 	h.must("git", "add", "-A")
 	h.must("git", "commit", "-q", "-m", "another port")
-	inputs := map[string]string{"flexgw": command(t), "paths": "gateways"}
+	inputs := map[string]string{"flexgw": harness.Binary(t), "paths": "gateways"}
 	pull := map[string]string{"github.event_name": "pull_request", "github.event.pull_request.base.sha": first}
 	const change = "API default/orders moves from http://0.0.0.0:8081/orders to http://0.0.0.0:8082/orders"
 	r := runAction(t, h.dir, inputs, pull)

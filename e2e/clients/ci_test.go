@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/flexgw/flexgw/e2e/harness"
 )
 
 // pipeline runs the commands of one example of examples/ci as a CI system would: in a shell, in the checkout, with flexgw on PATH.
@@ -18,12 +20,12 @@ func pipeline(t *testing.T, h *hooked, shell []string, script, install string, e
 	bin := t.TempDir()
 	if install != "" {
 		// Called as the example calls it, it puts flexgw where that would.
-		write(t, filepath.Join(bin, "go"), "#!/bin/sh\n[ \"$*\" = \""+install+"\" ] || { echo \"go $*\" >&2; exit 9; }\nmkdir -p \"$GOBIN\" && ln -sf "+command(t)+" \"$GOBIN/flexgw\"\n")
+		write(t, filepath.Join(bin, "go"), "#!/bin/sh\n[ \"$*\" = \""+install+"\" ] || { echo \"go $*\" >&2; exit 9; }\nmkdir -p \"$GOBIN\" && ln -sf "+harness.Binary(t)+" \"$GOBIN/flexgw\"\n")
 		if err := os.Chmod(filepath.Join(bin, "go"), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	} else {
-		bin = filepath.Dir(command(t))
+		bin = filepath.Dir(harness.Binary(t))
 	}
 	cmd := exec.Command(shell[0], append(shell[1:], script)...)
 	cmd.Dir = h.dir
@@ -243,7 +245,7 @@ func TestPreCommitExample(t *testing.T) {
 	if err != nil {
 		t.Errorf("%v: %s", err, out)
 	}
-	h := newHooked(t, ours(t), []string{filepath.Dir(command(t))}, "flexgw-staged-system")
+	h := newHooked(t, ours(t), []string{filepath.Dir(harness.Binary(t))}, "flexgw-staged-system")
 	local := readText(t, filepath.Join(h.dir, ".pre-commit-config.yaml"))
 	repo := regexp.MustCompile(`repo: (.*)\n`).FindStringSubmatch(local)[1]
 	h.write(".pre-commit-config.yaml", strings.NewReplacer("https://github.com/flexgw/flexgw", repo, "v0.1.0", "v0.0.1", "flexgw-staged", "flexgw-staged-system").Replace(text))

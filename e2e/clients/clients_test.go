@@ -10,9 +10,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
+
+	"github.com/flexgw/flexgw/e2e/harness"
 )
 
 // long leaves a test out of -short: it installs a tool, or waits for one.
@@ -34,42 +35,12 @@ func root(t *testing.T) string {
 	return dir
 }
 
-// flexgw is the command, built once for each run of the tests.
-var flexgw = sync.OnceValues(func() (string, error) {
-	dir, err := cacheDir()
-	if err != nil {
-		return "", err
-	}
-	bin, err := os.MkdirTemp(dir, "bin-")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(bin, "flexgw")
-	if out, err := exec.Command("go", "build", "-o", path, "../..").CombinedOutput(); err != nil {
-		return "", errors.New(string(out))
-	}
-	return path, nil
-})
-
 func TestMain(m *testing.M) {
 	// The tools run Go themselves, and read what it prints: a -json that this test was started with is not for them.
 	if err := os.Unsetenv("GOFLAGS"); err != nil {
 		panic(err)
 	}
-	code := m.Run()
-	if path, err := flexgw(); err == nil && code >= 0 {
-		os.RemoveAll(filepath.Dir(path))
-	}
-	os.Exit(code)
-}
-
-func command(t *testing.T) string {
-	t.Helper()
-	path, err := flexgw()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return path
+	os.Exit(harness.Main(m))
 }
 
 func cacheDir() (string, error) {

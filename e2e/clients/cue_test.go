@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/flexgw/flexgw/e2e/harness"
 )
 
 // cueTool is the cue command, of the release that go.mod has.
@@ -90,7 +92,7 @@ func TestCUETool(t *testing.T) {
 	}
 	write(t, filepath.Join(dir, "out", "orders.yaml"), text)
 	for _, what := range []string{filepath.Join(dir, "out"), dir} {
-		if out, err := exec.Command(command(t), "validate", what).CombinedOutput(); err != nil {
+		if out, err := exec.Command(harness.Binary(t), "validate", what).CombinedOutput(); err != nil {
 			t.Errorf("flexgw validate %s: %s", what, out)
 		}
 		if what == filepath.Join(dir, "out") {

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/flexgw/flexgw/e2e/harness"
 )
 
 // quietSettings let the server validate and do nothing else by itself: no public catalogue is fetched.
@@ -19,7 +21,7 @@ func quietSettings() map[string]any {
 
 func export(t *testing.T, dir string, args ...string) string {
 	t.Helper()
-	out, err := exec.Command(command(t), append([]string{"schema", "export", "--dir", dir}, args...)...).CombinedOutput()
+	out, err := exec.Command(harness.Binary(t), append([]string{"schema", "export", "--dir", dir}, args...)...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}

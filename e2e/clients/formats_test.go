@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/flexgw/flexgw/cli/report"
+	"github.com/flexgw/flexgw/e2e/harness"
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/testkit"
 )
@@ -71,7 +72,7 @@ func reports(t *testing.T, format string) []string {
 	var files []string
 	for name, dir := range map[string]string{"everything": everything, "empty": empty, "awkward": awkward} {
 		file := filepath.Join(out, name+"."+format)
-		cmd := exec.Command(command(t), "validate", ".", "--output", format+"="+file)
+		cmd := exec.Command(harness.Binary(t), "validate", ".", "--output", format+"="+file)
 		cmd.Dir = dir
 		cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "GITHUB_") || strings.HasPrefix(v, "CI") })
 		if text, err := cmd.CombinedOutput(); err == nil || !regexp.MustCompile(`(?m)^invalid: `).Match(text) {

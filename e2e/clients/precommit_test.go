@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/flexgw/flexgw/e2e/harness"
 )
 
 const preCommit = "pre-commit==4.7.0"
@@ -186,7 +188,7 @@ func TestPreCommit(t *testing.T) {
 // TestPreCommitSystem takes the flexgw on PATH.
 func TestPreCommitSystem(t *testing.T) {
 	long(t)
-	h := newHooked(t, ours(t), []string{filepath.Dir(command(t))}, "flexgw-staged-system", "flexgw-validate-system")
+	h := newHooked(t, ours(t), []string{filepath.Dir(harness.Binary(t))}, "flexgw-staged-system", "flexgw-validate-system")
 	h.write("gateways/api.yaml", goodAPI)
 	h.write("gateways/service.yaml", goodService)
 	h.commit(false, "Passed")
@@ -214,7 +216,7 @@ func TestPreCommitSystem(t *testing.T) {
 // TestPreCommitFormats: a commit that fmt changes something of is stopped; made again as it is then, it passes.
 func TestPreCommitFormats(t *testing.T) {
 	long(t)
-	h := newHooked(t, ours(t), []string{filepath.Dir(command(t))}, "flexgw-fmt-system")
+	h := newHooked(t, ours(t), []string{filepath.Dir(harness.Binary(t))}, "flexgw-fmt-system")
 	h.write("gateways/api.yaml", goodAPI)
 	h.write("gateways/service.yaml", strings.Replace(goodService, "  name: orders", "    name:   orders", 1))
 	h.commit(true, "files were modified by this hook", "formatted gateways/service.yaml")
@@ -244,7 +246,7 @@ exec flexgw "$@"
 	if err := os.Chmod(filepath.Join(dir, "docker"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	h := newHooked(t, ours(t), []string{dir, filepath.Dir(command(t))}, "flexgw-staged-docker", "flexgw-validate-docker", "flexgw-fmt-docker")
+	h := newHooked(t, ours(t), []string{dir, filepath.Dir(harness.Binary(t))}, "flexgw-staged-docker", "flexgw-validate-docker", "flexgw-fmt-docker")
 	h.write("gateways/api.yaml", goodAPI)
 	h.write("gateways/service.yaml", goodService)
 	h.commit(false, "Passed")
