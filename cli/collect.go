@@ -17,7 +17,10 @@ const (
 )
 
 // collectLess makes the collector wait so long, until the function that it returns is called.
-func collectLess() (stop func()) {
+func collectLess() (stop func()) { return collectBy(percent) }
+
+// collectBy has the collector follow what percent says of the heap that is in use, until stop is called.
+func collectBy(percent func(live uint64) int) (stop func()) {
 	before := debug.SetGCPercent(percent(0))
 	if before != 100 { // GOGC says otherwise
 		debug.SetGCPercent(before)
@@ -54,4 +57,16 @@ func percent(live uint64) int {
 	}
 	live = max(live, 4<<20)
 	return int(max(least, (max(roomy, live)-live)*100/live))
+}
+
+// A daemon makes little garbage once it has begun, and what it does not need belongs to others: it is collected often.
+const (
+	lean      = 24 << 20
+	leanLeast = 20 // percent
+)
+
+// leanPercent is GOGC for a daemon with a heap of which so much is in use.
+func leanPercent(live uint64) int {
+	live = max(live, 4<<20)
+	return int(max(leanLeast, (max(lean, live)-live)*100/live))
 }

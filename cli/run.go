@@ -72,6 +72,7 @@ func runCommand(env Env) *cli.Command {
 			if err != nil {
 				return err
 			}
+			defer collectBy(leanPercent)()
 			// Only here: a command that does not drain must end at once when it is told to.
 			ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
 			defer stop()

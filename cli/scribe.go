@@ -2,6 +2,7 @@ package cli
 
 import (
 	"log/slog"
+	"maps"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -29,13 +30,13 @@ type scribe struct {
 	control *reconcile.Control     // likewise
 	held    map[source.Hash][]byte // contents of accepted sets that are not on disk yet: their files may be written over
 	ended   bool
-	calm    sync.Once
+	fresh   bool // nothing was saved yet; used by run alone
 	wake    chan struct{}
 	done    chan struct{}
 }
 
 func newScribe(s *store.Store, log *slog.Logger) *scribe {
-	return &scribe{store: s, log: log, held: map[source.Hash][]byte{}, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	return &scribe{store: s, log: log, fresh: true, held: map[source.Hash][]byte{}, wake: make(chan struct{}, 1), done: make(chan struct{})}
 }
 
 func (s *scribe) add(f func()) {
@@ -135,9 +136,9 @@ func (s *scribe) run() {
 func (s *scribe) write() (ended bool) {
 	s.mu.Lock()
 	records, set, control := s.records, s.set, s.control
+	var held map[source.Hash][]byte
 	if set != nil {
-		kept := s.heldOf(*set)
-		set = &kept
+		held = maps.Clone(s.held)
 	}
 	s.records, s.set, s.control, ended = nil, nil, nil, s.ended
 	s.mu.Unlock()
@@ -152,19 +153,28 @@ func (s *scribe) write() (ended bool) {
 		}
 	}
 	if set != nil {
-		if err := s.store.Save(*set); err != nil {
+		if err := s.store.Save(*set, held); err != nil {
 			s.log.Error("a restart beside a mistake would serve less", "revision", set.Revision, "error", err)
 			return ended
 		}
-		s.calm.Do(debug.FreeOSMemory) // to begin takes twice what to go on takes
 		s.mu.Lock()
 		for _, f := range set.Files {
 			delete(s.held, f.Hash)
+			if len(s.held) == 0 {
+				break
+			}
 		}
 		if len(s.held) > maxHeld { // of revisions that never became live
 			clear(s.held)
 		}
+		if len(held) > maxHeld { // a map stays as large as it was
+			s.held = maps.Clone(s.held)
+		}
 		s.mu.Unlock()
+		if s.fresh || len(held) > maxHeld { // to begin takes twice what to go on takes, and so does a change of everything
+			s.fresh, held = false, nil
+			debug.FreeOSMemory()
+		}
 	}
 	return ended
 }

@@ -87,11 +87,20 @@ func Destinations(g *ir.Gateway) []egress.Destination {
 	return out
 }
 
+// portsOf are the listeners of the APIs that probes ask.
 func portsOf(g *ir.Gateway) map[*ir.API]*ir.Listener {
-	out := map[*ir.API]*ir.Listener{}
+	out := make(map[*ir.API]*ir.Listener, len(g.Probes))
+	for _, p := range g.Probes {
+		out[p.API] = nil
+	}
+	if len(out) == 0 {
+		return out
+	}
 	for _, l := range g.Listeners {
 		for _, a := range l.APIs {
-			out[a] = l
+			if _, asked := out[a]; asked {
+				out[a] = l
+			}
 		}
 	}
 	return out

@@ -37,14 +37,16 @@ type Store struct {
 	dir string
 
 	mu   sync.Mutex
-	uses map[source.Hash]int // how many generations name a content; nil before the first Save
+	uses map[source.Hash]int // how many times a file got a content, in the generations as they follow each other; nil before the first Save
 	kept []generation        // that uses counts, the newest first
+	last []source.File       // of the newest one
 }
 
 // generation is one index; revision "" when it is not whole.
 type generation struct {
 	number   uint64
 	revision string
+	gone     []source.Hash // contents of files that the next newer one does not have so
 }
 
 // New is a Store in a folder, which is made when something is saved.
@@ -78,8 +80,8 @@ func (s *Store) numbers() ([]uint64, error) {
 }
 
 // Save makes set the newest generation and forgets the oldest ones. A revision that is kept already is moved to the front.
-// The cost follows what changed since the last Save, but for the index.
-func (s *Store) Save(set source.Set) (err error) {
+// Contents that are at hand, by their hash, are not read. The cost follows what changed since the last Save, but for the index.
+func (s *Store) Save(set source.Set, at map[source.Hash][]byte) (err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer func() {
@@ -101,34 +103,117 @@ func (s *Store) Save(set source.Set) (err error) {
 	if len(s.kept) > 0 {
 		next.number = s.kept[0].number + 1
 	}
-	var index bytes.Buffer
-	fmt.Fprintf(&index, "%s\n%s\n", magic, quoted(set.Revision))
-	for _, f := range set.Files {
+	gone, fresh := s.changes(set)
+	for _, f := range fresh {
 		if s.uses[f.Hash] == 0 {
-			if err := s.put(f); err != nil {
+			if err := s.put(f, at); err != nil {
 				return err
 			}
 		}
-		fmt.Fprintf(&index, "%s %s\n", f.Hash, quoted(f.Name))
 	}
-	sum := sha256.Sum256(index.Bytes())
-	fmt.Fprintf(&index, "%s\n", hex.EncodeToString(sum[:]))
-	if err := disk.Write(s.index(next.number), index.Bytes(), 0o600); err != nil {
+	if err := disk.Write(s.index(next.number), index(set), 0o600); err != nil {
 		return err
 	}
+	s.push(next, gone, fresh, set.Files)
+	return s.trim()
+}
+
+// index is the text of a generation.
+func index(set source.Set) []byte {
+	size := len(magic) + 256
 	for _, f := range set.Files {
-		s.uses[f.Hash]++
+		size += hex.EncodedLen(len(f.Hash)) + len(f.Name) + len(` ""`) + 1
 	}
-	kept := []generation{next}
-	for _, g := range s.kept {
-		if g.revision != "" && g.revision != set.Revision && len(kept) < Generations {
-			kept = append(kept, g)
-		} else {
-			s.forget(g)
+	b := append(make([]byte, 0, size), magic+"\n"...)
+	b = append(appendQuoted(b, set.Revision), '\n')
+	for _, f := range set.Files {
+		b = append(hex.AppendEncode(b, f.Hash[:]), ' ')
+		b = append(appendQuoted(b, f.Name), '\n')
+	}
+	sum := sha256.Sum256(b)
+	return append(hex.AppendEncode(b, sum[:]), '\n')
+}
+
+// changes are the contents that files of the newest generation have no more in set, and the files that it has not like this.
+func (s *Store) changes(set source.Set) (gone []source.Hash, fresh []source.File) {
+	old, now := s.last, set.Files
+	for len(old) > 0 || len(now) > 0 {
+		c := 0
+		switch {
+		case len(old) == 0:
+			c = 1
+		case len(now) == 0:
+			c = -1
+		default:
+			c = strings.Compare(old[0].Name, now[0].Name)
+		}
+		if c == 0 && old[0].Hash == now[0].Hash {
+			old, now = old[1:], now[1:]
+			continue
+		}
+		if c <= 0 {
+			gone, old = append(gone, old[0].Hash), old[1:]
+		}
+		if c >= 0 {
+			fresh, now = append(fresh, now[0]), now[1:]
 		}
 	}
-	s.kept = kept
+	return gone, fresh
+}
+
+// push counts a generation that is newer than all others.
+func (s *Store) push(g generation, gone []source.Hash, fresh, files []source.File) {
+	for _, f := range fresh {
+		s.uses[f.Hash]++
+	}
+	if len(s.kept) > 0 {
+		s.kept[0].gone = gone
+	}
+	s.kept, s.last = slices.Insert(s.kept, 0, g), files
+}
+
+// trim forgets generations that have the revision of the newest one, and the oldest of too many.
+func (s *Store) trim() error {
+	again := false
+	drop := func(i int) {
+		g := s.kept[i]
+		os.Remove(s.index(g.number))
+		switch {
+		case again:
+		case i == len(s.kept)-1:
+			for _, h := range g.gone {
+				s.release(h)
+			}
+		case i > 1 || len(g.gone) > 0: // which contents only it had, of those around it, is not known
+			again = true
+		}
+		s.kept = slices.Delete(s.kept, i, i+1)
+	}
+	for i := len(s.kept) - 1; i > 0; i-- {
+		if g := s.kept[i]; g.revision == "" || g.revision == s.kept[0].revision {
+			drop(i)
+		}
+	}
+	for len(s.kept) > Generations {
+		drop(len(s.kept) - 1)
+	}
+	if !again {
+		return nil
+	}
+	newest := s.last
+	if err := s.recount(); err != nil {
+		return err
+	}
+	s.last = newest
 	return nil
+}
+
+// release takes back one use of a content.
+func (s *Store) release(h source.Hash) {
+	if s.uses[h]--; s.uses[h] <= 0 {
+		delete(s.uses, h)
+		os.Remove(s.content(h))
+	}
 }
 
 // Missing are the files of a set whose contents are not kept yet.
@@ -138,13 +223,8 @@ func (s *Store) Missing(set source.Set) []source.File {
 	if s.uses == nil && s.recount() != nil {
 		return set.Files
 	}
-	var out []source.File
-	for _, f := range set.Files {
-		if s.uses[f.Hash] == 0 {
-			out = append(out, f)
-		}
-	}
-	return out
+	_, fresh := s.changes(set)
+	return slices.DeleteFunc(fresh, func(f source.File) bool { return s.uses[f.Hash] > 0 })
 }
 
 // Kept is a set whose contents come from here, as far as they are kept.
@@ -166,16 +246,14 @@ func (s *Store) recount() error {
 	if err != nil {
 		return err
 	}
-	s.uses, s.kept = map[source.Hash]int{}, nil
-	for _, n := range numbers {
+	s.uses, s.kept, s.last = map[source.Hash]int{}, nil, nil
+	for _, n := range slices.Backward(numbers) {
 		set, err := s.read(n)
 		if err != nil {
 			set = source.Set{} // torn: forgotten with the next Save
 		}
-		s.kept = append(s.kept, generation{n, set.Revision})
-		for _, f := range set.Files {
-			s.uses[f.Hash]++
-		}
+		gone, fresh := s.changes(set)
+		s.push(generation{number: n, revision: set.Revision}, gone, fresh, set.Files)
 	}
 	entries, err := os.ReadDir(filepath.Join(s.dir, "contents"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -190,29 +268,17 @@ func (s *Store) recount() error {
 	return nil
 }
 
-// forget removes a generation, and the contents that only it named.
-func (s *Store) forget(g generation) {
-	set, err := s.read(g.number)
-	os.Remove(s.index(g.number))
-	if err != nil {
-		return
-	}
-	for _, f := range set.Files {
-		if s.uses[f.Hash]--; s.uses[f.Hash] <= 0 {
-			delete(s.uses, f.Hash)
-			os.Remove(s.content(f.Hash))
-		}
-	}
-}
-
-func (s *Store) put(f source.File) error {
+func (s *Store) put(f source.File, at map[source.Hash][]byte) error {
 	path := s.content(f.Hash)
 	if b, err := os.ReadFile(path); err == nil && sha256.Sum256(b) == f.Hash {
 		return nil
 	}
-	b, err := f.Bytes()
-	if err != nil {
-		return err
+	b, ok := at[f.Hash]
+	if !ok {
+		var err error
+		if b, err = f.Bytes(); err != nil {
+			return err
+		}
 	}
 	// Not synchronised one by one, which takes a millisecond each: a content that a power cut tore is noticed by its hash.
 	if err := os.WriteFile(path+".new", b, 0o600); err != nil {
@@ -357,8 +423,8 @@ func (s *Store) file(line []byte) (source.File, error) {
 
 // bytes reads a content, and checks it.
 func (s *Store) bytes(want source.Hash) func() ([]byte, error) {
-	path := s.content(want)
 	return func() ([]byte, error) {
+		path := s.content(want)
 		b, err := os.ReadFile(path)
 		if err == nil && sha256.Sum256(b) != want {
 			err = fmt.Errorf("%s: %w", path, errTorn)
@@ -377,10 +443,15 @@ func cutLast(b []byte) (body, last []byte, ok bool) {
 	return b[:i+1], b[i+1:], true
 }
 
-func quoted(s string) []byte {
+// appendQuoted appends a string as JSON has it.
+func appendQuoted(to []byte, s string) []byte {
+	plain := func(r rune) bool { return r < ' ' || r > '~' || strings.ContainsRune(`"\<>&`, r) }
+	if strings.IndexFunc(s, plain) < 0 {
+		return append(append(append(to, '"'), s...), '"')
+	}
 	b, err := json.Marshal(s)
 	if err != nil {
 		panic(err) // a string
 	}
-	return b
+	return append(to, b...)
 }

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
@@ -24,7 +25,7 @@ func set(texts ...string) source.Set {
 func save(t *testing.T, s *store.Store, sets ...source.Set) {
 	t.Helper()
 	for _, x := range sets {
-		if err := s.Save(x); err != nil {
+		if err := s.Save(x, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -88,6 +89,64 @@ func TestOldGenerationsAreForgotten(t *testing.T) {
 	again, err := s.Load()
 	if err != nil || len(again) != store.Generations || again[0].Revision != got[3].Revision || again[4].Revision != got[4].Revision {
 		t.Errorf("a revision that is saved again is not the newest: %v", err)
+	}
+}
+
+// Whatever is saved, and by however many processes, the contents that are kept are those of the generations that are, and each
+// generation is whole.
+func TestContentsFollowGenerations(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(8) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		dir := t.TempDir()
+		s := store.New(dir)
+		var past []source.Set
+		for range 40 {
+			texts := make([]string, 1+r.IntN(4))
+			for i := range texts {
+				texts[i] = fmt.Sprint(r.IntN(5))
+			}
+			x := set(texts...)
+			if len(past) > 0 && r.IntN(4) == 0 {
+				x = past[r.IntN(len(past))]
+			}
+			if r.IntN(10) == 0 {
+				s = store.New(dir)
+			}
+			past = append(past, x)
+			save(t, s, x)
+			got, err := s.Load()
+			if err != nil || len(got) > store.Generations || got[0].Revision != x.Revision {
+				t.Fatalf("seed %d: %d generations, %v", seed, len(got), err)
+			}
+			want, revisions := map[string]bool{}, map[string]bool{}
+			for _, g := range got {
+				revisions[g.Revision] = true
+				for _, f := range g.Files {
+					want[f.Hash.String()] = true
+				}
+			}
+			if n := len(contents(dir)); n != len(want) || len(revisions) != len(got) {
+				t.Fatalf("seed %d: %d contents are kept, %d are named, %d revisions of %d generations", seed, n, len(want), len(revisions), len(got))
+			}
+		}
+	}
+}
+
+// What is at hand is not read: its file may be another by now.
+func TestSaveTakesWhatIsAtHand(t *testing.T) {
+	t.Parallel()
+	s := store.New(t.TempDir())
+	x := set("a")
+	x.Files[0].Bytes = func() ([]byte, error) { return nil, os.ErrNotExist }
+	if s.Save(x, nil) == nil {
+		t.Fatal("a content that can not be read was kept")
+	}
+	if err := s.Save(x, map[source.Hash][]byte{x.Files[0].Hash: []byte("a")}); err != nil {
+		t.Fatal(err)
+	}
+	if missing := s.Missing(set("a", "b")); len(missing) != 1 || missing[0].Name != set("a", "b").Files[1].Name {
+		t.Errorf("missing are %v", missing)
 	}
 }
 
@@ -218,14 +277,14 @@ func BenchmarkSaveOneChangeOf10000(b *testing.B) {
 		files[i] = source.NewFile(fmt.Sprintf("%05d.yaml", i), fmt.Append(nil, i))
 	}
 	s := store.New(b.TempDir())
-	if err := s.Save(source.NewSet(files)); err != nil {
+	if err := s.Save(source.NewSet(files), nil); err != nil {
 		b.Fatal(err)
 	}
 	n := 0
 	for b.Loop() {
 		n++
 		files[n%len(files)] = source.NewFile(files[n%len(files)].Name, fmt.Append(nil, "v", n))
-		if err := s.Save(source.NewSet(files)); err != nil {
+		if err := s.Save(source.NewSet(files), nil); err != nil {
 			b.Fatal(err)
 		}
 	}
