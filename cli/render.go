@@ -30,14 +30,17 @@ func renderCommand(env Env) *cli.Command {
 		Usage:     "print what Envoy gets",
 		ArgsUsage: "PATH…",
 		Description: "resources: listeners, clusters, scopes, secrets and files, as the daemon delivers them.\n" +
-			"bootstrap: the file that the daemon starts Envoy with.\n" +
+			"bootstrap: the file that the daemon starts Envoy with; with --remote, those for an Envoy on another host.\n" +
 			"static: one Envoy file with everything in it; with --show-secrets it needs no other file.",
-		Flags: []cli.Flag{
+		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "form", Value: "resources", Usage: "`FORM`: " + strings.Join(forms, ", ")},
 			outputFlag("yaml", "json"),
 			&cli.BoolFlag{Name: "show-secrets", Usage: "print secrets instead of [redacted]"},
-		},
+		}, remoteBootstrapFlags()...),
 		Action: func(c *cli.Context) error {
+			if c.IsSet("remote") {
+				return renderRemote(c, env)
+			}
 			defer collectLess()()
 			outs, err := outputsOf(c, "yaml", "json")
 			if err != nil {

@@ -66,7 +66,7 @@ func runCommand(env Env) *cli.Command {
 			&cli.IntFlag{Name: "concurrency", Usage: "worker threads of Envoy (default: one per CPU)"},
 			&cli.StringFlag{Name: "log-format", Value: "text", Usage: "`text|json`"},
 			verboseFlag(),
-		}, append(proofFlags(), watchFlags()...)...),
+		}, slices.Concat(proofFlags(), watchFlags(), remoteFlags())...),
 		Action: func(c *cli.Context) error {
 			d, err := newDaemon(c, env)
 			if err != nil {
@@ -103,6 +103,7 @@ type daemon struct {
 	scribe   *scribe
 	loop     *reconcile.Loop
 	watchers watchers
+	remote   remote
 	prober   probe.Prober
 	window   *probe.Window // nil: the error rate is not watched
 	hold     bool
@@ -168,7 +169,10 @@ func newDaemon(c *cli.Context, env Env) (*daemon, error) {
 		}
 	}
 	d.scribe = newScribe(d.last, d.log)
-	return d, d.watch(c)
+	if err := d.watch(c); err != nil {
+		return nil, err
+	}
+	return d, d.remoteOf(c)
 }
 
 func logger(w io.Writer, format string, verbose bool) (*slog.Logger, error) {
@@ -251,6 +255,9 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	}
 	serve(func() error { return api.Serve(serving, sockets.status, d.watchers.beside(api.Handler(d))) })
 	if err := d.watchers.start(serving, d.log, serve); err != nil {
+		return world(err)
+	}
+	if err := d.serveRemote(serving, target, policies, serve); err != nil {
 		return world(err)
 	}
 	if d.choice != "none" {

@@ -58,7 +58,7 @@ func (s *scribe) event(e reconcile.Event) {
 			if e.Type == reconcile.Accepted {
 				return
 			}
-		case reconcile.Fetched, reconcile.EnvoyConnected, reconcile.EnvoyGone:
+		case reconcile.Fetched, reconcile.EnvoyConnected, reconcile.EnvoyGone, reconcile.PeerRefused:
 			return
 		case reconcile.Programmed:
 			s.set = &e.Set

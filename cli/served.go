@@ -27,7 +27,11 @@ import (
 var _ api.Daemon = (*daemon)(nil)
 
 // Report implements api.Daemon.
-func (d *daemon) Report() status.Report { return d.loop.Report() }
+func (d *daemon) Report() status.Report {
+	r := d.loop.Report()
+	r.Refused = d.remote.refusedPeers()
+	return r
+}
 
 // historyLimit is how many records are sent when nobody says how many.
 const historyLimit = 50

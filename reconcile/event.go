@@ -28,6 +28,7 @@ const (
 	Pinned            EventType = "Pinned"            // somebody went back to an older revision
 	EnvoyConnected    EventType = "EnvoyConnected"
 	EnvoyGone         EventType = "EnvoyGone"
+	PeerRefused       EventType = "PeerRefused" // somebody on another host was turned away; told by who listens there
 )
 
 // Event is one thing that an operator may want to know. What is logged, counted, written to the history or sent to a webhook
@@ -52,6 +53,14 @@ func (l *Loop) tell(e Event) {
 	}
 }
 
+// from says where an Envoy on another host is.
+func from(p deliver.Progress) string {
+	if !p.Remote() {
+		return ""
+	}
+	return " from " + p.Address + " as " + p.Identity
+}
+
 // tellEnvoys says which Envoys came and went since it was called last.
 func (l *Loop) tellEnvoys(progress []deliver.Progress) {
 	now := map[string]bool{}
@@ -59,7 +68,7 @@ func (l *Loop) tellEnvoys(progress []deliver.Progress) {
 		if p.Connected {
 			now[p.Node] = true
 			if !l.connected[p.Node] {
-				l.tell(Event{Type: EnvoyConnected, Message: "Envoy " + p.Node + " (" + p.Version + ") is connected"})
+				l.tell(Event{Type: EnvoyConnected, Message: "Envoy " + p.Node + " (" + p.Version + ") is connected" + from(p)})
 			}
 		}
 	}

@@ -2,7 +2,6 @@ package render
 
 import (
 	"fmt"
-	"unicode/utf8"
 
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
@@ -187,13 +186,8 @@ func stayHome(c *clusterv3.Cluster) {
 }
 
 func (x *statics) inlineFile(d *corev3.DataSource) {
-	data, ok := x.files[d.GetFilename()]
-	switch {
-	case !ok:
-	case utf8.Valid(data):
-		d.Specifier = &corev3.DataSource_InlineString{InlineString: string(data)}
-	default:
-		d.Specifier = &corev3.DataSource_InlineBytes{InlineBytes: data}
+	if data, ok := x.files[d.GetFilename()]; ok {
+		inline(d, data)
 	}
 }
 

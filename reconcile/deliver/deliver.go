@@ -56,11 +56,18 @@ type Target interface {
 type Progress struct {
 	Node      string
 	Version   string // Envoy's own, for example "1.40.0"
+	Address   string // host:port of an Envoy on another host; "": it is on this one
+	Identity  string // of such an Envoy: what its certificate calls it
 	Connected bool
-	NotSent   int // resources of the published revision that were not offered yet, removals included
-	Stale     int // offered and not answered
-	Errors    int // refused, and not replaced since
+	Since     time.Time // when it connected, or went
+	Revision  string    // the last that it acknowledged as a whole; "": none yet
+	NotSent   int       // resources of the published revision that were not offered yet, removals included
+	Stale     int       // offered and not answered
+	Errors    int       // refused, and not replaced since
 }
+
+// Remote says whether the Envoy is on another host.
+func (p Progress) Remote() bool { return p.Address != "" }
 
 // Synced reports whether the Envoy acknowledged everything.
 func (p Progress) Synced() bool {

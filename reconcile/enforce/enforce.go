@@ -58,10 +58,16 @@ func New(starts func(policy string) enforce.Start, env enforce.Env) *Server {
 	}
 	s := &Server{starts: starts, env: env, instances: map[string]enforce.Decider{}}
 	s.grpc = grpc.NewServer(grpc.MaxRecvMsgSize(64 << 20))
-	authv3.RegisterAuthorizationServer(s.grpc, s)
-	ratelimitv3.RegisterRateLimitServiceServer(s.grpc, s)
-	extprocv3.RegisterExternalProcessorServer(s.grpc, s)
+	s.Register(s.grpc)
 	return s
+}
+
+// Register adds what is answered here to another gRPC server, whose owner says who may call it, and which must end before
+// Stop.
+func (s *Server) Register(r grpc.ServiceRegistrar) {
+	authv3.RegisterAuthorizationServer(r, s)
+	ratelimitv3.RegisterRateLimitServiceServer(r, s)
+	extprocv3.RegisterExternalProcessorServer(r, s)
 }
 
 // Serve answers on l until Stop. It returns nil after Stop.

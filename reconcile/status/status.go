@@ -49,8 +49,22 @@ type Object struct {
 type Envoy struct {
 	Node      string         `json:"node"`
 	Version   string         `json:"version"`
+	Address   string         `json:"address"`  // host:port of an Envoy on another host; "": it is on the daemon's
+	Identity  string         `json:"identity"` // of such an Envoy: what its certificate calls it
 	Connected bool           `json:"connected"`
+	Since     time.Time      `json:"since"`    // when it connected, or went
+	Revision  string         `json:"revision"` // the last that it acknowledged as a whole; "": none yet
 	Types     []TypeDelivery `json:"delivery"` // sorted by type
+}
+
+// RefusedPeer is somebody on another host who was turned away within the last hour.
+type RefusedPeer struct {
+	Address  string    `json:"address"`  // of the host
+	Identity string    `json:"identity"` // what its certificate says, which nobody vouches for; "": it showed none
+	Reason   string    `json:"reason"`   // CamelCase
+	Message  string    `json:"message"`
+	At       time.Time `json:"at"` // the last time
+	Count    int       `json:"count"`
 }
 
 // TypeDelivery counts the resources of one type by what an Envoy did with them.
@@ -88,15 +102,16 @@ type Pin struct {
 
 // Report is the whole answer of `flexgw status`.
 type Report struct {
-	Revision   string      `json:"revision"` // the one that is served; "" before the first
-	Source     string      `json:"source"`
-	Addresses  []string    `json:"addresses"` // the declared listeners of that revision, sorted
-	Conditions []Condition `json:"conditions"`
-	Objects    []Object    `json:"objects"` // sorted by kind, namespace and name
-	Envoys     []Envoy     `json:"envoys"`  // sorted by node
-	LastFailed *Failed     `json:"lastFailed"`
-	Suspended  *Suspension `json:"suspended"` // null: the source is followed
-	Pinned     *Pin        `json:"pinned"`    // null: the newest good revision is served
+	Revision   string        `json:"revision"` // the one that is served; "" before the first
+	Source     string        `json:"source"`
+	Addresses  []string      `json:"addresses"` // the declared listeners of that revision, sorted
+	Conditions []Condition   `json:"conditions"`
+	Objects    []Object      `json:"objects"`      // sorted by kind, namespace and name
+	Envoys     []Envoy       `json:"envoys"`       // sorted by node
+	Refused    []RefusedPeer `json:"refusedPeers"` // the newest first
+	LastFailed *Failed       `json:"lastFailed"`
+	Suspended  *Suspension   `json:"suspended"` // null: the source is followed
+	Pinned     *Pin          `json:"pinned"`    // null: the newest good revision is served
 }
 
 // Condition finds a condition of the report by type.
@@ -121,6 +136,7 @@ func (r Report) JSON() ([]byte, error) {
 	for i := range r.Envoys {
 		r.Envoys[i].Types = orEmpty(r.Envoys[i].Types)
 	}
+	r.Refused = orEmpty(r.Refused)
 	if r.LastFailed != nil {
 		f := *r.LastFailed
 		f.Diagnostics = orEmpty(f.Diagnostics)

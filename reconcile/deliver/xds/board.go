@@ -10,11 +10,23 @@ import (
 
 // node is one Envoy.
 type node struct {
-	ID       string
-	Version  string    // of Envoy, "1.40.0"; "" when it did not say
-	PID      int       // of the process behind the socket; 0: unknown
+	ID      string
+	Version string // of Envoy, "1.40.0"; "" when it did not say
+	peer
 	At       time.Time // when it connected, or when it went
 	Revision string    // the last revision that it acknowledged as a whole; "": none yet
+}
+
+// peer is who is at the other end of a stream.
+type peer struct {
+	PID      int    // of the process behind the socket; 0: unknown
+	Address  string // host:port, when it came through a gate; "": on this host
+	Identity string // of its certificate
+}
+
+// progress is what is known of an Envoy, whatever the revision.
+func (n node) progress(connected bool) deliver.Progress {
+	return deliver.Progress{Node: n.ID, Version: n.Version, Address: n.Address, Identity: n.Identity, Connected: connected, Since: n.At, Revision: n.Revision}
 }
 
 // board is what others may see of a stream. The stream's goroutine writes, under a lock that is never held for longer
@@ -69,7 +81,7 @@ func (b *board) who() node {
 func (b *board) progress(w *world) deliver.Progress {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	p := deliver.Progress{Node: b.info.ID, Version: b.info.Version, Connected: true}
+	p := b.info.progress(true)
 	if w == nil || b.seq != w.seq { // what was refused before may be replaced
 		p.NotSent = 1
 		return p

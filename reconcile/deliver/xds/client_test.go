@@ -78,6 +78,8 @@ func (s set) Get(k render.Key) (*render.Resource, bool) {
 	return r, ok
 }
 
+func (s set) Elsewhere(r *render.Resource, _ string) (*anypb.Any, error) { return r.Any, nil }
+
 func (s set) changed(since snapshot) []render.Key {
 	old, _ := since.(set)
 	var keys []render.Key

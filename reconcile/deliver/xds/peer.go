@@ -9,6 +9,8 @@ import (
 
 	"google.golang.org/grpc/credentials"
 	grpcpeer "google.golang.org/grpc/peer"
+
+	"github.com/flexgw/flexgw/reconcile/gate"
 )
 
 // CheckPeer returns the process id of the peer of a Unix connection. It is an error when the peer is neither of our user
@@ -18,7 +20,7 @@ func CheckPeer(c net.Conn) (pid int, err error) {
 	if !ok {
 		return 0, fmt.Errorf("peer %s is not on a Unix socket", c.RemoteAddr())
 	}
-	pid, uid, err := peer(u)
+	pid, uid, err := credentialsOf(u)
 	if err != nil {
 		return 0, err
 	}
@@ -63,12 +65,15 @@ func (peerCredentials) Clone() credentials.TransportCredentials { return peerCre
 
 func (peerCredentials) OverrideServerName(string) error { return nil }
 
-// peerPID is the process id that the handshake found; 0: none.
-func peerPID(ctx context.Context) int {
+// peerOf is who the handshake found.
+func peerOf(ctx context.Context) peer {
+	if g, ok := gate.From(ctx); ok {
+		return peer{Address: g.Address, Identity: g.Identity}
+	}
 	p, ok := grpcpeer.FromContext(ctx)
 	if !ok {
-		return 0
+		return peer{}
 	}
 	info, _ := p.AuthInfo.(peerInfo)
-	return info.pid
+	return peer{PID: info.pid}
 }

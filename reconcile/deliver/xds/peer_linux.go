@@ -6,8 +6,8 @@ import (
 	"syscall"
 )
 
-// peer is the process at the other end of a Unix socket when it connected.
-func peer(c *net.UnixConn) (pid, uid int, err error) {
+// credentialsOf is the process at the other end of a Unix socket when it connected.
+func credentialsOf(c *net.UnixConn) (pid, uid int, err error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return 0, 0, fmt.Errorf("read peer credentials: %w", err)

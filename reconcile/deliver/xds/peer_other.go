@@ -7,7 +7,7 @@ import (
 	"net"
 )
 
-// peer is not known on this system, so nobody is let in.
-func peer(*net.UnixConn) (pid, uid int, err error) {
+// credentialsOf is not known on this system, so nobody is let in.
+func credentialsOf(*net.UnixConn) (pid, uid int, err error) {
 	return 0, 0, errors.New("peer credentials are only read on Linux")
 }

@@ -31,6 +31,7 @@ type stream struct {
 	log   *slog.Logger
 	urls  [kinds]string
 	known map[render.Key]refusal // what this Envoy refused on its last stream
+	ca    string                 // where the CA bundle is on the host of an Envoy elsewhere; "": where it is here
 
 	w         *world // nil before the first Publish
 	types     [kinds]typeState
@@ -113,14 +114,19 @@ type response struct {
 }
 
 // connect starts the life of a stream.
-func (s *Server) connect(n *corev3.Node, pid int, send func(*discoveryv3.DeltaDiscoveryResponse) error) *stream {
-	info := node{ID: n.GetId(), Version: envoyVersion(n), PID: pid, At: time.Now()}
+func (s *Server) connect(n *corev3.Node, p peer, send func(*discoveryv3.DeltaDiscoveryResponse) error) *stream {
+	info := node{ID: n.GetId(), Version: envoyVersion(n), peer: p, At: time.Now()}
+	log := s.cfg.Log.With("node", info.ID, "pid", p.PID)
+	if p.Address != "" {
+		log = s.cfg.Log.With("node", info.ID, "address", p.Address, "identity", p.Identity)
+	}
 	st := &stream{
 		srv:       s,
 		send:      send,
 		wake:      make(chan struct{}, 1),
 		board:     &board{info: info, deliveries: map[render.Key]deliver.Delivery{}},
-		log:       s.cfg.Log.With("node", info.ID, "pid", pid),
+		log:       log,
+		ca:        render.HostCA(n),
 		urls:      typeURLs(),
 		entries:   map[render.Key]*entry{},
 		waiters:   map[render.Key][]*entry{},
@@ -855,7 +861,14 @@ func (st *stream) respond(k kind, up []*item, down []*item) error {
 	nonce := strconv.FormatUint(st.nonce, 36)
 	r := &discoveryv3.DeltaDiscoveryResponse{TypeUrl: st.urls[k], Nonce: nonce, SystemVersionInfo: st.w.revision}
 	for _, it := range up {
-		r.Resources = append(r.Resources, &discoveryv3.Resource{Name: it.e.key.Name, Version: version(it.res), Resource: it.res.Any})
+		content := it.res.Any
+		if st.board.info.Address != "" {
+			var err error
+			if content, err = st.w.snap.Elsewhere(it.res, st.ca); err != nil {
+				return fmt.Errorf("%s for another host: %w", it.e.key.Name, err)
+			}
+		}
+		r.Resources = append(r.Resources, &discoveryv3.Resource{Name: it.e.key.Name, Version: version(it.res), Resource: content})
 		it.e.force = false
 		st.count(it.res, +1)
 	}

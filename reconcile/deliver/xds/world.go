@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sync"
 
+	"google.golang.org/protobuf/types/known/anypb"
+
 	"github.com/flexgw/flexgw/render"
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/ir"
@@ -31,6 +33,8 @@ type snapshot interface {
 	Get(k render.Key) (*render.Resource, bool)
 	// changed lists the keys that differ from since (nil: all), removed ones included, sorted.
 	changed(since snapshot) []render.Key
+	// Elsewhere is a resource for an Envoy on another host, whose CA bundle is at ca.
+	Elsewhere(r *render.Resource, ca string) (*anypb.Any, error)
 }
 
 // rendered is the snapshot of the real renderer.

@@ -33,6 +33,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/flexgw/flexgw/reconcile/deliver"
+	"github.com/flexgw/flexgw/reconcile/gate"
 	"github.com/flexgw/flexgw/render"
 	"github.com/flexgw/flexgw/render/policy"
 )
@@ -108,16 +109,36 @@ var _ deliver.Target = (*Server)(nil)
 // Serve answers Envoys on l, a Unix socket, whose peers must pass CheckPeer, until ctx ends, then closes their streams and
 // l, and returns nil. It returns early only with the error of l. It may be called for several listeners.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	opts := []grpc.ServerOption{
-		// A reconnecting Envoy names every resource it holds in one message: 100 bytes for each.
-		grpc.MaxRecvMsgSize(64 << 20),
+	return s.serve(ctx, l, &service{server: s, ctx: ctx}, nil,
 		grpc.MaxConcurrentStreams(16),
-		grpc.WaitForHandlers(true),
 		grpc.Creds(peerCredentials{}),
+	)
+}
+
+// ServeRemote is Serve for Envoys on other hosts, whom g lets in. What they ask at request time comes to the same port: more
+// registers who answers that.
+func (s *Server) ServeRemote(ctx context.Context, l net.Listener, g *gate.Gate, more func(grpc.ServiceRegistrar)) error {
+	return s.serve(ctx, l, &service{server: s, ctx: ctx, gate: g}, more,
+		grpc.MaxConcurrentStreams(1000),
+		grpc.Creds(g.Credentials()),
+		grpc.ConnectionTimeout(10*time.Second),
+		// A host that vanished says nothing: it would hold back what the others have acknowledged.
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
+	)
+}
+
+func (s *Server) serve(ctx context.Context, l net.Listener, face *service, more func(grpc.ServiceRegistrar), opts ...grpc.ServerOption) error {
+	opts = append(opts,
+		// A reconnecting Envoy names every resource it holds in one message: 100 bytes for each.
+		grpc.MaxRecvMsgSize(64<<20),
+		grpc.WaitForHandlers(true),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
-	}
+	)
 	g := grpc.NewServer(opts...)
-	discoveryv3.RegisterAggregatedDiscoveryServiceServer(g, &service{server: s, ctx: ctx})
+	discoveryv3.RegisterAggregatedDiscoveryServiceServer(g, face)
+	if more != nil {
+		more(g)
+	}
 	stop := context.AfterFunc(ctx, g.Stop)
 	defer stop()
 	err := g.Serve(l)
@@ -136,6 +157,7 @@ type service struct {
 	discoveryv3.UnimplementedAggregatedDiscoveryServiceServer
 	server *Server
 	ctx    context.Context
+	gate   *gate.Gate // nil: peers are on this host
 }
 
 // DeltaAggregatedResources is the one method that our bootstrap asks for.
@@ -148,7 +170,11 @@ func (v *service) DeltaAggregatedResources(g discoveryv3.AggregatedDiscoveryServ
 	if err != nil {
 		return err
 	}
-	st := v.server.connect(first.GetNode(), peerPID(g.Context()), g.Send)
+	who := peerOf(g.Context())
+	if err := v.admit(g.Context(), first.GetNode().GetId(), who); err != nil {
+		return err
+	}
+	st := v.server.connect(first.GetNode(), who, g.Send)
 	requests := make(chan *discoveryv3.DeltaDiscoveryRequest, 64)
 	gone := make(chan error, 1)
 	go func() {
@@ -171,6 +197,39 @@ func (v *service) DeltaAggregatedResources(g discoveryv3.AggregatedDiscoveryServ
 		return status.Error(codes.Unavailable, "the server stops")
 	}
 	return err
+}
+
+// admit refuses an Envoy on another host that has no node id, or that of another Envoy.
+func (v *service) admit(ctx context.Context, id string, who peer) error {
+	if v.gate == nil {
+		return nil
+	}
+	p, _ := gate.From(ctx)
+	if id == "" {
+		const message = "its bootstrap has no node.id"
+		v.gate.Refuse(p, gate.NoNode, message)
+		return status.Error(codes.InvalidArgument, message)
+	}
+	if holder, ok := v.server.holder(id); ok && (holder.Address == "" || holder.Identity != who.Identity) {
+		of := "an Envoy on the host of the daemon"
+		if holder.Address != "" {
+			of = holder.Identity + " at " + holder.Address
+		}
+		message := fmt.Sprintf("the node id %q is that of %s, which is connected; give each Envoy one of its own", id, of)
+		v.gate.Refuse(p, gate.NodeTaken, message)
+		return status.Error(codes.AlreadyExists, message)
+	}
+	return nil
+}
+
+// holder is the Envoy that is connected under a node id.
+func (s *Server) holder(id string) (node, bool) {
+	for _, st := range s.connected() {
+		if n := st.board.who(); n.ID == id {
+			return n, true
+		}
+	}
+	return node{}, false
 }
 
 // Publish makes r what every Envoy should have. Files that resources name are written first. It does not wait for any
@@ -308,7 +367,7 @@ func (s *Server) Progress() []deliver.Progress {
 	s.mu.Lock()
 	for id, m := range s.nodes {
 		if _, ok := all[id]; !ok && !m.gone.At.IsZero() {
-			all[id] = deliver.Progress{Node: id, Version: m.gone.Version}
+			all[id] = m.gone.progress(false)
 		}
 	}
 	s.mu.Unlock()

@@ -1,0 +1,166 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/flexgw/flexgw/reconcile"
+	"github.com/flexgw/flexgw/reconcile/deliver/xds"
+	"github.com/flexgw/flexgw/reconcile/disk"
+	"github.com/flexgw/flexgw/reconcile/enforce"
+	"github.com/flexgw/flexgw/reconcile/gate"
+	"github.com/flexgw/flexgw/reconcile/status"
+	"github.com/flexgw/flexgw/render"
+)
+
+// Envoys on other hosts: they reach the daemon over TCP, by mutual TLS.
+
+// remoteFlags are those of a daemon that serves them.
+func remoteFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "xds-listen", Usage: "serve Envoys on other hosts at `HOST:PORT`, by mutual TLS"},
+		&cli.StringFlag{Name: "xds-cert", Usage: "the certificate chain in `FILE` that they are shown, PEM; read again when it changes"},
+		&cli.StringFlag{Name: "xds-key", Usage: "the key of --xds-cert in `FILE`"},
+		&cli.StringFlag{Name: "xds-client-ca", Usage: "the authorities in `FILE` that sign their certificates"},
+		&cli.GenericFlag{Name: "xds-allow", Value: &values{}, Usage: "let in who has the DNS name or URI `NAME`, may repeat (default: any certificate of --xds-client-ca)"},
+	}
+}
+
+// remote is who serves Envoys on other hosts.
+type remote struct {
+	listen string // HOST:PORT; "": nobody does
+	gate   *gate.Gate
+}
+
+// remoteOf is what the flags ask for.
+func (d *daemon) remoteOf(c *cli.Context) error {
+	allow, _ := c.Generic("xds-allow").(*values)
+	d.remote.listen = c.String("xds-listen")
+	files := []string{"xds-cert", "xds-key", "xds-client-ca"}
+	if d.remote.listen == "" {
+		for _, name := range append(files, "xds-allow") {
+			if c.IsSet(name) {
+				return usage("--%s is about --xds-listen, and it is not given", name)
+			}
+		}
+		return nil
+	}
+	if _, _, err := net.SplitHostPort(d.remote.listen); err != nil {
+		return usage("--xds-listen %s: HOST:PORT is expected", d.remote.listen)
+	}
+	for _, name := range files {
+		if c.String(name) == "" {
+			return usage("--xds-listen needs --%s: there is no way in without certificates of both sides", name)
+		}
+	}
+	if d.observe {
+		return usage("--observe speaks to no Envoy: it can not go with --xds-listen")
+	}
+	var names []string
+	if allow != nil {
+		names = *allow
+	}
+	g, err := gate.New(gate.Options{Cert: c.String("xds-cert"), Key: c.String("xds-key"), ClientCA: c.String("xds-client-ca"), Allow: names, Log: d.log, Refused: func(r gate.Refusal) {
+		d.told(reconcile.Event{Type: reconcile.PeerRefused, At: r.At, By: r.Identity, Reason: r.Reason, Message: "a peer at " + r.Address + " was refused: " + r.Message})
+	}})
+	if err != nil {
+		return world(fmt.Errorf("--xds-listen: %w", err))
+	}
+	d.remote.gate = g
+	return nil
+}
+
+// serveRemote begins to serve them; serve runs what ends with ctx.
+func (d *daemon) serveRemote(ctx context.Context, target *xds.Server, policies *enforce.Server, serve func(func() error)) error {
+	if d.remote.gate == nil {
+		return nil
+	}
+	l, err := net.Listen("tcp", d.remote.listen)
+	if err != nil {
+		return fmt.Errorf("--xds-listen: %w", err)
+	}
+	d.log.Info("Envoys on other hosts are served", "address", l.Addr().String())
+	serve(func() error { d.remote.gate.Run(ctx); return nil })
+	serve(func() error { return target.ServeRemote(ctx, l, d.remote.gate, policies.Register) })
+	return nil
+}
+
+// refusedPeers are those of the last hour.
+func (r remote) refusedPeers() []status.RefusedPeer {
+	if r.gate == nil {
+		return nil
+	}
+	var out []status.RefusedPeer
+	for _, x := range r.gate.Refusals() {
+		out = append(out, status.RefusedPeer(x))
+	}
+	return out
+}
+
+// remoteBootstrapFlags are those of `render --form bootstrap` for an Envoy on another host.
+func remoteBootstrapFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "remote", Usage: "with --form bootstrap: for an Envoy on another host, which finds the daemon's --xds-listen at `HOST:PORT`"},
+		&cli.StringFlag{Name: "to", Usage: "with --remote: write the files into `DIR`, to be copied to that host"},
+		&cli.StringFlag{Name: "node-id", Usage: "with --remote: what status calls that Envoy; one of its own for each"},
+		&cli.StringFlag{Name: "installed-in", Value: "/etc/flexgw", Usage: "with --remote: the `DIR` of the files on that host, tls.crt, tls.key and ca.crt among them"},
+		&cli.StringFlag{Name: "server-name", Usage: "with --remote: the `NAME` that the daemon's certificate must have (default: HOST)"},
+		&cli.StringFlag{Name: "system-ca", Usage: "with --remote: that host's bundle of authorities in `FILE`, for https upstreams (default: where Debian has it)"},
+	}
+}
+
+// renderRemote writes what an Envoy on another host is started with.
+func renderRemote(c *cli.Context, env Env) error {
+	if c.String("form") != "bootstrap" {
+		return usage("--remote makes a bootstrap: say --form bootstrap")
+	}
+	if c.NArg() > 0 {
+		return usage("a bootstrap for another host depends on no declarations; got %s", c.Args().First())
+	}
+	host, text, err := net.SplitHostPort(c.String("remote"))
+	port, bad := strconv.ParseUint(text, 10, 16)
+	if err != nil || bad != nil || host == "" || port == 0 {
+		return usage("--remote %s: HOST:PORT is expected", c.String("remote"))
+	}
+	for _, name := range []string{"to", "node-id"} {
+		if c.String(name) == "" {
+			return usage("--remote needs --%s", name)
+		}
+	}
+	if dir := c.String("installed-in"); !filepath.IsAbs(dir) {
+		return usage("--installed-in %s: an absolute path is expected", dir)
+	}
+	o := render.RemoteOptions{BootstrapOptions: renderedBootstrap(env), Host: host, Port: uint16(port), ServerName: c.String("server-name"),
+		Dir: filepath.Clean(c.String("installed-in")), SystemCA: c.String("system-ca")}
+	o.NodeID = c.String("node-id")
+	files, err := render.Remote(o)
+	if err != nil {
+		return world(err)
+	}
+	if err := os.MkdirAll(c.String("to"), 0o755); err != nil {
+		return world(err)
+	}
+	for name, m := range files {
+		text, err := render.JSON(m)
+		if err == nil {
+			err = disk.Write(filepath.Join(c.String("to"), name), text, 0o644)
+		}
+		if err != nil {
+			return world(err)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		fmt.Fprintln(env.Stdout, filepath.Join(c.String("to"), name))
+	}
+	fmt.Fprintf(env.Stderr, "copy them to %s on that host, with %s and %s of that Envoy and %s of the authority that signed the daemon's certificate; then: envoy -c %s\n",
+		o.Dir, render.CertFile, render.KeyFile, render.AuthorityFile, filepath.Join(o.Dir, render.RemoteBootstrapFile))
+	return nil
+}
