@@ -13,10 +13,12 @@ import (
 
 	"github.com/flexgw/flexgw/cli/report"
 	"github.com/flexgw/flexgw/docs"
+	"github.com/flexgw/flexgw/render/policy"
 	"github.com/flexgw/flexgw/render/policy/all"
 	"github.com/flexgw/flexgw/schema"
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/require"
+	"github.com/flexgw/flexgw/schema/source"
 )
 
 func explainCommand(env Env) *cli.Command {
@@ -85,32 +87,41 @@ func explain(w io.Writer, args []string, own ownRules) error {
 	return explainField(w, what)
 }
 
-// policyDiagnostic is what a policy's own page says of a code, in a table of codes and when they are reported.
+// policyDiagnostic is what a policy's folder says of a code, with what validate answers to its bad example.
 func policyDiagnostic(code string) (text string, ok bool) {
 	for _, t := range (all.Catalog{}).All() {
-		for line := range strings.Lines(string(t.Page())) {
-			if row, found := strings.CutPrefix(line, "| `"+code+"` |"); found {
-				return fmt.Sprintf("%s\n\n%sReported for the policy %s; flexgw policy show %[3]s has its page.", strings.Trim(row, " |\n"), exampleOf(string(t.Page()), code), t.Name()), true
-			}
+		if e, ok := t.Explain(code); ok {
+			return docs.Terminal(policyCode(t, e)), true
 		}
 	}
 	return "", false
 }
 
-// exampleOf is the example of a policy's page whose answer shows a code, with the words before it; "" if there is none.
-func exampleOf(page, code string) string {
-	at := strings.Index(page, "["+code+"]\n")
-	if at < 0 {
-		return ""
+// policyCode is the page of a policy's code, in Markdown: of the form that docs/diagnostics has.
+func policyCode(t policy.Type, e policy.Explained) string {
+	b := &strings.Builder{}
+	fmt.Fprintf(b, "%s\n\n**Why.** %s\n", strings.ToUpper(e.What[:1])+strings.TrimSuffix(e.What[1:], ".")+".", e.Why)
+	fmt.Fprintf(b, "\nBad:\n\n```yaml\n%s```\n\n```text\n%s```\n\nGood:\n\n```yaml\n%s```\n", e.Bad.Text, answerTo(e.Bad), e.Good.Text)
+	fmt.Fprintf(b, "\nReported for the policy %s; flexgw policy show %[1]s has its page.\n\nSource: %s\n", t.Name(), e.Source)
+	return b.String()
+}
+
+// answerTo is what validate says of an example that people see without what stands around it.
+func answerTo(e policy.Example) []byte {
+	files := []source.File{source.NewFile(e.File, []byte(e.Text))}
+	if e.Beside != "" {
+		files = append(files, source.NewFile(e.Beside, []byte(e.Around)))
 	}
-	answer := strings.LastIndex(page[:at], "\n```text\n")
-	example := strings.LastIndex(page[:max(answer, 0)], "\n```yaml flexgw:")
-	end := strings.Index(page[at:], "\n```\n")
-	if example < 1 || end < 0 {
-		return ""
+	_, l := schema.Load(source.NewSet(files), schema.Options{Policies: all.Catalog{}, AllowUnenforced: true})
+	l = slices.DeleteFunc(l, func(d diag.Diagnostic) bool {
+		return d.Code == "link/not-supported-yet" || d.Code == "link/plain-text-secret"
+	})
+	var b bytes.Buffer
+	printer := diag.Printer{Notes: true, Sources: func(string) ([]byte, error) { return []byte(e.Text), nil }}
+	if err := printer.Print(&b, l); err != nil {
+		panic(err) // a buffer takes everything
 	}
-	begin := strings.LastIndex(page[:example-1], "\n\n") + 1
-	return docs.Terminal(page[begin:at+end]+"\n```\n") + "\n\n"
+	return b.Bytes()
 }
 
 func explainAll(w io.Writer, own ownRules) error {

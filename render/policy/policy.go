@@ -26,6 +26,7 @@ type Spec[C any] struct {
 	Also    []string  // other names that the product's own pages use for it
 	Schema  []byte    // JSON Schema of the configuration; closed objects, every property described
 	Page    []byte    // the user's page in Markdown
+	Codes   []byte    // of each code of the page: why, a bad and a good example, and the source (see Type.Explain)
 	Targets ir.Target // what it may be bound to
 	Place   ir.Place  // Ordered unless it is cors (First) or tls (Outside)
 	Since   string    // the release of the product that has it first: "1.12.0"
@@ -189,6 +190,7 @@ type definition struct {
 	also       []string
 	schema     []byte
 	page       []byte
+	codes      []byte
 	targets    ir.Target
 	place      ir.Place
 	guard      func(any) ir.Guard
@@ -209,7 +211,7 @@ type definition struct {
 
 // Define is the only place that asserts the type of a configuration.
 func Define[C any](s Spec[C]) Type {
-	t := Type{&definition{name: s.Name, also: s.Also, schema: s.Schema, page: s.Page, targets: s.Targets, place: s.Place, since: s.Since, ownRules: s.OwnRules,
+	t := Type{&definition{name: s.Name, also: s.Also, schema: s.Schema, page: s.Page, codes: s.Codes, targets: s.Targets, place: s.Place, since: s.Since, ownRules: s.OwnRules,
 		replies: s.Replies, accessLogs: s.AccessLogs, start: s.Start, usable: s.Usable}}
 	t.decode = func(n *syntax.Node) (any, diag.List) {
 		c := new(C)
@@ -298,6 +300,9 @@ func (t Type) ConfigSchema() []byte { return t.schema }
 
 // Page is the user's page.
 func (t Type) Page() []byte { return t.page }
+
+// Codes is what the folder says about its codes, in Markdown.
+func (t Type) Codes() []byte { return t.codes }
 
 // Targets says what the policy may be bound to.
 func (t Type) Targets() ir.Target { return t.targets }

@@ -23,11 +23,15 @@ var schema []byte
 //go:embed accesslog.md
 var page []byte
 
+//go:embed accesslog.codes.md
+var codes []byte
+
 // Type is the policy.
 var Type = policy.Define(policy.Spec[config]{
 	Name:    "access-log",
 	Schema:  schema,
 	Page:    page,
+	Codes:   codes,
 	Targets: ir.TargetAPI,
 	Since:   "1.0.0",
 	Check:   check,

@@ -19,11 +19,15 @@ var schema []byte
 //go:embed circuitbreaker.md
 var page []byte
 
+//go:embed circuitbreaker.codes.md
+var codes []byte
+
 // Type is the policy.
 var Type = policy.Define(policy.Spec[config]{
 	Name:    "circuit-breaker-flex",
 	Schema:  schema,
 	Page:    page,
+	Codes:   codes,
 	Targets: ir.TargetUpstream,
 	Since:   "1.9.0",
 	Check:   check,

@@ -30,6 +30,9 @@ var schema []byte
 //go:embed cors.md
 var page []byte
 
+//go:embed cors.codes.md
+var codes []byte
+
 //go:embed cors.lua
 var script []byte
 
@@ -38,6 +41,7 @@ var Type = policy.Define(policy.Spec[config]{
 	Name:     "cors-flex",
 	Schema:   schema,
 	Page:     page,
+	Codes:    codes,
 	Targets:  ir.TargetAPI,
 	Place:    ir.First,
 	Since:    "1.0.0",

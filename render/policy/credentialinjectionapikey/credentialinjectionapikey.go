@@ -19,11 +19,15 @@ var schema []byte
 //go:embed credentialinjectionapikey.md
 var page []byte
 
+//go:embed credentialinjectionapikey.codes.md
+var codes []byte
+
 // Type is the policy.
 var Type = policy.Define(policy.Spec[config]{
 	Name:     "credential-injection-api-key-flex",
 	Schema:   schema,
 	Page:     page,
+	Codes:    codes,
 	Targets:  ir.TargetUpstream,
 	Since:    "1.10.2",
 	Defaults: defaults,

@@ -21,11 +21,15 @@ var schema []byte
 //go:embed credentialinjectionbasicauth.md
 var page []byte
 
+//go:embed credentialinjectionbasicauth.codes.md
+var codes []byte
+
 // Type is the policy.
 var Type = policy.Define(policy.Spec[config]{
 	Name:     "credential-injection-basic-auth-flex",
 	Schema:   schema,
 	Page:     page,
+	Codes:    codes,
 	Targets:  ir.TargetUpstream,
 	Since:    "1.9.0",
 	Defaults: defaults,

@@ -23,11 +23,15 @@ var schema []byte
 //go:embed credentialinjectionoauth2.md
 var page []byte
 
+//go:embed credentialinjectionoauth2.codes.md
+var codes []byte
+
 // Type is the policy.
 var Type = policy.Define(policy.Spec[config]{
 	Name:     "credential-injection-oauth2-flex",
 	Schema:   schema,
 	Page:     page,
+	Codes:    codes,
 	Targets:  ir.TargetUpstream,
 	Since:    "1.9.0",
 	Defaults: defaults,

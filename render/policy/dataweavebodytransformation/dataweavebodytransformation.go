@@ -21,11 +21,15 @@ var schema []byte
 //go:embed dataweavebodytransformation.md
 var page []byte
 
+//go:embed dataweavebodytransformation.codes.md
+var codes []byte
+
 // Type is the policy.
 var Type = policy.Define(policy.Spec[config]{
 	Name:    "dataweave-body-transformation-flex",
 	Schema:  schema,
 	Page:    page,
+	Codes:   codes,
 	Targets: ir.TargetAPI,
 	Since:   "1.12.0",
 	Check:   check,

@@ -23,11 +23,15 @@ var schema []byte
 //go:embed dataweaveheaderstransformation.md
 var page []byte
 
+//go:embed dataweaveheaderstransformation.codes.md
+var codes []byte
+
 // Type is the policy.
 var Type = policy.Define(policy.Spec[config]{
 	Name:    "dataweave-headers-transformation-flex",
 	Schema:  schema,
 	Page:    page,
+	Codes:   codes,
 	Targets: ir.TargetAPI,
 	Since:   "1.12.0",
 	Check:   check,

@@ -25,11 +25,15 @@ var schema []byte
 //go:embed dataweaverequestfilter.md
 var page []byte
 
+//go:embed dataweaverequestfilter.codes.md
+var codes []byte
+
 // Type is the policy.
 var Type = policy.Define(policy.Spec[config]{
 	Name:    "dataweave-request-filter-flex",
 	Schema:  schema,
 	Page:    page,
+	Codes:   codes,
 	Targets: ir.TargetAPI,
 	Since:   "1.12.0",
 	Guard:   policy.Always[config](ir.Restricts),

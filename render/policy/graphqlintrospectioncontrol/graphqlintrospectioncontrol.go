@@ -20,11 +20,15 @@ var schema []byte
 //go:embed graphqlintrospectioncontrol.md
 var page []byte
 
+//go:embed graphqlintrospectioncontrol.codes.md
+var codes []byte
+
 // Type is the policy.
 var Type = policy.Define(policy.Spec[config]{
 	Name:    "graphql-introspection-control-flex",
 	Schema:  schema,
 	Page:    page,
+	Codes:   codes,
 	Targets: ir.TargetAPI,
 	Since:   "1.13.0",
 	Guard:   policy.When(ir.Restricts, (*config).blocks),

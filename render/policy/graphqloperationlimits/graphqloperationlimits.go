@@ -19,11 +19,15 @@ var schema []byte
 //go:embed graphqloperationlimits.md
 var page []byte
 
+//go:embed graphqloperationlimits.codes.md
+var codes []byte
+
 // Type is the policy.
 var Type = policy.Define(policy.Spec[config]{
 	Name:     "graphql-operation-limits-flex",
 	Schema:   schema,
 	Page:     page,
+	Codes:    codes,
 	Targets:  ir.TargetAPI,
 	Since:    "1.13.0",
 	Guard:    policy.Always[config](ir.Restricts),

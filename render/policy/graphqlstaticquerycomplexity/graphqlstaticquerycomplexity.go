@@ -26,11 +26,15 @@ var schema []byte
 //go:embed graphqlstaticquerycomplexity.md
 var page []byte
 
+//go:embed graphqlstaticquerycomplexity.codes.md
+var codes []byte
+
 // Type is the policy.
 var Type = policy.Define(policy.Spec[config]{
 	Name:     "graphql-static-query-complexity-flex",
 	Schema:   schema,
 	Page:     page,
+	Codes:    codes,
 	Targets:  ir.TargetAPI,
 	Since:    "1.13.0",
 	Guard:    policy.When(ir.Restricts, func(c *config) bool { return c.Block }),

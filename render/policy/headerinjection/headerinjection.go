@@ -29,11 +29,15 @@ var schema []byte
 //go:embed headerinjection.md
 var page []byte
 
+//go:embed headerinjection.codes.md
+var codes []byte
+
 // Type is the policy.
 var Type = policy.Define(policy.Spec[config]{
 	Name:    "header-injection-flex",
 	Schema:  schema,
 	Page:    page,
+	Codes:   codes,
 	Targets: ir.TargetAPI,
 	Since:   "1.0.0",
 	Check:   check,

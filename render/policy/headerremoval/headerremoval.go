@@ -26,11 +26,15 @@ var schema []byte
 //go:embed headerremoval.md
 var page []byte
 
+//go:embed headerremoval.codes.md
+var codes []byte
+
 // Type is the policy.
 var Type = policy.Define(policy.Spec[config]{
 	Name:    "header-removal-flex",
 	Schema:  schema,
 	Page:    page,
+	Codes:   codes,
 	Targets: ir.TargetAPI,
 	Since:   "1.0.0",
 	Check:   check,

@@ -28,11 +28,15 @@ var schema []byte
 //go:embed httpbasicauthentication.md
 var page []byte
 
+//go:embed httpbasicauthentication.codes.md
+var codes []byte
+
 // Type is the policy.
 var Type = policy.Define(policy.Spec[config]{
 	Name:    "http-basic-authentication-flex",
 	Schema:  schema,
 	Page:    page,
+	Codes:   codes,
 	Targets: ir.TargetAPI,
 	Since:   "1.0.0",
 	Guard:   policy.Always[config](ir.Authenticates),

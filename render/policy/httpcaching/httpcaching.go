@@ -25,11 +25,15 @@ var schema []byte
 //go:embed httpcaching.md
 var page []byte
 
+//go:embed httpcaching.codes.md
+var codes []byte
+
 // Type is the policy.
 var Type = policy.Define(policy.Spec[config]{
 	Name:     "http-caching-flex",
 	Schema:   schema,
 	Page:     page,
+	Codes:    codes,
 	Targets:  ir.TargetAPI,
 	Since:    "1.0.0",
 	Defaults: defaults,

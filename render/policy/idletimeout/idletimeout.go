@@ -17,11 +17,15 @@ var schema []byte
 //go:embed idletimeout.md
 var page []byte
 
+//go:embed idletimeout.codes.md
+var codes []byte
+
 // Type is the policy.
 var Type = policy.Define(policy.Spec[policy.Timeout]{
 	Name:     "idle-timeout-flex",
 	Schema:   schema,
 	Page:     page,
+	Codes:    codes,
 	Targets:  ir.TargetUpstream,
 	Since:    "1.9.0",
 	Defaults: func() policy.Timeout { return policy.Timeout{Seconds: 60} },

@@ -26,11 +26,15 @@ var schema []byte
 //go:embed injectionprotection.md
 var page []byte
 
+//go:embed injectionprotection.codes.md
+var codes []byte
+
 // Type is the policy.
 var Type = policy.Define(policy.Spec[config]{
 	Name:    "injection-protection-flex",
 	Schema:  schema,
 	Page:    page,
+	Codes:   codes,
 	Targets: ir.TargetAPI,
 	Since:   "1.12.0",
 	Guard:   policy.When(ir.Restricts, func(c *config) bool { return c.Reject && (c.Path || c.Headers || c.Body) }),

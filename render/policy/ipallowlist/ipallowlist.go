@@ -20,11 +20,15 @@ var schema []byte
 //go:embed ipallowlist.md
 var page []byte
 
+//go:embed ipallowlist.codes.md
+var codes []byte
+
 // Type is the policy.
 var Type = policy.Define(policy.Spec[iplist.Config]{
 	Name:     "ip-allowlist-flex",
 	Schema:   schema,
 	Page:     page,
+	Codes:    codes,
 	Targets:  ir.TargetAPI,
 	Since:    "1.0.0",
 	Guard:    policy.Always[iplist.Config](ir.Restricts),

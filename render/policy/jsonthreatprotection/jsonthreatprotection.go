@@ -19,11 +19,15 @@ var schema []byte
 //go:embed jsonthreatprotection.md
 var page []byte
 
+//go:embed jsonthreatprotection.codes.md
+var codes []byte
+
 // Type is the policy.
 var Type = policy.Define(policy.Spec[config]{
 	Name:     "json-threat-protection-flex",
 	Schema:   schema,
 	Page:     page,
+	Codes:    codes,
 	Targets:  ir.TargetAPI,
 	Since:    "1.4.0",
 	Guard:    policy.Always[config](ir.Restricts),

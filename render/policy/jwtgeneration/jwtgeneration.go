@@ -26,11 +26,15 @@ var schema []byte
 //go:embed jwtgeneration.md
 var page []byte
 
+//go:embed jwtgeneration.codes.md
+var codes []byte
+
 // Type is the policy.
 var Type = policy.Define(policy.Spec[config]{
 	Name:     "jwt-generation-flex",
 	Schema:   schema,
 	Page:     page,
+	Codes:    codes,
 	Targets:  ir.TargetUpstream,
 	Since:    "1.12.0",
 	Defaults: defaults,

@@ -19,11 +19,15 @@ var schema []byte
 //go:embed ldapauthentication.md
 var page []byte
 
+//go:embed ldapauthentication.codes.md
+var codes []byte
+
 // Type is the policy.
 var Type = policy.Define(policy.Spec[config]{
 	Name:     "ldap-authentication-flex",
 	Schema:   schema,
 	Page:     page,
+	Codes:    codes,
 	Targets:  ir.TargetAPI,
 	Since:    "1.1.0",
 	Guard:    policy.Always[config](ir.Authenticates),

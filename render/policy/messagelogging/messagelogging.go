@@ -20,11 +20,15 @@ var schema []byte
 //go:embed messagelogging.md
 var page []byte
 
+//go:embed messagelogging.codes.md
+var codes []byte
+
 // Type is the policy.
 var Type = policy.Define(policy.Spec[messagelog.Config]{
 	Name:    "message-logging-flex",
 	Schema:  schema,
 	Page:    page,
+	Codes:   codes,
 	Targets: ir.TargetAPI,
 	Since:   "1.0.0",
 	Check:   check,

@@ -20,11 +20,15 @@ var schema []byte
 //go:embed messageloggingoutbound.md
 var page []byte
 
+//go:embed messageloggingoutbound.codes.md
+var codes []byte
+
 // Type is the policy.
 var Type = policy.Define(policy.Spec[messagelog.Config]{
 	Name:    "message-logging-outbound-flex",
 	Schema:  schema,
 	Page:    page,
+	Codes:   codes,
 	Targets: ir.TargetUpstream,
 	Since:   "1.11.0",
 	Check:   check,

@@ -22,12 +22,16 @@ var schema []byte
 //go:embed nativeawslambda.md
 var page []byte
 
+//go:embed nativeawslambda.codes.md
+var codes []byte
+
 // Type is the policy.
 var Type = policy.Define(policy.Spec[config]{
 	Name:     "native-aws-lambda",
 	Also:     []string{"native-aws-lambda-flex"},
 	Schema:   schema,
 	Page:     page,
+	Codes:    codes,
 	Targets:  ir.TargetUpstream,
 	Since:    "1.9.0",
 	Defaults: defaults,

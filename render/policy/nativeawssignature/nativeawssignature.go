@@ -23,12 +23,16 @@ var schema []byte
 //go:embed nativeawssignature.md
 var page []byte
 
+//go:embed nativeawssignature.codes.md
+var codes []byte
+
 // Type is the policy.
 var Type = policy.Define(policy.Spec[config]{
 	Name:     "native-aws-signature",
 	Also:     []string{"native-aws-signature-flex"},
 	Schema:   schema,
 	Page:     page,
+	Codes:    codes,
 	Targets:  ir.TargetUpstream,
 	Since:    "1.11.0",
 	Defaults: defaults,

@@ -23,11 +23,15 @@ var schema []byte
 //go:embed nativeextauthz.md
 var page []byte
 
+//go:embed nativeextauthz.codes.md
+var codes []byte
+
 // Type is the policy.
 var Type = policy.Define(policy.Spec[config]{
 	Name:     "native-ext-authz-flex",
 	Schema:   schema,
 	Page:     page,
+	Codes:    codes,
 	Targets:  ir.TargetAPI,
 	Since:    "1.6.0",
 	Guard:    policy.Always[config](ir.Authenticates),

@@ -21,11 +21,15 @@ var schema []byte
 //go:embed nativeextproc.md
 var page []byte
 
+//go:embed nativeextproc.codes.md
+var codes []byte
+
 // Type is the policy.
 var Type = policy.Define(policy.Spec[config]{
 	Name:    "native-ext-proc-flex",
 	Schema:  schema,
 	Page:    page,
+	Codes:   codes,
 	Targets: ir.TargetAPI,
 	Since:   "1.6.0",
 	Defaults: func() config {

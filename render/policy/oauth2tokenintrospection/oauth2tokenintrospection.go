@@ -24,11 +24,15 @@ var schema []byte
 //go:embed oauth2tokenintrospection.md
 var page []byte
 
+//go:embed oauth2tokenintrospection.codes.md
+var codes []byte
+
 // Type is the policy.
 var Type = policy.Define(policy.Spec[config]{
 	Name:     "oauth2-token-introspection-flex",
 	Schema:   schema,
 	Page:     page,
+	Codes:    codes,
 	Targets:  ir.TargetAPI,
 	Since:    "1.3.0",
 	Guard:    policy.Always[config](ir.Authenticates),

@@ -41,6 +41,7 @@ import (
 //     are want/diagnostics (as people see them, notes included) and want/effect.yaml, which shows what each binding of the
 //     policy asks for;
 //   - that every code in the folder's source appears in a case and on the page, and every property in a case;
+//   - that every code of the page has a reason, a source, an example that shows it alone and one without problems (codes.md);
 //   - that what it says of changes (Spec.Shifts) is nothing for equal configurations, and the opposite for a change back;
 //   - that a $VARIABLE which is not set excuses its own value alone, wherever in a case it stands: what the values that people
 //     write in its place do not change is said all the same, and nothing that the right value would not bring about;
@@ -59,6 +60,7 @@ func Run(t *testing.T, typ policy.Type) {
 	t.Run("page", p.page)
 	t.Run("cases", func(t *testing.T) { testkit.Run(t, "testdata/*.txtar", p.one) })
 	t.Run("coverage", p.coverage)
+	t.Run("codes", p.explained)
 	t.Run("unknown", p.unknown)
 	t.Run("shifts", p.shifts)
 }

@@ -36,11 +36,15 @@ var schema []byte
 //go:embed ratelimiting.md
 var page []byte
 
+//go:embed ratelimiting.codes.md
+var codes []byte
+
 // Type is the policy.
 var Type = policy.Define(policy.Spec[config]{
 	Name:    "rate-limiting-flex",
 	Schema:  schema,
 	Page:    page,
+	Codes:   codes,
 	Targets: ir.TargetAPI,
 	Since:   "1.2.0",
 	Guard:   policy.Always[config](ir.Restricts),

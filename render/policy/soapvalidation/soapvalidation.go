@@ -24,12 +24,16 @@ var schema []byte
 //go:embed soapvalidation.md
 var page []byte
 
+//go:embed soapvalidation.codes.md
+var codes []byte
+
 // Type is the policy.
 var Type = policy.Define(policy.Spec[config]{
 	Name:     "soap-validation",
 	Also:     []string{"soap-validation-flex"},
 	Schema:   schema,
 	Page:     page,
+	Codes:    codes,
 	Targets:  ir.TargetAPI,
 	Since:    "1.10.0",
 	Guard:    policy.Always[config](ir.Restricts),

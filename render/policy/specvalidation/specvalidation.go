@@ -22,11 +22,15 @@ var schema []byte
 //go:embed specvalidation.md
 var page []byte
 
+//go:embed specvalidation.codes.md
+var codes []byte
+
 // Type is the policy.
 var Type = policy.Define(policy.Spec[config]{
 	Name:     "spec-validation-flex",
 	Schema:   schema,
 	Page:     page,
+	Codes:    codes,
 	Targets:  ir.TargetAPI,
 	Since:    "1.4.0",
 	Guard:    policy.When(ir.Restricts, func(c *config) bool { return c.Block }), // what is only logged is let through

@@ -20,11 +20,15 @@ var schema []byte
 //go:embed spikecontrol.md
 var page []byte
 
+//go:embed spikecontrol.codes.md
+var codes []byte
+
 // Type is the policy.
 var Type = policy.Define(policy.Spec[config]{
 	Name:     "spike-control-flex",
 	Schema:   schema,
 	Page:     page,
+	Codes:    codes,
 	Targets:  ir.TargetAPI,
 	Since:    "1.0.0",
 	Guard:    policy.Always[config](ir.Restricts),

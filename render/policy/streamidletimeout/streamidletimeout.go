@@ -17,11 +17,15 @@ var schema []byte
 //go:embed streamidletimeout.md
 var page []byte
 
+//go:embed streamidletimeout.codes.md
+var codes []byte
+
 // Type is the policy.
 var Type = policy.Define(policy.Spec[policy.Timeout]{
 	Name:     "stream-idle-timeout-flex",
 	Schema:   schema,
 	Page:     page,
+	Codes:    codes,
 	Targets:  ir.TargetAPI,
 	Since:    "1.9.0",
 	Defaults: func() policy.Timeout { return policy.Timeout{Seconds: 300} },

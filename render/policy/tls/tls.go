@@ -23,11 +23,15 @@ var schema []byte
 //go:embed tls.md
 var page []byte
 
+//go:embed tls.codes.md
+var codesPage []byte
+
 // Type is the policy.
 var Type = policy.Define(policy.Spec[config]{
 	Name:     "tls",
 	Schema:   schema,
 	Page:     page,
+	Codes:    codesPage,
 	Targets:  ir.TargetAPI,
 	Place:    ir.Outside,
 	Since:    "1.0.0",

@@ -23,11 +23,15 @@ var schema []byte
 //go:embed tlsoutbound.md
 var page []byte
 
+//go:embed tlsoutbound.codes.md
+var codesPage []byte
+
 // Type is the policy.
 var Type = policy.Define(policy.Spec[config]{
 	Name:     "tls-outbound",
 	Schema:   schema,
 	Page:     page,
+	Codes:    codesPage,
 	Targets:  ir.TargetUpstream,
 	Place:    ir.Outside,
 	Since:    "1.4.0",

@@ -22,11 +22,15 @@ var schema []byte
 //go:embed tracing.md
 var page []byte
 
+//go:embed tracing.codes.md
+var codes []byte
+
 // Type is the policy.
 var Type = policy.Define(policy.Spec[config]{
 	Name:     "tracing-flex",
 	Schema:   schema,
 	Page:     page,
+	Codes:    codes,
 	Targets:  ir.TargetAPI,
 	Since:    "1.10.0",
 	Defaults: defaults,

@@ -19,11 +19,15 @@ var schema []byte
 //go:embed xmlthreatprotection.md
 var page []byte
 
+//go:embed xmlthreatprotection.codes.md
+var codes []byte
+
 // Type is the policy.
 var Type = policy.Define(policy.Spec[config]{
 	Name:     "xml-threat-protection-flex",
 	Schema:   schema,
 	Page:     page,
+	Codes:    codes,
 	Targets:  ir.TargetAPI,
 	Since:    "1.10.0",
 	Guard:    policy.Always[config](ir.Restricts),
