@@ -434,6 +434,15 @@ func TestSupervisor(t *testing.T) {
 		t.Errorf("request: %q, %v", got, err)
 	}
 
+	// One that served well is followed by the next at once.
+	time.Sleep(1300 * time.Millisecond)
+	do(t, syscall.Kill(second.PID, syscall.SIGKILL))
+	if died := next(envoy.Died); died.Wait != 0 {
+		t.Errorf("after it had served for a second, it waits %v", died.Wait)
+	}
+	second = next(envoy.Started).Process
+	live(t, s.Process().Admin)
+
 	// Left and supervised again: the same process, adopted; its death is noticed too.
 	s.Leave()
 	s, err = envoy.Supervise(context.Background(), o, func(e envoy.Event) { events <- e })
@@ -442,8 +451,17 @@ func TestSupervisor(t *testing.T) {
 		t.Errorf("adopted %d, want %d", e.Process.PID, second.PID)
 	}
 	do(t, syscall.Kill(second.PID, syscall.SIGKILL))
-	next(envoy.Died)
+	pause := next(envoy.Died).Wait
 	third := next(envoy.Started).Process
+	for range 3 { // deaths one after the other
+		do(t, syscall.Kill(third.PID, syscall.SIGKILL))
+		died := next(envoy.Died)
+		if died.Wait <= pause {
+			t.Errorf("it waits %v after %v", died.Wait, pause)
+		}
+		pause = died.Wait
+		third = next(envoy.Started).Process
+	}
 
 	do(t, s.Stop(context.Background(), time.Second))
 	select {

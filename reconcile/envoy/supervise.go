@@ -29,14 +29,16 @@ type Event struct {
 	Kind    EventKind
 	Process *Process // nil when Failed
 	Err     error
-	Wait    time.Duration
+	Wait    time.Duration // 0: at once
 }
 
 const (
 	firstWait = 100 * time.Millisecond
 	lastWait  = 10 * time.Second
 	logLook   = time.Minute
-	stableFor = 30 * time.Second // one that ran for so long is restarted at once when it dies
+	wellFor   = time.Second // one that served for so long, and as long as its start took, is restarted at once when it dies
+	firstLook = 50 * time.Millisecond
+	lastLook  = 5 * time.Second
 )
 
 // Supervisor keeps one Envoy running.
@@ -50,8 +52,8 @@ type Supervisor struct {
 	done    chan struct{}
 }
 
-// Supervise adopts the Envoy of the state folder, or starts one, and starts another whenever it dies, with growing
-// pauses. An error means that there is none. ctx bounds only this call. tell may be nil.
+// Supervise adopts the Envoy of the state folder, or starts one, and starts another whenever it dies: at once when it had
+// served well, else with growing pauses. An error means that there is none. ctx bounds only this call. tell may be nil.
 func Supervise(ctx context.Context, o Options, tell func(Event)) (*Supervisor, error) {
 	if tell == nil {
 		tell = func(Event) {}
@@ -97,31 +99,36 @@ func (s *Supervisor) watch() {
 func (s *Supervisor) run(ctx context.Context) {
 	wait, since := firstWait, time.Now()
 	for p := s.Process(); ; {
-		if !s.attend(ctx, p) {
+		ready, ended := s.attend(ctx, p)
+		if !ended {
 			return
 		}
-		if time.Since(since) >= stableFor {
-			wait = firstWait
+		next := wait
+		if !ready.IsZero() && time.Since(ready) >= max(wellFor, ready.Sub(since)) {
+			wait, next = firstWait, 0
 		}
 		err := p.Err()
 		if err == nil {
 			err = fmt.Errorf("process %d is gone", p.PID)
 		}
-		event := Event{Kind: Died, Process: p, Err: err, Wait: wait}
+		event := Event{Kind: Died, Process: p, Err: err, Wait: next}
 		for {
 			s.tell(event)
 			select {
 			case <-ctx.Done():
 				return
-			case <-time.After(wait):
+			case <-time.After(event.Wait):
 			}
-			wait = min(2*wait, lastWait)
-			next, kind, err := s.obtain(ctx)
-			if ctx.Err() != nil && next == nil {
+			if event.Wait > 0 {
+				wait = min(2*wait, lastWait)
+			}
+			since = time.Now()
+			other, kind, err := s.obtain(ctx)
+			if ctx.Err() != nil && other == nil {
 				return
 			}
 			if err == nil {
-				p, since = next, time.Now()
+				p = other
 				s.mu.Lock()
 				s.process = p
 				s.mu.Unlock()
@@ -133,17 +140,28 @@ func (s *Supervisor) run(ctx context.Context) {
 	}
 }
 
-// attend waits for the end of the process and keeps its log short meanwhile; false: ctx ended first.
-func (s *Supervisor) attend(ctx context.Context, p *Process) bool {
-	look := time.NewTicker(logLook)
+// attend waits for the end of the process and keeps its log short meanwhile. ready is when it was first seen to serve, zero
+// when it never was. ended is false when ctx ended first.
+func (s *Supervisor) attend(ctx context.Context, p *Process) (ready time.Time, ended bool) {
+	log := time.NewTicker(logLook)
+	defer log.Stop()
+	pause := firstLook
+	look := time.NewTimer(0)
 	defer look.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return false
+			return ready, false
 		case <-p.Done():
-			return true
+			return ready, true
 		case <-look.C:
+			if _, err := p.Admin.Get(ctx, "/ready"); err == nil {
+				ready = time.Now()
+				continue
+			}
+			look.Reset(pause)
+			pause = min(2*pause, lastLook)
+		case <-log.C:
 			p.rotate(ctx, logLimit) // an Envoy that does not answer is not better off without its log
 		}
 	}
