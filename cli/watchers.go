@@ -76,7 +76,8 @@ func (d *daemon) watch(c *cli.Context) error {
 		if err != nil {
 			return world(err)
 		}
-		o.Stats = envoy.NewAdmin(socket).Stats
+		admin := envoy.NewAdmin(socket)
+		o.Stats, o.Process = admin.Stats, admin.PID
 	}
 	w.metrics = metrics.New(o)
 	d.watchers = w

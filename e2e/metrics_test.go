@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/flexgw/flexgw/e2e/harness"
+	"github.com/flexgw/flexgw/reconcile/envoy"
 	"github.com/flexgw/flexgw/reconcile/notify"
 )
 
@@ -130,6 +131,64 @@ func wants(t testing.TB, read func() map[string]string, want map[string]string) 
 		}
 		return nil
 	})
+}
+
+// Envoy counts from zero when a listener is edited and when it is restarted; what Prometheus gets goes on.
+func TestCountersGoOn(t *testing.T) {
+	t.Parallel()
+	listen := "127.0.0.1:" + strconv.Itoa(harness.FreePort(t))
+	g := start(t, versioned, withArgs("--metrics-listen", listen))
+	const counter = `flexgw_api_requests_total{namespace="default",api="shop",code_class="2xx"}`
+	wantTotal := func(n int) {
+		t.Helper()
+		wants(t, func() map[string]string { return exposed(t, http.DefaultClient, "http://"+listen+"/metrics") }, map[string]string{counter: strconv.Itoa(n), "flexgw_envoy_stats_up": "1"})
+	}
+	total := 0
+	ask := func(n int) {
+		t.Helper()
+		for range n {
+			harness.Until(t, 10*time.Second, func() error {
+				a, err := g.try("GET", 8081, "/shop/x", "")
+				if err == nil && a.Status != 200 {
+					err = fmt.Errorf("status %d", a.Status)
+				}
+				return err
+			})
+		}
+		total += n
+		wantTotal(total)
+	}
+	counted := func() (n uint64) {
+		stats, err := envoy.NewAdmin(filepath.Join(g.State, "envoy-admin.sock")).Stats(t.Context(), `^flexgw\.requests\.api\.default/shop\.class\.2\.`)
+		if err != nil {
+			return 0
+		}
+		for _, x := range stats {
+			n += x
+		}
+		return n
+	}
+	ask(5)
+	var more strings.Builder
+	for i := range 12 { // below one prefix: the keys of scopes take another segment, and the listener with them
+		more.WriteString("---\n" + strings.NewReplacer("name: shop", fmt.Sprint("name: more-", i), ":8081/shop", fmt.Sprint(":8081/more/", i)).Replace(version("1")))
+	}
+	g.write("more.yaml", more.String())
+	harness.Until(t, 20*time.Second, func() error {
+		if n := counted(); n != 0 {
+			return fmt.Errorf("Envoy itself still counts %d", n)
+		}
+		return nil
+	})
+	wantTotal(5)
+	ask(2)
+	if err := syscall.Kill(g.EnvoyPID(), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	ask(8)
+	if n := counted(); n != 8 {
+		t.Errorf("the new Envoy counts %d", n)
+	}
 }
 
 // hook takes events, as their receiver would.

@@ -1,6 +1,8 @@
 package render
 
 import (
+	"strings"
+
 	xdscorev3 "github.com/cncf/xds/go/xds/core/v3"
 	xdsmatcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
@@ -51,6 +53,40 @@ func StatBounds() []StatBound {
 		{"10000", 10, `\d{4}`},
 		{"more", 0, `\d+`},
 	}
+}
+
+// Stat is a counter by the parts of its name.
+type Stat struct {
+	Kind  string // StatRequests, StatMicros or StatFailures
+	API   string // "namespace/name"; "": requests on paths that are no API's
+	Class string // of StatRequests: "1" to "5"; "": there was no response
+	Bound string // of StatRequests: the name of a StatBound, or "none"
+}
+
+// ParseStat takes the name of one of our counters apart; false: it is none. The parts share memory with the name.
+func ParseStat(name string) (Stat, bool) {
+	rest, ours := strings.CutPrefix(name, StatPrefix+".")
+	kind, api, ok := strings.Cut(rest, ".api.")
+	s := Stat{Kind: kind, API: api}
+	switch kind {
+	case StatRequests:
+		// Names of APIs have dots, those of classes and bounds do not.
+		before, bound, whole := cutLast(api, ".ms.")
+		name, class, more := cutLast(before, ".class.")
+		s.API, s.Class, s.Bound = name, class, bound
+		ok = ok && whole && more
+	case StatMicros, StatFailures:
+	default:
+		ok = false
+	}
+	return s, ours && ok
+}
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
 }
 
 // upstreamFlags are the response flags of requests that no upstream answered to the end (Envoy's access log, RESPONSE_FLAGS).

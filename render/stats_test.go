@@ -53,6 +53,26 @@ func TestStatBounds(t *testing.T) {
 }
 
 // What a real Envoy counts for an API, and what not.
+func TestParseStat(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]Stat{
+		"flexgw.requests.api.default/shop.class.2.ms.25":            {Kind: StatRequests, API: "default/shop", Class: "2", Bound: "25"},
+		"flexgw.requests.api.default/a.class.1.ms.5.class..ms.none": {Kind: StatRequests, API: "default/a.class.1.ms.5", Bound: "none"},
+		"flexgw.requests.api..class.4.ms.more":                      {Kind: StatRequests, Class: "4", Bound: "more"},
+		"flexgw.micros.api.default/a.ms.5":                          {Kind: StatMicros, API: "default/a.ms.5"},
+		"flexgw.failures.api.team/x.api.y":                          {Kind: StatFailures, API: "team/x.api.y"},
+	} {
+		if got, ok := ParseStat(name); !ok || got != want {
+			t.Errorf("%s: got %+v, %v, want %+v", name, got, ok, want)
+		}
+	}
+	for _, name := range []string{"", "flexgw.", "cluster.flexgw-xds.upstream_cx_total", "flexgw.requests.api.default/shop", "flexgw.requests.api.default/shop.ms.5", "flexgw.other.api.x", "xflexgw.micros.api.a"} {
+		if got, ok := ParseStat(name); ok {
+			t.Errorf("%s: got %+v", name, got)
+		}
+	}
+}
+
 func TestStatsOnEnvoy(t *testing.T) {
 	t.Parallel()
 	envoyPath(t)

@@ -243,8 +243,8 @@ func (a *Admin) Traffic(ctx context.Context) (Traffic, error) {
 	return t, nil
 }
 
-// peer is the process behind the socket: SO_PEERCRED, unix(7).
-func (a *Admin) peer(ctx context.Context) (pid int, err error) {
+// PID is the process behind the socket: SO_PEERCRED, unix(7).
+func (a *Admin) PID(ctx context.Context) (pid int, err error) {
 	c, err := new(net.Dialer).DialContext(ctx, "unix", a.socket)
 	if err != nil {
 		return 0, err

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/flexgw/flexgw/reconcile/disk"
 )
 
 // Options of Start and Adopt.
@@ -245,7 +247,7 @@ func (p *Process) begin(ctx context.Context, r record) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, startLimit, fmt.Errorf("no answer on %s within %v", p.Admin.socket, startLimit))
 	defer cancel()
 	for {
-		if pid, err := p.Admin.peer(ctx); err == nil && pid == p.PID {
+		if pid, err := p.Admin.PID(ctx); err == nil && pid == p.PID {
 			if info, err := p.Admin.ServerInfo(ctx); err == nil {
 				p.Version = info.Version
 				return p.options.write(r)
@@ -269,11 +271,7 @@ func (o Options) write(r record) error {
 	if err != nil {
 		return err
 	}
-	tmp := o.recordPath() + ".new"
-	if err := os.WriteFile(tmp, append(b, '\n'), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(tmp, o.recordPath())
+	return disk.Write(o.recordPath(), append(b, '\n'), 0o600)
 }
 
 func (o Options) read() (record, error) {
@@ -355,7 +353,7 @@ func Adopt(ctx context.Context, o Options) (p *Process, same bool, err error) {
 
 func adopt(ctx context.Context, o Options) (*Process, error) {
 	admin := NewAdmin(o.AdminSocket)
-	pid, err := admin.peer(ctx)
+	pid, err := admin.PID(ctx)
 	if err != nil {
 		return nil, err
 	}

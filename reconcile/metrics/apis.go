@@ -2,10 +2,13 @@ package metrics
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/flexgw/flexgw/render"
+	"github.com/flexgw/flexgw/schema/diag"
 )
 
 // classes are the values of code_class: where an API's counters of one class stand is the class's place here. The last one is
@@ -15,19 +18,56 @@ var classes = []string{"1xx", "2xx", "3xx", "4xx", "5xx", "none"}
 // bounds are those of Envoy's counters, in their order; the last one has no bound.
 var bounds = render.StatBounds()
 
-const maxBounds = 16
+// The counters of an API that are of no request: their keys. Those of requests are class*keysPerClass + bound.
+const (
+	keyMicros    = 254
+	keyFailures  = 255
+	keysPerClass = 16 // more than there are bounds, "none" included
+)
 
-// counts is what Envoy counted for one API.
+// series is one of Envoy's counters. What Envoy counts begins anew when it is restarted, and when a listener is edited (render,
+// statsLog): before is what was counted until then.
+type series struct {
+	before, last uint64
+	key          uint8
+	seen         bool // in this reading
+}
+
+func (s series) total() uint64 { return s.before + s.last }
+
+// anew keeps what was counted until now.
+func (s *series) anew() { s.before, s.last = s.total(), 0 }
+
+// counter is what Envoy counted for one API: few of the many series that there may be.
+type counter []series
+
+// counts are the sums of a counter.
 type counts struct {
 	class    [6]uint64
-	within   [maxBounds]uint64 // requests by bound, not cumulated
+	within   [keysPerClass]uint64 // requests by bound, not cumulated
 	micros   uint64
 	failures uint64
 }
 
+func (c counter) sums() (out counts) {
+	for _, s := range c {
+		switch s.key {
+		case keyMicros:
+			out.micros = s.total()
+		case keyFailures:
+			out.failures = s.total()
+		default:
+			out.class[s.key/keysPerClass] += s.total()
+			out.within[s.key%keysPerClass] += s.total()
+		}
+	}
+	return out
+}
+
 // reading is one look at Envoy's statistics.
 type reading struct {
-	apis map[string]*counts // by "namespace/name"; "" is of requests that no API takes
+	apis map[string]counter // by "namespace/name"; "" is of requests that no API takes
+	pid  int                // of the Envoy that was asked
 	at   time.Time          // of the last good one
 	took time.Duration
 	err  error // of the last one
@@ -54,7 +94,7 @@ func (m *M) read(ctx context.Context) {
 	}
 	limit, cancel := context.WithTimeout(ctx, statsLimit)
 	defer cancel()
-	stats, err := m.options.Stats(limit, `^`+render.StatPrefix+`\.`)
+	pid, stats, err := m.ask(limit)
 	m.stats.tried, m.stats.took, m.stats.err = now, time.Since(now), err
 	if err != nil {
 		m.complain(err)
@@ -63,7 +103,23 @@ func (m *M) read(ctx context.Context) {
 	m.mu.Lock()
 	m.told = false
 	m.mu.Unlock()
-	m.stats.at, m.stats.apis = now, sum(stats)
+	m.stats.at = now
+	m.stats.add(pid, stats, m.options.APIs())
+}
+
+// ask returns what one process said, and which: it is looked at before and after, since Envoy may be restarted in between.
+func (m *M) ask(ctx context.Context) (pid int, stats map[string]uint64, err error) {
+	if pid, err = m.options.Process(ctx); err != nil {
+		return 0, nil, err
+	}
+	if stats, err = m.options.Stats(ctx, `^`+render.StatPrefix+`\.`); err != nil {
+		return 0, nil, err
+	}
+	after, err := m.options.Process(ctx)
+	if err == nil && after != pid {
+		err = fmt.Errorf("process %d has taken the place of process %d", after, pid)
+	}
+	return pid, stats, err
 }
 
 // complain says once that the metrics of APIs are old.
@@ -76,60 +132,77 @@ func (m *M) complain(err error) {
 	}
 }
 
-// sum takes the counters apart; render.StatPrefix says what they are called.
-func sum(stats map[string]uint64) map[string]*counts {
-	list := map[string]*counts{}
+// add takes what Envoy has counted now. A counter that is gone, or lower than it was, began anew. What was counted for an API that
+// neither Envoy nor anybody who declares knows any more is forgotten.
+func (r *reading) add(pid int, stats map[string]uint64, declared []diag.Object) {
+	restarted := pid != r.pid
+	r.pid = pid
+	if r.apis == nil {
+		r.apis = map[string]counter{}
+	}
+	for _, c := range r.apis {
+		for i := range c {
+			c[i].seen = false
+			if restarted {
+				c[i].anew()
+			}
+		}
+	}
 	for name, n := range stats {
-		name = strings.TrimPrefix(name, render.StatPrefix+".")
-		kind, tags, ok := strings.Cut(name, ".api.")
+		x, ok := render.ParseStat(name)
 		if !ok {
 			continue
 		}
-		// Names of APIs have dots, those of classes and bounds do not.
-		var class, bound string
-		if kind == render.StatRequests {
-			tags, bound = cutLast(tags, ".ms.")
-			tags, class = cutLast(tags, ".class.")
-		}
-		c := list[tags]
-		if c == nil {
-			c = &counts{}
-			list[strings.Clone(tags)] = c
-		}
-		switch kind {
-		case render.StatRequests:
-			c.class[classOf(class)] += n
-			if i := boundOf(bound); i >= 0 {
-				c.within[i] += n
+		key := keyOf(x)
+		c, known := r.apis[x.API]
+		i := slices.IndexFunc(c, func(s series) bool { return s.key == key })
+		if i < 0 {
+			i, c = len(c), append(c, series{key: key})
+			if !known {
+				x.API = strings.Clone(x.API)
 			}
-		case render.StatMicros:
-			c.micros = n
-		case render.StatFailures:
-			c.failures = n
+			r.apis[x.API] = c
+		}
+		s := &c[i]
+		if n < s.last {
+			s.anew()
+		}
+		s.last, s.seen = n, true
+	}
+	known := map[string]bool{"": true}
+	for _, o := range declared {
+		known[o.Namespace+"/"+o.Name] = true
+	}
+	for name, c := range r.apis {
+		gone := true
+		for i := range c {
+			if c[i].seen {
+				gone = false
+			} else {
+				c[i].anew()
+			}
+		}
+		if gone && !known[name] {
+			delete(r.apis, name)
 		}
 	}
-	return list
 }
 
-func cutLast(s, sep string) (before, after string) {
-	if i := strings.LastIndex(s, sep); i >= 0 {
-		return s[:i], s[i+len(sep):]
+// keyOf is the place of a counter among those of its API.
+func keyOf(x render.Stat) uint8 {
+	switch x.Kind {
+	case render.StatMicros:
+		return keyMicros
+	case render.StatFailures:
+		return keyFailures
 	}
-	return s, ""
-}
-
-func classOf(digit string) int {
-	if len(digit) == 1 && digit[0] >= '1' && digit[0] <= '5' {
-		return int(digit[0] - '1')
+	class := len(classes) - 1
+	if len(x.Class) == 1 && x.Class[0] >= '1' && x.Class[0] <= '5' {
+		class = int(x.Class[0] - '1')
 	}
-	return len(classes) - 1
-}
-
-func boundOf(name string) int {
-	for i, b := range bounds {
-		if b.Name == name {
-			return i
-		}
+	bound := slices.IndexFunc(bounds, func(b render.StatBound) bool { return b.Name == x.Bound })
+	if bound < 0 {
+		bound = len(bounds) // "none"
 	}
-	return -1
+	return uint8(class*keysPerClass + bound)
 }

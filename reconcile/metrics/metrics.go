@@ -29,7 +29,9 @@ type Options struct {
 	Progress func() []deliver.Progress // of each Envoy
 	APIs     func() []diag.Object      // that are declared, in the order in which they are to be written
 	// Stats are the counters of the one Envoy on this host whose names match an RE2 expression; nil: there is none.
-	Stats   func(ctx context.Context, filter string) (map[string]uint64, error)
+	Stats func(ctx context.Context, filter string) (map[string]uint64, error)
+	// Process is the process that Stats asks: another one counts from zero. Needed with Stats.
+	Process func(ctx context.Context) (pid int, err error)
 	Webhook func() notify.Counts // nil: no webhook
 	Log     *slog.Logger         // nil: silence
 }

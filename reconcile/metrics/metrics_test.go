@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/flexgw/flexgw/reconcile"
@@ -140,6 +141,7 @@ func TestAPIs(t *testing.T) {
 	t.Parallel()
 	asked, fails := 0, false
 	o := options()
+	o.Process = func(context.Context) (int, error) { return 1, nil }
 	o.Stats = func(_ context.Context, filter string) (map[string]uint64, error) {
 		asked++
 		if fails {
@@ -193,6 +195,54 @@ func TestAPIs(t *testing.T) {
 	time.Sleep(1100 * time.Millisecond)
 	want[0] = `flexgw_envoy_stats_up 0`
 	has(t, text(t, m), want...) // counters must not fall
+}
+
+// What Envoy counts begins anew when it is restarted, also when it has counted more than before by the time somebody looks, and one
+// counter or another when a listener is edited. What Prometheus gets never falls, and loses nothing that was seen.
+func TestCountersNeverFall(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const fast, slow, failed, micros, failures = "requests.api.default/de.ad.class.2.ms.5", "requests.api.default/de.ad.class.2.ms.10", "requests.api.default/de.ad.class.5.ms.more", "micros.api.default/de.ad", "failures.api.default/de.ad"
+		var stats map[string]uint64
+		o := options()
+		o.Stats = func(context.Context, string) (map[string]uint64, error) { return stats, nil }
+		pid := 0
+		o.Process = func(context.Context) (int, error) { return pid, nil }
+		m := metrics.New(o)
+		for _, step := range []struct {
+			why             string
+			pid             int
+			envoy           map[string]uint64
+			good, bad, cuts int
+			within5         int
+			seconds         string
+		}{
+			{"first look", 1, map[string]uint64{fast: 7, slow: 2, failed: 1, micros: 500_000, failures: 1}, 9, 1, 1, 7, "0.5"},
+			{"more of it", 1, map[string]uint64{fast: 8, slow: 2, failed: 1, micros: 600_000, failures: 1}, 10, 1, 1, 8, "0.6"},
+			{"a listener was edited: some are gone, one is lower, one goes on", 1, map[string]uint64{fast: 1, slow: 3, micros: 100_000}, 12, 1, 1, 9, "0.7"},
+			{"what is gone comes back", 1, map[string]uint64{fast: 1, slow: 3, failed: 2, micros: 200_000, failures: 1}, 12, 3, 2, 9, "0.8"},
+			{"Envoy was restarted, and has counted nothing", 2, map[string]uint64{}, 12, 3, 2, 9, "0.8"},
+			{"it counts", 2, map[string]uint64{fast: 4}, 16, 3, 2, 13, "0.8"},
+			{"it was restarted, and has counted more than before", 3, map[string]uint64{fast: 5}, 21, 3, 2, 18, "0.8"},
+		} {
+			pid, stats = step.pid, map[string]uint64{}
+			for name, n := range step.envoy {
+				stats["flexgw."+name] = n
+			}
+			const api = `{namespace="default",api="de.ad"`
+			has(t, text(t, m), `flexgw_api_requests_total`+api+`,code_class="2xx"} `+fmt.Sprint(step.good), `flexgw_api_requests_total`+api+`,code_class="5xx"} `+fmt.Sprint(step.bad),
+				`flexgw_api_upstream_failures_total`+api+`} `+fmt.Sprint(step.cuts), `flexgw_api_latency_seconds_bucket`+api+`,le="0.005"} `+fmt.Sprint(step.within5),
+				`flexgw_api_latency_seconds_count`+api+`} `+fmt.Sprint(step.good+step.bad), `flexgw_api_latency_seconds_sum`+api+`} `+step.seconds)
+			if t.Failed() {
+				t.Fatal(step.why)
+			}
+			time.Sleep(10 * time.Second)
+		}
+		// An answer that may be of either of two processes does not count.
+		o.Process = func(context.Context) (int, error) { pid++; return pid, nil }
+		other := metrics.New(o)
+		has(t, text(t, other), `flexgw_envoy_stats_up 0`, `flexgw_api_requests_total{namespace="default",api="de.ad",code_class="2xx"} 0`)
+	})
 }
 
 // Debian's own promtool reads what we write, and finds nothing to say about names.
@@ -254,6 +304,7 @@ func BenchmarkScrape(b *testing.B) {
 	o := options()
 	o.APIs = func() []diag.Object { return list }
 	o.Stats = func(context.Context, string) (map[string]uint64, error) { return stats, nil }
+	o.Process = func(context.Context) (int, error) { return 1, nil }
 	m := metrics.New(o)
 	b.ReportAllocs()
 	for b.Loop() {

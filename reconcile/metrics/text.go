@@ -76,42 +76,34 @@ var escaper = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
 // lines writes the metrics of APIs, errors of the writer aside: they stay in it.
 type lines struct {
 	w      *bufio.Writer
-	stats  map[string]*counts
+	stats  map[string]counter
 	labels []string // of the APIs, in their order
 }
 
-var none = &counts{}
-
-func (l *lines) of(name string) *counts {
-	if c, ok := l.stats[name]; ok {
-		return c
-	}
-	return none
-}
-
 func (l *lines) all(list []diag.Object) {
-	each := func(f func(labels string, c *counts)) {
+	each := func(f func(labels string, c counts)) {
 		for i, o := range list {
-			f(l.labels[i], l.of(o.Namespace+"/"+o.Name))
+			f(l.labels[i], l.stats[o.Namespace+"/"+o.Name].sums())
 		}
 	}
+	none := l.stats[""].sums()
 	l.head(noAPI, helpNoAPI, "counter")
 	for i, class := range classes {
-		l.line(noAPI, `code_class="`+class+`"`, float64(l.of("").class[i]))
+		l.line(noAPI, `code_class="`+class+`"`, float64(none.class[i]))
 	}
 	l.head(apiRequests, helpRequests, "counter")
-	each(func(labels string, c *counts) {
+	each(func(labels string, c counts) {
 		for i, class := range classes {
 			l.line(apiRequests, labels+`,code_class="`+class+`"`, float64(c.class[i]))
 		}
 	})
 	l.head(apiFailures, helpFailures, "counter")
-	each(func(labels string, c *counts) { l.line(apiFailures, labels, float64(c.failures)) })
+	each(func(labels string, c counts) { l.line(apiFailures, labels, float64(c.failures)) })
 	l.head(apiLatency, helpLatency, "histogram")
 	each(l.histogram)
 }
 
-func (l *lines) histogram(labels string, c *counts) {
+func (l *lines) histogram(labels string, c counts) {
 	var total uint64
 	for i, b := range bounds {
 		total += c.within[i]

@@ -186,23 +186,16 @@ func (w *Window) read(ctx context.Context) (counts, error) {
 	}
 	out := counts{}
 	for name, n := range stats {
-		// <api>.class.<n>.ms.<bound>: names of APIs have dots, the others have none (render.StatPrefix).
-		rest, ok := strings.CutPrefix(name, render.StatPrefix+"."+render.StatRequests+".api.")
-		parts := strings.Split(rest, ".")
-		if !ok || len(parts) < 5 {
-			continue
-		}
-		class := parts[len(parts)-3]
-		if class == "" {
+		x, ok := render.ParseStat(name)
+		if !ok || x.Class == "" {
 			continue // the client went before there was an answer
 		}
-		api := strings.Join(parts[:len(parts)-4], ".")
-		c := out[api]
+		c := out[x.API]
 		c.requests += n
-		if class == "5" {
+		if x.Class == "5" {
 			c.failed += n
 		}
-		out[api] = c
+		out[x.API] = c
 	}
 	return out, nil
 }
