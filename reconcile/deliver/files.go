@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 
+	"github.com/flexgw/flexgw/reconcile/disk"
 	"github.com/flexgw/flexgw/render"
 )
 
@@ -36,7 +37,7 @@ func (f *Files) Write(files []render.File) error {
 }
 
 // fileName is what a content-addressed file, or one that was never finished, is called.
-var fileName = regexp.MustCompile(`^([0-9a-f]{32}\.[a-z0-9]+|\.new-[0-9]+)$`)
+var fileName = regexp.MustCompile(`^([0-9a-f]{32}\.[a-z0-9]+|\.flexgw-[0-9a-z]+)$`)
 
 // Prune removes the content-addressed files of dir, and unfinished ones, that live (full path) does not want. What else is
 // in the folder stays, and so do folders in it. A folder that does not exist is empty. It goes on after an error.
@@ -69,20 +70,9 @@ func write(file render.File) error {
 	if err := os.MkdirAll(dir, dirMode); err != nil {
 		return fmt.Errorf("write %s: %w", file.Path, err)
 	}
-	tmp, err := os.CreateTemp(dir, ".new-*") // 0600
-	if err != nil {
-		return fmt.Errorf("write %s: %w", file.Path, err)
-	}
-	defer os.Remove(tmp.Name()) // gone already when all went well
-	_, err = tmp.Write(file.Data)
+	err := disk.Write(file.Path, file.Data, mode)
 	if err == nil {
-		err = tmp.Chmod(mode)
-	}
-	if e := tmp.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(tmp.Name(), file.Path)
+		err = os.Chmod(file.Path, mode) // whatever our mask is: Envoy may be another user's
 	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", file.Path, err)

@@ -64,7 +64,7 @@ func TestPruneRemovesOnlyFilesOfOurs(t *testing.T) {
 		t.Fatal(err)
 	}
 	// From a process before us: a file, one that was not finished, and what is not ours.
-	for _, path := range []string{name("c"), filepath.Join(dir, ".new-123"), filepath.Join(dir, "notes.txt"), filepath.Join(dir, "0123.lua")} {
+	for _, path := range []string{name("c"), filepath.Join(dir, ".flexgw-123"), filepath.Join(dir, "notes.txt"), filepath.Join(dir, "0123.lua")} {
 		if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
 			t.Fatal(err)
 		}

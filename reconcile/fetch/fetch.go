@@ -18,6 +18,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/flexgw/flexgw/reconcile/disk"
 	"github.com/flexgw/flexgw/render/policy"
 )
 
@@ -202,10 +203,7 @@ func (f *Fetcher) keep(n policy.Need, answer []byte) {
 	path := f.path(n)
 	err := os.MkdirAll(f.dir, 0o700)
 	if err == nil {
-		err = os.WriteFile(path+".new", answer, 0o600)
-	}
-	if err == nil {
-		err = os.Rename(path+".new", path)
+		err = disk.Write(path, answer, 0o600)
 	}
 	if err != nil {
 		f.log.Warn("answer not kept for the next start", "url", n.URL, "error", err)
