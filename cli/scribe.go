@@ -158,18 +158,13 @@ func (s *scribe) write() (ended bool) {
 			return ended
 		}
 		s.mu.Lock()
-		for _, f := range set.Files {
-			delete(s.held, f.Hash)
-			if len(s.held) == 0 {
-				break
+		left := map[source.Hash][]byte{} // a map stays as large as it ever was
+		for h, b := range s.held {
+			if _, written := held[h]; !written {
+				left[h] = b
 			}
 		}
-		if len(s.held) > maxHeld { // of revisions that never became live
-			clear(s.held)
-		}
-		if len(held) > maxHeld { // a map stays as large as it was
-			s.held = maps.Clone(s.held)
-		}
+		s.held = left
 		s.mu.Unlock()
 		if s.fresh || len(held) > maxHeld { // to begin takes twice what to go on takes, and so does a change of everything
 			s.fresh, held = false, nil

@@ -50,7 +50,7 @@ func (r *renderer) scope(j *scopeJob) (*bundle, diag.List) {
 	}
 	host := &m.host
 	host.Name, host.Domains = "all", []string{"*"}
-	var origins []ir.Origin
+	var origins []*ir.Origin
 	for _, api := range j.apis {
 		c, problems := r.buildChain(w, api, out)
 		l = append(l, problems...)
@@ -64,7 +64,7 @@ func (r *renderer) scope(j *scopeJob) (*bundle, diag.List) {
 		}
 		host.Routes = append(host.Routes, r.withChain(api, c, routes, own)...)
 		if !r.opts.Judge {
-			origins = append(origins, api.Origin)
+			origins = append(origins, &api.Origin)
 		}
 	}
 	if l.HasErrors() {
@@ -97,9 +97,9 @@ func scopeKey(key []string) *routev3.ScopedRouteConfiguration_Key {
 	return k
 }
 
-func appendOrigins(origins []ir.Origin, bs []*ir.Binding) []ir.Origin {
+func appendOrigins(origins []*ir.Origin, bs []*ir.Binding) []*ir.Origin {
 	for _, b := range bs {
-		origins = append(origins, b.Origin)
+		origins = append(origins, &b.Origin)
 	}
 	return origins
 }

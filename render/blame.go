@@ -122,7 +122,7 @@ func (t *Trial) blameResource(p Part) Blame {
 	if res == nil || len(res.Origins) == 0 {
 		return Blame{What: fmt.Sprintf("%s %s", shortType(p.TypeURL), quote(p.Key.Name))}
 	}
-	o := res.Origins[0]
+	o := *res.Origins[0]
 	return Blame{Object: o.Declared(), Subject: o.Range, What: said(o), Config: o.Object.Kind == "PolicyBinding"}
 }
 

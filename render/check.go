@@ -189,7 +189,7 @@ func firstOrigin(x *Resource) ir.Origin {
 	if len(x.Origins) == 0 {
 		return ir.Origin{}
 	}
-	return x.Origins[0]
+	return *x.Origins[0]
 }
 
 func sameNames(a, b *Resources, t string) bool {

@@ -69,10 +69,11 @@ func (r *renderer) cluster(name string, ups []*ir.Upstream) (*bundle, diag.List)
 	if t != nil {
 		c.TransportSocket = upstreamSocket(w, t)
 	}
-	var origins []ir.Origin
+	var origins []*ir.Origin
 	if !r.opts.Judge {
+		origins = make([]*ir.Origin, 0, len(ups)+len(u.Bindings))
 		for _, x := range ups {
-			origins = append(origins, x.Origin)
+			origins = append(origins, &x.Origin)
 		}
 		origins = appendOrigins(origins, u.Bindings)
 	}

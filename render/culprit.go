@@ -52,7 +52,7 @@ func (t *Trial) namedBinding(res *Resource, words string) *ir.Binding {
 	longest := 0
 	look := func(bs []*ir.Binding) {
 		for _, b := range bs {
-			own := slices.ContainsFunc(res.Origins, func(o ir.Origin) bool { return o.Object == b.Origin.Object })
+			own := slices.ContainsFunc(res.Origins, func(o *ir.Origin) bool { return o.Object == b.Origin.Object })
 			if name := bindingName(b); own && len(name) > longest && quotesName(words, name) {
 				found, longest = b, len(name)
 			}

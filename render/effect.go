@@ -95,7 +95,7 @@ func unready(b *ir.Binding) bool {
 func (o *bundle) brought(w *walker, a *asked, files func(policy.File) string) diag.List {
 	var l diag.List
 	if len(a.effect.Clusters)+len(a.effect.Secrets) > 0 {
-		origins := []ir.Origin{a.binding.Origin}
+		origins := []*ir.Origin{&a.binding.Origin}
 		for _, c := range a.effect.Clusters {
 			l = append(l, o.add(newWire(w), c.GetName(), c, origins)...)
 		}
@@ -112,9 +112,9 @@ func (o *bundle) brought(w *walker, a *asked, files func(policy.File) string) di
 	return l
 }
 
-func (o *bundle) add(w *wire, name string, m proto.Message, origins []ir.Origin) diag.List {
+func (o *bundle) add(w *wire, name string, m proto.Message, origins []*ir.Origin) diag.List {
 	x := newResource(w, name, m, origins)
-	if l := faults(w, origins[0]); len(l) > 0 {
+	if l := faults(w, *origins[0]); len(l) > 0 {
 		return l
 	}
 	o.resources = append(o.resources, x)

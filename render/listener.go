@@ -97,13 +97,15 @@ func listenerOrigin(l *ir.Listener) ir.Origin {
 }
 
 // listenerOrigins are the APIs of a port, at their addresses, and its TLS binding.
-func listenerOrigins(l *ir.Listener) []ir.Origin {
-	os := make([]ir.Origin, 0, len(l.APIs)+1)
-	for _, a := range l.APIs {
-		os = append(os, ir.Origin{Object: a.Origin.Object, Range: a.Address})
+func listenerOrigins(l *ir.Listener) []*ir.Origin {
+	own := make([]ir.Origin, len(l.APIs))
+	os := make([]*ir.Origin, 0, len(l.APIs)+1)
+	for i, a := range l.APIs {
+		own[i] = ir.Origin{Object: a.Origin.Object, Range: a.Address}
+		os = append(os, &own[i])
 	}
 	if l.TLS != nil {
-		os = append(os, l.TLS.Origin)
+		os = append(os, &l.TLS.Origin)
 	}
 	return os
 }

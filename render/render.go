@@ -283,7 +283,7 @@ func (s *sum) add(b *bundle) diag.List {
 			continue
 		}
 		if old.Hash != x.Hash && len(old.Origins) > 0 && len(x.Origins) > 0 {
-			l = append(l, conflict(shortType(x.TypeURL)+" "+quote(x.Name), old.Origins[0], x.Origins[0]))
+			l = append(l, conflict(shortType(x.TypeURL)+" "+quote(x.Name), *old.Origins[0], *x.Origins[0]))
 		}
 	}
 	return l

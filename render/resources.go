@@ -44,9 +44,9 @@ func (r *Resources) list(typeURL string) []*Resource {
 type Resource struct {
 	Key
 	Hash    Hash
-	Any     *anypb.Any  // deterministic bytes
-	Origins []ir.Origin // a listener, a shared cluster, a grouped scope have several
-	Refs    []Key       // the clusters and secrets that it names (closure), sorted
+	Any     *anypb.Any   // deterministic bytes
+	Origins []*ir.Origin // of the model; a listener, a shared cluster, a grouped scope have several
+	Refs    []Key        // the clusters and secrets that it names (closure), sorted
 }
 
 // Message is the resource as a message of its own; the caller may change it.
@@ -178,7 +178,7 @@ func gatherFiles(bs []*bundle) []File {
 }
 
 // newResource validates and marshals one resource. One that is only judged has no hash.
-func newResource(w *wire, name string, m proto.Message, origins []ir.Origin) *Resource {
+func newResource(w *wire, name string, m proto.Message, origins []*ir.Origin) *Resource {
 	a := w.any(m)
 	if a == nil {
 		return nil

@@ -37,7 +37,7 @@ type Delivery struct {
 	Hash    render.Hash
 	State   State
 	Message string // with Error: Envoy's text, secrets cut out; with NotSent: why it is held back, "" when it only waits its turn
-	Origins []ir.Origin
+	Origins []*ir.Origin
 	At      time.Time
 }
 

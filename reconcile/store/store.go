@@ -40,6 +40,8 @@ type Store struct {
 	uses map[source.Hash]int // how many times a file got a content, in the generations as they follow each other; nil before the first Save
 	kept []generation        // that uses counts, the newest first
 	last []source.File       // of the newest one
+
+	texts sync.Pool // *[]byte: indexes are large, and written one after another while edits follow each other
 }
 
 // generation is one index; revision "" when it is not whole.
@@ -111,27 +113,34 @@ func (s *Store) Save(set source.Set, at map[source.Hash][]byte) (err error) {
 			}
 		}
 	}
-	if err := disk.Write(s.index(next.number), index(set), 0o600); err != nil {
+	text := s.text(set)
+	if err := disk.Write(s.index(next.number), *text, 0o600); err != nil {
 		return err
 	}
+	s.texts.Put(text)
 	s.push(next, gone, fresh, set.Files)
 	return s.trim()
 }
 
-// index is the text of a generation.
-func index(set source.Set) []byte {
+// text is the index of a generation.
+func (s *Store) text(set source.Set) *[]byte {
 	size := len(magic) + 256
 	for _, f := range set.Files {
 		size += hex.EncodedLen(len(f.Hash)) + len(f.Name) + len(` ""`) + 1
 	}
-	b := append(make([]byte, 0, size), magic+"\n"...)
+	text, _ := s.texts.Get().(*[]byte)
+	if text == nil {
+		text = new([]byte)
+	}
+	b := append(slices.Grow((*text)[:0], size), magic+"\n"...)
 	b = append(appendQuoted(b, set.Revision), '\n')
 	for _, f := range set.Files {
 		b = append(hex.AppendEncode(b, f.Hash[:]), ' ')
 		b = append(appendQuoted(b, f.Name), '\n')
 	}
 	sum := sha256.Sum256(b)
-	return append(hex.AppendEncode(b, sum[:]), '\n')
+	*text = append(hex.AppendEncode(b, sum[:]), '\n')
+	return text
 }
 
 // changes are the contents that files of the newest generation have no more in set, and the files that it has not like this.

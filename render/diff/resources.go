@@ -74,7 +74,9 @@ func (c *comparison) origins(k render.Key) []ir.Origin {
 	var out []ir.Origin
 	for _, res := range []*render.Resources{c.now.Resources, c.old.Resources} {
 		if x, ok := res.Get(k); ok {
-			out = append(out, x.Origins...)
+			for _, o := range x.Origins {
+				out = append(out, *o)
+			}
 		}
 	}
 	return out

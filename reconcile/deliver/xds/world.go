@@ -69,7 +69,7 @@ func (w *world) declares(old *render.Resource) bool {
 			}
 		})
 	})
-	return slices.ContainsFunc(old.Origins, func(o ir.Origin) bool { return w.declared[o.Object] })
+	return slices.ContainsFunc(old.Origins, func(o *ir.Origin) bool { return w.declared[o.Object] })
 }
 
 // version is what Envoy sees as the version of a resource: half a SHA-256 is more than enough to tell bytes apart, and a

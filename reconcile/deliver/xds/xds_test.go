@@ -250,7 +250,7 @@ func TestSplitTransitionKeepsOldScopesUntilTheDrainIsOver(t *testing.T) {
 func TestRemovedAPIIsNotServedThroughATransition(t *testing.T) {
 	t.Parallel()
 	of := func(r *render.Resource, api string) *render.Resource {
-		r.Origins = []ir.Origin{{Object: diag.Object{Kind: "PolicyBinding", Name: "shared"}}, {Object: diag.Object{Kind: "ApiInstance", Name: api}}}
+		r.Origins = []*ir.Origin{{Object: diag.Object{Kind: "PolicyBinding", Name: "shared"}}, {Object: diag.Object{Kind: "ApiInstance", Name: api}}}
 		return r
 	}
 	world := makeSet(of(scope("8081/api/a", 1), "a"), of(scope("8081/api/b", 1), "b"), listener("p8081", 8081, 1))
