@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/ir"
@@ -26,6 +27,24 @@ type address struct {
 type problem struct {
 	what, hint string
 	meant      string // the address that was meant, when that is certain
+	from, to   int    // what of the address it is about, in bytes; both 0: all of it
+}
+
+// piece is where a part of a text stands, in bytes, if what is written is the text itself, bare or in quotes; else it is where all of
+// it does.
+func piece(t syntax.Text, from, to int) diag.Range {
+	r := t.Range
+	quotes := int(r.End.Offset-r.Start.Offset) - len(t.Value)
+	if from >= to || r.Start.IsZero() || r.Start.Line != r.End.Line || quotes != 0 && quotes != 2 || int(r.End.Column-r.Start.Column) != utf8.RuneCountInString(t.Value)+quotes {
+		return r
+	}
+	place := func(i int) diag.Pos {
+		p := r.Start
+		p.Offset += int32(quotes/2 + i)
+		p.Column += int32(quotes/2 + utf8.RuneCountInString(t.Value[:i]))
+		return p
+	}
+	return diag.Range{File: r.File, Start: place(from), End: place(to)}
 }
 
 // edits is the change that mends an address at a place.
@@ -74,7 +93,8 @@ func splitAddress(s string) (address, *problem) {
 	if port != "" {
 		n, err := strconv.ParseUint(port, 10, 16)
 		if err != nil || n == 0 {
-			return a, &problem{what: fmt.Sprintf("has the port %q, expected a number from 1 to 65535", port), hint: "correct the number after the last colon"}
+			end := len(scheme) + len("://") + len(authority)
+			return a, &problem{what: fmt.Sprintf("has the port %q, expected a number from 1 to 65535", port), hint: "correct the number after the last colon", from: end - len(port), to: end}
 		}
 		a.port = uint16(n)
 	}
@@ -98,7 +118,11 @@ func withProtocol(p problem, s, host string) problem {
 func wrongScheme(scheme, address string, known ...string) problem {
 	to := diag.Nearest(scheme, known)
 	p := problem{what: fmt.Sprintf("has the protocol %q, expected %s", scheme, alternatives(known)), hint: didYouMean(to)}
-	if ascii := strings.IndexFunc(address, func(r rune) bool { return r >= 0x7f }) < 0; ascii && to != "" && diag.Unmistakable(scheme, to, known) {
+	ascii := strings.IndexFunc(address, func(r rune) bool { return r >= 0x7f }) < 0
+	if ascii {
+		p.to = len(scheme)
+	}
+	if ascii && to != "" && diag.Unmistakable(scheme, to, known) {
 		p.meant = to + address[len(scheme):]
 	}
 	return p
@@ -214,7 +238,7 @@ func asOf(r ir.Release) string {
 // parseListen judges the address of an ApiInstance (flex-resources.md, 2.2 and 8.1).
 func parseListen(t syntax.Text, target ir.Release) (listen, diag.List) {
 	bad := func(p problem) (listen, diag.List) {
-		return listen{}, diag.List{{Severity: diag.Error, Code: "link/bad-address", Subject: t.Range, Path: "/spec/address",
+		return listen{}, diag.List{{Severity: diag.Error, Code: "link/bad-address", Subject: piece(t, p.from, p.to), Path: "/spec/address",
 			Summary: fmt.Sprintf("address %s %s", showAddress(t.Value), p.what), Hint: p.hint, Edits: p.edits(t.Range)}}
 	}
 	a, wrong := splitAddress(t.Value)
@@ -297,7 +321,7 @@ type endpoint struct {
 // parseEndpoint judges the address of a Service (flex-resources.md, 3). path is a JSON Pointer to it.
 func parseEndpoint(t syntax.Text, path string) (endpoint, diag.List) {
 	bad := func(p problem) (endpoint, diag.List) {
-		return endpoint{}, diag.List{{Severity: diag.Error, Code: "link/bad-address", Subject: t.Range, Path: path,
+		return endpoint{}, diag.List{{Severity: diag.Error, Code: "link/bad-address", Subject: piece(t, p.from, p.to), Path: path,
 			Summary: fmt.Sprintf("address %s %s", showAddress(t.Value), p.what), Hint: p.hint, Edits: p.edits(t.Range)}}
 	}
 	a, wrong := splitAddress(t.Value)

@@ -180,9 +180,10 @@ func withoutEchoes(ds diag.List) diag.List {
 // maxPaths is how many diagnostics of one document are given their paths; each costs a walk over the document.
 const maxPaths = 200
 
-// pathOf is the JSON Pointer of what stands at a place: of a field, by its key or its value, or of an item.
+// pathOf is the JSON Pointer of what stands at a place: of a field, by its key or its value, or of an item; of a part of a text it
+// is the text's.
 func pathOf(n *syntax.Node, at diag.Range, here string) (string, bool) {
-	if n.Range == at && here != "" {
+	if here != "" && (n.Range == at || n.Kind == syntax.Scalar && at.Start.Line > 0 && inside(at, n.Range)) {
 		return here, true
 	}
 	for i := range n.Fields {
@@ -201,6 +202,10 @@ func pathOf(n *syntax.Node, at diag.Range, here string) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+func inside(r, outer diag.Range) bool {
+	return r.File == outer.File && r.Start.Offset >= outer.Start.Offset && r.End.Offset <= outer.End.Offset
 }
 
 // docDecoder decodes one document.
@@ -793,14 +798,23 @@ func (d *docDecoder) pattern(what string, t syntax.Text, path, route bool) ir.Pa
 	case variable.MatchString(t.Value):
 		d.report(diag.Error, "link/variable-out-of-place", t.Range, fmt.Sprintf("%s pattern %s is a variable, which only the config of a policy may have", what, quoteShort(t.Value)), "write the pattern itself")
 	case p.wrong != "":
-		d.report(diag.Error, "link/bad-regex", t.Range, fmt.Sprintf("%s pattern %s is not RE2: %s", what, quoteShort(t.Value), p.wrong), p.hint)
+		d.report(diag.Error, "link/bad-regex", piece(t, p.from, p.to), fmt.Sprintf("%s pattern %s is not RE2: %s", what, quoteShort(t.Value), p.wrong), p.hint)
 	case why != "":
 		hint := meant
 		if hint != "" {
 			hint = fmt.Sprintf("write %q", meant)
 		}
+		slip := strings.HasSuffix(why, noMethod)
+		switch {
+		case slip && meant == "":
+			hint = "correct it, or remove it"
+		case meant == "" && strings.Contains(why, "blank"):
+			hint = "write %20 for it"
+		case slip:
+			hint = fmt.Sprintf("did you mean %q?", meant)
+		}
 		x := d.report(diag.Warning, "link/suspicious-pattern", t.Range, fmt.Sprintf("%s pattern %s %s", what, quoteShort(t.Value), why), hint)
-		if meant != "" && !strings.Contains(why, "query") { // without its query, a pattern says less than was meant
+		if meant != "" && !slip && !strings.Contains(why, "query") { // without its query, a pattern says less than was meant
 			x.Edits = []diag.Edit{{Op: diag.Set, At: t.Range, Value: meant}}
 		}
 	case !path:

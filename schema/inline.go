@@ -155,6 +155,7 @@ func (d *docDecoder) apiInstance(spec *syntax.Node) {
 		d.inlinePolicy(api, in, i)
 	}
 	d.repeatsBase(api)
+	d.repeatsPolicy(api, spec)
 	d.out.apis = append(d.out.apis, api)
 }
 

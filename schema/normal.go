@@ -194,8 +194,10 @@ func (z *normal) mapping(v view, n *syntax.Node) *syntax.Node {
 		child, known := v.field(f.Name)
 		if !known {
 			if c, ok := v.canonicalKey(f.Name); ok && out.Field(c) == nil {
+				z.path = append(z.path, f.Name)
 				z.report(diag.Warning, "shape/key-case", f.Range, fmt.Sprintf("field %q is spelt %q", c, f.Name),
 					fmt.Sprintf("write %q: only some readers take another case", c), diag.Edit{Op: diag.Rename, At: f.Range, Name: c})
+				z.path = z.path[:len(z.path)-1]
 				own()
 				out.Fields[i].Name = c
 				f.Name = c

@@ -141,6 +141,7 @@ func (c *yamlConv) explain(d *diag.Diagnostic, e *yaml.LoadError, at, context in
 		c.control(d)
 	case strings.Contains(m, "unexpected end of stream"), strings.Contains(m, "unexpected document indicator"):
 		d.Subject, d.Summary, d.Hint = c.span(context, c.restOfLine(context)), "this quoted text is not closed", "add the closing quote"
+	case (strings.Contains(m, "mapping values are not allowed") || strings.Contains(m, "did not find expected key") && !c.afterQuote(at)) && c.misaligned(d, at):
 	case strings.Contains(m, "mapping values are not allowed"):
 		d.Summary = `":" is not allowed here: the value before it is already complete`
 		d.Hint = `check the indentation of this line, or quote a value that contains ": "`

@@ -104,11 +104,12 @@ func Check(p Params) []Problem {
 	if p.Min > p.Max {
 		add(VersionOrder, fmt.Sprintf("minversion %s is above maxversion %s, so no client can connect", p.Min, p.Max), "swap them, or leave one out", "minversion")
 	}
-	if p.Min == "1.1" {
+	ciphers := checkCiphers(p)
+	if p.Min == "1.1" && !slices.ContainsFunc(ciphers, func(c Problem) bool { return c.Kind == NoCipher && c.Path[0] == "minversion" }) { // which says to raise it
 		out = append(out, Problem{Kind: OldVersion, Severity: diag.Warning, Path: []string{"minversion"}, Summary: "minversion 1.1 lets TLS 1.1 in, which is broken and which RFC 8996 forbids",
 			Hint: `set minversion: "1.2"`})
 	}
-	return append(out, checkCiphers(p)...)
+	return append(out, ciphers...)
 }
 
 // Validity says from when until when the certificates of p are valid. Those that cannot be read are left out.
