@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -50,10 +51,21 @@ func readRules(flags *values, projectFile string, p *project.Project) (ownRules,
 		}
 		return err
 	}
+	unread := func(at diag.Range, summary, hint string) {
+		out.problem = append(out.problem, diag.Diagnostic{Severity: diag.Error, Code: "project/bad-rule", Subject: at, Summary: summary, Hint: hint})
+	}
 	for _, n := range p.Rules {
-		if err := read(filepath.Join(filepath.Dir(projectFile), filepath.FromSlash(n.Value))); err != nil {
-			out.problem = append(out.problem, diag.Diagnostic{Severity: diag.Error, Code: "project/bad-rule", Subject: n.Range,
-				Summary: fmt.Sprintf("rules %q cannot be read: %s", n.Value, disk.Cause(err)), Hint: "name a file in CUE, relative to this one"})
+		names := []string{filepath.Join(filepath.Dir(projectFile), filepath.FromSlash(n.Value))}
+		if strings.ContainsAny(n.Value, "*?") {
+			names = matching(filepath.Dir(projectFile), n.Value)
+			if len(names) == 0 {
+				unread(n.Range, fmt.Sprintf("no CUE file matches rules %q", n.Value), "write names relative to the folder of this file, with * within a folder, or ** across folders")
+			}
+		}
+		for _, name := range names {
+			if err := read(name); err != nil {
+				unread(n.Range, fmt.Sprintf("rules %q cannot be read: %s", n.Value, disk.Cause(err)), "name a file in CUE, relative to this one")
+			}
 		}
 	}
 	if flags != nil {
@@ -74,6 +86,23 @@ func readRules(flags *values, projectFile string, p *project.Project) (ownRules,
 	rules, wrong := require.Load(files, require.LoadOptions{Beside: beside, Budget: budgetOf(patience), Reserved: func(area string) bool { return slices.Contains(areas, area) }})
 	out.Rules, out.files, out.problem = rules, append(files, beside...), append(out.problem, wrong...)
 	return out, nil
+}
+
+// matching are the CUE files below a folder that a pattern of names matches, sorted.
+func matching(folder, glob string) []string {
+	match, under, err := project.Pattern(glob)
+	if err != nil {
+		return nil
+	}
+	var out []string
+	// A folder that cannot be read has no files for us; if that leaves none, it is said.
+	_ = filepath.WalkDir(filepath.Join(folder, filepath.FromSlash(under)), func(name string, d fs.DirEntry, err error) error {
+		if rel, bad := filepath.Rel(folder, name); err == nil && bad == nil && !d.IsDir() && strings.EqualFold(path.Ext(name), ".cue") && match(filepath.ToSlash(rel)) {
+			out = append(out, name)
+		}
+		return nil
+	})
+	return out
 }
 
 // besideRules reads the modules that rules are in, if any of them imports more than CUE's own packages.

@@ -6,6 +6,7 @@ package project
 import (
 	_ "embed"
 	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -51,24 +52,31 @@ type Level struct {
 	Off      bool // not reported at all
 }
 
-// Codes names one code, an area ("link/*"), or all ("*").
+// Codes names one code, or those that a pattern matches: an area ("link/*"), "*/plain-text", or all ("*").
 type Codes string
 
 // Match reports whether a code is among them.
 func (c Codes) Match(code diag.Code) bool {
-	area, whole := strings.CutSuffix(string(c), "*")
-	return string(c) == string(code) || whole && strings.HasPrefix(string(code), area)
+	parts := strings.Split(string(c), "*")
+	rest, ok := strings.CutPrefix(string(code), parts[0])
+	if len(parts) == 1 || !ok {
+		return ok && rest == ""
+	}
+	last := len(parts) - 1
+	for _, part := range parts[1:last] {
+		if _, rest, ok = strings.Cut(rest, part); !ok {
+			return false
+		}
+	}
+	return strings.HasSuffix(rest, parts[last])
 }
 
-// precision orders what matches: a code before its area before all.
+// precision orders what matches: a code before a pattern before all; among patterns the one that says more.
 func (c Codes) precision() int {
-	switch {
-	case c == "*":
-		return 0
-	case strings.HasSuffix(string(c), "/*"):
-		return 1
+	if !strings.Contains(string(c), "*") {
+		return math.MaxInt
 	}
-	return 2
+	return len(c) - strings.Count(string(c), "*")
 }
 
 // Known says which codes there are. The zero Known knows nothing, and finds no code wrong.
@@ -83,15 +91,16 @@ func (k Known) unknown(c Codes) (summary, hint string) {
 		return "", ""
 	}
 	s := string(c)
-	if area, whole := strings.CutSuffix(s, "/*"); whole {
-		for _, n := range k.Names {
-			if strings.HasPrefix(n, area+"/") {
-				return "", ""
-			}
+	if strings.Contains(s, "*") {
+		if s == "*" || slices.ContainsFunc(k.Names, func(n string) bool { return c.Match(diag.Code(n)) }) {
+			return "", ""
 		}
-		return fmt.Sprintf("no code starts with %q", area+"/"), "flexgw explain lists the codes"
+		if area, whole := strings.CutSuffix(s, "/*"); whole {
+			return fmt.Sprintf("no code starts with %q", area+"/"), "flexgw explain lists the codes"
+		}
+		return fmt.Sprintf("no code matches %q", s), "flexgw explain lists the codes"
 	}
-	if s == "*" || k.Has(s) {
+	if k.Has(s) {
 		return "", ""
 	}
 	if to := diag.Nearest(s, k.Names); to != "" {
@@ -144,10 +153,44 @@ func Parse(f source.File, known func(*Project) Known) (*Project, diag.List) {
 	more = slices.DeleteFunc(more, func(d diag.Diagnostic) bool {
 		return d.Code == "shape/ambiguous-scalar" && len(d.Edits) == 1 && d.Edits[0].Value == any("off")
 	})
-	if ds = append(ds, more...); more.HasErrors() || root.IsNull() {
+	if ds = append(ds, more...); root.IsNull() || root.Kind != syntax.Mapping {
 		return p, schema.WithSteps(ds.Sort())
 	}
-	return p, schema.WithSteps(append(ds, p.decode(root, known)...).Sort())
+	root, dropped := sound(root, more)
+	return p, schema.WithSteps(append(ds, p.decode(root, dropped, known)...).Sort())
+}
+
+// sound is the file without the settings that do not fit its shape: the entry of a list or of a mapping that has the mistake, or
+// the whole field. dropped are those of them that stand in `suppress`: more than their shape may be wrong.
+func sound(root *syntax.Node, wrong diag.List) (kept *syntax.Node, dropped []*syntax.Node) {
+	within := func(from, to diag.Pos) bool {
+		return slices.ContainsFunc(wrong, func(d diag.Diagnostic) bool {
+			return d.Severity == diag.Error && from.Offset <= d.Subject.Start.Offset && d.Subject.Start.Offset < to.Offset
+		})
+	}
+	faulty := func(f syntax.Field) bool { return within(f.Range.Start, f.Value.Range.End) }
+	out := *root
+	out.Fields = nil
+	for _, f := range root.Fields {
+		if faulty(f) {
+			v := *f.Value
+			v.Fields = slices.DeleteFunc(slices.Clone(v.Fields), faulty)
+			v.Items = nil
+			for _, item := range f.Value.Items {
+				if !within(item.Range.Start, item.Range.End) {
+					v.Items = append(v.Items, item)
+				} else if f.Name == "suppress" {
+					dropped = append(dropped, item)
+				}
+			}
+			if len(v.Fields) == len(f.Value.Fields) && len(v.Items) == len(f.Value.Items) {
+				continue // the field itself is wrong
+			}
+			f.Value = &v
+		}
+		out.Fields = append(out.Fields, f)
+	}
+	return &out, dropped
 }
 
 const patternHint = "write a name relative to the folder of this file, with * within a folder, or ** across folders"
@@ -156,7 +199,7 @@ func bad(at diag.Range, summary, hint string) diag.Diagnostic {
 	return diag.Diagnostic{Severity: diag.Error, Code: "project/bad-setting", Subject: at, Summary: summary, Hint: hint}
 }
 
-func (p *Project) decode(root *syntax.Node, codes func(*Project) Known) diag.List {
+func (p *Project) decode(root *syntax.Node, dropped []*syntax.Node, codes func(*Project) Known) diag.List {
 	var raw struct {
 		Target   syntax.Text   `flex:"targetVersion"`
 		Severity *syntax.Node  `flex:"severity"`
@@ -201,10 +244,15 @@ func (p *Project) decode(root *syntax.Node, codes func(*Project) Known) diag.Lis
 		for _, item := range raw.Suppress.Items {
 			s, more := suppression(item, known)
 			ds = append(ds, more...)
-			if s != nil {
+			if !more.HasErrors() {
 				p.Suppress = append(p.Suppress, s)
 			}
 		}
+	}
+	for _, item := range dropped {
+		_, more := suppression(item, known)
+		// What is missing, or no text, is said of its shape.
+		ds = append(ds, slices.DeleteFunc(more, func(d diag.Diagnostic) bool { return d.Code != "project/bad-setting" || d.Subject == (diag.Range{}) })...)
 	}
 	return ds
 }
@@ -219,16 +267,16 @@ func suppression(n *syntax.Node, known Known) (*Suppression, diag.List) {
 	}
 	ds := n.Decode(&raw)
 	if summary, hint := known.unknown(Codes(raw.Code.Value)); summary != "" {
-		return nil, append(ds, bad(raw.Code.Range, summary, hint))
+		ds = append(ds, bad(raw.Code.Range, summary, hint))
 	}
 	until, err := time.Parse(time.DateOnly, raw.Until.Value)
 	if err != nil {
-		return nil, append(ds, bad(raw.Until.Range, fmt.Sprintf("until is %q, expected a day such as 2027-01-31", raw.Until.Value), "write year-month-day"))
+		ds = append(ds, bad(raw.Until.Range, fmt.Sprintf("until is %q, expected a day such as 2027-01-31", raw.Until.Value), "write year-month-day"))
 	}
 	s := &Suppression{Codes: []Codes{Codes(raw.Code.Value)}, Reason: raw.Reason.Value, Until: until, At: n.Locate("code"), Object: raw.Object.Value}
 	if raw.File.Value != "" {
 		if s.files, s.under, err = pattern(raw.File.Value); err != nil {
-			return nil, append(ds, bad(raw.File.Range, fmt.Sprintf("file %q is no pattern", raw.File.Value), patternHint))
+			ds = append(ds, bad(raw.File.Range, fmt.Sprintf("file %q is no pattern", raw.File.Value), patternHint))
 		}
 	}
 	return s, ds

@@ -91,24 +91,37 @@ func TestWrongComments(t *testing.T) {
 
 func TestMistakesInTheFile(t *testing.T) {
 	t.Parallel()
-	_, l := project.Parse(source.NewFile(".flexgw.yaml", []byte(`targetVersion: 9
-severity: {link/no-routes: fatal, link/nope-x: error}
+	p, l := project.Parse(source.NewFile(".flexgw.yaml", []byte(`targetVersion: 9
+severity: {link/no-routes: fatal, link/nope-x: error, link/unused-service: note}
 suppress:
   - {code: link/no-routes, reason: x}
+  - {code: link/nope-y-x, reason: x, until: someday, fil: x}
   - {code: link/no-routes, reason: x, until: tomorrow}
   - {code: link/no-routes, reason: x, until: 2099-01-01, file: ../x}
+  - {code: link/no-routes, reason: right, until: 2099-01-01}
 rule: [a.cue]
+baseline: known.json
 ---
 a: 1
 `)), codes)
-	// What does not fit the shape is said alone: the rest would be guesswork.
-	want := `.flexgw.yaml:2:28: error: "link/no-routes" is "fatal", expected "error", "warning", "note" or "off" [shape/not-allowed-value]
+	// What does not fit the shape hides nothing else, not even in the same entry.
+	want := `.flexgw.yaml:1:16: error: "9" is no release such as 1.9 or 1.12.3 [project/bad-setting]
+.flexgw.yaml:2:28: error: "link/no-routes" is "fatal", expected "error", "warning", "note" or "off" [shape/not-allowed-value]
+.flexgw.yaml:2:35: error: there is no code "link/nope-x" [project/bad-setting]
 .flexgw.yaml:4:6: error: "suppress[0]" lacks the field "until" [shape/missing-field]
-.flexgw.yaml:7:1: error: unknown field "rule" in the document [shape/unknown-field]
-.flexgw.yaml:9:1: error: there is a second document; one is read [project/bad-setting]
+.flexgw.yaml:5:12: error: there is no code "link/nope-y-x" [project/bad-setting]
+.flexgw.yaml:5:45: error: until is "someday", expected a day such as 2027-01-31 [project/bad-setting]
+.flexgw.yaml:5:54: error: unknown field "fil" in "suppress[1]" [shape/unknown-field]
+.flexgw.yaml:6:46: error: until is "tomorrow", expected a day such as 2027-01-31 [project/bad-setting]
+.flexgw.yaml:7:64: error: file "../x" is no pattern [project/bad-setting]
+.flexgw.yaml:9:1: error: unknown field "rule" in the document [shape/unknown-field]
+.flexgw.yaml:12:1: error: there is a second document; one is read [project/bad-setting]
 `
 	if d := cmp.Diff(want, text(l)); d != "" {
 		t.Error(d)
+	}
+	if len(p.Levels) != 1 || p.Levels[0].Codes != "link/unused-service" || len(p.Suppress) != 1 || p.Suppress[0].Reason != "right" || p.Baseline.Value != "known.json" {
+		t.Errorf("what is right does not count: %+v", p)
 	}
 	_, l = project.Parse(source.NewFile("x/.flexgw.yaml", []byte(`targetVersion: 9
 severity: {link/nope-x: error}
@@ -267,4 +280,37 @@ func FuzzComments(f *testing.F) {
 		}
 		project.Judge{Comments: found}.Apply(diag.List{{Code: "link/no-routes", Subject: diag.Range{File: name, Start: diag.Pos{Line: 1}}}})
 	})
+}
+
+func TestCodesOfAPattern(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		codes, code string
+		want        bool
+	}{
+		{"*", "lint/unused", true}, {"lint/*", "lint/unused", true}, {"lint/*", "link/unused", false}, {"lint/un*", "lint/unused", true},
+		{"*/plain-text", "jwtvalidation/plain-text", true}, {"*/plain-text", "link/plain-text-secret", false}, {"l*/un*ed", "lint/unused", true},
+		{"l*/un*ed", "lint/un", false}, {"lint/a", "lint/ab", false}, {"a*a", "a", false}, {"*plain*", "link/plain-text-secret", true},
+	} {
+		if got := project.Codes(c.codes).Match(diag.Code(c.code)); got != c.want {
+			t.Errorf("%s on %s: %v", c.codes, c.code, got)
+		}
+	}
+	p, l := project.Parse(source.NewFile(".flexgw.yaml", []byte("severity: {'lint/nope*': error, 'link/un*': note, 'link/*': error, '*/unused-service': off, '*': warning}")), codes)
+	want := `.flexgw.yaml:1:12: error: no code matches "lint/nope*" [project/bad-setting]` + "\n"
+	if d := cmp.Diff(want, text(l)); d != "" {
+		t.Error(d)
+	}
+	one := func(code string) string {
+		out := project.Judge{Project: p, Narrowed: true}.Apply(diag.List{{Severity: diag.Error, Code: diag.Code(code)}})
+		if len(out.Reported) == 0 {
+			return "off"
+		}
+		return out.Reported[0].Severity.String()
+	}
+	for code, want := range map[string]string{"link/no-routes": "error", "link/unused": "note", "link/unused-service": "off", "lint/x": "warning"} {
+		if got := one(code); got != want {
+			t.Errorf("%s: %s, want %s", code, got, want)
+		}
+	}
 }

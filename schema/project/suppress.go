@@ -74,6 +74,16 @@ func (s *Suppression) match(d diag.Diagnostic, name func(string) string) bool {
 	return d.Subject.File == s.file && s.from <= int(d.Subject.Start.Line) && int(d.Subject.Start.Line) <= s.to
 }
 
+// Pattern compiles a name with * and **, relative to the folder of the project file. under is the folder that holds all that it
+// can match; "": that of the project file.
+func Pattern(glob string) (match func(name string) bool, under string, err error) {
+	re, under, err := pattern(glob)
+	if err != nil {
+		return nil, "", err
+	}
+	return re.MatchString, under, nil
+}
+
 // pattern compiles a name with * and **. under is its part that has neither.
 func pattern(glob string) (re *regexp.Regexp, under string, err error) {
 	glob = path.Clean(glob)
