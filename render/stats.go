@@ -121,7 +121,7 @@ func upstreamFailed() *accesslogv3.AccessLogFilter {
 		Filters: []*accesslogv3.AccessLogFilter{{FilterSpecifier: flags}, {FilterSpecifier: status}}}}}
 }
 
-// statsLog counts in the scope of its listener, so an edit of that starts at zero. One scope for all of the process (sharing_name) would
+// statsLog counts in the scope of its listener, so an edit of that starts at zero (reconcile/metrics adds up). One scope for all of the process (sharing_name) would
 // not, but Envoy 1.40 dies of it at the end of `--mode validate`.
 func statsLog(w *wire, f *accesslogv3.AccessLogFilter, counters ...*statslogv3.Config_Counter) *accesslogv3.AccessLog {
 	return &accesslogv3.AccessLog{Name: "envoy.access_loggers.stats", Filter: f, ConfigType: &accesslogv3.AccessLog_TypedConfig{
