@@ -8,6 +8,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -93,6 +96,9 @@ func TestKills(t *testing.T) {
 	daemonKills, envoyKills := 20, 3
 	if long() {
 		daemonKills, envoyKills = 1000, 100
+	}
+	if n, err := strconv.Atoi(os.Getenv("CHAOS_KILLS")); err == nil { // of the daemon, where a run is made in pieces
+		daemonKills = n
 	}
 	d := newDaemon(t)
 	port, upstream := harness.FreePort(t), reflecting(t)
@@ -188,19 +194,34 @@ func TestKills(t *testing.T) {
 		}
 		return err
 	})
+	var back []time.Duration // from a kill to the first right answer, of an Envoy that had served for a second
 	for range envoyKills {
 		edit()
-		time.Sleep(time.Duration(r.IntN(60)) * time.Millisecond)
+		// Some are killed while they are new; those get pauses.
+		lived := time.Duration(r.IntN(2500)) * time.Millisecond
+		time.Sleep(lived)
 		pid := d.EnvoyPID()
 		floor.Store(0) // what the newest accepted revision is at this moment, only the daemon knows
+		killed := time.Now()
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
 		harness.Until(t, 60*time.Second, func() error { return check(probe, 0) })
+		if lived > 1300*time.Millisecond {
+			back = append(back, time.Since(killed))
+		}
 		converged()
 	}
 	requests = s.End(t, -1)
-	t.Logf("%d kills of Envoy: %d requests, %d while nobody listened, %d wrong", envoyKills, requests, refusedConnections.Load(), s.Failures())
+	slices.Sort(back)
+	if len(back) == 0 {
+		back = []time.Duration{0}
+	}
+	t.Logf("%d kills of Envoy: %d requests, %d while nobody listened, %d wrong; an Envoy that had served for a second was back after %s (median), %s (longest)", envoyKills, requests,
+		refusedConnections.Load(), s.Failures(), back[len(back)/2].Round(time.Millisecond), back[len(back)-1].Round(time.Millisecond))
+	if longest := back[len(back)-1]; longest > 10*time.Second {
+		t.Errorf("it took %s until an Envoy that had served well was back", longest)
+	}
 }
 
 // r2 spreads clients over APIs without a lock.
