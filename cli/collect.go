@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"sync"
 	"sync/atomic"
 )
 
@@ -11,8 +12,8 @@ import (
 // use, it keeps the garbage small, so that ten thousand declarations fit into 150 MB; collecting often costs less than it
 // spares. With much more, the runtime's own rule holds: as much garbage as is in use.
 const (
-	roomy = 84 << 20
-	large = 96 << 20
+	roomy = 92 << 20
+	large = 100 << 20
 	least = 28 // percent
 )
 
@@ -27,12 +28,14 @@ func collectBy(percent func(live uint64) int) (stop func()) {
 		return func() {}
 	}
 	var stopped atomic.Bool
+	thin := sync.OnceFunc(shed)
 	var arm func()
-	arm = func() { // the finalizer runs after each collection, when the runtime knows what is in use
+	arm = func() { // the finalizer runs after each collection, when the runtime knows what is in use; small runs have none
 		runtime.SetFinalizer(&sentinel{}, func(*sentinel) {
 			if stopped.Load() {
 				return
 			}
+			thin()
 			live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 			metrics.Read(live)
 			if live[0].Value.Kind() == metrics.KindUint64 {

@@ -1,6 +1,36 @@
 package cli
 
-import "testing"
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+)
+
+func TestShed(t *testing.T) {
+	// Not parallel: what runs beside it maps pages as well.
+	before := mapped(t)
+	shed()
+	if after := mapped(t); after > before/2 {
+		t.Errorf("%d kB of the program are mapped, %d before: expected less than half", after, before)
+	}
+}
+
+// mapped is how much of files this process has in memory, in kB.
+func mapped(t *testing.T) (kB int) {
+	t.Helper()
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(status)) {
+		if n, _ := fmt.Sscanf(line, "RssFile: %d kB", &kB); n == 1 {
+			return kB
+		}
+	}
+	t.Fatal("the kernel does not say")
+	return 0
+}
 
 func TestHeapMayGrowSoFar(t *testing.T) {
 	t.Parallel()

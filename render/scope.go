@@ -198,12 +198,10 @@ type scope struct {
 // scopes groups the APIs of the port by key, sorted by name. An API whose base path has escapes with letters in them is in
 // two scopes, one per spelling (match.Spellings).
 func (s *splits) scopes(apis []*ir.API) []scope {
-	normal := make(map[*ir.API]string, len(apis))
 	at := make(map[string]int, len(apis))
-	var list []scope
+	list := make([]scope, 0, len(apis))
 	for _, api := range apis {
-		normal[api] = match.Normal(api.BasePath)
-		for _, base := range match.Spellings(normal[api]) {
+		for _, base := range match.Spellings(match.Normal(api.BasePath)) {
 			segments := s.Scope(base)
 			name := scopeName(s.port, segments)
 			i, ok := at[name]
@@ -219,7 +217,7 @@ func (s *splits) scopes(apis []*ir.API) []scope {
 	}
 	for _, g := range list {
 		slices.SortStableFunc(g.apis, func(a, b *ir.API) int {
-			return cmp.Or(cmp.Compare(len(normal[b]), len(normal[a])), cmp.Compare(apiName(a), apiName(b)))
+			return cmp.Or(cmp.Compare(len(match.Normal(b.BasePath)), len(match.Normal(a.BasePath))), cmp.Compare(apiName(a), apiName(b)))
 		})
 	}
 	slices.SortFunc(list, func(a, b scope) int { return cmp.Compare(a.name, b.name) })

@@ -292,7 +292,7 @@ func basePath(p string) (string, *problem) {
 	if p == "" {
 		return "", nil
 	}
-	for _, s := range strings.Split(p[1:], "/") {
+	for s := range strings.SplitSeq(p[1:], "/") {
 		switch s {
 		case "":
 			return "", &problem{what: "has an empty segment in its base path", hint: "write single slashes"}
@@ -373,7 +373,7 @@ func hostName(s string) bool {
 	if strings.Contains(s, ":") {
 		return true // splitHostPort has judged IPv6 addresses
 	}
-	for _, l := range strings.Split(strings.TrimSuffix(s, "."), ".") {
+	for l := range strings.SplitSeq(strings.TrimSuffix(s, "."), ".") {
 		if l == "" || len(l) > 63 || strings.IndexFunc(l, func(r rune) bool {
 			return !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' || r == '_')
 		}) >= 0 {

@@ -30,20 +30,22 @@ func (s *state) linkAPIs() diag.List {
 		several = 1024 // APIs whose linkers are in memory at a time
 		few     = 32   // APIs for one goroutine at a time
 	)
-	todo := make([]*apiLinker, 0, min(several, len(entries)))
+	room := make([]apiLinker, min(several, len(entries)))
 	for batch := range slices.Chunk(entries, several) {
-		todo = todo[:0]
+		n := 0
 		for _, e := range batch {
-			if l := s.linkerOf(e); l != nil {
-				todo = append(todo, l)
+			if s.gather(&room[n], e) {
+				n++
 			}
 		}
-		syntax.InParallel((len(todo)+few-1)/few, func(i int) {
-			for _, l := range todo[i*few : min((i+1)*few, len(todo))] {
-				l.link()
+		todo := room[:n]
+		syntax.InParallel((n+few-1)/few, func(i int) {
+			for k := range todo[i*few : min((i+1)*few, n)] {
+				todo[i*few+k].link()
 			}
 		})
-		for _, l := range todo {
+		for i := range todo {
+			l := &todo[i]
 			s.spareAPI(l.entry)
 			l.entry.api = l.out
 			set(s.talking, l.entry, len(l.out.ds)+len(l.out.missing) > 0)
@@ -72,15 +74,15 @@ func (s *state) linkAPIs() diag.List {
 	return append(ds, s.idleSelectors()...)
 }
 
-// linkerOf gathers what an API is linked from; nil: it is linked from the same as before. Linking it then changes nothing but
-// what the linker holds.
-func (s *state) linkerOf(e *entry) *apiLinker {
+// gather puts what an API is linked from into l; false: it is linked from the same as before. Linking it then changes nothing
+// but what the linker holds.
+func (s *state) gather(l *apiLinker, e *entry) bool {
 	d := first(e.apis)
-	l := &apiLinker{state: s, entry: e, decl: d, out: &linkedAPI{listen: d.listen, gaps: gaps{d.broken || d.emptied, d.broken}}}
+	*l = apiLinker{state: s, entry: e, decl: d, out: &linkedAPI{listen: d.listen, gaps: gaps{d.broken || d.emptied, d.broken}}}
 	l.collect()
 	if e.api != nil && slices.Equal(e.api.inputs, l.out.inputs) {
 		e.api.auto, e.api.gaps = l.out.auto, l.out.gaps
-		return nil
+		return false
 	}
 	if e.api == nil || !slices.Equal(e.api.deps, l.out.deps) {
 		for _, dep := range l.out.deps {
@@ -97,9 +99,9 @@ func (s *state) linkerOf(e *entry) *apiLinker {
 		s.resort = true
 	}
 	if s.unspare(e, l.out) {
-		return nil
+		return false
 	}
-	return l
+	return true
 }
 
 type apiLinker struct {

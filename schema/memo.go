@@ -93,7 +93,7 @@ type entry struct {
 }
 
 // dropDecoded lets go of what linking has made into a part of the model.
-func (s *state) dropDecoded(l []*apiLinker) {
+func (s *state) dropDecoded(l []apiLinker) {
 	if !s.once {
 		return
 	}

@@ -77,7 +77,7 @@ func (s *state) decode(changed source.Set) diag.List {
 	}
 	var todo []int
 	for i, u := range units {
-		if k, ok := s.units[unitKey(u)]; ok && k.hash == unitHash(u) {
+		if k, ok := s.units[unitKey(u)]; ok && k.hash == u.Hash {
 			k.load = s.load
 			s.order = append(s.order, k)
 			continue
@@ -97,7 +97,7 @@ func (s *state) decode(changed source.Set) diag.List {
 		if old, ok := s.units[key]; ok {
 			s.remove(old.result)
 		}
-		k := &keptUnit{hash: unitHash(units[i]), result: r, load: s.load}
+		k := &keptUnit{hash: units[i].Hash, result: r, load: s.load}
 		if unreadable(k.result) {
 			k.hash = source.Hash{} // another time it may be readable
 		}
@@ -124,11 +124,4 @@ func unitKey(u syntax.Unit) string {
 		return "cue\x00" + u.Name
 	}
 	return u.Files[0].Name
-}
-
-func unitHash(u syntax.Unit) source.Hash {
-	if isCUE(u) {
-		return u.Hash
-	}
-	return u.Files[0].Hash
 }

@@ -152,7 +152,7 @@ func (s *state) differ(set, good source.Set) (fresh, former *side) {
 	var todo []syntax.Unit
 	var keys []string
 	for _, u := range units {
-		key, hash := unitKey(u), unitHash(u)
+		key, hash := unitKey(u), u.Hash
 		if k, ok := s.units[key]; ok && k.hash == hash {
 			k.good = s.load
 			continue
@@ -167,7 +167,7 @@ func (s *state) differ(set, good source.Set) (fresh, former *side) {
 	results := make([]*unitResult, len(todo))
 	syntax.InParallel(len(todo), func(i int) { results[i] = s.decoder.unit(todo[i]) })
 	for i, u := range todo {
-		k := &keptUnit{hash: unitHash(u), result: results[i]}
+		k := &keptUnit{hash: u.Hash, result: results[i]}
 		if unreadable(k.result) {
 			k.hash = source.Hash{}
 		}

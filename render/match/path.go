@@ -19,7 +19,7 @@ func Normal(path string) string {
 		return path
 	}
 	var out []string // the empty segments of "//" count until dot segments are gone: "/a//../b" is "/a/b"
-	for _, s := range strings.Split(strings.ReplaceAll(strings.TrimLeft(path, "/"), `\`, "/"), "/") {
+	for s := range strings.SplitSeq(strings.ReplaceAll(strings.TrimLeft(path, "/"), `\`, "/"), "/") {
 		s = canonical(s)
 		switch head, _, _ := strings.Cut(s, ";"); head {
 		case ".":

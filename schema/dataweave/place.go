@@ -18,17 +18,17 @@ func At(text string, r diag.Range) Mapper {
 	if r.Start.Line != r.End.Line {
 		return atBlock(text, r)
 	}
-	indent, doubled := quoting(text, int(r.End.Column-r.Start.Column))
-	pos := func(offset int) diag.Pos {
-		before := text[:min(max(offset, 0), len(text))]
-		extra := indent + countAny(before, doubled)
-		p := diag.Pos{Line: r.Start.Line, Column: r.Start.Column + int32(utf8.RuneCountInString(before)+extra), Offset: r.Start.Offset + int32(len(before)+extra)}
-		if p.Column > r.End.Column {
-			return r.End
+	return func(start, end int) diag.Range { // nearly no text needs it: it finds out by itself
+		indent, doubled := quoting(text, int(r.End.Column-r.Start.Column))
+		pos := func(offset int) diag.Pos {
+			before := text[:min(max(offset, 0), len(text))]
+			extra := indent + countAny(before, doubled)
+			p := diag.Pos{Line: r.Start.Line, Column: r.Start.Column + int32(utf8.RuneCountInString(before)+extra), Offset: r.Start.Offset + int32(len(before)+extra)}
+			if p.Column > r.End.Column {
+				return r.End
+			}
+			return p
 		}
-		return p
-	}
-	return func(start, end int) diag.Range {
 		return diag.Range{File: r.File, Start: pos(start), End: pos(end)}
 	}
 }

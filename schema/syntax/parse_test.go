@@ -70,7 +70,7 @@ func TestUnitHash(t *testing.T) {
 		units, _ := syntax.Units(s)
 		for _, u := range units {
 			if u.Name == unit {
-				return u.Hash.String()
+				return u.Name + " " + u.Hash.String()
 			}
 		}
 		t.Fatalf("no unit %q", unit)

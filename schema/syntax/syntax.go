@@ -39,8 +39,8 @@ type Field struct {
 	Value *Node
 }
 
-// Unit is what is parsed as a whole: one YAML or JSON file, or all CUE files of one package in one folder. Equal hashes
-// mean equal documents, ranges included, so a caller may keep what it made of a Unit for as long as its hash stands.
+// Unit is what is parsed as a whole: one YAML or JSON file, or all CUE files of one package in one folder. Equal names
+// and hashes mean equal documents, ranges included, so a caller may keep what it made of a Unit while both stand.
 type Unit struct {
 	Name  string // the file's name; for a CUE package its folder and package name
 	Hash  source.Hash

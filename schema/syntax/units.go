@@ -43,12 +43,12 @@ func Units(set source.Set) ([]Unit, diag.List) {
 
 func newUnit(name string, files []source.File, w *cueWorld) Unit {
 	u := Unit{Name: name, Files: files, cue: w}
-	all := files
-	if w != nil {
-		all = append(slices.Clone(files), w.imported(files)...)
+	if w == nil {
+		u.Hash = files[0].Hash
+		return u
 	}
 	h := sha256.New()
-	for _, f := range all {
+	for _, f := range append(slices.Clone(files), w.imported(files)...) {
 		fmt.Fprintf(h, "%d:%s", len(f.Name), f.Name)
 		h.Write(f.Hash[:])
 	}

@@ -10,6 +10,7 @@ import (
 	"sort"
 	"strings"
 	"unicode/utf8"
+	"unsafe"
 
 	"go.yaml.in/yaml/v4"
 
@@ -86,8 +87,9 @@ func parseChunk(x *index, breaks []int, ps []part, q *quick) (roots []*Node, ds 
 	if !x.print {
 		return parseSlowly(x, breaks, ps)
 	}
-	text := string(x.src[ps[0].from:ps[len(ps)-1].to])
-	slow := 0 // the first of the parts that wait for the library
+	src := x.src[ps[0].from:ps[len(ps)-1].to]
+	text := unsafe.String(unsafe.SliceData(src), len(src)) // values are pieces of it; nobody writes to what a file holds (source.File)
+	slow := 0                                              // the first of the parts that wait for the library
 	wait := func(to int) {
 		if slow < to {
 			more, problems := parseSlowly(x, breaks, ps[slow:to])
