@@ -16,6 +16,9 @@ import (
 // saveInterval bounds how often the last good state is written while edits follow each other.
 const saveInterval = time.Second
 
+// calm is how long after the last save the memory that edits took is given back.
+const calm = 5 * time.Second
+
 // maxHeld is how many contents may wait in memory after a save.
 const maxHeld = 256
 
@@ -123,17 +126,27 @@ func (s *scribe) remember(c reconcile.Control) { s.add(func() { s.control = &c }
 // run writes until stop.
 func (s *scribe) run() {
 	defer close(s.done)
+	quiet := time.NewTimer(calm)
+	defer quiet.Stop()
 	for ended := false; !ended; {
-		<-s.wake
-		ended = s.write()
+		select {
+		case <-s.wake:
+		case <-quiet.C:
+			debug.FreeOSMemory()
+			continue
+		}
+		var saved bool
+		if saved, ended = s.write(); saved {
+			quiet.Reset(calm)
+		}
 		if !ended {
 			time.Sleep(saveInterval / 10) // records come in bursts
 		}
 	}
 }
 
-// write brings the disk up to date; ended: nothing comes any more.
-func (s *scribe) write() (ended bool) {
+// write brings the disk up to date. saved: a set was among it; ended: nothing comes any more.
+func (s *scribe) write() (saved, ended bool) {
 	s.mu.Lock()
 	records, set, control := s.records, s.set, s.control
 	var held map[source.Hash][]byte
@@ -155,7 +168,7 @@ func (s *scribe) write() (ended bool) {
 	if set != nil {
 		if err := s.store.Save(*set, held); err != nil {
 			s.log.Error("a restart beside a mistake would serve less", "revision", set.Revision, "error", err)
-			return ended
+			return false, ended
 		}
 		s.mu.Lock()
 		left := map[source.Hash][]byte{} // a map stays as large as it ever was
@@ -171,7 +184,7 @@ func (s *scribe) write() (ended bool) {
 			debug.FreeOSMemory()
 		}
 	}
-	return ended
+	return set != nil, ended
 }
 
 // stop waits until all is written.

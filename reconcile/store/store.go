@@ -454,8 +454,12 @@ func cutLast(b []byte) (body, last []byte, ok bool) {
 
 // appendQuoted appends a string as JSON has it.
 func appendQuoted(to []byte, s string) []byte {
-	plain := func(r rune) bool { return r < ' ' || r > '~' || strings.ContainsRune(`"\<>&`, r) }
-	if strings.IndexFunc(s, plain) < 0 {
+	plain := true
+	for i := 0; i < len(s) && plain; i++ {
+		c := s[i]
+		plain = c >= ' ' && c <= '~' && c != '"' && c != '\\' && c != '<' && c != '>' && c != '&'
+	}
+	if plain {
 		return append(append(append(to, '"'), s...), '"')
 	}
 	b, err := json.Marshal(s)

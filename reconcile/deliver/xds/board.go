@@ -32,22 +32,30 @@ func (n node) progress(connected bool) deliver.Progress {
 // board is what others may see of a stream. The stream's goroutine writes, under a lock that is never held for longer
 // than a copy.
 type board struct {
-	mu         sync.Mutex
-	info       node
-	seq        uint64
-	tally      tally
-	deliveries map[render.Key]deliver.Delivery
+	mu    sync.Mutex
+	info  node
+	seq   uint64
+	tally tally
+	notes map[render.Key]note
 }
 
-func (b *board) set(k render.Key, d deliver.Delivery) {
+// note is a delivery, without what is known of it elsewhere: there is one for each resource at each Envoy.
+type note struct {
+	want    *render.Resource
+	message string
+	at      int64 // Unix nanoseconds
+	state   deliver.State
+}
+
+func (b *board) set(k render.Key, x note) {
 	b.mu.Lock()
-	b.deliveries[k] = d
+	b.notes[k] = x
 	b.mu.Unlock()
 }
 
 func (b *board) drop(k render.Key) {
 	b.mu.Lock()
-	delete(b.deliveries, k)
+	delete(b.notes, k)
 	b.mu.Unlock()
 }
 
@@ -94,8 +102,11 @@ func (b *board) progress(w *world) deliver.Progress {
 func (b *board) appendTo(all []deliver.Delivery) []deliver.Delivery {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, d := range b.deliveries {
-		all = append(all, d)
+	for k, x := range b.notes {
+		all = append(all, deliver.Delivery{
+			Node: b.info.ID, TypeURL: k.TypeURL, Name: k.Name, Hash: x.want.Hash,
+			State: x.state, Message: x.message, Origins: x.want.Origins, At: time.Unix(0, x.at),
+		})
 	}
 	return all
 }

@@ -124,7 +124,7 @@ func (s *Server) connect(n *corev3.Node, p peer, send func(*discoveryv3.DeltaDis
 		srv:       s,
 		send:      send,
 		wake:      make(chan struct{}, 1),
-		board:     &board{info: info, deliveries: map[render.Key]deliver.Delivery{}},
+		board:     &board{info: info, notes: map[render.Key]note{}},
 		log:       log,
 		ca:        render.HostCA(n),
 		urls:      typeURLs(),
@@ -727,10 +727,7 @@ func (st *stream) note(e *entry, want *render.Resource, state deliver.State, mes
 	if e.refusal.version != "" {
 		at = e.refusal.at
 	}
-	st.board.set(e.key, deliver.Delivery{
-		Node: st.board.info.ID, TypeURL: e.key.TypeURL, Name: e.key.Name, Hash: want.Hash,
-		State: state, Message: message, Origins: want.Origins, At: at,
-	})
+	st.board.set(e.key, note{want: want, message: message, at: at.UnixNano(), state: state})
 }
 
 // countIn moves an entry from one number of the tally to another; nil: none.

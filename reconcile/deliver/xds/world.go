@@ -1,6 +1,7 @@
 package xds
 
 import (
+	"encoding/hex"
 	"slices"
 	"sync"
 
@@ -74,7 +75,7 @@ func (w *world) declares(old *render.Resource) bool {
 
 // version is what Envoy sees as the version of a resource: half a SHA-256 is more than enough to tell bytes apart, and a
 // reconnecting Envoy names all of them in one message.
-func version(r *render.Resource) string { return r.Hash.String()[:32] }
+func version(r *render.Resource) string { return hex.EncodeToString(r.Hash[:16]) }
 
 // changeLog remembers which keys changed from world to world, so that the cost of a change at a stream is that of the
 // change. The zero changeLog is empty.
