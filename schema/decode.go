@@ -110,8 +110,19 @@ func (d *decoder) unit(u syntax.Unit) *unitResult {
 }
 
 // withoutPlaceholders drops what is said about the type of a value that is a template's placeholder: {{ name }} reads as a
-// mapping, which is said already.
+// mapping, which is said already; and about a text of JSON that holds an unknown escape or character.
 func withoutPlaceholders(read, found diag.List) diag.List {
+	var inJSON []diag.Range
+	for i := range read {
+		if read[i].Code == "json/syntax" {
+			inJSON = append(inJSON, read[i].Subject)
+		}
+	}
+	if len(inJSON) > 0 {
+		found = slices.DeleteFunc(found, func(d diag.Diagnostic) bool {
+			return d.Subject.Start.Line == d.Subject.End.Line && slices.ContainsFunc(inJSON, func(r diag.Range) bool { return r.Start.Line == d.Subject.Start.Line && inside(r, d.Subject) })
+		})
+	}
 	lines := map[int32]bool{}
 	for i := range read {
 		if read[i].Code == "yaml/key-not-scalar" {

@@ -325,14 +325,28 @@ func (z *normal) plainText(text string, n *syntax.Node) {
 		"write $NAME, and set that environment variable where the gateway runs")
 }
 
+// plainNumber is what every reader of YAML takes for the same number.
+var plainNumber = regexp.MustCompile(`^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?$`)
+
 func (z *normal) warnAmbiguous(v view, n *syntax.Node) {
 	quoted := strconv.Quote(n.Text)
 	summary := fmt.Sprintf("%s is a text, but %s is not quoted", z.label(), n.Text)
-	hint := "write " + quoted + ": readers disagree about the type of the bare word"
+	why := "readers disagree about the type of the bare word"
+	switch n.Scalar.(type) {
+	case bool:
+		if n.Text == "true" || n.Text == "false" {
+			why = "bare, it is a boolean"
+		}
+	case json.Number:
+		if plainNumber.MatchString(n.Text) {
+			why = "bare, it is a number"
+		}
+	}
+	hint := "write " + quoted + ": " + why
 	edit := diag.Edit{Op: diag.Set, At: n.Range, Value: n.Text}
 	if v.hidden || secretName(z.path) {
 		edit = diag.Edit{Op: diag.Quote, At: n.Range} // which does not show it
-		summary, hint = fmt.Sprintf("%s is a text, but its value is not quoted", z.label()), "put the value in quotes: readers disagree about the type of the bare word"
+		summary, hint = fmt.Sprintf("%s is a text, but its value is not quoted", z.label()), "put the value in quotes: "+why
 	}
 	z.report(diag.Warning, "shape/ambiguous-scalar", n.Range, summary, hint, edit)
 }

@@ -282,10 +282,31 @@ func valueEnd(line []byte, from, open int) int {
 	if m := nextField.FindIndex(line[at:end]); m != nil {
 		end = at + m[0]
 	}
+	if i := closedBeforeComment(line[at:end], open); i >= 0 {
+		end = at + i
+	}
 	for ; open > 0 && end > from && (line[end-1] == '}' || line[end-1] == ']'); open-- {
 		end = len(bytes.TrimRight(line[:end-1], " \t"))
 	}
 	return max(from, end)
+}
+
+// closedBeforeComment is where the comment begins with which a line ends, if all brackets that are open are closed right before it, and
+// nobody can take it for a part of a secret; else -1.
+func closedBeforeComment(rest []byte, open int) int {
+	i := bytes.IndexByte(rest, '#')
+	if i < 1 || rest[i-1] != ' ' && rest[i-1] != '\t' || !bytes.HasPrefix(rest[i:], []byte("# ")) && !bytes.HasPrefix(rest[i:], []byte("#flexgw")) {
+		return -1
+	}
+	before := bytes.TrimRight(rest[:i], " \t")
+	end := len(before)
+	for n := len(before); open > 0 && n > 0 && (before[n-1] == '}' || before[n-1] == ']'); open-- {
+		n = len(bytes.TrimRight(before[:n-1], " \t"))
+	}
+	if open > 0 {
+		return -1
+	}
+	return end
 }
 
 // keysOf tells which keys of the line src[from:to] are names of secrets.

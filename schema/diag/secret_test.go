@@ -16,6 +16,10 @@ func TestSnippetsHideSecrets(t *testing.T) {
 		"flow":              "config: {usrname: a, password: hunter2}\n",
 		"flow, comma":       "config: {password: \"x, y: hunter2\", usrname: a}\n",
 		"flow, broken":      "config: {password: \"x\" hunter2}\n",
+		"flow, comment":     "config: {usrname: a, password: hunter2} # hunter\n",
+		"flow, no comment":  "config: {usrname: a, password: x} #hunter2\n",
+		"flow, not closed":  "a: {config: {usrname: a, password: x} # hunter2}\n",
+		"flow, sign":        "config: {password: \"x} # hunter2\"}\n",
 		"list":              "password: [hunter2]\n",
 		"list below":        "password:\n- hunter2\n- b\n",
 		"list further in":   "a:\n  - password:\n      - hunter2\n",
@@ -96,5 +100,19 @@ func TestSnippetsShowTheRest(t *testing.T) {
 		if got := strings.TrimPrefix(b.String(), "f:1:"); !strings.HasSuffix(got, c.want) {
 			t.Errorf("got\n%swant\n%s", got, c.want)
 		}
+	}
+}
+
+// TestSnippetsShowComments: a comment behind a mapping that ends on its line is none of its secret.
+func TestSnippetsShowComments(t *testing.T) {
+	t.Parallel()
+	const text = "config: {usrname: a, password: hunter2}  # flexgw:ignore shape/unknown-field until 2027-01-01\n"
+	p := diag.Printer{Sources: func(string) ([]byte, error) { return []byte(text), nil }}
+	var b bytes.Buffer
+	if err := p.Print(&b, diag.List{{Severity: diag.Error, Code: "a/b", Summary: "wrong", Subject: spot("f", 1, 10, 1, 17)}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.String(); !strings.Contains(got, "password: [redacted]}  # flexgw:ignore shape/unknown-field until 2027-01-01") {
+		t.Fatalf("got:\n%s", got)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -12,11 +13,13 @@ import (
 )
 
 // parseJSON returns the root of a file that holds one JSON object, or the elements of an array of objects (RFC 8259).
-// A comma too many, and a second object behind the first, are errors that hide nothing; any other syntax error ends the file.
+// A comma too many, a second object behind the first, comments and unknown escapes are errors that hide nothing; any other syntax
+// error ends the file.
 func parseJSON(x *index) ([]*Node, diag.List) {
 	p := &jsonParser{cursor: newCursor(x), at: x.start}
 	root, ok := p.document()
 	if !ok {
+		p.reportComments()
 		return nil, p.ds
 	}
 	items := []*Node{root}
@@ -32,7 +35,25 @@ func parseJSON(x *index) ([]*Node, diag.List) {
 		}
 		roots = append(roots, n)
 	}
+	if len(p.ds) > 0 || slices.ContainsFunc(roots, func(n *Node) bool { return n.Fold("apiVersion") != nil || n.Fold("kind") != nil }) {
+		p.reportComments() // those of files that are not ours are no business of ours
+	}
 	return roots, p.ds
+}
+
+// reportComments tells of all comments of a file at once: they are one mistake.
+func (p *jsonParser) reportComments() {
+	if len(p.comments) == 0 {
+		return
+	}
+	first := p.comments[0]
+	summary := "a comment stands here, and JSON has none"
+	var more []diag.Related
+	if n := len(p.comments); n > 1 {
+		summary = fmt.Sprintf("a comment stands here, the first of %d, and JSON has none", n)
+		more = []diag.Related{{Subject: p.comments[1], Summary: "the next one"}}
+	}
+	p.ds = append(p.ds, diag.Diagnostic{Severity: diag.Error, Code: "json/syntax", Subject: first, Summary: summary, Related: more, Hint: "remove it, or declare this in YAML, which has comments"})
 }
 
 type jsonParser struct {
@@ -40,6 +61,8 @@ type jsonParser struct {
 	at   int
 	ds   diag.List
 	more []*Node // what stands behind the root, and should not
+
+	comments []diag.Range
 }
 
 func (p *jsonParser) report(code diag.Code, r diag.Range, summary, hint string) {
@@ -80,9 +103,46 @@ func (p *jsonParser) peek() byte {
 }
 
 func (p *jsonParser) space() {
-	for p.at < len(p.src) && (isBlank(p.src[p.at]) || p.src[p.at] == '\n') {
-		p.at++
+	for p.at < len(p.src) {
+		switch b := p.src[p.at]; {
+		case isBlank(b) || b == '\n':
+			p.at++
+		case (b == '/' || b == '#') && p.comment():
+		default:
+			return
+		}
 	}
+}
+
+// comment reads over a comment of JavaScript, or of YAML; false: there is none, or it does not end.
+func (p *jsonParser) comment() bool {
+	rest := p.src[p.at:]
+	n := len(rest)
+	switch {
+	case bytes.HasPrefix(rest, []byte("/*")):
+		end := bytes.Index(rest[2:], []byte("*/"))
+		if end < 0 {
+			return false
+		}
+		n = 2 + end + 2
+	case bytes.HasPrefix(rest, []byte("//")) || rest[0] == '#':
+		if end := bytes.IndexByte(rest, '\n'); end >= 0 {
+			n = end
+		}
+	default:
+		return false
+	}
+	shown := bytes.TrimRight(rest[:n], "\r")
+	if i := bytes.IndexByte(shown, '\n'); i >= 0 {
+		shown = shown[:i]
+	}
+	if len(p.comments) < 2 { // more are counted only
+		p.comments = append(p.comments, p.span(p.at, p.at+len(shown)))
+	} else {
+		p.comments = append(p.comments, diag.Range{})
+	}
+	p.at += n
+	return true
 }
 
 func (p *jsonParser) document() (*Node, bool) {
@@ -234,17 +294,14 @@ func (p *jsonParser) string() (string, bool) {
 			if buf == nil {
 				buf = []byte{}
 			}
-			var ok bool
-			if buf, ok = p.escape(buf); !ok {
-				return "", false
-			}
+			buf = p.escape(buf)
 			from = p.at
 		case b == '\n' || b == '\r':
 			p.report("json/syntax", p.span(open, p.at), "this string is not closed on its line", `add the closing quote, or write \n for a line break`)
 			return "", false
 		case b < ' ':
 			p.report("json/syntax", p.cursor.at(p.at), fmt.Sprintf("control character U+%04X is not allowed in a string", b), "write it as an escape")
-			return "", false
+			p.at++
 		default:
 			p.at++
 		}
@@ -253,8 +310,8 @@ func (p *jsonParser) string() (string, bool) {
 	return "", false
 }
 
-// escape appends what the escape at the current place means.
-func (p *jsonParser) escape(buf []byte) ([]byte, bool) {
+// escape appends what the escape at the current place means: of an unknown one, which is reported, what stands behind the backslash.
+func (p *jsonParser) escape(buf []byte) []byte {
 	start := p.at
 	p.at++
 	b := p.peek()
@@ -278,13 +335,13 @@ func (p *jsonParser) escape(buf []byte) ([]byte, bool) {
 			if pair := utf16.DecodeRune(r, second); pair != utf8.RuneError {
 				r = pair
 				p.at = start + 12
-				return utf8.AppendRune(buf, r), true
+				return utf8.AppendRune(buf, r)
 			}
 			r = utf8.RuneError
 		}
 		if ok {
 			p.at = start + 6
-			return utf8.AppendRune(buf, r), true
+			return utf8.AppendRune(buf, r)
 		}
 		fallthrough
 	default:
@@ -293,11 +350,16 @@ func (p *jsonParser) escape(buf []byte) ([]byte, bool) {
 			_, n := utf8.DecodeRune(p.src[start+1:])
 			end = start + 1 + n
 		}
-		p.report("json/syntax", p.span(start, end), fmt.Sprintf("unknown escape %s in a string", p.src[start:end]), `write \\ for a backslash`)
-		return nil, false
+		summary := fmt.Sprintf("unknown escape %s in a string", p.src[start:end])
+		if diag.SecretAt(p.src, start) {
+			summary = "unknown escape in a string"
+		}
+		p.report("json/syntax", p.span(start, end), summary, `write \\ for a backslash`)
+		p.at = start + 1
+		return buf
 	}
 	p.at++
-	return buf, true
+	return buf
 }
 
 // hex is the value of a \uXXXX at off.
