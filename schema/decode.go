@@ -120,7 +120,9 @@ func withoutPlaceholders(read, found diag.List) diag.List {
 	}
 	if len(inJSON) > 0 {
 		found = slices.DeleteFunc(found, func(d diag.Diagnostic) bool {
-			return d.Subject.Start.Line == d.Subject.End.Line && slices.ContainsFunc(inJSON, func(r diag.Range) bool { return r.Start.Line == d.Subject.Start.Line && inside(r, d.Subject) })
+			return d.Subject.Start.Line == d.Subject.End.Line && slices.ContainsFunc(inJSON, func(r diag.Range) bool {
+				return r.Start.Line == d.Subject.Start.Line && r.Start != d.Subject.Start && inside(r, d.Subject)
+			})
 		})
 	}
 	lines := map[int32]bool{}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -277,7 +278,8 @@ type cueRun struct {
 	made    map[string]*build.Instance
 	busy    map[string]bool // packages being loaded, to see an import cycle
 	more    string          // CUE that counts as written at the end of the first file
-	without map[spot]bool   // references that lead nowhere, which has been said
+	missing map[spot]bool   // imports of packages that are not there
+	without map[spot]bool   // those, and references that lead nowhere, which has been said
 	cueText
 	ds diag.List
 }
@@ -322,12 +324,18 @@ func parseCUE(u Unit) (roots []*Node, ds diag.List) {
 		}
 	}()
 	root, ok := r.evaluate(u)
-	if without := r.unresolved(); ok && len(without) > 0 {
-		said := r.ds
+	var said diag.List
+	defer func() { ds = append(said, ds...) }()
+	for range 2 { // references are looked at once no import is missing
+		without := r.unresolved()
+		if len(without) == 0 {
+			break
+		}
+		maps.Copy(without, r.without)
+		said = append(said, r.ds...)
 		r = newCUERun(u)
 		r.without = without
 		root, ok = r.evaluate(u)
-		defer func() { ds = append(said, ds...) }()
 	}
 	if !ok {
 		return nil, r.ds
@@ -360,7 +368,7 @@ func (r *cueRun) evaluate(u Unit) (root cue.Value, ok bool) {
 }
 
 func newCUERun(u Unit) *cueRun {
-	r := &cueRun{world: u.cue, context: build.NewContext(), made: map[string]*build.Instance{}, busy: map[string]bool{}, cueText: newCUEText()}
+	r := &cueRun{world: u.cue, context: build.NewContext(), made: map[string]*build.Instance{}, busy: map[string]bool{}, missing: map[spot]bool{}, cueText: newCUEText()}
 	r.first = u.Files[0].Name
 	for _, f := range u.Files {
 		r.own[f.Name] = true
@@ -489,6 +497,7 @@ func (r *cueRun) imports(dir, key string, file *ast.File) {
 			d.Summary, d.Hint = fmt.Sprintf("import %q leads back to the package that imports it", imported), "move what both need into a third package"
 		case len(files) == 0:
 			d.Summary = fmt.Sprintf("package %q is not among the files", imported)
+			r.missing[spotOf(spec.Path.Pos())] = true
 			if strings.HasPrefix(imported, ownPackages) {
 				d.Hint = "run flexgw schema export --format cue --dir cue.mod/pkg in the folder of the module"
 			}

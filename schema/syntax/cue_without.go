@@ -1,6 +1,8 @@
 package syntax
 
 import (
+	"cmp"
+	"path"
 	"slices"
 	"strings"
 
@@ -8,11 +10,9 @@ import (
 	"cuelang.org/go/cue/ast/astutil"
 	"cuelang.org/go/cue/errors"
 	"cuelang.org/go/cue/token"
-
-	"github.com/flexgw/flexgw/schema/diag"
 )
 
-// A reference that leads nowhere keeps CUE from evaluating anything of a package. So that the rest is judged in the same run, the
+// A reference that leads nowhere, as to a package that is not there, keeps CUE from evaluating anything of a package. So that the rest is judged in the same run, the
 // package is then evaluated once more, with an error in the place of each such reference: what depends on it stays unknown, and
 // nothing else.
 
@@ -26,19 +26,28 @@ func spotOf(p token.Pos) spot { return spot{p.Filename(), p.Offset()} }
 
 // unresolved are the references that lead nowhere, if nothing else is known to be wrong.
 func (r *cueRun) unresolved() map[spot]bool {
-	if slices.ContainsFunc(r.ds, func(d diag.Diagnostic) bool { return d.Code != "cue/reference" || d.Subject.IsZero() }) {
-		return nil
-	}
 	out := map[spot]bool{}
 	for _, d := range r.ds {
-		out[spot{d.Subject.File, int(d.Subject.Start.Offset)}] = true
+		at := spot{d.Subject.File, int(d.Subject.Start.Offset)}
+		if d.Code != "cue/reference" && !r.missing[at] || d.Subject.IsZero() {
+			return nil
+		}
+		out[at] = true
 	}
 	return out
 }
 
 // cut puts the errors into a file.
 func (r *cueRun) cut(file *ast.File) {
+	packages := r.cutImports(file)
 	astutil.Apply(file, func(c astutil.Cursor) bool {
+		if sel, ok := c.Node().(*ast.SelectorExpr); ok {
+			if id, ok := sel.X.(*ast.Ident); ok && packages[id.Name] && imports(id) {
+				r.without[spotOf(id.Pos())] = true
+				c.Replace(&ast.BottomLit{Bottom: id.Pos()})
+				return false
+			}
+		}
 		if id, ok := c.Node().(*ast.Ident); ok && r.without[spotOf(id.Pos())] {
 			c.Replace(&ast.BottomLit{Bottom: id.Pos()})
 		}
@@ -54,4 +63,39 @@ func (r *cueRun) fromCut(e errors.Error) bool {
 	all := append(slices.Clone(e.InputPositions()), e.Position())
 	all = slices.DeleteFunc(all, func(p token.Pos) bool { return !p.IsValid() })
 	return len(all) == 0 || slices.ContainsFunc(all, func(p token.Pos) bool { return r.without[spotOf(p)] })
+}
+
+// imports reports whether a name may be that of a package.
+func imports(id *ast.Ident) bool {
+	if id.Node == nil {
+		return true
+	}
+	_, is := id.Node.(*ast.ImportSpec)
+	return is
+}
+
+// cutImports takes the imports of packages that are not there out of a file, and returns what the file calls them.
+func (r *cueRun) cutImports(file *ast.File) map[string]bool {
+	names := map[string]bool{}
+	gone := func(spec *ast.ImportSpec) bool {
+		if !r.without[spotOf(spec.Path.Pos())] {
+			return false
+		}
+		if spec.Name != nil {
+			names[spec.Name.Name] = true
+		} else {
+			p := ast.ParseImportPath(importPath(spec))
+			names[cmp.Or(p.Qualifier, path.Base(p.Path))] = true
+		}
+		return true
+	}
+	file.Decls = slices.DeleteFunc(file.Decls, func(d ast.Decl) bool {
+		i, is := d.(*ast.ImportDecl)
+		if !is {
+			return false
+		}
+		i.Specs = slices.DeleteFunc(i.Specs, gone)
+		return len(i.Specs) == 0
+	})
+	return names
 }
