@@ -115,6 +115,7 @@ func writeStatus(w io.Writer, r status.Report, verbose bool) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
+	writeLimits(w, r.Envoys)
 	writeObjects(w, r.Objects, verbose)
 	if r.LastFailed != nil {
 		writeFailed(w, r, verbose)
@@ -128,6 +129,18 @@ func hostOf(e status.Envoy) string {
 		return "on this host"
 	}
 	return e.Address + " as " + e.Identity
+}
+
+// writeLimits shows what Envoys on other hosts do without; it is the same for all of them.
+func writeLimits(w io.Writer, envoys []status.Envoy) {
+	for _, e := range envoys {
+		for _, x := range e.Limits {
+			fmt.Fprintf(w, "%s\n", x)
+		}
+		if len(e.Limits) > 0 {
+			return
+		}
+	}
 }
 
 // writeObjects shows what is not as declared; with all, everything.

@@ -362,3 +362,32 @@ func TestCertificatesAreReplaced(t *testing.T) {
 	waitVersion(t, f.gateway, "3")
 	x.End(t, 2)
 }
+
+// What another host cannot have is said at its place, and the revision is served.
+func TestLimitsOnAnotherHost(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, versioned+`---
+apiVersion: flexgw/v1alpha1
+kind: Echo
+metadata: {name: stand-in}
+spec: {address: "http://127.0.0.1:9002"}
+---
+apiVersion: flexgw/v1alpha1
+kind: Probe
+metadata: {name: never}
+spec:
+  targetRef: {kind: ApiInstance, name: shop}
+  http: {path: /x, expect: {status: [299]}}
+`)
+	e := f.newEdge("edge-1", f.authority, f.authority.Issue(time.Hour, "edge.example.com"))
+	e.run()
+	f.WaitReady()
+	x, _ := f.envoy("edge-1")
+	if len(x.Limits) != 2 || x.Limits[0].Object.Kind != "Echo" || x.Limits[0].Subject.Start.Line != 21 || x.Limits[1].Object.Kind != "Probe" || x.Limits[1].Subject.Start.Line != 26 {
+		t.Errorf("%v", x.Limits)
+	}
+	out, _, _ := harness.Command(t, "status", "--state-dir", f.State)
+	if want := "api.yaml:21:18: warning: Echo stand-in answers on the daemon's host alone"; !strings.Contains(out, want) || !strings.Contains(f.Log(), "place=api.yaml:21:18") {
+		t.Errorf("status does not say %q:\n%s", want, out)
+	}
+}

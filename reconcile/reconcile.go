@@ -72,6 +72,7 @@ type Loop struct {
 	waiting          []waiter
 	back             *Outcome        // of a revision that was taken back, until what was before is served
 	connected        map[string]bool // Envoys, by node, as they were told last
+	limits           map[string]bool // what was told of Envoys on other hosts last
 	instances, files uses
 	ready            bool
 	formerSets       []source.Set
@@ -425,10 +426,12 @@ func (l *Loop) observe(ctx context.Context, poll *time.Ticker) {
 	if before.served.none() {
 		return
 	}
-	pending, reason := l.pending(ctx, progress, before.reason == "")
+	lasting := l.lasting(progress, before.served)
+	l.tellFleet(progress, before.served, lasting)
+	pending, reason := l.pending(ctx, progress, lasting, before.reason == "")
 	var rejected diag.List
 	if reason == "Rejected" {
-		if rejected = l.rejections(before.served); said(rejected) == l.told {
+		if rejected = l.rejections(before.served, lasting); said(rejected) == l.told {
 			rejected = nil // a refused listener is tried again and again
 		}
 	} else {
@@ -469,13 +472,15 @@ func said(l diag.List) string {
 	return ""
 }
 
-// pending is why the accepted revision is not live, in words and as a reason; a live one does not start to warm.
-func (l *Loop) pending(ctx context.Context, progress []deliver.Progress, live bool) (message, reason string) {
+// pending is why the accepted revision is not live, in words and as a reason; a live one does not start to warm. What every
+// connected Envoy serves is live; one that is away gets it when it comes, and lasting refusals do not count.
+func (l *Loop) pending(ctx context.Context, progress []deliver.Progress, lasting map[refusedAt]bool, live bool) (message, reason string) {
 	if !slices.ContainsFunc(progress, func(p deliver.Progress) bool { return p.Connected }) {
 		return "no Envoy is connected", "NoEnvoy"
 	}
 	waiting := false
 	for _, p := range progress {
+		p.Errors -= lastingAt(lasting, p.Node)
 		if p.Connected && p.Errors > 0 {
 			return "Envoy " + p.Node + " refused resources", "Rejected"
 		}
@@ -493,14 +498,22 @@ func (l *Loop) pending(ctx context.Context, progress []deliver.Progress, live bo
 }
 
 // rejections turns Envoy's refusals into diagnostics at the user's lines.
-func (l *Loop) rejections(served revision) diag.List {
+func (l *Loop) rejections(served revision, lasting map[refusedAt]bool) diag.List {
 	var list diag.List
+	remote := map[string]bool{}
+	for _, p := range l.Target.Progress() {
+		remote[p.Node] = p.Remote()
+	}
 	for _, d := range l.Target.Report() {
-		if d.State != deliver.Error {
+		if d.State != deliver.Error || lasting[refusedAt{d.Node, render.Key{TypeURL: d.TypeURL, Name: d.Name}}] {
 			continue
 		}
+		who := "Envoy"
+		if remote[d.Node] {
+			who += " " + d.Node
+		}
 		x := diag.Diagnostic{
-			Severity: diag.Error, Code: "envoy/rejected", Summary: "Envoy refused " + d.Name + ": " + strings.TrimSpace(d.Message),
+			Severity: diag.Error, Code: "envoy/rejected", Summary: who + " refused " + d.Name + ": " + strings.TrimSpace(d.Message),
 			Hint: "its last good version stays; flexgw render shows what Envoy got",
 		}
 		if strings.Contains(d.Message, "cannot bind") {

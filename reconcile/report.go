@@ -18,7 +18,13 @@ func (l *Loop) Report() status.Report {
 	s := l.snapshot()
 	r := l.summary(s)
 	deliveries := l.Target.Report()
-	r.Envoys = envoys(l.Target.Progress(), deliveries)
+	progress := l.Target.Progress()
+	r.Envoys = envoys(progress, deliveries)
+	for i, p := range progress {
+		if p.Remote() {
+			r.Envoys[i].Limits = Limits(s.served.built.Gateway, Local(progress))
+		}
+	}
 	if !s.served.none() {
 		r.Addresses = s.served.built.Resources.Addresses()
 		r.Objects = objects(s.served.built.Gateway, deliveries, s)

@@ -55,6 +55,7 @@ type Envoy struct {
 	Since     time.Time      `json:"since"`    // when it connected, or went
 	Revision  string         `json:"revision"` // the last that it acknowledged as a whole; "": none yet
 	Types     []TypeDelivery `json:"delivery"` // sorted by type
+	Limits    diag.List      `json:"limits"`   // what is declared and an Envoy on another host does not get
 }
 
 // RefusedPeer is somebody on another host who was turned away within the last hour.
@@ -134,7 +135,7 @@ func (r Report) JSON() ([]byte, error) {
 	}
 	r.Envoys = orEmpty(slices.Clone(r.Envoys))
 	for i := range r.Envoys {
-		r.Envoys[i].Types = orEmpty(r.Envoys[i].Types)
+		r.Envoys[i].Types, r.Envoys[i].Limits = orEmpty(r.Envoys[i].Types), orEmpty(r.Envoys[i].Limits)
 	}
 	r.Refused = orEmpty(r.Refused)
 	if r.LastFailed != nil {
