@@ -144,7 +144,7 @@ func (d *docDecoder) configurationRules(c *v1alpha1.ConfigurationSpec, spec *syn
 		d.report(diag.Warning, "link/several-settings", several[1].Range, fmt.Sprintf("this Configuration sets %q and %q; the product promises nothing for several settings in one", several[0].Value, several[1].Value), "write one Configuration for each")
 	}
 	for _, k := range c.Keys {
-		d.since(k.Range, fmt.Sprintf("%q", k.Value), settingsSince[k.Value])
+		d.since(k.Range, "", k.Value, settingsSince[k.Value])
 		switch {
 		case honoured[k.Value] || d.refused(k):
 		case k.Value == "sharedStorage":

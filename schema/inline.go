@@ -235,7 +235,7 @@ func (d *docDecoder) policyBinding(spec *syntax.Node) {
 		var n int64
 		if ds := o.Decode(&n); !ds.HasErrors() && n >= math.MinInt32 && n < math.MaxInt32 {
 			b.order, b.explicit = int(n), o.Range
-			d.since(o.Range, "order", "1.3")
+			d.since(o.Range, "order", "", "1.3")
 		}
 	}
 	b.policyRef = s.PolicyRef
@@ -451,7 +451,7 @@ func (d *docDecoder) configure(b *bindingDecl, typ PolicyType, config *syntax.No
 		b.broken = true
 		return
 	}
-	d.since(b.policy.Range, fmt.Sprintf("policy %q", b.policy.Value), typ.Since())
+	d.since(b.policy.Range, "policy", b.policy.Value, typ.Since())
 	if !typ.Enforced() {
 		sev := diag.Error
 		if d.o.AllowUnenforced {
@@ -513,7 +513,7 @@ func (d *docDecoder) bindRoute(b *bindingDecl, config *syntax.Node, rules []v1al
 		return
 	}
 	if b.policy.Value == weightedPolicy {
-		d.since(b.policy.Range, fmt.Sprintf("policy %q", b.policy.Value), "1.5")
+		d.since(b.policy.Range, "policy", b.policy.Value, "1.5")
 	}
 	c := kindJudges()[b.policy.Value].check(config, path, key, d.getenv, d.o.RequireEnv)
 	d.out.ds = append(d.out.ds, c.ds...)

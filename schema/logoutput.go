@@ -118,7 +118,7 @@ func (d *docDecoder) logOutput(o v1alpha1.LogOutput) {
 		}
 		return
 	}
-	d.since(o.Type.Range, fmt.Sprintf("the log output %q", o.Type.Value), p.since)
+	d.since(o.Type.Range, "the log output", o.Type.Value, p.since)
 	if p.metrics {
 		d.report(diag.Warning, "link/log-type-without-logs", o.Type.Range, fmt.Sprintf("log outputs of type %q carry metrics, and no logs", o.Type.Value), "choose another type, such as http or opentelemetry")
 	}

@@ -15,17 +15,18 @@ var newest = Release{1, 14, 0}
 
 // ParseRelease reads "1.9", "1.9.2" or "v1.9".
 func ParseRelease(s string) (Release, error) {
-	parts := strings.Split(strings.TrimPrefix(s, "v"), ".")
 	var n [3]int
-	if len(parts) < 2 || len(parts) > 3 {
-		return Release{}, fmt.Errorf("%q is no release such as 1.9 or 1.12.3", s)
-	}
-	for i, p := range parts {
+	parts := 0
+	for p := range strings.SplitSeq(strings.TrimPrefix(s, "v"), ".") {
 		v, err := strconv.ParseUint(p, 10, 16)
-		if err != nil {
+		if err != nil || parts == len(n) {
 			return Release{}, fmt.Errorf("%q is no release such as 1.9 or 1.12.3", s)
 		}
-		n[i] = int(v)
+		n[parts] = int(v)
+		parts++
+	}
+	if parts < 2 {
+		return Release{}, fmt.Errorf("%q is no release such as 1.9 or 1.12.3", s)
 	}
 	r := Release{n[0], n[1], n[2]}
 	if r.Major != 1 || r.Minor > newest.Minor {

@@ -167,23 +167,24 @@ func checkVar(v *dataweave.Var, use Use, unsupported func(dataweave.Expr, string
 	if !known(v, use, diags) {
 		return
 	}
-	path := append(append([]string(nil), v.Path...), "", "", "")
-	name := strings.Join(v.Path, ".")
+	var path [3]string
+	copy(path[:], v.Path)
+	name := func() string { return strings.Join(v.Path, ".") }
 	switch path[0] {
 	case "attributes":
 		if len(v.Path) == 1 || len(v.Path) == 2 && path[1] == "headers" {
-			unsupported(v, "the whole of "+name, "select one: "+name+".name")
+			unsupported(v, "the whole of "+name(), "select one: "+name()+".name")
 		}
 	case "authentication":
 		if path[1] != "principal" && path[1] != "clientId" && (path[1] != "properties" || path[2] != "claims") {
-			unsupported(v, name, "take authentication.principal, .clientId or .properties.claims")
+			unsupported(v, name(), "take authentication.principal, .clientId or .properties.claims")
 		}
 	case "vars":
 		if path[1] != "claimSet" {
-			unsupported(v, name, "no policy sets it")
+			unsupported(v, name(), "no policy sets it")
 		}
 	default:
-		unsupported(v, name, "take a header or another attribute: bodies are not read yet")
+		unsupported(v, name(), "take a header or another attribute: bodies are not read yet")
 	}
 }
 
