@@ -11,6 +11,7 @@ import (
 	overloadv3 "github.com/envoyproxy/go-control-plane/envoy/config/overload/v3"
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	caresv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/network/dns_resolver/cares/v3"
 	downstreamv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/resource_monitors/downstream_connections/v3"
 	fixedheapv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/resource_monitors/fixed_heap/v3"
 	httpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
@@ -53,16 +54,25 @@ func Bootstrap(o BootstrapOptions) *bootstrapv3.Bootstrap {
 // base is what the daemon's bootstrap and the static form have in common.
 func base(w *wire, o BootstrapOptions) *bootstrapv3.Bootstrap {
 	return &bootstrapv3.Bootstrap{
-		Node:                &corev3.Node{Id: o.NodeID, Cluster: "flexgw"},
-		Admin:               admin(o.AdminSocket),
-		LayeredRuntime:      runtimeLayers(),
-		ClusterManager:      &bootstrapv3.ClusterManager{},
-		DeferredStatOptions: &bootstrapv3.Bootstrap_DeferredStatOptions{EnableDeferredCreationStats: true},
-		StatsFlushInterval:  seconds(10),
-		OverloadManager:     overload(w, o),
+		Node:                   &corev3.Node{Id: o.NodeID, Cluster: "flexgw"},
+		Admin:                  admin(o.AdminSocket),
+		LayeredRuntime:         runtimeLayers(),
+		ClusterManager:         &bootstrapv3.ClusterManager{},
+		TypedDnsResolverConfig: resolver(w),
+		DeferredStatOptions:    &bootstrapv3.Bootstrap_DeferredStatOptions{EnableDeferredCreationStats: true},
+		StatsFlushInterval:     seconds(10),
+		OverloadManager:        overload(w, o),
 		StaticResources: &bootstrapv3.Bootstrap_StaticResources{Clusters: []*clusterv3.Cluster{
 			pipeCluster(w, policy.EnforceCluster, o.EnforceSocket, &corev3.Http2ProtocolOptions{MaxConcurrentStreams: wrapperspb.UInt32(1000)}, enforceLimits())}},
 	}
+}
+
+// resolver asks the host's name servers, with less patience than the 130 seconds that Envoy has by default for a name of which nobody
+// answers (4 attempts from 5 seconds on, for an IPv4 address and then for an IPv6 one): for so long a start keeps every port closed,
+// and a change waits. A cluster that has no address by then answers 503, and asks again every few seconds (byName).
+func resolver(w *wire) *corev3.TypedExtensionConfig {
+	return &corev3.TypedExtensionConfig{Name: "envoy.network.dns_resolver.cares", TypedConfig: w.any(&caresv3.CaresDnsResolverConfig{
+		QueryTimeoutSeconds: wrapperspb.UInt64(1), QueryTries: wrapperspb.UInt32(2)})}
 }
 
 // adsSource is the one stream to the daemon. What is not acknowledged by it is asked for again, soon.

@@ -3,18 +3,13 @@ package envoy_test
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
-	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/flexgw/flexgw/e2e/harness"
 	"github.com/flexgw/flexgw/reconcile/envoy"
 )
 
@@ -34,11 +29,7 @@ func TestValidateAsksNoNameServer(t *testing.T) {
 	cmd := exec.Command(self)
 	cmd.Env = append(os.Environ(), resolver+"="+o.Binary)
 	cmd.Dir = t.TempDir()
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWNET,
-		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
-	}
+	harness.Alone(cmd)
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "by itself: asked\n") || !strings.Contains(string(out), "in the sandbox: 0 questions\n") {
 		t.Errorf("%v\n%s", err, out)
@@ -53,30 +44,9 @@ func besideResolver(binary string) {
 			os.Exit(1)
 		}
 	}
-	check("write", os.WriteFile("resolv.conf", []byte("nameserver 127.0.0.1\n"), 0o644))
 	check("write", os.WriteFile("envoy.json", []byte(byName), 0o644))
-	check("private", unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
-	real, err := filepath.EvalSymlinks("/etc/resolv.conf")
-	check("resolv.conf", err)
-	check("mount", unix.Mount("resolv.conf", real, "", unix.MS_BIND, ""))
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
-	check("socket", err)
-	lo, err := unix.NewIfreq("lo")
-	check("lo", err)
-	lo.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
-	check("lo up", unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo))
-	server, err := net.ListenPacket("udp", "127.0.0.1:53")
-	check("listen", err)
-	var questions atomic.Int64
-	go func() {
-		b := make([]byte, 1500)
-		for {
-			if _, _, err := server.ReadFrom(b); err != nil {
-				return
-			}
-			questions.Add(1)
-		}
-	}()
+	questions, err := harness.SilentNameServer(".")
+	check("name server", err)
 	out, err := exec.Command(binary, "--mode", "validate", "--config-path", "envoy.json", "--disable-hot-restart", "--log-level", "error").CombinedOutput()
 	check(string(out), err)
 	for range 100 {
