@@ -294,7 +294,11 @@ func (x *comparison) compare(old, now where) (review.Diff, error) {
 	}
 	switch {
 	case noOld && noNew:
-		return d, world(fmt.Errorf("read %s: it is neither in %s nor in %s", old.path, old.label, now.label))
+		return d, usage("%s is neither in %s nor in %s", old.path, old.label, now.label)
+	case noOld && old.path != now.path:
+		return d, usage("%s is not in %s, and the other side is another folder, %s", old.path, old.rev, now.path)
+	case noNew && old.path != now.path:
+		return d, usage("%s is not in %s, and the other side is another folder, %s", now.path, now.rev, old.path)
 	case noOld:
 		fmt.Fprintf(x.env.Stderr, "flexgw: %s is not in %s: compared with nothing\n", old.path, old.label)
 	case noNew:

@@ -174,6 +174,17 @@ func (c *comparison) callers() {
 			by = append(by, b.Origin.Range.String())
 			x.files = append(x.files, b.Origin.Range.File)
 		}
+		for _, b := range slices.Concat(before, after) { // the same, whichever side is the old one
+			x.about = append(x.about, b.Origin.Object)
+			if b.Origin.Of != nil {
+				x.about = append(x.about, *b.Origin.Of)
+			}
+		}
+		for _, b := range after {
+			if slices.ContainsFunc(before, func(o *ir.Binding) bool { return o.Origin.Object == b.Origin.Object }) {
+				x.cause = append(x.cause, b.Origin.Object)
+			}
+		}
 		if len(cause) > 0 {
 			x.Place = Place{now == nothing, cause[0].PolicyAt}
 			if now == some {
@@ -191,6 +202,32 @@ func (c *comparison) callers() {
 	for _, g := range groups {
 		c.add(g.change)
 	}
+}
+
+// foldRules tells once of a binding whose other rules make an API ask more or less of its callers: with what that means.
+func (c *comparison) foldRules() {
+	told := map[int]bool{}
+	for i := range c.changes {
+		x := &c.changes[i]
+		var same []int
+		for j, y := range c.changes {
+			if y.Kind == PolicyChanged && slices.Contains(x.cause, y.Object) && len(y.Fields) == 1 && y.Fields[0].Path == "rules" && slices.Equal(y.Affects, x.Affects) {
+				same = append(same, j)
+			}
+		}
+		if len(same) == 1 && !told[same[0]] {
+			y := c.changes[same[0]]
+			x.Fields, x.Place, x.files = y.Fields, y.Place, append(x.files, y.files...)
+			told[same[0]] = true
+		}
+	}
+	left := c.changes[:0]
+	for i, x := range c.changes {
+		if !told[i] {
+			left = append(left, x)
+		}
+	}
+	c.changes = left
 }
 
 func callersText(now asks, cause []*ir.Binding) (summary, reason string) {

@@ -164,7 +164,7 @@ func (c *comparison) matters(x *Change, b *ir.Binding, was, now any, guards Way,
 		x.Class, x.Way, x.Reason = Security, guards, why
 		return
 	}
-	if shifts, known := c.shifts(b.Policy, was, now); known && len(shifts) > 0 {
+	if shifts, known := c.shifts(b, was, now); known && len(shifts) > 0 {
 		x.Class, x.Way, x.Reason = Security, way(shifts), summaries(shifts)
 	}
 }
@@ -192,6 +192,10 @@ func (c *comparison) compareBindings(o, n *ir.Binding) (Change, bool) {
 				x.Way, x.Reason = Looser, "requests that its rules do not match are not guarded any more"
 			case len(n.Rules) == 0 && x.Way != Looser:
 				x.Way, x.Reason = Tighter, "it guards every request"
+			case x.Way != Tighter && fewer(o.Rules, n.Rules):
+				x.Way, x.Reason = Looser, "requests that only the removed rules match are not guarded any more"
+			case x.Way != Looser && fewer(n.Rules, o.Rules):
+				x.Way, x.Reason = Tighter, "it guards what the new rules match too"
 			}
 		}
 	}
@@ -202,9 +206,18 @@ func (c *comparison) compareBindings(o, n *ir.Binding) (Change, bool) {
 	return x, len(x.Fields) > 0
 }
 
+// fewer reports whether all of these rules were among those before.
+func fewer(was, now []ir.Match) bool {
+	before := map[string]bool{}
+	for _, r := range was {
+		before[rulesText([]ir.Match{r})] = true
+	}
+	return !slices.ContainsFunc(now, func(r ir.Match) bool { return !before[rulesText([]ir.Match{r})] })
+}
+
 // reconfigured classifies a change of a configuration by what the policy type says of it.
 func (c *comparison) reconfigured(x *Change, o, n *ir.Binding, guard ir.Guard) {
-	shifts, known := c.shifts(n.Policy, configOf(o), configOf(n))
+	shifts, known := c.shifts(n, configOf(o), configOf(n))
 	switch {
 	case n.Guard < o.Guard:
 		x.Class, x.Way, x.Reason = Security, Looser, "it guards less than before"

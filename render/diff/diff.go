@@ -77,6 +77,7 @@ type Change struct {
 
 	about []diag.Object // whose resources it shows in; none: nothing is known of those
 	files []string      // names of files that it explains, of both sides
+	cause []diag.Object // bindings whose other rules, said with it, are all there is to say of them
 	keep  bool          // counts although no resource shows it: what Envoy gets is not known here
 }
 
@@ -146,6 +147,7 @@ func Compare(old, now Side, types render.Types) *Report {
 	c.services()
 	c.settings()
 	c.echoes()
+	c.foldRules()
 	r := &Report{}
 	c.resources(r)
 	c.cosmetics()

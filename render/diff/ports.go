@@ -230,8 +230,11 @@ func (c *comparison) hidden(b *ir.Binding) bool {
 }
 
 // shifts asks a policy type what a change does.
-func (c *comparison) shifts(policyName string, was, now any) ([]policy.Shift, bool) {
-	t, ok := c.types.Type(policyName)
+func (c *comparison) shifts(b *ir.Binding, was, now any) ([]policy.Shift, bool) {
+	t, ok := b.Type.(policy.Type)
+	if !ok {
+		t, ok = c.types.Type(b.Policy)
+	}
 	if !ok {
 		return nil, false
 	}

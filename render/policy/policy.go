@@ -50,7 +50,7 @@ type Spec[C any] struct {
 	Validity func(c *C, at Locator) []ir.Validity
 	// Shifts says what a change of the configuration does to who gets through and who can listen. It decides nothing: it is
 	// for a reviewer. A nil configuration is that of a binding that is not there; the other one guards nothing then. No
-	// Shifts: nobody can say, so any change of a configuration that guards counts.
+	// Shifts: what the schema's `x-looser` say (see LooserWords) counts, and without those any change of a configuration that guards.
 	Shifts func(was, now *C) []Shift
 	// Needs names what the daemon must fetch before rendering (a remote key set); nil: nothing. Its bytes are part of
 	// what the rendering depends on.
@@ -245,12 +245,15 @@ func Define[C any](s Spec[C]) Type {
 		}
 		return s.Validity(c.(*C), n.Locate)
 	}
+	derived := derivedShifts(s.Schema, t.guard)
 	t.shifts = func(was, now any) ([]Shift, bool) {
 		a, known := was.(*C)
 		b, too := now.(*C)
 		_, absent := was.(Absent)
 		_, gone := now.(Absent)
 		switch {
+		case s.Shifts == nil && known && too:
+			return derived(a, b)
 		case s.Shifts == nil || !known && !absent || !too && !gone:
 			return nil, false
 		case absent && gone:

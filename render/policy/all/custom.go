@@ -35,17 +35,21 @@ func (Catalog) Custom(d *schema.Definition) (schema.PolicyType, diag.List) {
 		Targets: customTargets(d),
 		Since:   "1.0.0",
 		Guard:   policy.Always[custom](customGuard(d)),
+		Shifts:  customShifts(d),
 		Check: func(c *custom, _ policy.Locator) diag.List {
 			n := c.node
 			c.node = nil
-			if !d.Complete {
-				return nil
+			value := n.Value()
+			if d.Complete {
+				value = d.Config.Fill(n)
 			}
-			b, err := json.Marshal(d.Config.Fill(n))
+			b, err := json.Marshal(value)
 			if err != nil {
 				panic("all: " + err.Error()) // texts, numbers and booleans only
 			}
-			c.json = ir.NewSecret(string(b))
+			if c.json = ir.NewSecret(string(b)); !d.Complete {
+				return nil
+			}
 			return d.Config.Check(n)
 		},
 	}), nil
@@ -66,6 +70,24 @@ func customTargets(d *schema.Definition) ir.Target {
 		return ir.TargetUpstream
 	}
 	return ir.TargetAPI | ir.TargetUpstream
+}
+
+// customShifts: what a policy does that nobody of us wrote is not known, and may be to say who gets through, unless its definition
+// is of another category.
+func customShifts(d *schema.Definition) func(was, now *custom) []policy.Shift {
+	why := "nothing says what this policy does: it may decide who gets through"
+	switch category := strings.TrimSpace(d.Labels["category"]); {
+	case customGuard(d) != ir.GuardNone:
+		why = "it guards the API, and what it demands changes"
+	case category != "":
+		return func(_, _ *custom) []policy.Shift { return nil }
+	}
+	return func(was, now *custom) []policy.Shift {
+		if was != nil && now != nil && was.json.Equal(now.json) {
+			return nil
+		}
+		return []policy.Shift{{Way: policy.Other, Summary: why}}
+	}
 }
 
 // customGuard goes by the category that a definition extends or names.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/flexgw/flexgw/render/policy"
 	"github.com/flexgw/flexgw/render/policy/all"
 	"github.com/flexgw/flexgw/schema"
 	"github.com/flexgw/flexgw/schema/diag"
@@ -64,6 +65,28 @@ func TestCustomPolicy(t *testing.T) {
 		b := g.Listeners[0].APIs[0].Bindings[0]
 		if b.Guard != c.want || !b.Unenforced {
 			t.Errorf("%s: guard %d, unenforced %v, want %d, true", c.name, b.Guard, b.Unenforced, c.want)
+		}
+	}
+}
+
+// TestShiftsOfCustomPolicies: of a policy that nothing is known of, a change may be one of who gets through.
+func TestShiftsOfCustomPolicies(t *testing.T) {
+	t.Parallel()
+	for labels, want := range map[string]int{"": 1, "category: Security": 1, "category: Troubleshooting": 0} {
+		binding := func(mode string) *ir.Binding {
+			d := definition(labels, plain, text)
+			g, _ := schema.Load(source.NewSet([]source.File{source.NewFile("definition.yaml", []byte(d)), source.NewFile("gateway.yaml", []byte(strings.Replace(implementation, "block", mode, 1)))}),
+				schema.Options{Policies: all.Catalog{}, AllowUnenforced: true})
+			return g.Listeners[0].APIs[0].Bindings[0]
+		}
+		typ := binding("block").Type.(policy.Type)
+		for mode, n := range map[string]int{"block": 0, "log": want} {
+			if l, known := typ.Shifts(binding("block").Config, binding(mode).Config); !known || len(l) != n {
+				t.Errorf("%q, from block to %s: %v, %v", labels, mode, l, known)
+			}
+		}
+		if l, known := typ.Shifts(policy.Absent{}, binding("log").Config); labels != "category: Security" && (!known || len(l) != want) {
+			t.Errorf("%q, bound: %v, %v", labels, l, known)
 		}
 	}
 }

@@ -63,6 +63,7 @@ func Run(t *testing.T, typ policy.Type) {
 	t.Run("codes", p.explained)
 	t.Run("unknown", p.unknown)
 	t.Run("shifts", p.shifts)
+	t.Run("loosers", p.loosers)
 }
 
 // Area is the diagnostic area and the folder of a policy: its name without -flex and hyphens.

@@ -1,6 +1,7 @@
 package policytest
 
 import (
+	"encoding/json"
 	"slices"
 	"testing"
 
@@ -65,4 +66,27 @@ func (p *policyTest) configsOf(g *ir.Gateway) []any {
 		}
 	}
 	return all
+}
+
+// loosers holds the keyword x-looser of the schema to its words, and to the type of its property.
+func (p *policyTest) loosers(t *testing.T) {
+	var s struct {
+		Properties map[string]struct {
+			Looser *string `json:"x-looser"`
+			Type   string  `json:"type"`
+		} `json:"properties"`
+	}
+	if err := json.Unmarshal(p.typ.ConfigSchema(), &s); err != nil {
+		t.Fatal(err)
+	}
+	fits := map[string][]string{"larger": {"integer", "number"}, "smaller": {"integer", "number"}, "more": {"array"}, "fewer": {"array"}, "true": {"boolean"}, "false": {"boolean"}}
+	for name, prop := range s.Properties {
+		switch w := prop.Looser; {
+		case w == nil:
+		case !slices.Contains(policy.LooserWords(), *w):
+			t.Errorf("x-looser of %s is %q, want one of %q", name, *w, policy.LooserWords())
+		case fits[*w] != nil && !slices.Contains(fits[*w], prop.Type):
+			t.Errorf("x-looser of %s is %q, which a property of type %q cannot be", name, *w, prop.Type)
+		}
+	}
 }
