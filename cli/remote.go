@@ -78,19 +78,25 @@ func (d *daemon) remoteOf(c *cli.Context) error {
 	return nil
 }
 
-// serveRemote begins to serve them; serve runs what ends with ctx.
-func (d *daemon) serveRemote(ctx context.Context, target *xds.Server, policies *enforce.Server, serve func(func() error)) error {
+// serveRemote begins to serve them; serve runs what ends with ctx. stop ends it before policies are stopped: a call that finds
+// nobody is made again, one that finds a policy gone is refused.
+func (d *daemon) serveRemote(ctx context.Context, target *xds.Server, policies *enforce.Server, serve func(func() error)) (stop func(), err error) {
 	if d.remote.gate == nil {
-		return nil
+		return func() {}, nil
 	}
 	l, err := net.Listen("tcp", d.remote.listen)
 	if err != nil {
-		return fmt.Errorf("--xds-listen: %w", err)
+		return nil, fmt.Errorf("--xds-listen: %w", err)
 	}
 	d.log.Info("Envoys on other hosts are served", "address", l.Addr().String())
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
 	serve(func() error { d.remote.gate.Run(ctx); return nil })
-	serve(func() error { return target.ServeRemote(ctx, l, d.remote.gate, policies.Register) })
-	return nil
+	serve(func() error {
+		defer close(ended)
+		return target.ServeRemote(ctx, l, d.remote.gate, policies.Register)
+	})
+	return func() { cancel(); <-ended }, nil
 }
 
 // refusedPeers are those of the last hour.

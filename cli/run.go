@@ -257,9 +257,11 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	if err := d.watchers.start(serving, d.log, serve); err != nil {
 		return world(err)
 	}
-	if err := d.serveRemote(serving, target, policies, serve); err != nil {
+	stopRemote, err := d.serveRemote(serving, target, policies, serve)
+	if err != nil {
 		return world(err)
 	}
+	defer stopRemote()
 	if d.choice != "none" {
 		supervisor, err := d.startEnvoy(ctx, d.loop)
 		if err != nil || supervisor == nil {

@@ -155,6 +155,7 @@ func (e *edge) admin(path string) string {
 // faraway has what another host has to do without: a policy that the daemon decides, and one of which a part is a file.
 func faraway() string {
 	return versioned + "---\n" + strings.TrimPrefix(policyAPI("limited", "rate-limiting-flex", "rateLimits:\n  - maximumRequests: 2\n    timePeriodInMilliseconds: 3600000\n"), "---\n") +
+		policyAPI("counted", "rate-limiting-flex", "rateLimits:\n  - maximumRequests: 1000000\n    timePeriodInMilliseconds: 3600000\n") +
 		policyAPI("crossed", "cors-flex", "publicResource: false\noriginGroups:\n  - name: shop\n    origins: [https://shop.example]\n    accessControlMaxAge: 60\n    allowedMethods:\n      - methodName: GET\n        isAllowed: true\n")
 }
 
@@ -193,6 +194,13 @@ func TestEnvoyOnAnotherHost(t *testing.T) {
 	}
 	f.Run()
 	f.WaitReady()
+	y := harness.KeepAlive(t, 2, f.url(8081, "/counted/x"))
+	if code := f.Stop(); code != 0 {
+		t.Errorf("ended with %d", code)
+	}
+	f.Run()
+	f.WaitReady()
+	y.End(t, 2) // they waited for the daemon's word
 	f.write("api.yaml", version("100"))
 	waitVersion(t, f.gateway, "100")
 	x.End(t, 4)
