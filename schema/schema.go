@@ -70,7 +70,7 @@ func Load(set source.Set, o Options) (*ir.Gateway, diag.List) {
 	g, more := s.link()
 	more = s.withoutDoubtful(more)
 	m.close(s)
-	ds = WithSteps(commented(set, append(ds, more...).Sort()))
+	ds = WithSteps(commented(set, append(ds, more...).Sort().Together()))
 	if ds.HasErrors() && !o.Salvage {
 		return nil, ds
 	}

@@ -1,6 +1,10 @@
 package diag
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
 
 // maxGathered is how many places stand beside the first one of what was gathered; the last says how many more there are.
 const maxGathered = 5
@@ -33,4 +37,54 @@ func (l List) Gather(code Code) List {
 		}
 	}
 	return out
+}
+
+// maxTogether is how many objects are named of those that one text made wrong.
+const maxTogether = 3
+
+// Together tells once what a text says of several objects, as one in a comprehension or behind an alias may: of the sorted list, those
+// at one place with one code and summary. The first stays, and names the objects.
+func (l List) Together() List {
+	alike := func(a, b Diagnostic) bool {
+		return a.Subject == b.Subject && a.Severity == b.Severity && a.Code == b.Code && a.Summary == b.Summary && a.Object.Name != "" && b.Object.Name != "" && a.Subject.Start.Line > 0
+	}
+	var out List // nil until something is left out
+	for i := 0; i < len(l); {
+		n := i + 1
+		for n < len(l) && alike(l[i], l[n]) {
+			n++
+		}
+		if n > i+1 && out == nil {
+			out = append(make(List, 0, len(l)), l[:i]...)
+		}
+		d := l[i]
+		if n > i+1 {
+			d.Summary += ", in " + objects(l[i:n])
+		}
+		if out != nil {
+			out = append(out, d)
+		}
+		i = n
+	}
+	if out == nil {
+		return l
+	}
+	return out
+}
+
+// objects names the objects of diagnostics, sorted.
+func objects(l List) string {
+	var names []string
+	for _, d := range l {
+		names = append(names, d.Object.String())
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	if n := len(names); n > maxTogether {
+		return strings.Join(names[:maxTogether], ", ") + fmt.Sprintf(" and %d more", n-maxTogether)
+	}
+	if n := len(names); n > 1 {
+		return strings.Join(names[:n-1], ", ") + " and " + names[n-1]
+	}
+	return names[0]
 }

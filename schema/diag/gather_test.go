@@ -38,3 +38,27 @@ a.yaml:30:1: note: y is not set [a/b]
 		t.Error("the list that was given is changed")
 	}
 }
+
+func TestTogether(t *testing.T) {
+	t.Parallel()
+	at := Range{File: "a.cue", Start: Pos{Line: 1, Column: 1}}
+	of := func(name string) Object { return Object{Kind: "Service", Namespace: "default", Name: name} }
+	l := List{{Code: "a/b", Summary: "x is wrong", Subject: at, Object: of("b")}, {Code: "a/b", Summary: "x is wrong", Subject: at, Object: of("a")}, {Code: "a/b", Summary: "x is wrong", Subject: at},
+		{Code: "a/b", Summary: "y is wrong", Subject: at, Object: of("a")}, {Code: "a/b", Summary: "z is wrong", Object: of("a")}, {Code: "a/b", Summary: "z is wrong", Object: of("b")}}
+	got := ""
+	for _, d := range l.Together() {
+		got += fmt.Sprintf("%s\n", d)
+	}
+	want := `a.cue:1:1: note: x is wrong, in Service default/a and Service default/b [a/b]
+a.cue:1:1: note: x is wrong [a/b]
+a.cue:1:1: note: y is wrong [a/b]
+note: z is wrong [a/b]
+note: z is wrong [a/b]
+`
+	if got != want {
+		t.Errorf("got:\n%s\nwant:\n%s", got, want)
+	}
+	if l[0].Summary != "x is wrong" {
+		t.Error("the list that was given is changed")
+	}
+}
