@@ -30,7 +30,7 @@ type Options struct {
 	Cert, Key string           // the chain that the daemon shows, its own certificate first, and its key
 	ClientCA  string           // who signs the certificates of peers
 	Allow     []string         // DNS names and URIs; a peer's certificate must have one of them. Empty: any certificate of ClientCA
-	Refused   func(Refusal)    // told the first time and then once in an hour, by address, name and reason; must not block; nil: nobody
+	Refused   func(Refusal)    // told of each address, name and reason once, until it was quiet for an hour; must not block; nil: nobody
 	Log       *slog.Logger     // nil: none
 	Now       func() time.Time // nil: time.Now
 }
@@ -360,7 +360,7 @@ func (g *Gate) note(r Refusal) {
 	}
 }
 
-// age drops what is old, and the oldest when there is too much. One that goes on for longer than maxAge is told of again.
+// age drops what is old, and the oldest when there is too much.
 func (g *Gate) age() {
 	now := g.o.Now()
 	g.refusals = slices.DeleteFunc(g.refusals, func(r Refusal) bool { return now.Sub(r.At) > maxAge })

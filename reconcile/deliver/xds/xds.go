@@ -26,6 +26,7 @@ import (
 	"sync"
 	"time"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -79,6 +80,7 @@ type Server struct {
 	files   deliver.Files
 
 	publishing sync.Mutex // one Publish at a time; never held by a stream
+	admitting  sync.Mutex // one new stream at a time
 
 	mu      sync.Mutex
 	world   *world               // nil before the first Publish: nothing is answered
@@ -170,11 +172,10 @@ func (v *service) DeltaAggregatedResources(g discoveryv3.AggregatedDiscoveryServ
 	if err != nil {
 		return err
 	}
-	who := peerOf(g.Context())
-	if err := v.admit(g.Context(), first.GetNode().GetId(), who); err != nil {
+	st, err := v.connect(g, first.GetNode())
+	if err != nil {
 		return err
 	}
-	st := v.server.connect(first.GetNode(), who, g.Send)
 	requests := make(chan *discoveryv3.DeltaDiscoveryRequest, 64)
 	gone := make(chan error, 1)
 	go func() {
@@ -197,6 +198,17 @@ func (v *service) DeltaAggregatedResources(g discoveryv3.AggregatedDiscoveryServ
 		return status.Error(codes.Unavailable, "the server stops")
 	}
 	return err
+}
+
+// connect starts the life of a stream, of two under one node id one after the other.
+func (v *service) connect(g discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesServer, n *corev3.Node) (*stream, error) {
+	v.server.admitting.Lock()
+	defer v.server.admitting.Unlock()
+	who := peerOf(g.Context())
+	if err := v.admit(g.Context(), n.GetId(), who); err != nil {
+		return nil, err
+	}
+	return v.server.connect(n, who, g.Send), nil
 }
 
 // admit refuses an Envoy on another host that has no node id, or that of another Envoy.
