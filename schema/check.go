@@ -94,6 +94,25 @@ type explainer struct {
 	filled []*syntax.Node // nulls that something beside them belongs into
 
 	repairs repairs
+
+	wide   *syntax.Node // the mapping that fields are of
+	fields map[string]*syntax.Field
+}
+
+// field is a field of a mapping. One that has many is looked at as often as it has unknown ones.
+func (x *explainer) field(n *syntax.Node, name string) *syntax.Field {
+	if n == nil || len(n.Fields) < 32 {
+		return n.Field(name)
+	}
+	if x.wide != n {
+		x.wide, x.fields = n, make(map[string]*syntax.Field, len(n.Fields))
+		for i := range n.Fields {
+			if f := &n.Fields[i]; x.fields[f.Name] == nil {
+				x.fields[f.Name] = f
+			}
+		}
+	}
+	return x.fields[name]
 }
 
 type missed struct {
@@ -317,7 +336,7 @@ var fieldHints = []struct{ name, within, to, advice string }{
 }
 
 func (x *explainer) unknown(n *syntax.Node, v view, loc []string, name string) {
-	f := n.Field(name)
+	f := x.field(n, name)
 	if f == nil {
 		return
 	}
@@ -352,7 +371,7 @@ func (x *explainer) unknown(n *syntax.Node, v view, loc []string, name string) {
 		if c, ok := v.canonicalKey(name); ok && n.Field(c) != nil {
 			summary, advice = fmt.Sprintf("field %q is declared twice, as %q too", c, name), "keep one of them"
 		} else if move, advice = x.elsewhere(v, loc, f); advice == "" {
-			to = diag.Nearest(name, absent(fields, n))
+			to = diag.Nearest(name, x.absent(fields, n))
 		}
 	}
 	switch {
@@ -449,7 +468,7 @@ func (x *explainer) meantThere(loc, move []string) {
 // certain only when no other name is as near.
 func (x *explainer) rename(n *syntax.Node, v view, f *syntax.Field, to string, listed bool) []diag.Edit {
 	child, _ := v.field(to)
-	if !child.takes(f.Value) || !listed && !diag.Unmistakable(f.Name, to, absent(v.fields(), n)) {
+	if !child.takes(f.Value) || !listed && !diag.Unmistakable(f.Name, to, x.absent(v.fields(), n)) {
 		return nil
 	}
 	return []diag.Edit{{Op: diag.Rename, At: f.Range, Name: to}}
@@ -508,10 +527,10 @@ func (x *explainer) within(loc []string, name string) bool {
 }
 
 // absent leaves out the fields that n has already.
-func absent(fields []string, n *syntax.Node) []string {
+func (x *explainer) absent(fields []string, n *syntax.Node) []string {
 	var out []string
 	for _, f := range fields {
-		if n.Field(f) == nil {
+		if x.field(n, f) == nil {
 			out = append(out, f)
 		}
 	}

@@ -111,8 +111,12 @@ func (m *mended) rebuilt(r *repairs, v view, n *syntax.Node) *syntax.Node {
 	}
 	out := *n
 	out.Fields, out.Items = nil, nil
+	gone := map[string]bool{}
+	for _, name := range r.remove[n] {
+		gone[name] = true
+	}
 	for _, f := range n.Fields {
-		if slices.Contains(r.remove[n], f.Name) {
+		if gone[f.Name] {
 			continue
 		}
 		child, _ := v.field(f.Name)

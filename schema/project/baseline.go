@@ -74,6 +74,15 @@ func (j Judge) NewBaseline(l diag.List, old *Baseline) *Baseline {
 	return b
 }
 
+// words name a problem: its code, where it was, and what it said.
+func (e Entry) words() string {
+	at := e.File
+	if e.Object != "" {
+		at += ", " + e.Object
+	}
+	return fmt.Sprintf("%s in %s (%s)", e.Code, at, diag.Visible(e.Summary))
+}
+
 func (e Entry) compare(o Entry) int {
 	return cmp.Or(strings.Compare(e.File, o.File), strings.Compare(e.Code, o.Code), strings.Compare(e.Object, o.Object), strings.Compare(e.Path, o.Path), strings.Compare(e.Summary, o.Summary))
 }

@@ -3,6 +3,7 @@ package project
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/flexgw/flexgw/schema/diag"
@@ -159,14 +160,28 @@ func (j Judge) leftover(all []*Suppression, known map[Entry]int) diag.List {
 	}
 	if count > 0 {
 		slices.SortFunc(gone, Entry.compare)
-		summary := fmt.Sprintf("a problem of this baseline is no longer there: %s in %s", gone[0].Code, gone[0].File)
+		summary, hint := "a problem of this baseline is no longer there: "+gone[0].words(), "write it anew with --write-baseline, so that it cannot come back unseen"
 		if count > 1 {
-			summary = fmt.Sprintf("%d problems of this baseline are no longer there, the first is %s in %s", count, gone[0].Code, gone[0].File)
+			summary = fmt.Sprintf("%d problems of this baseline are no longer there, the first is %s", count, gone[0].words())
+			hint = "write it anew with --write-baseline, so that they cannot come back unseen"
 		}
-		report("project/stale-baseline", j.BaseAt, summary, "write it anew with --write-baseline, so that they cannot come back unseen")
+		if more := gone[1:]; len(more) > 0 {
+			var names []string
+			for _, e := range more[:min(len(more), alsoGone)] {
+				names = append(names, e.words())
+			}
+			if left := len(more) - len(names); left > 0 {
+				names = append(names, fmt.Sprintf("%d more", left))
+			}
+			hint += "; gone as well: " + strings.Join(names, "; ")
+		}
+		report("project/stale-baseline", j.BaseAt, summary, hint)
 	}
 	return l
 }
+
+// alsoGone is how many problems that are gone are named beside the first.
+const alsoGone = 9
 
 // elsewhere reports whether what a suppression is about may be in declarations that were not looked at.
 func (j Judge) elsewhere(s *Suppression) bool {
