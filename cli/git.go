@@ -109,7 +109,15 @@ func (p *pipeline) judge(r reading) (list diag.List, left int) {
 		p.load.Memo.Once = false // most files are what they were
 	}
 	before := append(r.old, p.check(*r.then)...)
-	return append(r.ds, p.check(r.set)...).Sort().Since(before, renamed(*r.then, r.set))
+	now, file := append(r.ds, p.check(r.set)...).Sort(), renamed(*r.then, r.set)
+	list, left = now.Since(before, file)
+	if len(list) == 0 || len(before) == left {
+		return list, left
+	}
+	if all := renames(*r.then, r.set, p.load, file); len(all) > 0 {
+		return now.Since(renamedIn(before, all), file)
+	}
+	return list, left
 }
 
 // renamed finds the name that a file of before has now: its own, or that of a new file with the same content. "" is none.
