@@ -512,7 +512,7 @@ func (r *cueRun) imports(dir, key string, file *ast.File) {
 
 // errors reports every error of the evaluator once.
 func (r *cueRun) errors(err error) {
-	all := errors.Errors(err)
+	all := withoutOtherBranches(errors.Errors(err))
 	seen := map[string]bool{}
 	for _, e := range all {
 		message := e.Error()
@@ -552,6 +552,21 @@ func (r *cueRun) errors(err error) {
 	}
 }
 
+// withoutOtherBranches leaves out why a value is not of a branch of a disjunction that is of another type, where another branch says
+// more: of a number that is too small for one branch, and no text for the other, the bound is what its writer wants to know.
+func withoutOtherBranches(all []errors.Error) []errors.Error {
+	headline := func(e errors.Error) bool { return strings.Contains(e.Error(), "errors in empty disjunction") }
+	mismatch := func(e errors.Error) bool { return strings.Contains(e.Error(), "mismatched types") }
+	path := func(e errors.Error) string { return strings.Join(e.Path(), ".") }
+	said := map[string]bool{}
+	for _, e := range all {
+		if !headline(e) && !mismatch(e) {
+			said[path(e)] = true
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(e errors.Error) bool { return mismatch(e) && said[path(e)] })
+}
+
 // diagnostic chooses the place of an error: the first value in a file of the package that took part, outside its
 // definitions if there is one, else in any file that we know, else the key that the error's path names.
 func (r *cueRun) diagnostic(e errors.Error, code diag.Code) diag.Diagnostic {
@@ -573,7 +588,14 @@ func (r *cueRun) diagnostic(e errors.Error, code diag.Code) diag.Diagnostic {
 		d.Subject = r.locate(e.Path())
 	}
 	r.discreet(&d, e)
+	foreign := false
 	for i, p := range positions {
+		if i != at && !r.own[p.Filename()] { // of a package that was imported, the first is what the value does not meet
+			if foreign {
+				continue
+			}
+			foreign = true
+		}
 		o := r.at(p)
 		if i != at && o != d.Subject && !slices.ContainsFunc(d.Related, func(x diag.Related) bool { return x.Subject == o }) {
 			d.Related = append(d.Related, diag.Related{Subject: o, Summary: "also takes part"})
