@@ -3,7 +3,6 @@ package cli
 import (
 	"log/slog"
 	"maps"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -132,7 +131,7 @@ func (s *scribe) run() {
 		select {
 		case <-s.wake:
 		case <-quiet.C:
-			debug.FreeOSMemory()
+			giveBack()
 			continue
 		}
 		var saved bool
@@ -181,7 +180,7 @@ func (s *scribe) write() (saved, ended bool) {
 		s.mu.Unlock()
 		if s.fresh || len(held) > maxHeld { // to begin takes twice what to go on takes, and so does a change of everything
 			s.fresh, held = false, nil
-			debug.FreeOSMemory()
+			giveBack()
 		}
 	}
 	return set != nil, ended

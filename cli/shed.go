@@ -4,10 +4,17 @@ import (
 	"bufio"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
+
+// giveBack returns to the system what is not in use: garbage, and pages of the program.
+func giveBack() {
+	debug.FreeOSMemory()
+	shed()
+}
 
 // shed gives back the pages of the program itself that only its start needed: registering Envoy's messages and compiling JSON
 // Schema's own touches some 25 MB of it, which would count as this process's memory to its end. What is needed again is
