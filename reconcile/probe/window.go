@@ -119,6 +119,16 @@ func (w *Window) Watch(ctx context.Context, g *ir.Gateway) diag.List {
 	}
 }
 
+// Begin takes what Envoy counted until now, since it began, for the past: for a process that watches one revision alone, and that
+// calls it before the revision goes live. Without a past nothing is known against the revision.
+func (w *Window) Begin(ctx context.Context) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if now, err := w.read(ctx); err == nil {
+		w.before = now
+	}
+}
+
 // recent is what was counted since the last revision passed; when that is little, together with what was before.
 func (w *Window) recent(now counts) counts {
 	out := now.since(w.passed)

@@ -174,3 +174,20 @@ func TestWindowIsLeft(t *testing.T) {
 		}
 	})
 }
+
+// A process that watches one revision alone has its past from Envoy, and bad answers after that are none of it.
+func TestWindowOfOneRevision(t *testing.T) {
+	g := &ir.Gateway{Listeners: []*ir.Listener{{APIs: []*ir.API{{Origin: ir.Origin{Object: diag.Object{Kind: "ApiInstance", Namespace: "default", Name: "shop"}}}}}}}
+	synctest.Test(t, func(t *testing.T) {
+		e := &envoy{stats: map[string]uint64{}}
+		w := &probe.Window{Length: 30 * time.Second, MaxRate: 0.05, MinRequests: 20, Stats: e.Stats, Log: slog.New(slog.DiscardHandler)}
+		e.answer("default/shop", "2", 100)
+		w.Begin(t.Context())
+		e.answer("default/shop", "5", 100) // between the change and the watch
+		go func() { time.Sleep(time.Second); e.answer("default/shop", "5", 50) }()
+		if list := w.Watch(t.Context(), g); len(list) != 1 || !strings.Contains(list[0].Summary, "100% of 50 requests") || !strings.Contains(list[0].Summary, "0% before") {
+			t.Errorf("%v", list)
+		}
+		synctest.Wait()
+	})
+}

@@ -33,6 +33,9 @@ type Target struct {
 	Dir    string
 	Admin  string        // Envoy's admin socket
 	Linger time.Duration // how long what listeners used before stays; 0: a second
+	// Proof is asked once Envoy serves everything, while what was there before can still come back; an error puts it back.
+	// nil: none. Without an Envoy it is not asked.
+	Proof func(context.Context) error
 }
 
 // The states that Apply leaves.
@@ -41,7 +44,14 @@ var (
 	ErrNoEnvoy = errors.New("no Envoy answers at its admin socket")
 	// ErrRefused: Envoy refused a list, and all of them are as they were.
 	ErrRefused = errors.New("Envoy refused it")
+	// ErrUnproven: the Proof had an error, and all of them are as they were.
+	ErrUnproven = errors.New("it did not stand its proof")
+	// ErrKept: the Proof had an error, and there is nothing to go back to.
+	ErrKept = errors.New("it did not stand its proof and is served, for nothing else was before")
 )
+
+// backLimit is how long an Envoy may take to go back.
+const backLimit = 30 * time.Second
 
 // Change is what an application does to the folder, as TYPE NAME, sorted.
 type Change struct {
@@ -113,13 +123,22 @@ func (t Target) Apply(ctx context.Context, d *render.Discovery) error {
 		return fmt.Errorf("somebody else writes there: %w", err)
 	}
 	defer lock.Unlock()
-	x := &application{Target: t, d: d, admin: envoy.NewAdmin(t.Admin), before: map[string][]byte{}}
+	x := &application{Target: t, d: d, admin: envoy.NewAdmin(t.Admin), before: map[string][]byte{}, secrets: map[string][]byte{}}
 	for name := range d.Lists {
 		b, err := os.ReadFile(filepath.Join(t.Dir, name))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		x.before[name] = b
+	}
+	paths, err := x.secretFiles()
+	if err != nil {
+		return err
+	}
+	for _, path := range paths {
+		if x.secrets[path], err = os.ReadFile(path); err != nil {
+			return err
+		}
 	}
 	return x.run(ctx)
 }
@@ -166,13 +185,14 @@ type application struct {
 	d       *render.Discovery
 	admin   *envoy.Admin
 	before  map[string][]byte // lists as they were; nil: absent
+	secrets map[string][]byte // their files as they were, by path
 	alone   bool              // no Envoy answers
 	refused map[string]uint64 // how many updates of each list Envoy had refused before
 }
 
 func (x *application) run(ctx context.Context) error {
 	if err := x.files(); err != nil {
-		return err
+		return errors.Join(err, x.putSecrets())
 	}
 	if err := x.look(ctx); err != nil {
 		x.alone = true
@@ -185,33 +205,116 @@ func (x *application) run(ctx context.Context) error {
 		}
 		old[name] = v
 	}
-	steps := []struct {
-		name string
-		list render.Versions
-	}{
-		{render.ClustersFile, union(x.d.Lists[render.ClustersFile], old[render.ClustersFile])},
-		{render.ScopesFile, union(x.d.Lists[render.ScopesFile], old[render.ScopesFile])},
-		{render.ListenersFile, x.d.Lists[render.ListenersFile]},
-		{render.ScopesFile, x.d.Lists[render.ScopesFile]},
-		{render.ClustersFile, x.d.Lists[render.ClustersFile]},
+	if err := x.walk(ctx, x.d.Lists, old); err != nil {
+		return x.takeBack(err)
 	}
-	for i, s := range steps {
-		if i == 3 && !x.alone && steps[1].list.Version != x.d.Lists[render.ScopesFile].Version {
-			if err := pause(ctx, x.linger()); err != nil { // connections of changed listeners still use what they knew
-				return x.takeBack(err)
-			}
-		}
-		if err := x.step(ctx, s.name, s.list); err != nil {
-			return x.takeBack(err)
-		}
+	unproven := x.prove(ctx, old)
+	if errors.Is(unproven, ErrUnproven) {
+		return x.goBack(ctx, old, unproven)
 	}
 	if err := x.prune(); err != nil {
-		return err
+		return errors.Join(unproven, err)
 	}
 	if x.alone {
 		return fmt.Errorf("%w (%s)", ErrNoEnvoy, x.Target.Admin)
 	}
+	return unproven
+}
+
+// prove asks the Proof.
+func (x *application) prove(ctx context.Context, old map[string]render.Versions) error {
+	if x.Proof == nil || x.alone {
+		return nil
+	}
+	news := x.news(old)
+	if news && old[render.ListenersFile].Version == x.d.Lists[render.ListenersFile].Version {
+		// Only what is read from the environment is new: Envoy's word for the lists does not say that it read it.
+		if err := pause(ctx, x.linger()); err != nil {
+			return fmt.Errorf("%w: %w", ErrUnproven, err)
+		}
+	}
+	err := x.Proof(ctx)
+	switch {
+	case err == nil:
+		return nil
+	case news:
+		return fmt.Errorf("%w: %w", ErrUnproven, err)
+	}
+	return fmt.Errorf("%w: %w", ErrKept, err)
+}
+
+// walk leads Envoy from old to now in steps, each of which serves everything that it has.
+func (x *application) walk(ctx context.Context, now, old map[string]render.Versions) error {
+	steps := []struct {
+		name string
+		list render.Versions
+	}{
+		{render.ClustersFile, union(now[render.ClustersFile], old[render.ClustersFile])},
+		{render.ScopesFile, union(now[render.ScopesFile], old[render.ScopesFile])},
+		{render.ListenersFile, now[render.ListenersFile]},
+		{render.ScopesFile, now[render.ScopesFile]},
+		{render.ClustersFile, now[render.ClustersFile]},
+	}
+	for i, s := range steps {
+		if i == 3 && !x.alone && steps[1].list.Version != now[render.ScopesFile].Version {
+			if err := pause(ctx, x.linger()); err != nil { // connections of changed listeners still use what they knew
+				return err
+			}
+		}
+		if err := x.step(ctx, s.name, s.list); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// news says whether something else was served before.
+func (x *application) news(old map[string]render.Versions) bool {
+	if len(old[render.ListenersFile].Names) == 0 {
+		return false
+	}
+	for name, v := range x.d.Lists {
+		if b, err := v.JSON(); err != nil || !bytes.Equal(b, x.before[name]) {
+			return true
+		}
+	}
+	for _, s := range x.d.Secrets {
+		if !bytes.Equal(s.Data, x.secrets[s.Path]) {
+			return true
+		}
+	}
+	return false
+}
+
+// goBack leads Envoy back to what it served before, as gently as it came from there, and returns why, whether ctx has ended or
+// not. When Envoy does not follow, that is another error.
+func (x *application) goBack(ctx context.Context, old map[string]render.Versions, why error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), backLimit)
+	defer cancel()
+	for name, v := range old {
+		if v.Version == "" { // there was no such list
+			v.Version = none
+			old[name] = v
+		}
+	}
+	err := x.putSecrets()
+	if e := x.walk(ctx, old, x.d.Lists); e != nil {
+		err = errors.Join(err, x.takeBack(e))
+	}
+	if err != nil {
+		return fmt.Errorf("%s, and what was there before does not come back: %w", why, err) //nolint:errorlint // it is not as it was
+	}
+	return errors.Join(why, x.keepSecrets(func(path string) bool { return x.secrets[path] != nil }))
+}
+
+// putSecrets puts the secrets back that were there before.
+func (x *application) putSecrets() (err error) {
+	for _, path := range slices.Sorted(maps.Keys(x.secrets)) {
+		if e := x.put(path, x.secrets[path]); e != nil {
+			err = errors.Join(err, fmt.Errorf("put %s back: %w", path, e))
+		}
+	}
+	return err
 }
 
 func (x *application) linger() time.Duration {
@@ -284,7 +387,7 @@ func (x *application) step(ctx context.Context, name string, v render.Versions) 
 		case err != nil:
 			return fmt.Errorf("Envoy went away: %w", err)
 		case s.refused[name] > x.refused[name]:
-			return fmt.Errorf("%w: %s of revision %s; flexgw validate --deep names what is wrong with it, and so does Envoy's log", ErrRefused, name, x.d.Lists[name].Version)
+			return fmt.Errorf("%w: %s of revision %s; flexgw validate --deep names what is wrong with it, and so does Envoy's log", ErrRefused, name, v.Version)
 		case s.version[name] == v.Version:
 			return x.warm(ctx)
 		}
@@ -309,6 +412,9 @@ func (x *application) warm(ctx context.Context) error {
 
 // takeBack puts the lists back as they were, those that name things first.
 func (x *application) takeBack(err error) error {
+	if e := x.putSecrets(); e != nil {
+		err = errors.Join(err, e)
+	}
 	for _, name := range []string{render.ListenersFile, render.ScopesFile, render.ClustersFile} {
 		b := x.before[name]
 		if b == nil {
@@ -327,16 +433,22 @@ func (x *application) prune() error {
 	for _, s := range append(slices.Clone(x.d.Secrets), x.d.Files...) {
 		live[s.Path] = true
 	}
-	secrets, err := filepath.Glob(filepath.Join(x.Dir, "secrets", "*.json"))
-	if err != nil {
-		return err
-	}
-	for _, path := range secrets {
-		if !live[path] {
+	return x.keepSecrets(func(path string) bool { return live[path] })
+}
+
+// keepSecrets removes the files of all other secrets.
+func (x *application) keepSecrets(live func(path string) bool) error {
+	paths, err := x.secretFiles()
+	for _, path := range paths {
+		if !live(path) {
 			err = errors.Join(err, os.Remove(path))
 		}
 	}
 	return err
+}
+
+func (x *application) secretFiles() ([]string, error) {
+	return filepath.Glob(filepath.Join(x.Dir, "secrets", "*.json"))
 }
 
 // stats are what Envoy says of the lists.

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -23,7 +24,19 @@ import (
 )
 
 // Target is the folder, conf.d of the product.
-type Target struct{ Dir string }
+type Target struct {
+	Dir string
+	// Proof is asked once all is in the folder; an error puts back what was there before. nil: none.
+	Proof func() error
+}
+
+// The states that Apply leaves after a Proof with an error.
+var (
+	// ErrUnproven: the folder is as it was.
+	ErrUnproven = errors.New("it did not stand its proof")
+	// ErrKept: there is nothing to go back to.
+	ErrKept = errors.New("it did not stand its proof and stays, for nothing else was there before")
+)
 
 // listName is hidden: the product leaves such files alone.
 const listName = ".flexgw.json"
@@ -108,7 +121,7 @@ func (t Target) Apply(set source.Set) (Change, error) {
 	if err != nil {
 		return c, err
 	}
-	contents := map[string][]byte{} // before anything is written
+	contents, before := map[string][]byte{}, map[string][]byte{} // both before anything is written
 	for _, f := range set.Files {
 		if slices.Contains(c.Written, f.Name) {
 			if contents[f.Name], err = f.Bytes(); err != nil {
@@ -116,24 +129,75 @@ func (t Target) Apply(set source.Set) (Change, error) {
 			}
 		}
 	}
-	// Ours from now on, whatever happens: a write that is cut off must not make our own file a stranger's.
-	if err := t.write(set, c); err != nil {
-		return c, err
-	}
-	for _, name := range c.Written {
-		if err := os.MkdirAll(filepath.Dir(t.path(name)), 0o755); err != nil {
+	for _, name := range append(slices.Clone(c.Written), c.Removed...) {
+		if before[name], err = os.ReadFile(t.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return c, err
 		}
+	}
+	was, err := t.read()
+	if err != nil {
+		return c, err
+	}
+	// Ours from now on, whatever happens: a write that is cut off must not make our own file a stranger's.
+	during := owned(set, was, c)
+	if err := t.write(during); err != nil {
+		return c, err
+	}
+	if err := t.replace(c.Written, contents, c.Removed); err != nil {
+		return c, err
+	}
+	if t.Proof != nil {
+		why := t.Proof()
+		switch {
+		case why == nil:
+		case len(was.Files) > 0 && len(before) > 0:
+			return c, t.putBack(during, was, before, why)
+		default:
+			return c, errors.Join(fmt.Errorf("%w: %w", ErrKept, why), t.write(owned(set, was, Change{})))
+		}
+	}
+	return c, t.write(owned(set, was, Change{}))
+}
+
+// replace writes files with their contents, then removes others.
+func (t Target) replace(written []string, contents map[string][]byte, removed []string) error {
+	for _, name := range written {
+		if err := os.MkdirAll(filepath.Dir(t.path(name)), 0o755); err != nil {
+			return err
+		}
 		if err := disk.Write(t.path(name), contents[name], 0o644); err != nil {
-			return c, fmt.Errorf("write %s: %w", t.path(name), err)
+			return fmt.Errorf("write %s: %w", t.path(name), err)
 		}
 	}
-	for _, name := range c.Removed {
+	for _, name := range removed {
 		if err := os.Remove(t.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return c, fmt.Errorf("remove %s: %w", t.path(name), err)
+			return fmt.Errorf("remove %s: %w", t.path(name), err)
 		}
 	}
-	return c, t.write(set, Change{})
+	return nil
+}
+
+// putBack makes the folder what it was, but for files that somebody changed meanwhile: those are theirs. Contents are nil of
+// files that were not there.
+func (t Target) putBack(during, was list, before map[string][]byte, why error) error {
+	var written, removed []string
+	for _, name := range slices.Sorted(maps.Keys(before)) {
+		now, err := t.hash(name)
+		switch {
+		case err != nil:
+			return errors.Join(why, err)
+		case now != "" && !slices.Contains(during.Files[name], now):
+			return errors.Join(why, &Conflict{t.path(name), "was changed by somebody else while its Probes were asked: nothing was put back"})
+		case before[name] == nil:
+			removed = append(removed, name)
+		default:
+			written = append(written, name)
+		}
+	}
+	if err := t.replace(written, before, removed); err != nil {
+		return errors.Join(why, err)
+	}
+	return errors.Join(fmt.Errorf("%w: %w", ErrUnproven, why), t.write(was))
 }
 
 func (t Target) path(name string) string { return filepath.Join(t.Dir, filepath.FromSlash(name)) }
@@ -176,12 +240,8 @@ func (t Target) read() (l list, err error) {
 	return l, nil
 }
 
-// write names what is ours: the files of set, and the contents that are still to be replaced or removed.
-func (t Target) write(set source.Set, c Change) error {
-	was, err := t.read()
-	if err != nil {
-		return err
-	}
+// owned is what is ours: the files of set, and the contents that are still to be replaced or removed.
+func owned(set source.Set, was list, c Change) list {
 	l := list{Revision: set.Revision, Files: map[string][]string{}}
 	for _, f := range set.Files {
 		l.Files[f.Name] = []string{f.Hash.String()}
@@ -193,6 +253,10 @@ func (t Target) write(set source.Set, c Change) error {
 			}
 		}
 	}
+	return l
+}
+
+func (t Target) write(l list) error {
 	b, err := json.MarshalIndent(l, "", "  ")
 	if err != nil {
 		return err

@@ -162,3 +162,45 @@ func TestNamesThatTheProductDoesNotRead(t *testing.T) {
 		t.Errorf("left behind: %v", got)
 	}
 }
+
+// What did not stand its proof goes, what was there before comes back, and what others did meanwhile stays.
+func TestFolderGoesBack(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	no := errors.New("no")
+	failing := flex.Target{Dir: dir, Proof: func() error { return no }}
+	one := map[string]string{"a.yaml": "1", "b/b.yaml": "1", "same.yaml": "1"}
+	if _, err := failing.Apply(set(one)); !errors.Is(err, flex.ErrKept) || !errors.Is(err, no) {
+		t.Errorf("nothing to go back to: %v", err)
+	}
+	equal(t, read(t, dir), one)
+	if _, err := failing.Apply(set(one)); !errors.Is(err, flex.ErrKept) {
+		t.Errorf("the same again: %v", err)
+	}
+	two := map[string]string{"a.yaml": "2", "c.yaml": "2", "same.yaml": "1"}
+	listed, err := os.ReadFile(filepath.Join(dir, ".flexgw.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := flex.Target{Dir: dir, Proof: func() error {
+		equal(t, read(t, dir), two) // this is what is asked
+		return no
+	}}
+	if _, err := asked.Apply(set(two)); !errors.Is(err, flex.ErrUnproven) || !errors.Is(err, no) {
+		t.Errorf("something to go back to: %v", err)
+	}
+	equal(t, read(t, dir), one)
+	if now, err := os.ReadFile(filepath.Join(dir, ".flexgw.json")); err != nil || string(now) != string(listed) {
+		t.Errorf("ours is %s %v, was %s", now, err, listed)
+	}
+	meddled := flex.Target{Dir: dir, Proof: func() error {
+		return errors.Join(no, os.WriteFile(filepath.Join(dir, "a.yaml"), []byte("theirs"), 0o600))
+	}}
+	var conflict *flex.Conflict
+	if _, err := meddled.Apply(set(two)); !errors.As(err, &conflict) || errors.Is(err, flex.ErrUnproven) {
+		t.Errorf("somebody else wrote there: %v", err)
+	}
+	if got := read(t, dir)["a.yaml"]; got != "theirs" {
+		t.Errorf("a.yaml is %q", got)
+	}
+}
