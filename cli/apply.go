@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"io/fs"
 	"os"
+	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -21,8 +23,9 @@ func applyCommand(env Env) *cli.Command {
 			"and nothing changed; 3: nobody answered in time; 4: Envoy refused them or a probe failed, and what was served before is\n" +
 			"served again; 5: the plan is stale. A daemon that follows a source refuses (2) unless it is suspended.\n" +
 			"Targets: xds is a running daemon; files is a folder (--to) from which an Envoy without a daemon reads, started with\n" +
-			"envoy -c FOLDER/envoy.json; flex is the conf.d of a real Flex Gateway, which gets the declarations themselves.",
-		Flags: daemonFlags(
+			"envoy -c FOLDER/envoy.json; flex is the conf.d of a real Flex Gateway, which gets the declarations themselves. With both, the\n" +
+			"Probes that are declared are asked here once the change is in place, and when one fails the old files are put back.",
+		Flags: daemonFlags(append(proofFlags(),
 			outputFlag("text", "json"), waitFlag(),
 			&cli.StringFlag{Name: "target", Usage: "`xds|files|flex` (default: xds; files when --to is given)"},
 			&cli.StringFlag{Name: "to", Usage: "the `FOLDER` of the targets files and flex"},
@@ -30,7 +33,9 @@ func applyCommand(env Env) *cli.Command {
 			&cli.IntFlag{Name: "max-delete", Value: -1, Usage: "refuse to delete more than `N` objects (default: any number)"},
 			&cli.StringFlag{Name: "save-plan", Usage: "write what would be done to `FILE`, and change nothing"},
 			&cli.StringFlag{Name: "plan", Usage: "do what was written to `FILE`, unless something else is served by now"},
-		),
+			&cli.BoolFlag{Name: "no-probes", Usage: "with the targets files and flex: ask no Probes, for a gateway that is on another host"},
+			&cli.DurationFlag{Name: "settle", Value: 5 * time.Second, Usage: "with the target flex: how long the gateway may take to read its folder, before its Probes are asked"},
+		)...),
 		Action: func(c *cli.Context) error {
 			outs, err := outputsOf(c, "text", "json")
 			if err != nil {
@@ -73,7 +78,7 @@ func applyTarget(c *cli.Context) (string, error) {
 	target, to := c.String("target"), c.String("to")
 	switch {
 	case target == "" && to == "":
-		return "xds", nil
+		target = "xds"
 	case target == "":
 		target = "files"
 	case target != "xds" && target != "files" && target != "flex":
@@ -86,6 +91,15 @@ func applyTarget(c *cli.Context) (string, error) {
 		return "", usage("--target %s needs --to FOLDER", target)
 	case target != "xds" && (c.String("plan") != "" || c.String("save-plan") != ""):
 		return "", usage("plans are for the target xds")
+	}
+	for _, f := range []struct{ name, targets string }{{"error-window", "files"}, {"max-error-rate", "files"}, {"min-requests", "files"}, {"no-probes", "files flex"}, {"settle", "flex"}} {
+		if !c.IsSet(f.name) || strings.Contains(f.targets, target) {
+			continue
+		}
+		if target == "xds" {
+			return "", usage("--%s is not for the target xds: the daemon has its own way to prove a revision (flexgw run)", f.name)
+		}
+		return "", usage("--%s is not for the target %s, but for %s", f.name, target, f.targets)
 	}
 	return target, nil
 }

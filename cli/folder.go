@@ -9,13 +9,16 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/flexgw/flexgw/reconcile/api"
 	"github.com/flexgw/flexgw/reconcile/deliver/files"
 	"github.com/flexgw/flexgw/reconcile/deliver/flex"
+	"github.com/flexgw/flexgw/reconcile/egress"
 	"github.com/flexgw/flexgw/reconcile/envoy"
+	"github.com/flexgw/flexgw/reconcile/probe"
 	"github.com/flexgw/flexgw/reconcile/status"
 	"github.com/flexgw/flexgw/reconcile/watch"
 	"github.com/flexgw/flexgw/render"
@@ -36,7 +39,21 @@ func applyToFolder(c *cli.Context, env Env, target string, outs []output) error 
 	if n := c.Int("max-delete"); c.IsSet("max-delete") && n < 0 {
 		return usage("--max-delete %d: 0 or more is expected", n)
 	}
-	x := &folderTarget{env: env, dir: dir, dryRun: c.Bool("dry-run"), most: c.Int("max-delete")}
+	x := &folderTarget{env: env, dir: dir, dryRun: c.Bool("dry-run"), most: c.Int("max-delete"), settle: c.Duration("settle"), silent: c.Bool("no-probes")}
+	if target == "flex" && (x.settle < 0 || x.settle >= c.Duration("timeout")) {
+		return usage("--settle %s: expected less than --timeout, which is %s", x.settle, c.Duration("timeout"))
+	}
+	if x.window, err = errorWindow(c, target); err != nil {
+		return err
+	}
+	if x.window != nil {
+		if x.window.Length >= c.Duration("timeout") {
+			return usage("--error-window %s: expected less than --timeout, which is %s", x.window.Length, c.Duration("timeout"))
+		}
+		if x.window.Log, err = logger(env.Stderr, "text", false); err != nil {
+			return err
+		}
+	}
 	if !c.IsSet("max-delete") {
 		x.most = int(^uint(0) >> 1)
 	}
@@ -65,7 +82,42 @@ type folderTarget struct {
 	env    Env
 	dir    string
 	dryRun bool
-	most   int // how many deletions are fine
+	most   int           // how many deletions are fine
+	settle time.Duration // how long a gateway that tells nothing may take to read its folder
+	silent bool          // no probes are asked
+	window *probe.Window // nil: the error rate is not watched
+
+	against diag.List // what the proof said
+}
+
+// prove asks the probes of a gateway, and watches what it answers. Nothing is proven when ctx ends.
+func (x *folderTarget) prove(ctx context.Context, g *ir.Gateway) error {
+	p := prover{window: x.window}
+	if !x.silent {
+		e := egress.New(egress.Options{})
+		e.Set(egress.Probe, probe.Destinations(g))
+		asker := newProber(e)
+		p.prober = &asker
+	}
+	list := p.prove(ctx, g)
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("its proof had no end in time: %w", ctx.Err())
+	case list.HasErrors():
+		x.against = list
+		return errors.New(firstOf(list))
+	}
+	return nil
+}
+
+// unproven adds to an answer that the proof failed. What was there before, of the revision back, is now, in the words of again;
+// "": there was nothing.
+func (x *folderTarget) unproven(o *api.Outcome, set source.Set, back, again string) {
+	o.Result, o.Reason, o.Message, o.Diagnostics, o.Served = api.ProofFailed, "ProofFailed", firstOf(x.against), x.against.WithoutSecrets(set.Bytes), set.Revision
+	if again != "" {
+		o.Result, o.Served, o.Previous = api.RolledBack, back, back
+		o.Message += fmt.Sprintf("; revision %s is %s again", back, again)
+	}
 }
 
 // refuses is the answer when too much would go.
@@ -100,7 +152,7 @@ func (x *folderTarget) files(ctx context.Context, paths []string) (o api.Outcome
 	if err != nil {
 		return o, set, err
 	}
-	target := files.Target{Dir: x.dir, Admin: admin}
+	target := files.Target{Dir: x.dir, Admin: admin, Proof: func(ctx context.Context) error { return x.prove(ctx, g) }}
 	change, err := target.Plan(d)
 	if err != nil {
 		return o, set, err
@@ -113,9 +165,17 @@ func (x *folderTarget) files(ctx context.Context, paths []string) (o api.Outcome
 		o.Result, o.Reason = api.Accepted, "DryRun"
 		return o, set, nil
 	}
+	if x.window != nil {
+		x.window.Stats = envoy.NewAdmin(admin).Stats
+		x.window.Begin(ctx)
+	}
 	switch err = target.Apply(ctx, d); {
 	case err == nil:
 		o.Result, o.Served = api.Programmed, set.Revision
+	case x.against != nil && errors.Is(err, files.ErrUnproven):
+		x.unproven(&o, set, change.Base, "served")
+	case x.against != nil && errors.Is(err, files.ErrKept):
+		x.unproven(&o, set, "", "")
 	case errors.Is(err, files.ErrRefused):
 		o.Result, o.Reason, o.Message, o.Previous = api.RolledBack, "Rejected", err.Error(), change.Base
 	case errors.Is(err, files.ErrNoEnvoy):
@@ -158,7 +218,8 @@ func (x *folderTarget) flex(ctx context.Context, paths []string) (o api.Outcome,
 		return o, set, err
 	}
 	p := onePass(x.env)
-	if list := p.check(set); list.HasErrors() {
+	list, g := p.look(set)
+	if list.HasErrors() {
 		return api.Outcome{Result: api.Invalid, Message: firstOf(list), Diagnostics: list.WithoutSecrets(set.Bytes)}, set, nil
 	}
 	target := flex.Target{Dir: x.dir}
@@ -179,11 +240,30 @@ func (x *folderTarget) flex(ctx context.Context, paths []string) (o api.Outcome,
 	if x.dryRun {
 		return o, set, nil
 	}
-	if _, err := target.Apply(set); err != nil {
+	asks := len(g.Probes) > 0 && !x.silent
+	if asks {
+		target.Proof = func() error {
+			select { // it does not tell when it has read them
+			case <-time.After(x.settle):
+			case <-ctx.Done():
+			}
+			return x.prove(ctx, g)
+		}
+	}
+	switch _, err = target.Apply(set); {
+	case err == nil:
+		o.Reason, o.Served = "Copied", set.Revision
+		o.Message = "copied; whether the gateway takes it, its own log says"
+		if asks {
+			o.Message = "copied, and its Probes are answered; whether the gateway took every file, its own log says"
+		}
+	case x.against != nil && errors.Is(err, flex.ErrUnproven):
+		x.unproven(&o, set, change.Base, "in the folder")
+	case x.against != nil && errors.Is(err, flex.ErrKept):
+		x.unproven(&o, set, "", "")
+	default:
 		return o, set, err
 	}
-	o.Reason, o.Served = "Copied", set.Revision
-	o.Message = "copied; whether the gateway takes it, its own log says"
 	return o, set, nil
 }
 

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -9,14 +10,16 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/flexgw/flexgw/reconcile"
+	"github.com/flexgw/flexgw/reconcile/egress"
 	"github.com/flexgw/flexgw/reconcile/probe"
 	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/ir"
 )
 
 // The proof that a revision does what it should: its probes, and how many requests fail while it is live. A revision counts as
 // programmed only after it.
 
-// proofFlags are those of a daemon that proves revisions.
+// proofFlags are those of a command that proves revisions.
 func proofFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.DurationFlag{Name: "error-window", Usage: "after a revision went live, count for so long how many requests are answered with 5xx, and go back when it is too many (0: do not)"},
@@ -50,21 +53,43 @@ func errorWindow(c *cli.Context, envoy string) (*probe.Window, error) {
 	return &probe.Window{Length: length, MaxRate: rate, MinRequests: c.Uint64("min-requests")}, nil
 }
 
-// proof asks the probes of a revision and watches its error rate, both at once: requests that fail while probes are asked count.
+// proof asks the probes of a revision and watches its error rate.
 func (d *daemon) proof(ctx context.Context, b reconcile.Built) diag.List {
+	x := prover{window: d.window}
+	if reconcile.Local(d.loop.Target.Progress()) { // the listeners of another host are not here to be asked
+		x.prober = &d.prober
+	}
+	return x.prove(ctx, b.Gateway)
+}
+
+// newProber asks through an egress what its destinations allow.
+func newProber(e *egress.Egress) probe.Prober {
+	return probe.Prober{Now: time.Now, Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		return e.Dial(ctx, egress.Probe, network, addr)
+	}}
+}
+
+// prover is what a revision has to stand.
+type prover struct {
+	prober *probe.Prober // nil: no probes are asked
+	window *probe.Window // nil, or without Stats: the error rate is not watched
+}
+
+// prove does both at once: requests that fail while probes are asked count.
+func (x prover) prove(ctx context.Context, g *ir.Gateway) diag.List {
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
 	watched := make(chan diag.List, 1)
 	go func() {
-		if d.window == nil || d.window.Stats == nil {
+		if x.window == nil || x.window.Stats == nil {
 			watched <- nil
 			return
 		}
-		watched <- d.window.Watch(watching, b.Gateway)
+		watched <- x.window.Watch(watching, g)
 	}()
 	var list diag.List
-	if reconcile.Local(d.loop.Target.Progress()) { // the listeners of another host are not here to be asked
-		list = d.prober.Ask(ctx, b.Gateway)
+	if x.prober != nil {
+		list = x.prober.Ask(ctx, g)
 	}
 	if list.HasErrors() {
 		stop()

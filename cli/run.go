@@ -153,9 +153,7 @@ func newDaemon(c *cli.Context, env Env) (*daemon, error) {
 	if d.window != nil {
 		d.window.Log = d.log
 	}
-	d.prober = probe.Prober{Now: time.Now, Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
-		return d.egress.Dial(ctx, egress.Probe, network, addr)
-	}}
+	d.prober = newProber(d.egress)
 	d.jsonLog = c.String("log-format") == "json"
 	d.pipeline.load.RequireEnv = true
 	d.pipeline.render.Files = filepath.Join(at.state, "files")
