@@ -96,9 +96,10 @@ func ruleOf(code diag.Code) report.Rule {
 		if m := judged.FindStringSubmatch(r.Markdown); m != nil {
 			r.Severity = m[1]
 		}
-	} else if about, ok := policyDiagnostic(string(code)); ok {
-		r.About, _, _ = strings.Cut(about, "\n\n")
-		r.Help = about
+	} else if text, ok := policyDiagnostic(string(code)); ok {
+		about, _, _ := strings.Cut(text, "\n\n")
+		r.About = strings.Join(strings.Fields(about), " ")
+		r.Help = text
 		area, _, _ := strings.Cut(string(code), "/")
 		r.URL = pages + "render/policy/" + area + "/" + area + ".md"
 	}
