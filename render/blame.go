@@ -74,7 +74,7 @@ func (t *Trial) blameScope(p Part, words string) Blame {
 }
 
 func blameBinding(b *ir.Binding) Blame {
-	at := b.PolicyAt
+	at := b.PolicyAt()
 	if at.IsZero() {
 		at = b.Origin.Range
 	}

@@ -51,7 +51,7 @@ func said(o ir.Origin) string {
 
 // notConditional reports rules on a policy that cannot have any.
 func notConditional(b *ir.Binding, why string) diag.Diagnostic {
-	at := b.RulesAt
+	at := b.RulesAt()
 	if at.IsZero() {
 		at = b.Origin.Range
 	}

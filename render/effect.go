@@ -26,7 +26,7 @@ func (a *asked) conditional() bool { return !match.Always(a.binding.Rules) && !a
 
 // typeOf finds the policy type of a binding.
 func (r *renderer) typeOf(b *ir.Binding) (policy.Type, bool) {
-	if t, ok := b.Type.(policy.Type); ok && t.Name() != "" {
+	if t, ok := b.More().Type.(policy.Type); ok && t.Name() != "" {
 		return t, true
 	}
 	return r.types.Type(b.Policy)
@@ -36,7 +36,7 @@ func (r *renderer) typeOf(b *ir.Binding) (policy.Type, bool) {
 func (r *renderer) ask(b *ir.Binding, in policy.Input) (*asked, diag.List) {
 	t, ok := r.typeOf(b)
 	if !ok {
-		at := b.PolicyAt
+		at := b.PolicyAt()
 		if at.IsZero() {
 			at = b.Origin.Range
 		}
@@ -88,7 +88,7 @@ func (r *renderer) got(n policy.Need) ([]byte, bool) {
 // unready reports whether nothing can be made of a binding, which only validate lets pass: an unset $VARIABLE in its
 // config, or a policy that is not enforced yet.
 func unready(b *ir.Binding) bool {
-	return b == nil || len(b.Unresolved) > 0 || b.Unenforced || b.Config == nil
+	return b == nil || len(b.Unresolved()) > 0 || b.Unenforced || b.Config == nil
 }
 
 // brought adds what an effect brings beside filters: clusters, secrets, files, an instance.
@@ -138,7 +138,7 @@ func (n *Needy) Needs(g *ir.Gateway, t Types) []policy.Need {
 	}
 	of := func(bindings ...*ir.Binding) (needs []policy.Need) {
 		for _, b := range bindings {
-			if b != nil && (b.Type != nil || needy[b.Policy]) {
+			if b != nil && (b.More().Type != nil || needy[b.Policy]) {
 				needs = append(needs, r.needs(b)...)
 			}
 		}

@@ -73,12 +73,12 @@ func (f *fingerprint) origin(o ir.Origin) {
 func (f *fingerprint) bindings(list []*ir.Binding) {
 	f.number(len(list))
 	for _, b := range list {
-		f.void = f.void || b.Type != nil
+		f.void = f.void || b.More().Type != nil
 		f.origin(b.Origin)
 		f.text(b.Policy)
-		f.text(b.Unresolved...)
-		f.number(len(b.Unresolved), b.Order, len(b.Rules), int(b.Guard), int(b.PolicyAt.Start.Offset))
-		f.flag(b.Automated, b.Unenforced, b.Config == nil, b.Draft == nil)
+		f.text(b.Unresolved()...)
+		f.number(len(b.Unresolved()), b.Order, len(b.Rules), int(b.Guard), int(b.PolicyAt().Start.Offset))
+		f.flag(b.Automated, b.Unenforced, b.Config == nil, b.More().Draft == nil)
 	}
 }
 

@@ -269,19 +269,19 @@ func conditional(b bound) bool { return b.ir != nil && len(b.ir.Rules) > 0 }
 func (l *apiLinker) repeated() {
 	for i, b := range l.bound {
 		for _, a := range l.bound[:i] {
-			if a.decl.policy.Value != b.decl.policy.Value || a.place != b.place {
+			if a.decl.policy != b.decl.policy || a.place != b.place {
 				continue
 			}
 			switch {
 			case b.place == ir.First:
-				l.report(diag.Warning, "link/policy-twice", b.decl.at(), b.decl.owner(), fmt.Sprintf("ApiInstance %q has policy %q twice", l.entry.id.Name, b.decl.policy.Value), "keep one of them",
+				l.report(diag.Warning, "link/policy-twice", b.decl.at(), b.decl.owner(), fmt.Sprintf("ApiInstance %q has policy %q twice", l.entry.id.Name, b.decl.policy), "keep one of them",
 					diag.Related{Subject: a.decl.at(), Summary: "the other one"})
 			case b.place == ir.Ordered && a.decl.automated != b.decl.automated && !conditional(a) && !conditional(b):
 				own, auto := b, a
 				if own.decl.automated {
 					own, auto = a, b
 				}
-				l.report(diag.Warning, "link/policy-twice", own.decl.at(), own.decl.owner(), fmt.Sprintf("ApiInstance %q has policy %q of its own and from a Selector; both run", l.entry.id.Name, b.decl.policy.Value), "keep one of them if one was meant",
+				l.report(diag.Warning, "link/policy-twice", own.decl.at(), own.decl.owner(), fmt.Sprintf("ApiInstance %q has policy %q of its own and from a Selector; both run", l.entry.id.Name, b.decl.policy), "keep one of them if one was meant",
 					diag.Related{Subject: auto.decl.at(), Summary: "the automated one"})
 			default:
 				continue
@@ -327,7 +327,7 @@ func (l *apiLinker) routing() {
 			continue
 		}
 		if len(d.services) > 0 {
-			l.report(diag.Warning, "link/mixed-models", r.name.Range, r.owner(), fmt.Sprintf("ApiInstance %q has services of its own, and this route binding too", d.id.Name), "write all routes one way",
+			l.report(diag.Warning, "link/mixed-models", r.named, r.owner(), fmt.Sprintf("ApiInstance %q has services of its own, and this route binding too", d.id.Name), "write all routes one way",
 				diag.Related{Subject: d.services[0].at(), Summary: "a service of its own"})
 		}
 		if d.listen.ok {
@@ -446,7 +446,7 @@ func (r *routeDecl) words() string {
 		return fmt.Sprintf("the policy %q of this ApiInstance", r.policy)
 	}
 	service := fmt.Sprintf("service %q", r.to[0].ref.Value)
-	if r.name.Range == r.to[0].ref.Range {
+	if r.named == r.to[0].ref.Range {
 		return service
 	}
 	return "route " + strings.TrimPrefix(r.id.Name, r.to[0].service.Name+"-route-") + " of " + service

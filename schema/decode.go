@@ -17,9 +17,18 @@ import (
 
 // unitResult is all that is kept of one unit; its trees are dropped.
 type unitResult struct {
-	apis       []*apiDecl
-	services   []*serviceDecl
-	bindings   []*bindingDecl
+	apis      []*apiDecl
+	services  []*serviceDecl
+	bindings  []*bindingDecl
+	documents int  // all of them, also those that are not ours
+	declared  int  // documents that are ours, right or wrong
+	trees     bool // a part of some document's tree is kept
+	ds        diag.List
+	*others
+}
+
+// others are what most units have nothing of.
+type others struct {
 	configs    []*v1alpha1.Object[v1alpha1.ConfigurationSpec]
 	extensions []*v1alpha1.Object[v1alpha1.ExtensionSpec]
 	contracts  []*v1alpha1.Object[v1alpha1.ContractSpec]
@@ -27,11 +36,20 @@ type unitResult struct {
 	probes     []*probeDecl
 	echoes     []*echoDecl
 	kept       []ir.Document // for Documents alone
-	documents  int           // all of them, also those that are not ours
-	declared   int           // documents that are ours, right or wrong
 	doubts     []*doubt      // what could not be read as what it was meant to be
-	trees      bool          // a part of some document\'s tree is kept
-	ds         diag.List
+}
+
+// noOthers is what units share that have none. Nobody writes to it.
+var noOthers = &others{}
+
+func newUnitResult() *unitResult { return &unitResult{others: &others{}} }
+
+// settle lets go of the memory for others when there are none.
+func (r *unitResult) settle() {
+	o := r.others
+	if len(o.configs)+len(o.extensions)+len(o.contracts)+len(o.secrets)+len(o.probes)+len(o.echoes)+len(o.kept)+len(o.doubts) == 0 {
+		r.others = noOthers
+	}
 }
 
 // decoder makes unitResults. It may be used by several goroutines.
@@ -74,7 +92,8 @@ func (d *decoder) getenv(name string) (string, bool) {
 // unit parses one unit and decodes its documents; the documents of a large file on all cores.
 func (d *decoder) unit(u syntax.Unit) *unitResult {
 	const few = 16 // documents for one goroutine at a time
-	out := &unitResult{}
+	out := newUnitResult()
+	defer out.settle()
 	var found diag.List
 	ds := u.Lend(func(docs []*syntax.Document) (kept bool) {
 		out.documents += len(docs)
@@ -90,6 +109,7 @@ func (d *decoder) unit(u syntax.Unit) *unitResult {
 		}
 		parts := make([]unitResult, (len(docs)+few-1)/few)
 		syntax.InParallel(len(parts), func(i int) {
+			parts[i].others = &others{}
 			for _, doc := range docs[i*few : min((i+1)*few, len(docs))] {
 				d.document(doc, &parts[i])
 			}
@@ -599,7 +619,7 @@ func (d *docDecoder) known(name, group string, kinds []string) (string, string, 
 
 func (d *docDecoder) service(spec *syntax.Node) {
 	s := v1alpha1.ServiceSpec{Address: text(spec.Get("address"))}
-	out := &serviceDecl{decl: decl{id: d.id, name: d.name, broken: d.broken}, address: s.Address}
+	out := &serviceDecl{decl: decl{id: d.id, named: d.name.Range, broken: d.broken}, address: s.Address}
 	d.endpoint(out, "/spec/address")
 	d.out.services = append(d.out.services, out)
 }

@@ -63,7 +63,7 @@ func (s *state) linkExtensions() diag.List {
 	}
 	ds := slices.Clone(s.extended)
 	for b, c := range s.unlisted { // the order does not matter: diagnostics are sorted
-		x := s.findExtension(b.policy.Value, b.policyNS)
+		x := s.findExtension(b.policy, b.policyNS)
 		if x == nil {
 			s.unlisted[b] = nil
 			ds = append(ds, s.unknownPolicy(b))
@@ -161,8 +161,8 @@ func (s *state) findExtension(name string, namespaces ...string) *extension {
 }
 
 func (s *state) unknownPolicy(b *bindingDecl) diag.Diagnostic {
-	name := b.policy.Value
-	d := diag.Diagnostic{Severity: s.absent(), Code: "link/unknown-policy", Subject: b.policy.Range, Object: b.owner(), Path: b.path(), Summary: fmt.Sprintf(unknownPolicySummary, name)}
+	name := b.policy
+	d := diag.Diagnostic{Severity: s.absent(), Code: "link/unknown-policy", Subject: b.policyAt(), Object: b.owner(), Path: b.path(), Summary: fmt.Sprintf(unknownPolicySummary, name)}
 	catalog := s.decoder.o.Policies
 	if catalog == nil {
 		return d
@@ -184,7 +184,7 @@ func (s *state) unknownPolicy(b *bindingDecl) diag.Diagnostic {
 	}
 	slices.Sort(names)
 	meant := func(to string) {
-		d.Edits = []diag.Edit{{Op: diag.Set, At: b.policy.Range, Value: to}}
+		d.Edits = []diag.Edit{{Op: diag.Set, At: b.policyAt(), Value: to}}
 	}
 	switch near := diag.Nearest(name, names); {
 	case name == "tls-inbound":
@@ -204,7 +204,7 @@ func (s *state) unknownPolicy(b *bindingDecl) diag.Diagnostic {
 		d.Hint = "it may be declared outside these files"
 	default:
 		if _, ok := catalog.Known(name + "-flex"); ok {
-			return s.unknownPolicy(&bindingDecl{decl: b.decl, policy: syntax.Text{Value: name + "-flex", Range: b.policy.Range}})
+			return s.unknownPolicy(&bindingDecl{decl: b.decl, policy: name + "-flex", details: &details{named: b.policyAt()}})
 		}
 		d.Hint = "declare an Extension of this name, or see flexgw policy list"
 	}
@@ -265,22 +265,22 @@ func (s *state) customBinding(b *bindingDecl, x *extension) *custom {
 	c := &custom{ext: x}
 	t := s.customType(x)
 	report := func(sev diag.Severity, code diag.Code, summary, hint string, edits ...diag.Edit) {
-		c.ds = append(c.ds, diag.Diagnostic{Severity: sev, Code: code, Subject: b.policy.Range, Object: b.owner(), Path: b.path(), Summary: summary, Hint: hint, Edits: edits,
+		c.ds = append(c.ds, diag.Diagnostic{Severity: sev, Code: code, Subject: b.policyAt(), Object: b.owner(), Path: b.path(), Summary: summary, Hint: hint, Edits: edits,
 			Related: []diag.Related{{Subject: x.Name.Range, Summary: "the Extension"}}})
 	}
 	switch {
 	case t.typ == nil:
 		if !t.ds.HasErrors() {
-			report(diag.Error, "link/policy-not-available", fmt.Sprintf("policy %q is not available: what its Extension defines cannot be run", b.policy.Value), "")
+			report(diag.Error, "link/policy-not-available", fmt.Sprintf("policy %q is not available: what its Extension defines cannot be run", b.policy), "")
 		}
 		return c
 	case !t.runs:
-		report(diag.Error, "link/binds-definition", fmt.Sprintf("policy %q is a definition, which says what may be configured and runs nothing", b.policy.Value), s.implementation(x), s.implementedBy(x, b.policy.Range)...)
+		report(diag.Error, "link/binds-definition", fmt.Sprintf("policy %q is a definition, which says what may be configured and runs nothing", b.policy), s.implementation(x), s.implementedBy(x, b.policyAt())...)
 	case !t.complete:
-		report(diag.Note, "link/unchecked-config", fmt.Sprintf("the configuration of policy %q is not checked: it extends %q, which is not declared here", b.policy.Value, t.missing), "check it together with that Extension")
+		report(diag.Note, "link/unchecked-config", fmt.Sprintf("the configuration of policy %q is not checked: it extends %q, which is not declared here", b.policy, t.missing), "check it together with that Extension")
 	}
 	if x.ID.Namespace != b.policyNS {
-		report(diag.Note, "link/policy-namespace", fmt.Sprintf("policy %q is in namespace %q, not in %q", b.policy.Value, x.ID.Namespace, b.policyNS), "write namespace: "+x.ID.Namespace)
+		report(diag.Note, "link/policy-namespace", fmt.Sprintf("policy %q is in namespace %q, not in %q", b.policy, x.ID.Namespace, b.policyNS), "write namespace: "+x.ID.Namespace)
 		d := &c.ds[len(c.ds)-1]
 		if at := b.policyRef.Namespace; at.Value != "" {
 			d.Subject, d.Edits = at.Range, []diag.Edit{{Op: diag.Set, At: at.Range, Value: x.ID.Namespace}}
@@ -292,12 +292,14 @@ func (s *state) customBinding(b *bindingDecl, x *extension) *custom {
 	bound.typ, bound.place = t.typ, t.typ.Place()
 	own, more := *b.ir, *b.details
 	bound.ir, bound.details = &own, &more
-	own.Type = t.typ
-	out := &unitResult{}
+	rare := own.More()
+	rare.Type = t.typ
+	own.Rare = &rare
+	out := newUnitResult()
 	dd := &docDecoder{decoder: s.decoder, out: out, id: b.id}
 	path := []string{"spec", "config"}
 	if b.index > 0 {
-		path = []string{"spec", "policies", strconv.Itoa(b.index - 1), "config"}
+		path = []string{"spec", "policies", strconv.Itoa(int(b.index) - 1), "config"}
 	}
 	if dd.direction(&bound) {
 		dd.outOfPlace(&bound)

@@ -476,7 +476,7 @@ func (h *holding) counting() []*keptUnit {
 }
 
 func (h *holding) without(r *unitResult) *unitResult {
-	return &unitResult{bindings: slices.DeleteFunc(slices.Clone(r.bindings), func(b *bindingDecl) bool {
+	return &unitResult{others: noOthers, bindings: slices.DeleteFunc(slices.Clone(r.bindings), func(b *bindingDecl) bool {
 		c := h.choice[b.id]
 		return c == out || c == asGood && h.fresh.bindings[b]
 	})}
@@ -511,8 +511,8 @@ func (h *holding) needs(r *unitResult) []diag.Object {
 		}
 	}
 	policy := func(b *bindingDecl) {
-		if b.typ == nil && b.route == nil && b.policy.Value != "" {
-			ids = append(ids, h.extensionIDs(b.policy.Value, b.policyNS)...)
+		if b.typ == nil && b.route == nil && b.policy != "" {
+			ids = append(ids, h.extensionIDs(b.policy, b.policyNS)...)
 		}
 	}
 	for _, a := range r.apis {
@@ -640,7 +640,7 @@ func (h *holding) pull(id diag.Object) bool {
 				}
 			}
 			for _, b := range h.boundTo(a.id) { // what they need is needed too
-				ids = append(ids, h.needs(&unitResult{bindings: []*bindingDecl{b}})...)
+				ids = append(ids, h.needs(&unitResult{others: noOthers, bindings: []*bindingDecl{b}})...)
 			}
 		}
 		for _, v := range p.services {

@@ -19,7 +19,7 @@ import (
 type decl struct {
 	id     diag.Object
 	of     *diag.Object // of what stands inline: the ApiInstance that declares it; else nil
-	name   syntax.Text  // where the name was written: metadata.name, or what stands for it inline
+	named  diag.Range   // where the name was written: metadata.name, or what stands for it inline
 	broken bool         // its shape is wrong, so what is absent may have been meant
 }
 
@@ -28,7 +28,15 @@ func (b *bindingDecl) path() string {
 	if b.index == 0 {
 		return "/spec/policyRef/name"
 	}
-	return "/spec/policies/" + strconv.Itoa(b.index-1) + "/policyRef/name"
+	return "/spec/policies/" + strconv.Itoa(int(b.index)-1) + "/policyRef/name"
+}
+
+// policyAt is where the policy was named.
+func (b *bindingDecl) policyAt() diag.Range {
+	if b.details.named.IsZero() {
+		return b.decl.named
+	}
+	return b.details.named
 }
 
 // owner is the declared object: the ApiInstance, of what stands inline.
@@ -39,7 +47,7 @@ func (d *decl) owner() diag.Object {
 	return d.id
 }
 
-func (d *decl) origin() ir.Origin { return ir.Origin{Object: d.id, Range: d.name.Range, Of: d.of} }
+func (d *decl) origin() ir.Origin { return ir.Origin{Object: d.id, Range: d.named, Of: d.of} }
 
 // apiDecl is one ApiInstance with what it holds inline, expanded as the product does (flex-resources.md, 2.1).
 type apiDecl struct {
@@ -84,12 +92,12 @@ type splitDecl struct {
 // bindingDecl is one policy bound to something, inline or as a PolicyBinding.
 type bindingDecl struct {
 	decl
-	policy    syntax.Text
+	policy    string
 	typ       PolicyType // nil: route policies, and names that the catalogue does not list
 	ir        *ir.Binding
 	route     *routeDecl // of a route policy
-	order     int
-	index     int // 1-based in the list of inline policies; 0: a PolicyBinding
+	order     int32
+	index     int32 // 1-based in the list of inline policies; 0: a PolicyBinding
 	place     ir.Place
 	automated bool
 	*details
@@ -97,6 +105,7 @@ type bindingDecl struct {
 
 // details are what most bindings do not have. Those of inline policies are few and very many have the same ones: see settle.
 type details struct {
+	named     diag.Range  // the policy; zero: it names the binding too, as it does inline
 	target    diag.Object // ApiInstance or Service; zero for a selector, and when it is not known
 	targetAt  diag.Range
 	kindless  bool                   // targetRef has no kind
@@ -135,7 +144,7 @@ const (
 
 func (d *docDecoder) apiInstance(spec *syntax.Node) {
 	s := d.apiInstanceSpec(spec)
-	api := &apiDecl{decl: decl{id: d.id, name: d.name, broken: d.broken}, labels: d.labels, address: s.Address}
+	api := &apiDecl{decl: decl{id: d.id, named: d.name.Range, broken: d.broken}, labels: d.labels, address: s.Address}
 	if s.Address.Value != "" {
 		var ds diag.List
 		api.listen, ds = parseListen(s.Address, d.o.Target)
@@ -162,7 +171,7 @@ func (d *docDecoder) apiInstance(spec *syntax.Node) {
 func (d *docDecoder) inlineService(api *apiDecl, in v1alpha1.InlineService) {
 	id := d.id
 	id.Kind, id.Name = v1alpha1.Service, d.id.Name+"-"+in.Key.Value
-	s := &serviceDecl{decl: decl{id: id, of: d.holder, name: in.Key, broken: d.broken}, address: in.Address, inline: true}
+	s := &serviceDecl{decl: decl{id: id, of: d.holder, named: in.Key.Range, broken: d.broken}, address: in.Address, inline: true}
 	d.endpoint(s, "/spec/services/"+escapePointer(in.Key.Value)+"/address")
 	api.services = append(api.services, s)
 	d.checkName("name of a service", in.Key)
@@ -178,7 +187,7 @@ func (d *docDecoder) inlineService(api *apiDecl, in v1alpha1.InlineService) {
 		if !r.RulesAt.IsZero() {
 			at = r.RulesAt
 		}
-		api.routes = append(api.routes, &routeDecl{decl: decl{id: rid, of: d.holder, name: syntax.Text{Value: rid.Name, Range: r.Range}, broken: d.broken}, policy: routePolicy,
+		api.routes = append(api.routes, &routeDecl{decl: decl{id: rid, of: d.holder, named: r.Range, broken: d.broken}, policy: routePolicy,
 			at: at, order: defaultOrder, rules: d.match(r.Rules, true), inline: true,
 			to: []splitDecl{{service: id, ref: in.Key, weight: 1, prefix: r.DestinationPath.Value}}})
 	}
@@ -208,8 +217,8 @@ func (d *docDecoder) inlinePolicy(api *apiDecl, in v1alpha1.InlinePolicy, i int)
 	}
 	id := d.id
 	id.Kind, id.Name = v1alpha1.PolicyBinding, d.id.Name+"-"+name.Value+"-"+strconv.Itoa(i+1)
-	b := &bindingDecl{decl: decl{id: id, of: d.holder, name: syntax.Text{Value: id.Name, Range: name.Range}, broken: d.broken},
-		policy: name, order: inlineOrder, index: i + 1, details: &d.details}
+	b := &bindingDecl{decl: decl{id: id, of: d.holder, named: name.Range, broken: d.broken},
+		policy: name.Value, order: inlineOrder, index: int32(i + 1), details: &d.details}
 	d.details = details{target: d.id, targetAt: d.name.Range, policyNS: d.id.Namespace, hasRules: in.RulesAt}
 	b.policyRef = in.PolicyRef
 	if in.PolicyRef.Namespace.Value != "" {
@@ -229,12 +238,12 @@ func (d *docDecoder) inlinePolicy(api *apiDecl, in v1alpha1.InlinePolicy, i int)
 func (d *docDecoder) policyBinding(spec *syntax.Node) {
 	s := v1alpha1.PolicyBindingSpec{TargetRef: targetRef(spec), PolicyRef: policyRef(spec), Config: policyConfig(spec)}
 	s.Rules, s.RulesAt = d.rulesOf(spec)
-	b := &bindingDecl{decl: decl{id: d.id, name: d.name, broken: d.broken}, policy: s.PolicyRef.Name, order: defaultOrder,
-		details: &details{policyNS: d.id.Namespace, hasRules: s.RulesAt}}
+	b := &bindingDecl{decl: decl{id: d.id, named: d.name.Range, broken: d.broken}, policy: s.PolicyRef.Name.Value, order: defaultOrder,
+		details: &details{named: s.PolicyRef.Name.Range, policyNS: d.id.Namespace, hasRules: s.RulesAt}}
 	if o := spec.Get("order"); o != nil && !o.IsNull() && o.Kind == syntax.Scalar {
 		var n int64
 		if ds := o.Decode(&n); !ds.HasErrors() && n >= math.MinInt32 && n < math.MaxInt32 {
-			b.order, b.explicit = int(n), o.Range
+			b.order, b.explicit = int32(n), o.Range
 			d.since(o.Range, "order", "", "1.3")
 		}
 	}
@@ -244,16 +253,16 @@ func (d *docDecoder) policyBinding(spec *syntax.Node) {
 	}
 	d.target(b, s.TargetRef, spec)
 	d.out.bindings = append(d.out.bindings, b)
-	if b.policy.Value == "" {
+	if b.policy == "" {
 		return
 	}
-	key := b.policy.Range
+	key := b.policyAt()
 	if f := d.doc.Root.Get("spec").Field("config"); f != nil { // also when it has no value
 		key = f.Range
 	}
 	d.bind(b, s.PolicyRef, s.Config, s.Rules, []string{"spec", "config"}, key)
 	if b.route != nil {
-		b.route.order, b.route.explicit = b.order, b.explicit
+		b.route.order, b.route.explicit = int(b.order), b.explicit
 	}
 }
 
@@ -318,19 +327,22 @@ func (d *docDecoder) bind(b *bindingDecl, ref v1alpha1.PolicyRef, config *syntax
 	}
 	misnamed := config == nil && d.misnamed(path)
 	if config == nil {
-		config = &syntax.Node{Kind: syntax.Mapping, Range: b.policy.Range}
-		if f := b.policy.Range; key.IsZero() {
+		config = &syntax.Node{Kind: syntax.Mapping, Range: b.policyAt()}
+		if f := b.policyAt(); key.IsZero() {
 			key = f
 		}
 	}
-	switch name := b.policy.Value; name {
+	switch name := b.policy; name {
 	case routePolicy, weightedPolicy:
 		d.policyNamespace(b, ref)
 		d.bindRoute(b, config, rules, path, key)
 		return
 	}
-	b.ir = &ir.Binding{Origin: b.origin(), Policy: b.policy.Value, PolicyAt: b.policy.Range, Order: b.order, Automated: b.automated, RulesAt: b.hasRules}
-	typ, listed := d.lookup(b.policy.Value)
+	b.ir = &ir.Binding{Origin: b.origin(), Policy: b.policy, Order: int(b.order), Automated: b.automated}
+	if b.policyAt() != b.decl.named || !b.hasRules.IsZero() {
+		b.ir.Rare = &ir.Rare{PolicyAt: b.policyAt(), RulesAt: b.hasRules}
+	}
+	typ, listed := d.lookup(b.policy)
 	if !listed {
 		b.config, b.configAt, d.out.trees = config, key, true
 		b.ir.Rules = d.match(rules, false)
@@ -368,10 +380,10 @@ var outward = map[string]string{
 func (d *docDecoder) policyNamespace(b *bindingDecl, ref v1alpha1.PolicyRef) {
 	switch ns := ref.Namespace; {
 	case ns.Value == "" && d.id.Namespace != "default":
-		d.report(diag.Note, "link/policy-namespace", ref.Name.Range, fmt.Sprintf("policy %q is in namespace \"default\", and without a namespace it is looked for in %q first", b.policy.Value, d.id.Namespace), "write namespace: default").Edits =
+		d.report(diag.Note, "link/policy-namespace", ref.Name.Range, fmt.Sprintf("policy %q is in namespace \"default\", and without a namespace it is looked for in %q first", b.policy, d.id.Namespace), "write namespace: default").Edits =
 			[]diag.Edit{{Op: diag.Insert, At: ref.Range, To: []string{"namespace"}, Value: "default"}}
 	case ns.Value != "" && ns.Value != "default":
-		d.report(diag.Note, "link/policy-namespace", ns.Range, fmt.Sprintf("policy %q is in namespace \"default\", not in %q", b.policy.Value, ns.Value), "write namespace: default").Edits =
+		d.report(diag.Note, "link/policy-namespace", ns.Range, fmt.Sprintf("policy %q is in namespace \"default\", not in %q", b.policy, ns.Value), "write namespace: default").Edits =
 			[]diag.Edit{{Op: diag.Set, At: ns.Range, Value: "default"}}
 	}
 }
@@ -383,8 +395,8 @@ func (d *docDecoder) direction(b *bindingDecl) bool {
 	}
 	hint := ""
 	switch {
-	case b.forTarget == ir.TargetUpstream && outward[b.policy.Value] != "":
-		hint = fmt.Sprintf("bind it to the ApiInstance, or bind %q to the Service", outward[b.policy.Value])
+	case b.forTarget == ir.TargetUpstream && outward[b.policy] != "":
+		hint = fmt.Sprintf("bind it to the ApiInstance, or bind %q to the Service", outward[b.policy])
 	case b.forTarget == ir.TargetUpstream:
 		hint = "bind it to an ApiInstance"
 	case b.kindless && b.index == 0 && !b.automated:
@@ -401,7 +413,7 @@ func (d *docDecoder) direction(b *bindingDecl) bool {
 	if b.automated {
 		found = "a Selector of ApiInstances"
 	}
-	d.report(diag.Error, "link/wrong-target", b.policy.Range, fmt.Sprintf("policy %q applies to %s, found %s", b.policy.Value, want, found), hint)
+	d.report(diag.Error, "link/wrong-target", b.policyAt(), fmt.Sprintf("policy %q applies to %s, found %s", b.policy, want, found), hint)
 	b.broken, b.target, b.automated, b.selecting = true, diag.Object{}, false, false
 	return false
 }
@@ -416,7 +428,7 @@ func (d *docDecoder) outOfPlace(b *bindingDecl) {
 		why = "acts below HTTP"
 	}
 	if !b.explicit.IsZero() {
-		d.report(diag.Warning, "link/order-ignored", b.explicit, fmt.Sprintf("order %d has no effect: policy %q %s", b.order, b.policy.Value, why), "remove it").Edits =
+		d.report(diag.Warning, "link/order-ignored", b.explicit, fmt.Sprintf("order %d has no effect: policy %q %s", b.order, b.policy, why), "remove it").Edits =
 			[]diag.Edit{{Op: diag.Remove, At: b.explicit}}
 	}
 	if !b.hasRules.IsZero() {
@@ -424,7 +436,7 @@ func (d *docDecoder) outOfPlace(b *bindingDecl) {
 		if b.place == ir.First {
 			what = "it applies to every request"
 		}
-		d.report(diag.Warning, "link/rules-ignored", b.hasRules, fmt.Sprintf("rules have no effect on policy %q: %s", b.policy.Value, what), "remove them")
+		d.report(diag.Warning, "link/rules-ignored", b.hasRules, fmt.Sprintf("rules have no effect on policy %q: %s", b.policy, what), "remove them")
 	}
 }
 
@@ -447,17 +459,17 @@ func (d *docDecoder) configure(b *bindingDecl, typ PolicyType, config *syntax.No
 	}
 	c, err := check()
 	if err != nil {
-		d.report(diag.Error, "shape/internal", b.policy.Range, fmt.Sprintf("the schema of policy %q cannot be used: %v", b.policy.Value, err), "this is a mistake in the gateway, not in the declaration")
+		d.report(diag.Error, "shape/internal", b.policyAt(), fmt.Sprintf("the schema of policy %q cannot be used: %v", b.policy, err), "this is a mistake in the gateway, not in the declaration")
 		b.broken = true
 		return
 	}
-	d.since(b.policy.Range, "policy", b.policy.Value, typ.Since())
+	d.since(b.policyAt(), "policy", b.policy, typ.Since())
 	if !typ.Enforced() {
 		sev := diag.Error
 		if d.o.AllowUnenforced {
 			sev = diag.Warning
 		}
-		d.report(sev, "link/not-supported-yet", b.policy.Range, fmt.Sprintf("policy %q is checked, but not enforced by flexgw yet", b.policy.Value),
+		d.report(sev, "link/not-supported-yet", b.policyAt(), fmt.Sprintf("policy %q is checked, but not enforced by flexgw yet", b.policy),
 			"flexgw run refuses it, so that no API is served without its policy; flexgw policy list has those that are enforced")
 		b.ir.Unenforced = true
 	}
@@ -471,7 +483,7 @@ func (d *docDecoder) configure(b *bindingDecl, typ PolicyType, config *syntax.No
 		return
 	}
 	if len(c.unresolved) > 0 {
-		b.ir.Unresolved = c.unresolved
+		b.ir.Own().Unresolved = c.unresolved
 		ds := c.unknown.every(c.node, func(n *syntax.Node) diag.List {
 			_, ds := typ.Decode(n)
 			return ds
@@ -481,8 +493,9 @@ func (d *docDecoder) configure(b *bindingDecl, typ PolicyType, config *syntax.No
 			b.broken = true
 			return
 		}
-		b.ir.Draft, _ = typ.Decode(c.node)                                                  // what is wrong with it is the variable's
-		b.ir.Guard, b.ir.Validity = typ.Guard(b.ir.Draft), typ.Validity(b.ir.Draft, c.node) // a certificate ends, whatever its key is
+		draft, _ := typ.Decode(c.node) // what is wrong with it is the variable's
+		b.ir.Guard, b.ir.Own().Draft = typ.Guard(draft), draft
+		b.ir.Own().Validity = typ.Validity(draft, c.node) // a certificate ends, whatever its key is
 		return
 	}
 	cfg, ds := typ.Decode(c.node)
@@ -491,7 +504,10 @@ func (d *docDecoder) configure(b *bindingDecl, typ PolicyType, config *syntax.No
 		b.broken = true
 		return
 	}
-	b.ir.Config, b.ir.Guard, b.ir.Validity, b.ir.Shares = cfg, typ.Guard(cfg), typ.Validity(cfg, c.node), typ.Shares(cfg)
+	b.ir.Config, b.ir.Guard, b.ir.Shares = cfg, typ.Guard(cfg), typ.Shares(cfg)
+	if v := typ.Validity(cfg, c.node); len(v) > 0 {
+		b.ir.Own().Validity = v
+	}
 	if b.place == ir.Outside {
 		h := sha256.Sum256([]byte(canonical(c.node)))
 		b.content = string(h[:])
@@ -499,10 +515,10 @@ func (d *docDecoder) configure(b *bindingDecl, typ PolicyType, config *syntax.No
 }
 
 func (d *docDecoder) bindRoute(b *bindingDecl, config *syntax.Node, rules []v1alpha1.Rule, path []string, key diag.Range) {
-	r := &routeDecl{decl: b.decl, policy: b.policy.Value, at: b.name.Range, order: b.order, explicit: b.explicit, rules: d.match(rules, true)}
+	r := &routeDecl{decl: b.decl, policy: b.policy, at: b.at(), order: int(b.order), explicit: b.explicit, rules: d.match(rules, true)}
 	b.route = r
 	if b.forTarget == ir.TargetUpstream {
-		d.report(diag.Error, "link/wrong-target", b.policy.Range, fmt.Sprintf("policy %q applies to an ApiInstance, found a Service", b.policy.Value), "name the Service in config.destinationRef, and the ApiInstance in targetRef")
+		d.report(diag.Error, "link/wrong-target", b.policyAt(), fmt.Sprintf("policy %q applies to an ApiInstance, found a Service", b.policy), "name the Service in config.destinationRef, and the ApiInstance in targetRef")
 		b.broken, b.target = true, diag.Object{}
 	}
 	if !b.hasRules.IsZero() {
@@ -512,15 +528,15 @@ func (d *docDecoder) bindRoute(b *bindingDecl, config *syntax.Node, rules []v1al
 		b.broken, r.broken = true, true
 		return
 	}
-	if b.policy.Value == weightedPolicy {
-		d.since(b.policy.Range, "policy", b.policy.Value, "1.5")
+	if b.policy == weightedPolicy {
+		d.since(b.policyAt(), "policy", b.policy, "1.5")
 	}
-	c := kindJudges()[b.policy.Value].check(config, path, key, d.getenv, d.o.RequireEnv)
+	c := kindJudges()[b.policy].check(config, path, key, d.getenv, d.o.RequireEnv)
 	d.out.ds = append(d.out.ds, c.ds...)
 	if !c.ok || len(c.unresolved) > 0 {
 		r.broken = true
 	}
-	if b.policy.Value == routePolicy {
+	if b.policy == routePolicy {
 		d.split(b, c.node, 1)
 		return
 	}

@@ -103,7 +103,7 @@ func (s *state) settle() {
 		s.reserv = false
 	}
 	if s.selecting {
-		slices.SortFunc(s.selectors, func(a, b *bindingDecl) int { return a.name.Range.Compare(b.name.Range) })
+		slices.SortFunc(s.selectors, func(a, b *bindingDecl) int { return a.at().Compare(b.at()) })
 	}
 }
 
@@ -162,7 +162,7 @@ func first[D interface{ at() diag.Range }](l []D) D {
 	return best
 }
 
-func (d *decl) at() diag.Range { return d.name.Range }
+func (d *decl) at() diag.Range { return d.named }
 
 func (s *state) duplicates() diag.List {
 	var ds diag.List
@@ -236,7 +236,7 @@ func (s *state) inlineName(id diag.Object) string {
 		}
 		long := id
 		long.Name = name
-		if slices.ContainsFunc(s.objects[long].services, func(d *serviceDecl) bool { return d.inline && d.name.Value == id.Name }) {
+		if slices.ContainsFunc(s.objects[long].services, func(d *serviceDecl) bool { return d.inline && name == d.of.Name+"-"+id.Name }) {
 			return name
 		}
 	}
@@ -422,11 +422,11 @@ func (s *state) equalOrders(l []bound) diag.List {
 		if by == nil {
 			by = map[int]*bindingDecl{}
 		}
-		if e, ok := by[d.order]; ok {
-			ds = append(ds, equalOrder(d.order, d.explicit, d.id, e.explicit, e.id))
+		if e, ok := by[int(d.order)]; ok {
+			ds = append(ds, equalOrder(int(d.order), d.explicit, d.id, e.explicit, e.id))
 			continue
 		}
-		by[d.order] = d
+		by[int(d.order)] = d
 	}
 	return ds
 }

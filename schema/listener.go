@@ -287,7 +287,7 @@ func (s *state) strayTLS() bool {
 	return slices.ContainsFunc(s.order, func(k *keptUnit) bool {
 		return slices.ContainsFunc(k.result.bindings, func(b *bindingDecl) bool {
 			e := s.objects[b.target]
-			return b.policy.Value == "tls" && (b.broken || e != nil && s.orphans[e])
+			return b.policy == "tls" && (b.broken || e != nil && s.orphans[e])
 		})
 	})
 }
@@ -311,7 +311,7 @@ func (s *state) linkTLS(p *port, t portTLS) (*ir.Binding, diag.List) {
 	var ds diag.List
 	one := all[0]
 	for _, b := range all[1:] {
-		if b.broken || one.broken || len(b.ir.Unresolved) > 0 || len(one.ir.Unresolved) > 0 || b.content == one.content {
+		if b.broken || one.broken || len(b.ir.Unresolved()) > 0 || len(one.ir.Unresolved()) > 0 || b.content == one.content {
 			continue
 		}
 		x, y := one, b

@@ -309,7 +309,7 @@ func (s *state) remove(r *unitResult) {
 	s.rest(r, func(d *decl) {
 		e := s.entry(d.id)
 		for i, x := range e.decls {
-			if x.name == d.name {
+			if x.named == d.named {
 				e.decls = append(e.decls[:i:i], e.decls[i+1:]...)
 				break
 			}
@@ -319,7 +319,7 @@ func (s *state) remove(r *unitResult) {
 
 // custom remembers a binding whose policy the catalogue does not list.
 func (s *state) custom(b *bindingDecl) {
-	if b.typ == nil && b.route == nil && b.policy.Value != "" {
+	if b.typ == nil && b.route == nil && b.policy != "" {
 		s.unlisted[b] = nil
 	}
 }
@@ -327,22 +327,22 @@ func (s *state) custom(b *bindingDecl) {
 // rest calls f for the objects that matter for their identity alone.
 func (s *state) rest(r *unitResult, f func(*decl)) {
 	for _, o := range r.configs {
-		f(&decl{id: o.ID, name: o.Name})
+		f(&decl{id: o.ID, named: o.Name.Range})
 	}
 	for _, o := range r.extensions {
-		f(&decl{id: o.ID, name: o.Name})
+		f(&decl{id: o.ID, named: o.Name.Range})
 	}
 	for _, o := range r.contracts {
-		f(&decl{id: o.ID, name: o.Name})
+		f(&decl{id: o.ID, named: o.Name.Range})
 	}
 	for _, o := range r.secrets {
-		f(&decl{id: o.ID, name: o.Name})
+		f(&decl{id: o.ID, named: o.Name.Range})
 	}
 	for _, o := range r.probes {
-		f(&decl{id: o.ID, name: o.Name})
+		f(&decl{id: o.ID, named: o.Name.Range})
 	}
 	for _, o := range r.echoes {
-		f(&decl{id: o.ID, name: o.Name})
+		f(&decl{id: o.ID, named: o.Name.Range})
 	}
 }
 

@@ -71,7 +71,7 @@ func (s *state) decode(changed source.Set) diag.List {
 	if s.order == nil && len(s.objects) == 0 {
 		s.objects = make(map[diag.Object]*entry, len(units)) // about one a file
 	}
-	var quiet unitResult // all units of which nothing is asked again when there is no next load
+	quiet := unitResult{others: noOthers} // all units of which nothing is asked again when there is no next load
 	if s.once {
 		s.order = append(s.order, &keptUnit{result: &quiet})
 	}

@@ -51,7 +51,7 @@ func NewReader(policies Catalog) *Reader {
 // Services and PolicyBindings that stand inline in an ApiInstance. Nothing is judged.
 func (r *Reader) Declarations(docs []*syntax.Document, f func(*Declaration)) {
 	for _, doc := range docs {
-		d := &docDecoder{decoder: r.d, doc: doc, out: &unitResult{}}
+		d := &docDecoder{decoder: r.d, doc: doc, out: newUnitResult()}
 		d.declarations(f)
 	}
 }

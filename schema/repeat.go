@@ -28,7 +28,7 @@ func (d *docDecoder) repeatsPolicy(api *apiDecl, spec *syntax.Node) {
 	}
 	places := map[int]*bindingDecl{}
 	for _, b := range api.policies {
-		places[b.index-1] = b
+		places[int(b.index)-1] = b
 	}
 	for _, name := range sortedKeys(items) {
 		before := map[string]*bindingDecl{}

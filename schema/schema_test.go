@@ -256,8 +256,8 @@ func (d *dumper) settings(s *ir.Settings) {
 
 func (d *dumper) binding(indent int, what string, b *ir.Binding) {
 	d.line(indent, "%s %s %s/%s order %d%s", what, b.Policy, b.Origin.Object.Namespace, b.Origin.Object.Name, b.Order, map[bool]string{true: " automated"}[b.Automated])
-	if len(b.Unresolved) > 0 {
-		d.line(indent+1, "unresolved %s", strings.Join(b.Unresolved, ", "))
+	if len(b.Unresolved()) > 0 {
+		d.line(indent+1, "unresolved %s", strings.Join(b.Unresolved(), ", "))
 	} else {
 		text, err := json.Marshal(b.Config)
 		if err != nil {

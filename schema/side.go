@@ -36,7 +36,7 @@ func newSide() *side {
 func (x *side) part(id diag.Object, key string) *unitResult {
 	p := x.parts[id]
 	if p == nil {
-		p = &unitResult{}
+		p = newUnitResult()
 		x.parts[id] = p
 	}
 	x.documents[id]++

@@ -114,7 +114,7 @@ func (h *holding) unidentified(doc *syntax.Document, d diag.Diagnostic, file []b
 	if from, to := int(doc.Range.Start.Offset), int(doc.Range.End.Offset); from <= to && to <= len(file) {
 		meant = string(file[from:to])
 	}
-	dd := &docDecoder{decoder: h.decoder, doc: doc, out: &unitResult{}}
+	dd := &docDecoder{decoder: h.decoder, doc: doc, out: newUnitResult()}
 	if doc.Root.Kind == syntax.Mapping {
 		if f := doc.Root.Fold("kind"); f != nil {
 			if kind, version := ourKind(text(f.Value).Value); kind != "" {

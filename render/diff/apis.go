@@ -114,7 +114,7 @@ func described(p placed, old bool) []Field {
 		if len(b.Rules) > 0 {
 			text += " for " + rulesText(b.Rules)
 		}
-		put("policy", text, b.PolicyAt)
+		put("policy", text, b.PolicyAt())
 	}
 	return out
 }
@@ -186,9 +186,9 @@ func (c *comparison) callers() {
 			}
 		}
 		if len(cause) > 0 {
-			x.Place = Place{now == nothing, cause[0].PolicyAt}
+			x.Place = Place{now == nothing, cause[0].PolicyAt()}
 			if now == some {
-				x.Place.Range = orRange(cause[0].RulesAt, cause[0].PolicyAt)
+				x.Place.Range = orRange(cause[0].RulesAt(), cause[0].PolicyAt())
 			}
 		}
 		key := fmt.Sprint(x.Kind, x.Summary, x.Reason, by)

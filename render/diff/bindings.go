@@ -138,7 +138,7 @@ func inline(b *ir.Binding) bool { return b.Origin.Of != nil }
 
 func (c *comparison) lost(b *ir.Binding) Change {
 	x := Change{Class: Traffic, Kind: PolicyRemoved, Object: b.Origin.Object, Summary: fmt.Sprintf("policy %s does not apply any more", b.Policy), Reason: "what it did to requests or responses is gone",
-		Place: Place{true, b.PolicyAt}, about: []diag.Object{b.Origin.Object}, keep: c.hidden(b)}
+		Place: Place{true, b.PolicyAt()}, about: []diag.Object{b.Origin.Object}, keep: c.hidden(b)}
 	if c.bound[1][b.Origin.Object] {
 		x.Reason = "the binding is still there, for others"
 	}
@@ -149,7 +149,7 @@ func (c *comparison) lost(b *ir.Binding) Change {
 
 func (c *comparison) gained(b *ir.Binding) Change {
 	x := Change{Class: Traffic, Kind: PolicyAdded, Object: b.Origin.Object, Summary: fmt.Sprintf("policy %s applies", b.Policy), Reason: "requests or responses pass through it",
-		Place: Place{false, b.PolicyAt}, about: []diag.Object{b.Origin.Object}, keep: c.hidden(b)}
+		Place: Place{false, b.PolicyAt()}, about: []diag.Object{b.Origin.Object}, keep: c.hidden(b)}
 	if len(b.Rules) > 0 {
 		x.Summary += " to " + rulesText(b.Rules)
 	}
@@ -172,7 +172,7 @@ func (c *comparison) matters(x *Change, b *ir.Binding, was, now any, guards Way,
 // compareBindings says what is different between two bindings of one policy.
 func (c *comparison) compareBindings(o, n *ir.Binding) (Change, bool) {
 	x := Change{Class: Traffic, Kind: PolicyChanged, Object: n.Origin.Object, Summary: fmt.Sprintf("policy %s is configured in another way", n.Policy), Reason: "what it does to requests or responses changes",
-		Place: Place{false, n.PolicyAt}, about: []diag.Object{o.Origin.Object, n.Origin.Object}, files: []string{o.Origin.Range.File}, keep: c.hidden(o) || c.hidden(n)}
+		Place: Place{false, n.PolicyAt()}, about: []diag.Object{o.Origin.Object, n.Origin.Object}, files: []string{o.Origin.Range.File}, keep: c.hidden(o) || c.hidden(n)}
 	guard := max(o.Guard, n.Guard)
 	config := c.config(o, n)
 	if len(config) > 0 {
@@ -180,10 +180,10 @@ func (c *comparison) compareBindings(o, n *ir.Binding) (Change, bool) {
 		c.reconfigured(&x, o, n, guard)
 	}
 	if old, now := rulesText(o.Rules), rulesText(n.Rules); old != now {
-		x.Fields = append(x.Fields, Field{Path: "rules", Old: old, New: now, Place: Place{false, orRange(n.RulesAt, n.PolicyAt)}})
+		x.Fields = append(x.Fields, Field{Path: "rules", Old: old, New: now, Place: Place{false, orRange(n.RulesAt(), n.PolicyAt())}})
 		if len(config) == 0 {
 			x.Summary, x.Reason = fmt.Sprintf("policy %s applies to other requests", n.Policy), "other requests pass through it"
-			x.Place = Place{false, orRange(n.RulesAt, n.PolicyAt)}
+			x.Place = Place{false, orRange(n.RulesAt(), n.PolicyAt())}
 		}
 		if guard != ir.GuardNone {
 			x.Class, x.Reason = Security, "it guards other requests than before"
@@ -238,7 +238,7 @@ func (c *comparison) reconfigured(x *Change, o, n *ir.Binding, guard ir.Guard) {
 // configOf is what is known of a configuration.
 func configOf(b *ir.Binding) any {
 	if b.Config == nil {
-		return b.Draft
+		return b.More().Draft
 	}
 	return b.Config
 }
@@ -257,7 +257,7 @@ func (c *comparison) config(o, n *ir.Binding) []Field {
 	if !before || !after {
 		return nil
 	}
-	empty := &ir.Declared{Kind: ir.Mapping, Range: n.PolicyAt} // an absent config is an empty one
+	empty := &ir.Declared{Kind: ir.Mapping, Range: n.PolicyAt()} // an absent config is an empty one
 	if was == nil {
 		was = empty
 	}
@@ -284,7 +284,7 @@ func declaredOf(docs map[diag.Object][]ir.Document, b *ir.Binding) (config *ir.D
 		if err != nil || policies == nil || number < 1 || number > len(policies.Items) {
 			continue
 		}
-		if name := policies.Items[number-1].Get("policyRef", "name"); name != nil && name.Range == b.PolicyAt {
+		if name := policies.Items[number-1].Get("policyRef", "name"); name != nil && name.Range == b.PolicyAt() {
 			return policies.Items[number-1].Get("config"), true
 		}
 	}
@@ -314,7 +314,7 @@ func (c *comparison) reordered(pairs []same, was []*ir.Binding) (Change, bool) {
 }
 
 func (c *comparison) orderChange(pairs []same, p, later same, before func(same) int) Change {
-	x := Change{Class: Traffic, Kind: PolicyOrder, Object: p.now.Origin.Object, Summary: "policies run in another order", Place: Place{false, p.now.PolicyAt}}
+	x := Change{Class: Traffic, Kind: PolicyOrder, Object: p.now.Origin.Object, Summary: "policies run in another order", Place: Place{false, p.now.PolicyAt()}}
 	sorted := slices.Clone(pairs)
 	slices.SortStableFunc(sorted, func(a, b same) int { return before(a) - before(b) })
 	text := func(l []same) string {

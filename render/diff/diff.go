@@ -167,7 +167,7 @@ func Compare(old, now Side, types render.Types) *Report {
 func unset(g *ir.Gateway) []string {
 	var names []string
 	for _, b := range g.Bindings() {
-		names = append(names, b.Unresolved...)
+		names = append(names, b.Unresolved()...)
 	}
 	return names
 }

@@ -118,11 +118,11 @@ func (c *comparison) terminates(o, l *ir.Listener) {
 	case o.TLS == nil && l.TLS == nil:
 		return
 	case l.TLS == nil:
-		x.Way, x.Kind, x.Object, x.Place = Looser, TLSRemoved, o.TLS.Origin.Object, Place{true, o.TLS.PolicyAt}
+		x.Way, x.Kind, x.Object, x.Place = Looser, TLSRemoved, o.TLS.Origin.Object, Place{true, o.TLS.PolicyAt()}
 		x.Summary, x.Reason = fmt.Sprintf("port %d speaks plain text instead of TLS", port), "whoever is on the way can read and change what is sent, passwords and tokens included"
 		x.keep = c.hidden(o.TLS)
 	case o.TLS == nil:
-		x.Way, x.Kind, x.Object, x.Place = Tighter, TLSAdded, l.TLS.Origin.Object, Place{false, l.TLS.PolicyAt}
+		x.Way, x.Kind, x.Object, x.Place = Tighter, TLSAdded, l.TLS.Origin.Object, Place{false, l.TLS.PolicyAt()}
 		x.Summary, x.Reason = fmt.Sprintf("port %d speaks TLS instead of plain text", port), "clients that do not speak TLS are not served any more"
 		x.keep = c.hidden(l.TLS)
 	default:
@@ -222,7 +222,7 @@ func (c *comparison) differs(o, n *ir.Binding) bool {
 // hidden reports whether the resources do not show what a binding says: a $VARIABLE is not set here, its policy is judged only,
 // or it waits for what nobody fetched (a remote key set).
 func (c *comparison) hidden(b *ir.Binding) bool {
-	if len(b.Unresolved) > 0 || b.Unenforced || b.Config == nil {
+	if len(b.Unresolved()) > 0 || b.Unenforced || b.Config == nil {
 		return true
 	}
 	t, ok := c.types.Type(b.Policy)
@@ -231,7 +231,7 @@ func (c *comparison) hidden(b *ir.Binding) bool {
 
 // shifts asks a policy type what a change does.
 func (c *comparison) shifts(b *ir.Binding, was, now any) ([]policy.Shift, bool) {
-	t, ok := b.Type.(policy.Type)
+	t, ok := b.More().Type.(policy.Type)
 	if !ok {
 		t, ok = c.types.Type(b.Policy)
 	}

@@ -196,20 +196,65 @@ type Validity struct {
 // Binding is one policy bound to one target, inline or as a PolicyBinding. There are very many: small fields stand together.
 type Binding struct {
 	Origin     Origin
-	Policy     string // policyRef.name
-	PolicyAt   diag.Range
+	Policy     string  // policyRef.name
 	Order      int     // lower runs first; a PolicyBinding has 50 unless declared, inline policies 0 in list order
 	Automated  bool    // bound by a Selector
 	Guard      Guard   // what it keeps away
 	Shares     bool    // it asks for counts or contents that all replicas have in common
 	Unenforced bool    // its policy is judged, but not enforced yet: nothing is made of it (validate only)
 	Rules      []Match // alternatives; empty: every request
+	Config     any     // made and read by the policy type alone; nil while Unresolved
+	Rare       *Rare   // nil: nothing of it. See More
+}
+
+// Rare is what most bindings do not have.
+type Rare struct {
+	PolicyAt   diag.Range // of policyRef.name, where that is not the binding's own place, as it is of what stands inline
 	RulesAt    diag.Range
 	Validity   []Validity
-	Config     any      // made and read by the policy type alone; nil while Unresolved
 	Type       any      // what Catalog.Custom returned, for a policy that an Extension defines; nil for a listed one
 	Unresolved []string // names of unset $VARIABLEs in its config: nothing can be made of it (validate only)
 	Draft      any      // while Unresolved: a Config in which variables stand for themselves; to be judged, never rendered
+}
+
+// More is what of a binding is rare, to be read.
+func (b *Binding) More() Rare {
+	if b.Rare == nil {
+		return Rare{}
+	}
+	return *b.Rare
+}
+
+// Own is what of a binding is rare, to be written while the binding is made.
+func (b *Binding) Own() *Rare {
+	if b.Rare == nil {
+		b.Rare = &Rare{}
+	}
+	return b.Rare
+}
+
+// PolicyAt is where policyRef.name stands.
+func (b *Binding) PolicyAt() diag.Range {
+	if b.Rare == nil || b.Rare.PolicyAt.IsZero() {
+		return b.Origin.Range
+	}
+	return b.Rare.PolicyAt
+}
+
+// RulesAt is where its rules stand, if it has some.
+func (b *Binding) RulesAt() diag.Range {
+	if b.Rare == nil {
+		return diag.Range{}
+	}
+	return b.Rare.RulesAt
+}
+
+// Unresolved are the names of unset $VARIABLEs in its config; see Rare.
+func (b *Binding) Unresolved() []string {
+	if b.Rare == nil {
+		return nil
+	}
+	return b.Rare.Unresolved
 }
 
 // Probe is a check that must pass before a revision counts as programmed (`apiVersion: flexgw/v1alpha1`, `kind: Probe`). It has

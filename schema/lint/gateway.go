@@ -23,7 +23,7 @@ func certificates(g *ir.Gateway, o Options) diag.List {
 			return
 		}
 		seen[b] = true
-		for _, v := range b.Validity {
+		for _, v := range b.More().Validity {
 			d := diag.Diagnostic{Object: b.Origin.Declared(), Subject: v.At, Hint: "renew it"}
 			day := v.Until.UTC().Format(time.DateOnly)
 			switch {
@@ -138,7 +138,7 @@ func withoutStorage(g *ir.Gateway, o Options) diag.List {
 	var out diag.List
 	each(g, func(_ *ir.Listener, _ *ir.API, b *ir.Binding) {
 		if b.Shares {
-			out = append(out, diag.Diagnostic{Severity: diag.Warning, Code: "lint/no-shared-storage", Object: b.Origin.Declared(), Subject: b.PolicyAt,
+			out = append(out, diag.Diagnostic{Severity: diag.Warning, Code: "lint/no-shared-storage", Object: b.Origin.Declared(), Subject: b.PolicyAt(),
 				Summary: fmt.Sprintf("policy %q is to be shared by all replicas, and no Configuration has a sharedStorage", b.Policy),
 				Hint:    "declare sharedStorage, or leave each replica its own"})
 		}
@@ -156,7 +156,7 @@ func withoutCollector(g *ir.Gateway, o Options) diag.List {
 	var out diag.List
 	each(g, func(_ *ir.Listener, _ *ir.API, b *ir.Binding) {
 		if b.Policy == "tracing-flex" {
-			out = append(out, diag.Diagnostic{Severity: diag.Warning, Code: "lint/no-tracing-provider", Object: b.Origin.Declared(), Subject: b.PolicyAt,
+			out = append(out, diag.Diagnostic{Severity: diag.Warning, Code: "lint/no-tracing-provider", Object: b.Origin.Declared(), Subject: b.PolicyAt(),
 				Summary: fmt.Sprintf("policy %q traces nothing: no Configuration has a tracing.provider that takes the spans", b.Policy),
 				Hint:    "declare a Configuration with tracing.provider, or remove the policy"})
 		}
@@ -183,9 +183,9 @@ func setTwice(g *ir.Gateway, _ Options) diag.List {
 					if by[what] = b; first == nil || first == b {
 						continue
 					}
-					out = append(out, diag.Diagnostic{Severity: diag.Warning, Code: "lint/set-twice", Object: b.Origin.Declared(), Subject: b.PolicyAt,
+					out = append(out, diag.Diagnostic{Severity: diag.Warning, Code: "lint/set-twice", Object: b.Origin.Declared(), Subject: b.PolicyAt(),
 						Summary: fmt.Sprintf("two policies of ApiInstance %q set the %s of every request", a.Origin.Object.Name, what),
-						Hint:    "set it in one of them, or give one of them rules", Related: []diag.Related{{Subject: first.PolicyAt, Summary: "the other one"}}})
+						Hint:    "set it in one of them, or give one of them rules", Related: []diag.Related{{Subject: first.PolicyAt(), Summary: "the other one"}}})
 				}
 			}
 		}

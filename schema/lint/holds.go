@@ -20,7 +20,7 @@ func Holds(g *ir.Gateway, o Options) (from, until time.Time) {
 		}
 	}
 	for _, b := range g.Bindings() {
-		for _, v := range b.Validity {
+		for _, v := range b.More().Validity {
 			bound(v.From)
 			bound(v.Until.Add(1)) // the end itself is still valid
 			bound(v.Until.Add(1 - soon))

@@ -127,9 +127,9 @@ func TestCheck(t *testing.T) {
 		"too many": {listeners: []*ir.Listener{crowd},
 			want: "api-600.yaml:4:9: warning: this gateway has 601 APIs; release 1.14 of the product supports 600 [lint/too-many-apis]\n"},
 		"too many for nobody": {listeners: []*ir.Listener{crowd}, options: lint.Options{Target: ir.Release{Major: 1, Minor: 5}}},
-		"nothing is shared": {listeners: []*ir.Listener{listener("127.0.0.1:8081", with(api("a", ""), &ir.Binding{Policy: "rate-limiting-flex", Shares: true, PolicyAt: pattern("").Range}))},
+		"nothing is shared": {listeners: []*ir.Listener{listener("127.0.0.1:8081", with(api("a", ""), &ir.Binding{Policy: "rate-limiting-flex", Shares: true, Rare: &ir.Rare{PolicyAt: pattern("").Range}}))},
 			want: "p.yaml:9:1: warning: policy \"rate-limiting-flex\" is to be shared by all replicas, and no Configuration has a sharedStorage [lint/no-shared-storage]\n"},
-		"nobody takes spans": {listeners: []*ir.Listener{listener("127.0.0.1:8081", with(api("a", ""), &ir.Binding{Policy: "tracing-flex", PolicyAt: pattern("").Range}))},
+		"nobody takes spans": {listeners: []*ir.Listener{listener("127.0.0.1:8081", with(api("a", ""), &ir.Binding{Policy: "tracing-flex", Rare: &ir.Rare{PolicyAt: pattern("").Range}}))},
 			want: "p.yaml:9:1: warning: policy \"tracing-flex\" traces nothing: no Configuration has a tracing.provider that takes the spans [lint/no-tracing-provider]\n"},
 		"spans that others may take": {options: lint.Options{Partial: true}, listeners: []*ir.Listener{listener("127.0.0.1:8081", with(api("a", ""), &ir.Binding{Policy: "tracing-flex"}))}},
 		"set twice": {listeners: []*ir.Listener{listener("127.0.0.1:8081", with(api("a", ""), sets("x", "y"), sets("z", "x")))},
@@ -161,7 +161,7 @@ func TestCertificates(t *testing.T) {
 		"early":   {day, 90 * day, "warning: certificate.crt is not valid before 2026-06-02 [lint/early-certificate]"},
 	} {
 		b := guard("tls", ir.Authenticates)
-		b.Validity = []ir.Validity{{What: "certificate.crt", At: pattern("").Range, From: today.Add(c.from), Until: today.Add(c.until)}}
+		b.Own().Validity = []ir.Validity{{What: "certificate.crt", At: pattern("").Range, From: today.Add(c.from), Until: today.Add(c.until)}}
 		for _, g := range []*ir.Gateway{{Listeners: []*ir.Listener{{Addr: netip.MustParseAddrPort("0.0.0.0:8443"), TLS: b}}}, {Upstreams: []*ir.Upstream{{Bindings: []*ir.Binding{b}}}}} {
 			got := strings.TrimSuffix(strings.TrimPrefix(check(lint.Options{}, g), "p.yaml:9:1: "), "\n")
 			if got != c.want {
@@ -188,8 +188,8 @@ func TestHolds(t *testing.T) {
 	var bs []*ir.Binding
 	for i, c := range []struct{ from, until time.Duration }{{-400 * day, 400 * day}, {-3 * day, 20 * day}, {5 * day, 90 * day}, {-9 * day, -2 * day}} {
 		b := guard("tls", ir.Authenticates)
-		b.Validity = []ir.Validity{{What: "certificate.crt", At: pattern("").Range, From: today.Add(c.from), Until: today.Add(c.until)}}
-		b.Validity[0].At.Start.Line += int32(i)
+		b.Own().Validity = []ir.Validity{{What: "certificate.crt", At: pattern("").Range, From: today.Add(c.from), Until: today.Add(c.until)}}
+		b.Own().Validity[0].At.Start.Line += int32(i)
 		bs = append(bs, b)
 	}
 	g := &ir.Gateway{Upstreams: []*ir.Upstream{{Bindings: bs}}}
@@ -227,5 +227,5 @@ type setter []string
 func (s setter) Sets() []string { return s }
 
 func sets(what ...string) *ir.Binding {
-	return &ir.Binding{Policy: "p", Config: setter(what), PolicyAt: pattern("").Range}
+	return &ir.Binding{Policy: "p", Config: setter(what), Rare: &ir.Rare{PolicyAt: pattern("").Range}}
 }

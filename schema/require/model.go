@@ -80,7 +80,7 @@ func (m *model) documents() map[string]bool {
 	files := map[string]bool{}
 	add := func(bindings []*ir.Binding) {
 		for _, b := range bindings {
-			if b.Origin.Range != b.PolicyAt { // else it stands inline
+			if b.Origin.Range != b.PolicyAt() { // else it stands inline
 				files[b.Origin.Range.File] = true
 			}
 		}
@@ -236,7 +236,7 @@ func (t *tree) policies(at diag.Range, bindings []*ir.Binding) (all, by *syntax.
 		all.Items = append(all.Items, n)
 		f := by.Field(b.Policy)
 		if f == nil {
-			by.Fields = append(by.Fields, syntax.Field{Name: b.Policy, Range: b.PolicyAt, Value: list(b.PolicyAt, nil)})
+			by.Fields = append(by.Fields, syntax.Field{Name: b.Policy, Range: b.PolicyAt(), Value: list(b.PolicyAt(), nil)})
 			f = &by.Fields[len(by.Fields)-1]
 		}
 		f.Value.Items = append(f.Value.Items, n)
@@ -245,10 +245,10 @@ func (t *tree) policies(at diag.Range, bindings []*ir.Binding) (all, by *syntax.
 }
 
 func (t *tree) binding(b *ir.Binding) *syntax.Node {
-	at := b.PolicyAt
+	at := b.PolicyAt()
 	rules := at
-	if !b.RulesAt.IsZero() {
-		rules = b.RulesAt
+	if !b.RulesAt().IsZero() {
+		rules = b.RulesAt()
 	}
 	c, ok := t.own[b.Origin.Object]
 	if !ok {
@@ -333,7 +333,7 @@ func (t *tree) gateway() (*syntax.Node, diag.Range) {
 		var names []*syntax.Node
 		bindings := policiesOf(a.API, a.listener)
 		for _, b := range bindings {
-			names = append(names, text(b.PolicyAt, b.Policy))
+			names = append(names, text(b.PolicyAt(), b.Policy))
 		}
 		labels, policies, guarded := t.m.labels[a.Origin.Object], list(at, names), boolean(at, authenticated(bindings))
 		if labels == nil {

@@ -1,6 +1,7 @@
 package syntax
 
 import (
+	"hash/maphash"
 	"sort"
 	"strings"
 	"sync"
@@ -13,8 +14,8 @@ import (
 // make, at a tenth of the cost, and gives up at the first sign of anything else, a mistake included; the library then
 // reads that document from its beginning. docs/decisions/0009 says why, FuzzQuick holds the two to one answer.
 type quick struct {
-	name string
-	text string // of some documents; the values of nodes are parts of it
+	file string
+	text string // of some documents
 	base int    // offset of the text in its file
 	to   int    // where the document ends in the text
 
@@ -29,6 +30,9 @@ type quick struct {
 	fields []Field     // of the mappings that are being read
 	list   []*Node     // of the lists that are being read
 	depth  int
+
+	seed  maphash.Seed
+	words [1024]string // that were read, each at its hash, for the next ones that are equal
 }
 
 // slab is memory for values that live and die together.
@@ -49,7 +53,7 @@ func (s *slab[T]) take(n, more int) []T {
 }
 
 // quicks are kept with their memory, which the trees of one file after the other can have.
-var quicks = sync.Pool{New: func() any { return new(quick) }}
+var quicks = sync.Pool{New: func() any { return &quick{seed: maphash.MakeSeed()} }}
 
 // release ends the use of trees. Those that somebody kept have their memory for ever.
 func (q *quick) release(kept bool) {
@@ -58,7 +62,7 @@ func (q *quick) release(kept bool) {
 	}
 	q.spoil()
 	q.nodes.used, q.kept.used, q.items.used = 0, 0, 0
-	q.text, q.name = "", ""
+	q.text, q.file = "", ""
 	quicks.Put(q)
 }
 
@@ -66,11 +70,12 @@ const (
 	quickDepth  = 64  // deeper ones are the library's business
 	quickFields = 100 // of one mapping: more would be compared with each other too often
 	quickKey    = 200 // bytes of a key
+	quickWord   = 64  // bytes of a word that may come again
 )
 
 // read is the roots of what stands in p; ok is false when the library must read it. text begins at base in the file.
 func (q *quick) read(x *index, text string, base int, p part) (roots []*Node, ok bool) {
-	q.name, q.text, q.base, q.to = x.name, text, base, p.to-base
+	q.file, q.text, q.base, q.to = x.name, text, base, p.to-base
 	q.at, q.start, q.line, q.depth = p.from-base, p.from-base, sort.SearchInts(x.lines, p.from+1)-1, 0
 	q.fields, q.list = q.fields[:0], q.list[:0]
 	// About one node and one field a line, and a few more: a document should need no second slab, nor leave much of the first.
@@ -184,6 +189,28 @@ func (q *quick) finish() bool {
 	return false
 }
 
+// name is the key that begins here and ends at end, without its quotes.
+func (q *quick) name(end int) string {
+	if c := q.text[q.at]; c == '"' || c == '\'' {
+		return q.word(q.at+1, end-1)
+	}
+	return q.word(q.at, end)
+}
+
+// word is a piece of the text, but in memory of its own: what is kept of a file would else keep all of it. Most words come
+// again and again, in this file and in the next.
+func (q *quick) word(from, to int) string {
+	s := q.text[from:to]
+	if len(s) > quickWord {
+		return strings.Clone(s)
+	}
+	known := &q.words[maphash.String(q.seed, s)%uint64(len(q.words))]
+	if *known != s {
+		*known = strings.Clone(s)
+	}
+	return *known
+}
+
 func (q *quick) node() *Node {
 	return &q.nodes.take(1, min(q.lines+q.lines/4+4, 256))[0]
 }
@@ -193,7 +220,7 @@ func (q *quick) pos(off int) diag.Pos {
 }
 
 func (q *quick) span(from, to int) diag.Range {
-	return diag.Range{File: q.name, Start: q.pos(from), End: q.pos(to)}
+	return diag.Range{File: q.file, Start: q.pos(from), End: q.pos(to)}
 }
 
 // block reads the block collection that begins here. nil: the library must.
@@ -259,10 +286,7 @@ func (q *quick) mapping(column, end int) *Node {
 	out.Range = q.span(q.at, q.at)
 	from := len(q.fields)
 	for {
-		f := Field{Name: q.text[q.at:end], Range: q.span(q.at, end)}
-		if c := q.text[q.at]; c == '"' || c == '\'' {
-			f.Name = q.text[q.at+1 : end-1]
-		}
+		f := Field{Name: q.name(end), Range: q.span(q.at, end)}
 		if n := len(q.fields) - from; n == quickFields || indexOf(q.fields[from:], f.Name) >= 0 {
 			return nil
 		}
@@ -409,7 +433,7 @@ func (q *quick) quote() *Node {
 		return nil
 	}
 	n := q.node()
-	n.Text = q.text[q.at+1 : end-1]
+	n.Text = q.word(q.at+1, end-1)
 	n.Scalar, n.Quoted = n.Text, true
 	n.Range = q.span(q.at, end)
 	q.at = end
@@ -446,7 +470,7 @@ func (q *quick) plain() *Node {
 // scalar is the plain scalar up to end.
 func (q *quick) scalar(end int) *Node {
 	n := q.node()
-	n.Text = q.text[q.at:end]
+	n.Text = q.word(q.at, end)
 	n.Scalar = plain(n.Text)
 	n.Range = q.span(q.at, end)
 	q.at = end
@@ -520,10 +544,7 @@ func (q *quick) flowMapping() *Node {
 			if !ok {
 				return nil
 			}
-			f := Field{Name: q.text[q.at:end], Range: q.span(q.at, end)}
-			if c := q.text[q.at]; c == '"' || c == '\'' {
-				f.Name = q.text[q.at+1 : end-1]
-			}
+			f := Field{Name: q.name(end), Range: q.span(q.at, end)}
 			if n := len(q.fields) - from; n == quickFields || indexOf(q.fields[from:], f.Name) >= 0 {
 				return nil
 			}

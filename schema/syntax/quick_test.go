@@ -22,7 +22,7 @@ func bothWays(t *testing.T, src []byte) (all bool) {
 	}
 	all = true
 	for _, p := range splitYAML(x) {
-		q := new(quick)
+		q := quicks.New().(*quick)
 		got, ok := q.read(x, string(src), 0, p)
 		if !ok {
 			all = false

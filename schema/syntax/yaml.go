@@ -88,7 +88,7 @@ func parseChunk(x *index, breaks []int, ps []part, q *quick) (roots []*Node, ds 
 		return parseSlowly(x, breaks, ps)
 	}
 	src := x.src[ps[0].from:ps[len(ps)-1].to]
-	text := unsafe.String(unsafe.SliceData(src), len(src)) // values are pieces of it; nobody writes to what a file holds (source.File)
+	text := unsafe.String(unsafe.SliceData(src), len(src)) // nobody writes to what a file holds (source.File)
 	slow := 0                                              // the first of the parts that wait for the library
 	wait := func(to int) {
 		if slow < to {

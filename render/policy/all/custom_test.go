@@ -79,7 +79,7 @@ func TestShiftsOfCustomPolicies(t *testing.T) {
 				schema.Options{Policies: all.Catalog{}, AllowUnenforced: true})
 			return g.Listeners[0].APIs[0].Bindings[0]
 		}
-		typ := binding("block").Type.(policy.Type)
+		typ := binding("block").More().Type.(policy.Type)
 		for mode, n := range map[string]int{"block": 0, "log": want} {
 			if l, known := typ.Shifts(binding("block").Config, binding(mode).Config); !known || len(l) != n {
 				t.Errorf("%q, from block to %s: %v, %v", labels, mode, l, known)
