@@ -219,6 +219,12 @@ func (x *folderTarget) flex(ctx context.Context, paths []string) (o api.Outcome,
 	}
 	p := onePass(x.env)
 	list, g := p.look(set)
+	for i, d := range list {
+		ofProbe := func(p *ir.Probe) bool { return p.Origin.Object == d.Object }
+		if d.Code == "link/unset-variable" && !x.silent && g != nil && slices.ContainsFunc(g.Probes, ofProbe) { // others are the gateway's to resolve
+			list[i].Severity, list[i].Hint = diag.Error, "set it here, where the Probe is asked, or ask none (--no-probes)"
+		}
+	}
 	if list.HasErrors() {
 		return api.Outcome{Result: api.Invalid, Message: firstOf(list), Diagnostics: list.WithoutSecrets(set.Bytes)}, set, nil
 	}

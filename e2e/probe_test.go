@@ -318,3 +318,45 @@ func TestErrorRateRollsBack(t *testing.T) {
 		t.Errorf("neither good nor bad: %v", other)
 	}
 }
+
+// A port that wants a client certificate is asked with one, and a probe that has none, or another's, fails.
+func TestProbeWithClientCertificate(t *testing.T) {
+	t.Parallel()
+	ca, foreign := newAuthority(t), newAuthority(t)
+	server, client, stranger := ca.issue(t, "gateway.test"), ca.issue(t, "probe.test"), foreign.issue(t, "probe.test")
+	ask := func(port int, http, who string) string {
+		text := fmt.Sprintf("---\napiVersion: flexgw/v1alpha1\nkind: Probe\nmetadata:\n  name: p%d%s\nspec:\n  targetRef:\n    name: port%d\n%s  tls:\n    serverName: gateway.test\n  failureThreshold: 1\n", port, strings.ToLower(who), port, http)
+		if who == "" {
+			return text
+		}
+		return strings.Replace(text, "  failureThreshold", fmt.Sprintf("    certificate:\n      crt: $%s_CRT\n      key: $%s_KEY\n  failureThreshold", who, who), 1)
+	}
+	const request = "  http:\n    path: /x\n"
+	wants := "    requireClientCertificate: true\n    trustedCA: $CA\n"
+	right := ask(8443, request, "CLIENT") + ask(8444, "", "CLIENT") + ask(8445, "", "CLIENT")
+	g := start(t, "\n-- gateway.yaml --\n"+tlsAPI(8443, wants)+tlsAPI(8444, wants)+tlsAPI(8445, wants+"    maxversion: \"1.2\"\n")+"-- probe.yaml --\n"+right,
+		withEnv("CRT="+server.crt, "KEY="+server.key, "CA="+ca.pem, "CLIENT_CRT="+client.crt, "CLIENT_KEY="+client.key, "STRANGER_CRT="+stranger.crt, "STRANGER_KEY="+stranger.key))
+	served := g.report().Revision
+	for _, c := range []struct{ probe, want string }{
+		{ask(8443, request, ""), "certificate required"},
+		{ask(8443, request, "STRANGER"), "unknown certificate authority"},
+		{ask(8444, "", "STRANGER"), "unknown certificate authority"},
+		{ask(8445, "", "STRANGER"), "unknown certificate authority"},
+	} {
+		g.write("probe.yaml", c.probe)
+		harness.Until(t, 20*time.Second, func() error {
+			r := g.report()
+			if p, _ := r.Condition(status.Programmed); p.Reason != "RolledBack" || !strings.Contains(p.Message, c.want) || r.Revision != served || strings.Contains(p.Message, "PRIVATE") {
+				return fmt.Errorf("want %q; revision %s, programmed: %+v", c.want, r.Revision, p)
+			}
+			return nil
+		})
+		g.write("probe.yaml", right)
+		harness.Until(t, 20*time.Second, func() error {
+			if p, _ := g.report().Condition(status.Programmed); p.Reason != "Live" {
+				return fmt.Errorf("programmed: %+v", p)
+			}
+			return nil
+		})
+	}
+}

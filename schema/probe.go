@@ -2,6 +2,9 @@ package schema
 
 import (
 	"cmp"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"net"
 	"slices"
@@ -47,11 +50,66 @@ func (d *docDecoder) probe(spec *syntax.Node) {
 		if name := s.TLS.ServerName; name.Value != "" && (strings.ContainsAny(name.Value, ":/ ") || net.ParseIP(name.Value) != nil) {
 			d.report(diag.Error, "probe/bad-server-name", name.Range, fmt.Sprintf("serverName %s is no host name", quoteShort(name.Value)), "write the name that clients connect to, without a scheme or a port; an address is never sent as SNI")
 		}
+		p.ask.TLS.Client = d.probePair(spec.Get("tls").Get("certificate"))
 	}
 	if s.HTTP == nil && s.TLS == nil && !d.broken {
 		at := spec.KeyRange("targetRef")
 		d.report(diag.Error, "probe/nothing-asked", at, fmt.Sprintf("Probe %q has neither http nor tls, so it asks nothing", d.id.Name), "add http: {path: /health}, or tls: {} for a port with TLS")
 	}
+}
+
+// probePair is a client certificate; nil: there is none, or a wrong one, which is said.
+func (d *docDecoder) probePair(n *syntax.Node) *ir.ProbePair {
+	crt, key := n.Get("crt"), n.Get("key")
+	if crt == nil || key == nil {
+		return nil // the shape wants both
+	}
+	path := []string{"spec", "tls", "certificate"}
+	c := d.probeText(crt, append(path, "crt"), func(string) bool { return false })
+	k := d.probeText(key, append(path, "key"), func(string) bool { return true })
+	if !d.broken {
+		if at, what, hint := badPair(c, k); what != "" {
+			d.report(diag.Error, "probe/bad-certificate", n.Get(at).Range, at+" "+what, hint)
+			return nil
+		}
+	}
+	return &ir.ProbePair{Certificate: c.text, Key: ir.NewSecret(k.text)}
+}
+
+// badPair says which of the two is wrong, and what is wrong with it; "": nothing that is known. It shows nothing of either.
+func badPair(crt, key probeValue) (at, what, hint string) {
+	const whole = "write $NAME of an environment variable that holds the text, or the whole text with its BEGIN and END lines; the name of a file is not read"
+	if crt.known {
+		block, _ := pem.Decode([]byte(crt.text))
+		switch {
+		case block == nil:
+			return "crt", "is no PEM text", whole
+		case block.Type != "CERTIFICATE":
+			return "crt", "does not begin with a certificate", "write the client's certificate first, then those of its issuers; the private key belongs into key"
+		}
+		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
+			return "crt", "holds a certificate that can not be read", whole
+		}
+	}
+	if !key.known {
+		return "", "", ""
+	}
+	block, _ := pem.Decode([]byte(key.text))
+	switch {
+	case block == nil:
+		return "key", "is no PEM text", whole
+	case strings.Contains(block.Type, "ENCRYPTED") || block.Headers["DEK-Info"] != "":
+		return "key", "is encrypted with a passphrase, which can not be given here", "decrypt it first: openssl pkey -in key.pem -out plain.pem"
+	case !crt.known:
+		return "", "", ""
+	}
+	switch _, err := tls.X509KeyPair([]byte(crt.text), []byte(key.text)); {
+	case err == nil:
+		return "", "", ""
+	case strings.Contains(err.Error(), "does not match"):
+		return "key", "is not the private key of the certificate crt", "write the two that belong together"
+	}
+	return "key", "is no private key that can be read", "write one private key, of RSA, ECDSA or Ed25519, and nothing else"
 }
 
 func wait(s *float64, otherwise time.Duration) time.Duration {
@@ -71,28 +129,27 @@ func (d *docDecoder) probeHTTP(s v1alpha1.ProbeHTTP, spec *syntax.Node) *ir.Prob
 	if headers := http.Get("headers"); headers != nil {
 		for _, f := range headers.Fields {
 			name, ok := d.headerName(syntax.Text{Value: f.Name, Range: f.Range}, false, seen)
-			value, secret := d.probeText(f.Value, []string{"spec", "http", "headers", f.Name}, func(text string) bool { return looksSecret(f.Name + ": " + text) })
+			v := d.probeText(f.Value, []string{"spec", "http", "headers", f.Name}, func(text string) bool { return looksSecret(f.Name + ": " + text) })
 			switch {
 			case !ok:
 				continue
 			case slices.Contains([]string{"connection", "content-length", "expect", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}, name):
 				d.report(diag.Error, "probe/bad-header", f.Range, fmt.Sprintf("header %q belongs to the connection, not to a request", f.Name), "leave it out: it is written where it is needed")
 				continue
-			case strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):
+			case strings.ContainsFunc(v.text, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):
 				d.report(diag.Error, "probe/bad-header", f.Value.Range, fmt.Sprintf("the value of header %q has a line break or another control character", f.Name), "write it on one line")
 				continue
 			}
 			if name == "host" {
-				out.Host = value
+				out.Host = v.text
 				continue
 			}
-			out.Headers = append(out.Headers, ir.ProbeHeader{Name: name, Value: ir.NewSecret(value), Hidden: secret})
+			out.Headers = append(out.Headers, ir.ProbeHeader{Name: name, Value: ir.NewSecret(v.text), Hidden: v.hidden})
 		}
 	}
 	slices.SortFunc(out.Headers, func(a, b ir.ProbeHeader) int { return strings.Compare(a.Name, b.Name) })
 	if body := http.Get("body"); body != nil {
-		text, _ := d.probeText(body, []string{"spec", "http", "body"}, looksSecret)
-		out.Body = ir.NewSecret(text)
+		out.Body = ir.NewSecret(d.probeText(body, []string{"spec", "http", "body"}, looksSecret).text)
 	}
 	if s.Expect != nil {
 		d.probeExpect(out, *s.Expect, http.Get("expect"))
@@ -103,14 +160,20 @@ func (d *docDecoder) probeHTTP(s v1alpha1.ProbeHTTP, spec *syntax.Node) *ir.Prob
 	return out
 }
 
-// probeText is a text in which $NAME is an environment variable, and whether it must not be shown.
-func (d *docDecoder) probeText(n *syntax.Node, path []string, secret func(string) bool) (string, bool) {
+// probeValue is a text in which $NAME is an environment variable.
+type probeValue struct {
+	text   string
+	hidden bool // it must not be shown
+	known  bool // no variable in it is unset
+}
+
+func (d *docDecoder) probeText(n *syntax.Node, path []string, secret func(string) bool) probeValue {
 	v := view{want: tString, hidden: secret(text(n).Value)}
 	z := &normal{getenv: d.getenv, require: d.o.RequireEnv, path: path}
 	out := z.node(v, n)
 	d.out.ds = append(d.out.ds, z.ds...)
 	_, fromEnv := z.vars[out]
-	return text(out).Value, v.hidden || fromEnv
+	return probeValue{text(out).Value, v.hidden || fromEnv, len(z.unresolved) == 0}
 }
 
 func (d *docDecoder) probeExpect(out *ir.ProbeHTTP, s v1alpha1.ProbeExpect, expect *syntax.Node) {

@@ -233,6 +233,9 @@ func dump(g *ir.Gateway) string {
 		}
 		if p.TLS != nil {
 			d.line(1, "tls %q", p.TLS.ServerName)
+			if c := p.TLS.Client; c != nil {
+				d.line(2, "as %q, key %q", c.Certificate, c.Key.Reveal())
+			}
 		}
 	}
 	return d.String()

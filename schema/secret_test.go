@@ -37,6 +37,8 @@ func TestSecretsAreNotShown(t *testing.T) {
 		fmt.Sprintf(probe, "{X-Api-Key: ["+secret+"]}", "{password: "+secret+"}", "3"),
 		fmt.Sprintf(probe, "{x-api-key: \"4815162342\\n\", authorization: Bearer "+secret+"}", "$SECRET", "{}"),
 		fmt.Sprintf(probe, "{x-a: $SECRET, x-b: $WORD, X-B: $SECRET}", "\"client_secret="+secret+"\"", "{status: [$SECRET]}"),
+		"apiVersion: flexgw/v1alpha1\nkind: Probe\nmetadata: {name: p}\nspec: {targetRef: {name: a}, tls: {certificate: {crt: x, key: " + secret + "}}}\n",
+		"apiVersion: flexgw/v1alpha1\nkind: Probe\nmetadata: {name: p}\nspec: {targetRef: {name: a}, tls: {certificate: {crt: $SECRET, key: [" + secret + "]}}}\n",
 		"apiVersion: gateway.mulesoft.com/v1alpha1\nkind: Service\nmetadata: {name: s}\nspec: {address: http://u:" + secret + "@h:1}\n",
 	} {
 		_, ds := schema.Load(source.NewSet([]source.File{source.NewFile("a.yaml", []byte(text))}), schema.Options{Policies: newCatalog(),

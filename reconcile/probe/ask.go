@@ -55,7 +55,34 @@ func (p Prober) handshake(ctx context.Context, t target) error {
 	if err != nil {
 		return err
 	}
-	return c.Close()
+	defer c.Close()
+	s, ok := c.(*tls.Conn)
+	if !ok || t.TLS == nil || t.TLS.Client == nil {
+		return nil
+	}
+	// In TLS 1.3 a client is through with the handshake before the port has judged its certificate: it says so, or it ends the
+	// connection as it was asked to (RFC 8446, 4.4.2.4 and 6.1).
+	if err := s.CloseWrite(); err != nil {
+		return tlsFault(err)
+	}
+	if _, err := io.Copy(io.Discard, io.LimitReader(s, maxBody)); err != nil {
+		return tlsFault(err)
+	}
+	return nil
+}
+
+// tlsFault is an error of a connection after its handshake, when TLS may be to blame.
+func tlsFault(err error) error {
+	const fromPeer = "remote error: tls: "
+	var alert tls.AlertError
+	switch {
+	case errors.As(err, &alert):
+		return fault{error: fmt.Errorf("failed in TLS: %w", alert), tls: true}
+	case strings.Contains(err.Error(), fromPeer): // what comes after the handshake
+		_, why, _ := strings.Cut(err.Error(), fromPeer) // what stands before depends on which of two reads came first
+		return fault{error: errors.New("failed in TLS: " + fromPeer + why), tls: true}
+	}
+	return fmt.Errorf("failed: %w", err)
 }
 
 // connect opens a connection to the port, with TLS where it has that. The certificate is judged when the probe has a TLS part.
@@ -79,7 +106,17 @@ func (p Prober) connect(ctx context.Context, t target) (net.Conn, error) {
 	}
 	name := t.serverName()
 	// Judged below, in words of our own. The oldest version is what a port may be limited to by its policy.
-	s := tls.Client(c, &tls.Config{ServerName: name, InsecureSkipVerify: true, MinVersion: tls.VersionTLS10}) //nolint:gosec
+	config := &tls.Config{ServerName: name, InsecureSkipVerify: true, MinVersion: tls.VersionTLS10} //nolint:gosec
+	if t.TLS != nil && t.TLS.Client != nil {
+		pair, err := tls.X509KeyPair([]byte(t.TLS.Client.Certificate), []byte(t.TLS.Client.Key.Reveal()))
+		if err != nil {
+			_ = c.Close()
+			return nil, fault{error: errors.New("has no client certificate to show: its certificate and key are no pair"), tls: true}
+		}
+		// Also to a port that names other authorities: it says what it has against the certificate, and not that there is none.
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
+	}
+	s := tls.Client(c, config)
 	if err := s.HandshakeContext(ctx); err != nil {
 		_ = c.Close()
 		return nil, fault{error: fmt.Errorf("failed in the TLS handshake: %w", err), tls: true}
@@ -174,23 +211,15 @@ func (p Prober) request(ctx context.Context, t target) error {
 	if body := h.Body.Reveal(); body != "" {
 		r.Body, r.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
 	}
-	const fromPeer = "remote error: tls: "
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return p.connect(ctx, t) }
 	tr := &http.Transport{DialContext: dial, DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: maxHeader}
 	answer, err := tr.RoundTrip(r) // and no client, which would follow redirects
 	if err != nil {
 		var f fault
-		var alert tls.AlertError
-		switch {
-		case errors.As(err, &f):
+		if errors.As(err, &f) {
 			return f
-		case errors.As(err, &alert):
-			return fault{error: fmt.Errorf("failed in TLS: %w", alert), tls: true}
-		case strings.Contains(err.Error(), fromPeer): // what comes after the handshake
-			_, why, _ := strings.Cut(err.Error(), fromPeer) // what stands before depends on which of two reads came first
-			return fault{error: errors.New("failed in TLS: " + fromPeer + why), tls: true}
 		}
-		return fmt.Errorf("failed: %w", err)
+		return tlsFault(err)
 	}
 	defer answer.Body.Close()
 	if err := t.right(answer); err != nil {

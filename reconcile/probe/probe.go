@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -167,10 +168,14 @@ func failure(t target, err error) diag.Diagnostic {
 	case t.TLS != nil:
 		at = t.TLS.At
 	}
+	hint := "mend the API or what it leads to; flexgw sync, or apply, tries a revision again that was rolled back"
+	if f.tls && strings.HasSuffix(err.Error(), "certificate required") {
+		hint = "the port wants a client certificate: give the probe one (tls: {certificate: {crt: $NAME, key: $NAME}}) that its trustedCA signed"
+	}
 	return diag.Diagnostic{
 		Severity: diag.Error, Code: "probe/failed", Object: t.Origin.Object, Subject: at,
 		Summary: fmt.Sprintf("%s %s%s", t.asked(), err, times),
-		Hint:    "mend the API or what it leads to; flexgw sync, or apply, tries a revision again that was rolled back",
+		Hint:    hint,
 		Related: []diag.Related{{Subject: t.API.Origin.Range, Summary: "the API that was asked"}},
 	}
 }

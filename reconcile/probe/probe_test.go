@@ -9,8 +9,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/pem"
 	"fmt"
 	"io"
+	"log"
 	"math/big"
 	"net"
 	"net/http"
@@ -291,7 +293,7 @@ func issue(t *testing.T, from, until time.Time, issuer *tls.Certificate) *tls.Ce
 		t.Fatal(err)
 	}
 	c := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "shop.test"}, NotBefore: from, NotAfter: until, DNSNames: []string{"shop.test"},
-		IsCA: issuer == nil, BasicConstraintsValid: true, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+		IsCA: issuer == nil, BasicConstraintsValid: true, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}
 	parent, signer := c, any(key)
 	var chain [][]byte
 	if issuer != nil {
@@ -365,5 +367,62 @@ func TestHandshakes(t *testing.T) {
 	defer s.Close()
 	if got := said(ask(t.Context(), port(t, s.Listener.Addr(), true, get(nil))), s.Listener.Addr()); !strings.HasPrefix(got, "GET https://HOST/shop/health failed in TLS: remote error: tls: certificate required") {
 		t.Error(got)
+	}
+}
+
+// pair is a certificate as a probe declares it.
+func pair(t *testing.T, c *tls.Certificate) *ir.ProbePair {
+	t.Helper()
+	var crt strings.Builder
+	for _, der := range c.Certificate {
+		if err := pem.Encode(&crt, &pem.Block{Type: "CERTIFICATE", Bytes: der}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &ir.ProbePair{Certificate: crt.String(), Key: ir.NewSecret(string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})))}
+}
+
+// A port that wants a client certificate gets that of the probe, in both versions of TLS, and whether it takes it is found by a
+// handshake alone, too.
+func TestClientCertificates(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	ca, foreign := issue(t, now.Add(-time.Hour), now.Add(time.Hour), nil), issue(t, now.Add(-time.Hour), now.Add(time.Hour), nil)
+	client, stranger := pair(t, issue(t, now.Add(-time.Hour), now.Add(time.Hour), ca)), pair(t, issue(t, now.Add(-time.Hour), now.Add(time.Hour), foreign))
+	swapped := &ir.ProbePair{Certificate: client.Certificate, Key: stranger.Key}
+	pool := x509.NewCertPool()
+	pool.AddCert(ca.Leaf)
+	for version, name := range map[uint16]string{tls.VersionTLS12: "1.2", tls.VersionTLS13: "1.3"} {
+		s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			io.WriteString(w, r.TLS.PeerCertificates[0].Subject.CommonName)
+		}))
+		s.Config.ErrorLog = log.New(io.Discard, "", 0)
+		s.TLS = &tls.Config{Certificates: []tls.Certificate{*issue(t, now.Add(-time.Hour), now.Add(time.Hour), ca)}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool, MinVersion: version, MaxVersion: version}
+		s.StartTLS()
+		t.Cleanup(s.Close)
+		at := s.Listener.Addr()
+		for _, c := range []struct {
+			name   string
+			client *ir.ProbePair
+			want   string // a part of it; "" it is right
+		}{
+			{"right", client, ""},
+			{"foreign", stranger, "tls: "},
+			{"no pair", swapped, "has no client certificate to show: its certificate and key are no pair"},
+		} {
+			for how, h := range map[string]*ir.ProbeHTTP{"handshake": nil, "request": get(func(h *ir.ProbeHTTP) { h.Contains = "shop.test" }).HTTP} {
+				t.Run(name+" "+c.name+" "+how, func(t *testing.T) {
+					t.Parallel()
+					got := said(ask(t.Context(), port(t, at, true, &ir.Probe{HTTP: h, TLS: &ir.ProbeTLS{ServerName: "shop.test", Client: c.client}})), at)
+					if c.want == "" && got != "" || !strings.Contains(got, c.want) || strings.Contains(got, "had no answer") {
+						t.Errorf("got %q, want %q", got, c.want)
+					}
+				})
+			}
+		}
 	}
 }

@@ -296,6 +296,13 @@ type StatusRange struct{ From, To int }
 type ProbeTLS struct {
 	At         diag.Range // of the key
 	ServerName string     // "": the host of the request, or none
+	Client     *ProbePair // nil: no client certificate is shown
+}
+
+// ProbePair is a certificate with the chain of its issuers, and its key, both PEM.
+type ProbePair struct {
+	Certificate string
+	Key         Secret
 }
 
 // Echo is an upstream that the daemon itself serves, to stand in for a service that does not exist yet
