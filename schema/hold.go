@@ -19,6 +19,8 @@ type Held struct {
 	// places there. Zero: nothing of the object is served, for there is no version of it that can be.
 	Place    diag.Range
 	Revision string
+	// At is where the name stands in the newest set; zero: it does not declare the object, or nothing can be read of it.
+	At diag.Range
 	// For is the object because of which this one is held; zero: it is wrong itself.
 	For diag.Object
 	Why string // in words; one line, lower case, no full stop
@@ -794,6 +796,9 @@ func (h *holding) list() []Held {
 		c, why := h.choice[id], h.cause[id]
 		now, was := h.fresh.parts[id], h.former.parts[id]
 		x := Held{Object: id, For: why.by, Why: why.why}
+		if now != nil {
+			x.At = now.place()
+		}
 		switch {
 		case c == out && !why.self && now == nil && (h.common == nil || h.common.parts[id] == nil):
 			continue // it is deleted, after all
@@ -804,7 +809,7 @@ func (h *holding) list() []Held {
 			continue // both have it alike
 		default:
 			if p := h.alike().parts[id]; p != nil {
-				x.Place, x.Revision = p.place(), h.set.Revision
+				x.Place, x.Revision, x.At = p.place(), h.set.Revision, p.place()
 			}
 		}
 		l = append(l, x)

@@ -258,6 +258,27 @@ func mix(r *rand.Rand, pool []string, files map[string]string) source.Set {
 	return source.NewSet(list)
 }
 
+// refused is now and then an object of a set, where nothing is wrong with it.
+func refused(r *rand.Rand, set source.Set, o schema.Options) []diag.Object {
+	var all []diag.Object
+	if g, _ := schema.Load(set, o); g != nil && r.IntN(4) == 0 {
+		for id := range guards(g) {
+			all = append(all, id)
+		}
+		slices.SortFunc(all, func(a, b diag.Object) int { return cmp.Compare(a.String(), b.String()) })
+	}
+	return all[:min(len(all), 1)]
+}
+
+// restore makes files those of a set.
+func restore(files map[string]string, set source.Set) {
+	clear(files)
+	for _, f := range set.Files {
+		b, _ := f.Bytes()
+		files[f.Name] = string(b)
+	}
+}
+
 // TestHeldMixes goes from set to set at random, each held at the last one that was right: what comes of it links, has its policies, and
 // does not depend on what is remembered.
 func TestHeldMixes(t *testing.T) {
@@ -279,14 +300,7 @@ func TestHeldMixes(t *testing.T) {
 				served := 0
 				for step := range 60 {
 					set := mix(r, pool, files)
-					var wrong []diag.Object
-					if g, _ := schema.Load(set, fresh); g != nil && r.IntN(4) == 0 {
-						for id := range guards(g) {
-							wrong = append(wrong, id)
-						}
-						slices.SortFunc(wrong, func(a, b diag.Object) int { return cmp.Compare(a.String(), b.String()) })
-						wrong = wrong[:min(len(wrong), 1)]
-					}
+					wrong := refused(r, set, fresh)
 					g, held, ds := schema.LoadHeld(set, good, wrong, o)
 					g2, held2, ds2 := schema.LoadHeld(set, good, wrong, fresh)
 					if d := gocmp.Diff(dump(g2)+heldLines(held2)+lines(ds2), dump(g)+heldLines(held)+lines(ds)); d != "" {
@@ -309,11 +323,7 @@ func TestHeldMixes(t *testing.T) {
 						good = set
 					}
 					if len(files) > 3 && r.IntN(3) == 0 { // else one wrong document stays for ever
-						clear(files)
-						for _, f := range good.Files {
-							b, _ := f.Bytes()
-							files[f.Name] = string(b)
-						}
+						restore(files, good)
 					}
 				}
 				t.Logf("%d of 60 sets were held", served)
