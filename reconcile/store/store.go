@@ -40,6 +40,7 @@ type Store struct {
 	uses map[source.Hash]int // how many times a file got a content, in the generations as they follow each other; nil before the first Save
 	kept []generation        // that uses counts, the newest first
 	last []source.File       // of the newest one
+	held []source.File       // of the set that KeepHeld kept, which uses counts too
 
 	texts sync.Pool // *[]byte: indexes are large, and written one after another while edits follow each other
 }
@@ -91,27 +92,16 @@ func (s *Store) Save(set source.Set, at map[source.Hash][]byte) (err error) {
 			err = fmt.Errorf("keep the last good declarations: %w", err)
 		}
 	}()
-	for _, dir := range []string{filepath.Join(s.dir, "contents"), s.generations()} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return err
-		}
-	}
-	if s.uses == nil {
-		if err := s.recount(); err != nil {
-			return err
-		}
+	if err := s.prepare(); err != nil {
+		return err
 	}
 	next := generation{number: 1, revision: set.Revision}
 	if len(s.kept) > 0 {
 		next.number = s.kept[0].number + 1
 	}
-	gone, fresh := s.changes(set)
-	for _, f := range fresh {
-		if s.uses[f.Hash] == 0 {
-			if err := s.put(f, at); err != nil {
-				return err
-			}
-		}
+	gone, fresh := changes(s.last, set.Files)
+	if err := s.putAll(fresh, at); err != nil {
+		return err
 	}
 	text := s.text(set)
 	if err := disk.Write(s.index(next.number), *text, 0o600); err != nil {
@@ -120,6 +110,31 @@ func (s *Store) Save(set source.Set, at map[source.Hash][]byte) (err error) {
 	s.texts.Put(text)
 	s.push(next, gone, fresh, set.Files)
 	return s.trim()
+}
+
+// prepare makes the folders, and finds out what they hold.
+func (s *Store) prepare() error {
+	for _, dir := range []string{filepath.Join(s.dir, "contents"), s.generations()} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	if s.uses == nil {
+		return s.recount()
+	}
+	return nil
+}
+
+// putAll writes contents that no generation has.
+func (s *Store) putAll(fresh []source.File, at map[source.Hash][]byte) error {
+	for _, f := range fresh {
+		if s.uses[f.Hash] == 0 {
+			if err := s.put(f, at); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // text is the index of a generation.
@@ -143,9 +158,8 @@ func (s *Store) text(set source.Set) *[]byte {
 	return text
 }
 
-// changes are the contents that files of the newest generation have no more in set, and the files that it has not like this.
-func (s *Store) changes(set source.Set) (gone []source.Hash, fresh []source.File) {
-	old, now := s.last, set.Files
+// changes are the contents that old files have no more now, and the files that old has not like this.
+func changes(old, now []source.File) (gone []source.Hash, fresh []source.File) {
 	for len(old) > 0 || len(now) > 0 {
 		c := 0
 		switch {
@@ -232,7 +246,7 @@ func (s *Store) Missing(set source.Set) []source.File {
 	if s.uses == nil && s.recount() != nil {
 		return set.Files
 	}
-	_, fresh := s.changes(set)
+	_, fresh := changes(s.last, set.Files)
 	return slices.DeleteFunc(fresh, func(f source.File) bool { return s.uses[f.Hash] > 0 })
 }
 
@@ -255,14 +269,20 @@ func (s *Store) recount() error {
 	if err != nil {
 		return err
 	}
-	s.uses, s.kept, s.last = map[source.Hash]int{}, nil, nil
+	s.uses, s.kept, s.last, s.held = map[source.Hash]int{}, nil, nil, nil
 	for _, n := range slices.Backward(numbers) {
 		set, err := s.read(n)
 		if err != nil {
 			set = source.Set{} // torn: forgotten with the next Save
 		}
-		gone, fresh := s.changes(set)
+		gone, fresh := changes(s.last, set.Files)
 		s.push(generation{number: n, revision: set.Revision}, gone, fresh, set.Files)
+	}
+	if set, err := s.readIndex(s.heldIndex()); err == nil {
+		s.held = set.Files
+		for _, f := range set.Files {
+			s.uses[f.Hash]++
+		}
 	}
 	entries, err := os.ReadDir(filepath.Join(s.dir, "contents"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -379,8 +399,10 @@ func names(prefix, revision string) bool {
 
 var errTorn = errors.New("torn or changed, and not used")
 
-func (s *Store) read(n uint64) (set source.Set, err error) {
-	b, err := os.ReadFile(s.index(n))
+func (s *Store) read(n uint64) (source.Set, error) { return s.readIndex(s.index(n)) }
+
+func (s *Store) readIndex(path string) (set source.Set, err error) {
+	b, err := os.ReadFile(path)
 	if err != nil {
 		return set, err
 	}

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -92,8 +93,8 @@ func TestOldGenerationsAreForgotten(t *testing.T) {
 	}
 }
 
-// Whatever is saved, and by however many processes, the contents that are kept are those of the generations that are, and each
-// generation is whole.
+// Whatever is saved, and by however many processes, the contents that are kept are those of the generations that are and of what
+// objects are held at, and each of them is whole.
 func TestContentsFollowGenerations(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(8) {
@@ -101,6 +102,7 @@ func TestContentsFollowGenerations(t *testing.T) {
 		dir := t.TempDir()
 		s := store.New(dir)
 		var past []source.Set
+		var held source.Set
 		for range 40 {
 			texts := make([]string, 1+r.IntN(4))
 			for i := range texts {
@@ -115,9 +117,23 @@ func TestContentsFollowGenerations(t *testing.T) {
 			}
 			past = append(past, x)
 			save(t, s, x)
+			if r.IntN(3) == 0 {
+				if held = (source.Set{}); r.IntN(4) > 0 {
+					held = past[max(len(past)-1-r.IntN(3), 0)]
+					held.Files = slices.Clone(held.Files[r.IntN(len(held.Files)):])
+					held.Revision = "held"
+				}
+				if err := s.KeepHeld(held, nil); err != nil {
+					t.Fatal(err)
+				}
+			}
 			got, err := s.Load()
 			if err != nil || len(got) > store.Generations || got[0].Revision != x.Revision {
 				t.Fatalf("seed %d: %d generations, %v", seed, len(got), err)
+			}
+			back, err := s.HeldAt()
+			if err != nil || back.Revision != held.Revision || !slices.EqualFunc(back.Files, held.Files, func(a, b source.File) bool { return a.Name == b.Name && a.Hash == b.Hash }) {
+				t.Fatalf("seed %d: held at %v, want %v: %v", seed, back, held, err)
 			}
 			want, revisions := map[string]bool{}, map[string]bool{}
 			for _, g := range got {
@@ -125,6 +141,9 @@ func TestContentsFollowGenerations(t *testing.T) {
 				for _, f := range g.Files {
 					want[f.Hash.String()] = true
 				}
+			}
+			for _, f := range held.Files {
+				want[f.Hash.String()] = true
 			}
 			if n := len(contents(dir)); n != len(want) || len(revisions) != len(got) {
 				t.Fatalf("seed %d: %d contents are kept, %d are named, %d revisions of %d generations", seed, n, len(want), len(revisions), len(got))
@@ -167,6 +186,26 @@ func TestFind(t *testing.T) {
 	}
 }
 
+// torn has a file cut at each byte, and changed in each, and returns what it was.
+func torn(t *testing.T, path string, check func(what string)) []byte {
+	t.Helper()
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range whole {
+		changed := append([]byte(nil), whole...)
+		changed[i] ^= 1
+		for what, b := range map[string][]byte{"cut": whole[:i], "changed": changed} {
+			if err := os.WriteFile(path, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			check(fmt.Sprintf("%s at byte %d", what, i))
+		}
+	}
+	return whole
+}
+
 // An index that is cut at any byte, or changed in one, is no last good state; neither is a content that was changed. The
 // generation before is.
 func TestTornIsNotUsed(t *testing.T) {
@@ -176,26 +215,13 @@ func TestTornIsNotUsed(t *testing.T) {
 	save(t, store.New(dir), before, newest)
 	indexes, _ := filepath.Glob(filepath.Join(dir, "generations", "*"))
 	index := indexes[len(indexes)-1]
-	whole, err := os.ReadFile(index)
-	if err != nil {
-		t.Fatal(err)
-	}
 	check := func(what string) {
 		t.Helper()
 		if got, err := store.New(dir).Load(); len(got) != 1 || got[0].Revision != before.Revision || err == nil {
 			t.Fatalf("%s: %+v, %v", what, got, err)
 		}
 	}
-	for i := range whole {
-		changed := append([]byte(nil), whole...)
-		changed[i] ^= 1
-		for what, b := range map[string][]byte{"cut": whole[:i], "changed": changed} {
-			if err := os.WriteFile(index, b, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			check(fmt.Sprintf("%s at byte %d", what, i))
-		}
-	}
+	whole := torn(t, index, check)
 	if err := os.WriteFile(index, whole, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -207,6 +233,48 @@ func TestTornIsNotUsed(t *testing.T) {
 	save(t, store.New(dir), set("c"))
 	if got, _ := store.New(dir).Load(); len(got) != 2 || got[0].Revision != set("c").Revision {
 		t.Errorf("after another save: %+v", got)
+	}
+}
+
+// What objects are held at is likewise used whole or not at all, and is written anew after that.
+func TestTornHeldAtIsNotUsed(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s, held := store.New(dir), set("a", "b")
+	save(t, s, set("c"))
+	if got, err := s.HeldAt(); err != nil || len(got.Files) > 0 {
+		t.Fatalf("nothing was kept: %v, %v", got, err)
+	}
+	keep := func(s *store.Store, want source.Set) {
+		t.Helper()
+		if err := s.KeepHeld(want, nil); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := store.New(dir).HeldAt(); err != nil || got.Revision != want.Revision {
+			t.Fatalf("got %v, %v", got, err)
+		}
+	}
+	keep(s, held)
+	path := filepath.Join(dir, "held-at")
+	check := func(what string) {
+		t.Helper()
+		if got, err := store.New(dir).HeldAt(); len(got.Files) > 0 || err == nil {
+			t.Fatalf("%s: %+v, %v", what, got, err)
+		}
+		if got, err := store.New(dir).Load(); len(got) != 1 || err != nil {
+			t.Fatalf("%s: the generation is lost: %+v, %v", what, got, err)
+		}
+	}
+	torn(t, path, check)
+	keep(store.New(dir), held)
+	if err := os.Remove(filepath.Join(dir, "contents", held.Files[1].Hash.String())); err != nil {
+		t.Fatal(err)
+	}
+	check("a content is gone")
+	keep(store.New(dir), held)
+	keep(store.New(dir), source.Set{})
+	if n := len(contents(dir)); n != 1 {
+		t.Errorf("%d contents are kept of one generation", n)
 	}
 }
 
