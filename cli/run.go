@@ -20,6 +20,7 @@ import (
 
 	"github.com/flexgw/flexgw/reconcile"
 	"github.com/flexgw/flexgw/reconcile/api"
+	"github.com/flexgw/flexgw/reconcile/deliver"
 	"github.com/flexgw/flexgw/reconcile/deliver/xds"
 	"github.com/flexgw/flexgw/reconcile/disk"
 	"github.com/flexgw/flexgw/reconcile/echo"
@@ -243,14 +244,7 @@ func (d *daemon) run(ctx context.Context) (err error) {
 		policies.Stop(limit)
 	}()
 
-	d.loop = &reconcile.Loop{
-		Name: d.source, Source: src, Again: d.fetcher.Changed(), Build: d.build, Render: d.render, Published: d.published, Target: target, Enforce: enforcer{policies},
-		LastGood: d.lastGood, Blame: blame, Past: d.last.Find, Remember: d.remember, Control: d.remembered(), Observe: d.observe, Proof: d.proof,
-		Tell: d.told, Ready: d.ready, Log: d.log, Quiet: d.quiet, MaxWait: 2 * d.quiet, Drain: d.drain,
-	}
-	if d.hold {
-		d.loop.Hold = d.holdBack
-	}
+	d.loop = d.newLoop(src, target, enforcer{policies})
 	serve(func() error { return api.Serve(serving, sockets.status, d.watchers.beside(api.Handler(d))) })
 	if err := d.watchers.start(serving, d.log, serve); err != nil {
 		return world(err)
@@ -272,6 +266,19 @@ func (d *daemon) run(ctx context.Context) (err error) {
 		}()
 	}
 	return d.loop.Run(ctx)
+}
+
+// newLoop is the loop of the daemon; without a source it serves what it is given.
+func (d *daemon) newLoop(src watch.Source, target deliver.Target, policies reconcile.Enforcer) *reconcile.Loop {
+	l := &reconcile.Loop{
+		Name: d.source, Source: src, Again: d.fetcher.Changed(), Build: d.build, Render: d.render, Published: d.published, Target: target, Enforce: policies,
+		LastGood: d.lastGood, HeldAt: d.heldAt, Blame: blame, Past: d.last.Find, Remember: d.remember, Control: d.remembered(), Observe: d.observe, Proof: d.proof,
+		Tell: d.told, Ready: d.ready, Log: d.log, Quiet: d.quiet, MaxWait: 2 * d.quiet, Drain: d.drain,
+	}
+	if d.hold {
+		l.Hold = d.holdBack
+	}
+	return l
 }
 
 type sockets struct{ xds, enforce, status net.Listener }
@@ -426,6 +433,7 @@ func (d *daemon) holdBack(ctx context.Context, set source.Set, good []source.Set
 		g    *ir.Gateway
 		held []schema.Held
 		list diag.List
+		good source.Set
 		out  int
 	}
 	for _, old := range good {
@@ -441,7 +449,7 @@ func (d *daemon) holdBack(ctx context.Context, set source.Set, good []source.Set
 			}
 		}
 		if best.list == nil || g != nil && (best.g == nil || out < best.out) {
-			best.g, best.held, best.list, best.out = g, held, list, out
+			best.g, best.held, best.list, best.good, best.out = g, held, list, old, out
 		}
 		if g != nil && out == 0 {
 			break
@@ -455,6 +463,7 @@ func (d *daemon) holdBack(ctx context.Context, set source.Set, good []source.Set
 	if more.HasErrors() {
 		return reconcile.Built{}, nil, list
 	}
+	built.HoldAt = schema.NextGood(set, best.good, best.g, best.held, best.list, d.pipeline.load)
 	held := make([]reconcile.Held, len(best.held))
 	for i, h := range best.held {
 		held[i] = reconcile.Held{Object: h.Object, Place: h.Place}

@@ -29,6 +29,7 @@ type scribe struct {
 	mu      sync.Mutex
 	records []store.Record
 	set     *source.Set            // the newest programmed set that is not on disk yet
+	holdAt  source.Set             // of set, see reconcile.Event
 	control *reconcile.Control     // likewise
 	held    map[source.Hash][]byte // contents of accepted sets that are not on disk yet: their files may be written over
 	ended   bool
@@ -63,7 +64,7 @@ func (s *scribe) event(e reconcile.Event) {
 		case reconcile.Fetched, reconcile.EnvoyConnected, reconcile.EnvoyGone, reconcile.PeerRefused:
 			return
 		case reconcile.Programmed:
-			s.set = &e.Set
+			s.set, s.holdAt = &e.Set, e.HoldAt
 		}
 		s.records = append(s.records, store.Record{
 			At: e.At, Event: string(e.Type), Revision: e.Revision, Previous: e.Previous, By: e.By, Reason: e.Reason, Message: e.Message,
@@ -97,9 +98,6 @@ func (s *scribe) heldOf(set source.Set) source.Set {
 // readable is an older set whose contents can be had, although an editor may have written over its files since; false: of
 // one that is not also in now they can not.
 func (s *scribe) readable(old, now source.Set) (source.Set, bool) {
-	if kept, ok := s.store.Find(old.Revision, ""); ok {
-		return kept, true
-	}
 	old = s.store.Kept(old)
 	s.mu.Lock()
 	old = s.heldOf(old)
@@ -147,12 +145,12 @@ func (s *scribe) run() {
 // write brings the disk up to date. saved: a set was among it; ended: nothing comes any more.
 func (s *scribe) write() (saved, ended bool) {
 	s.mu.Lock()
-	records, set, control := s.records, s.set, s.control
+	records, set, holdAt, control := s.records, s.set, s.holdAt, s.control
 	var held map[source.Hash][]byte
 	if set != nil {
 		held = maps.Clone(s.held)
 	}
-	s.records, s.set, s.control, ended = nil, nil, nil, s.ended
+	s.records, s.set, s.holdAt, s.control, ended = nil, nil, source.Set{}, nil, s.ended
 	s.mu.Unlock()
 	for _, r := range records {
 		if err := s.store.Append(r); err != nil {
@@ -167,6 +165,10 @@ func (s *scribe) write() (saved, ended bool) {
 	if set != nil {
 		if err := s.store.Save(*set, held); err != nil {
 			s.log.Error("a restart beside a mistake would serve less", "revision", set.Revision, "error", err)
+			return false, ended
+		}
+		if err := s.store.KeepHeld(holdAt, held); err != nil {
+			s.log.Error("after a restart objects would be held at older versions", "revision", set.Revision, "error", err)
 			return false, ended
 		}
 		s.mu.Lock()

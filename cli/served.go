@@ -274,3 +274,12 @@ func (d *daemon) lastGood() []source.Set {
 	}
 	return sets
 }
+
+// heldAt is what objects were held at before this process began.
+func (d *daemon) heldAt() source.Set {
+	set, err := d.last.HeldAt()
+	if err != nil {
+		d.log.Error("objects may be held at older versions than before", "error", err)
+	}
+	return set
+}

@@ -43,6 +43,7 @@ type Event struct {
 	Message     string // one line for a person
 	Diagnostics diag.List
 	Set         source.Set // of Revision, when it is at hand
+	HoldAt      source.Set // Programmed: what objects are to be held at from now on; without files: at Set
 }
 
 // tell passes an event on.

@@ -27,6 +27,7 @@ import (
 type Built struct {
 	Gateway   *ir.Gateway
 	Resources *render.Resources
+	HoldAt    source.Set // of what Hold made: the set that objects are to be held at once it is live; without files: those that were live
 }
 
 // Enforcer runs the policies that decide at request time.
@@ -45,6 +46,7 @@ type Loop struct {
 	Target deliver.Target
 
 	LastGood  func() []source.Set                                                       // what was served before this process began, the newest first; used once, when nothing better can be had; nil: nothing
+	HeldAt    func() source.Set                                                         // what objects were held at before this process began; without files: at LastGood; used once; nil: the same
 	Past      func(revision, served string) (source.Set, bool)                          // an older revision that was programmed, "": the newest that is not served; nil: none is kept
 	Published func(Built)                                                               // the target took a revision over; nil: nobody is told
 	Enforce   Enforcer                                                                  // nil: no policy decides at request time
@@ -76,6 +78,7 @@ type Loop struct {
 	instances, files uses
 	ready            bool
 	formerSets       []source.Set
+	formerHeldAt     []source.Set // one; nil: not known
 	triedLastGood    bool
 	told             string // the refusals of Envoy that were told last
 }
@@ -106,6 +109,7 @@ type state struct {
 	served   revision   // what the target was given last
 	good     revision   // the last one that was programmed
 	whole    revision   // the last one that was, with nothing held
+	holdAt   source.Set // what objects are to be held at before good and whole; without files: at those alone
 	pending  string     // why served is not live yet; "": it is
 	reason   string     // of pending, CamelCase
 	place    *diag.Range
@@ -332,7 +336,7 @@ func (l *Loop) lastGood(ctx context.Context) (revision, bool) {
 			return revision{set: set, built: built, by: byLastGood}, true
 		}
 		if l.Hold != nil { // it was served with objects of those before it
-			if built, held, list := l.Hold(ctx, set, sets[i+1:], nil); built.Resources != nil {
+			if built, held, list := l.holdAt(ctx, set, l.formerHeldAt, sets[i+1:], nil); built.Resources != nil {
 				return revision{set: set, built: built, by: byLastGood, held: held, list: list}, true
 			}
 		}
@@ -345,6 +349,12 @@ func (l *Loop) lastGood(ctx context.Context) (revision, bool) {
 func (l *Loop) former() []source.Set {
 	if l.LastGood != nil {
 		l.formerSets, l.LastGood = l.LastGood(), nil
+	}
+	if l.HeldAt != nil {
+		if set := l.HeldAt(); len(set.Files) > 0 {
+			l.formerHeldAt = []source.Set{set}
+		}
+		l.HeldAt = nil
 	}
 	return l.formerSets
 }
@@ -363,6 +373,7 @@ func (l *Loop) rebuild(ctx context.Context) {
 		l.Log.Error("not rendered again; "+l.kept(), "revision", next.set.Revision, "error", list.Err())
 		return
 	}
+	next.built.HoldAt = s.served.built.HoldAt
 	if err := l.publish(ctx, next); err != nil {
 		l.Log.Error("not delivered again; "+l.kept(), "revision", next.set.Revision, "error", err)
 	}
@@ -543,13 +554,13 @@ func (l *Loop) rejections(served revision, lasting map[refusedAt]bool) diag.List
 func (l *Loop) live(r revision) {
 	l.Log.Info("programmed", "revision", r.set.Revision)
 	l.update(func(s *state) {
-		s.good = r
+		s.good, s.holdAt = r, r.built.HoldAt
 		if !r.partial() {
-			s.whole = r
+			s.whole, s.holdAt = r, r.set
 		}
 	})
 	if !l.settled() {
-		l.tell(Event{Type: Programmed, Revision: r.set.Revision, By: r.by, Set: r.set})
+		l.tell(Event{Type: Programmed, Revision: r.set.Revision, By: r.by, Set: r.set, HoldAt: r.built.HoldAt})
 		l.answer(r.set.Revision, Outcome{Result: Programmed, Diagnostics: r.list, Held: r.held})
 	}
 	over := time.Now().Add(l.Drain)

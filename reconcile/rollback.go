@@ -17,8 +17,8 @@ type Held struct {
 	Place  diag.Range // in the older version
 }
 
-// Hold builds set with what is wrong in it as good, the newest first, declares it: what the list of the errors names, and
-// besides it the objects in wrong. Built has no Resources when that can not be served either.
+// Hold builds set with what is wrong in it as good, the best first, declares it: what the list of the errors names, and besides it the
+// objects in wrong. Built has no Resources when that can not be served either, and with Resources it says what to hold objects at next.
 type Hold func(ctx context.Context, set source.Set, good []source.Set, wrong []diag.Object) (Built, []Held, diag.List)
 
 // hold makes r servable by holding objects back; false: it can not be, or nothing is to be held in this loop.
@@ -27,7 +27,8 @@ func (l *Loop) hold(ctx context.Context, r revision, wrong []diag.Object, errs d
 		return r, false
 	}
 	r.wrong = append(slices.Clone(r.wrong), wrong...)
-	built, held, list := l.Hold(ctx, r.set, l.past(r), r.wrong)
+	first, others := l.past(ctx, r)
+	built, held, list := l.holdAt(ctx, r.set, first, others, r.wrong)
 	if built.Resources == nil {
 		return r, false
 	}
@@ -38,27 +39,60 @@ func (l *Loop) hold(ctx context.Context, r revision, wrong []diag.Object, errs d
 	return r, true
 }
 
-// past are the sets that objects of r may be held at, the newest first: what was live before, what was before anything was
-// held, and, while nothing was live yet, what was served before this process began.
-func (l *Loop) past(r revision) []source.Set {
+// holdAt is Hold at the first sets, or, if that can not be served, at the others.
+func (l *Loop) holdAt(ctx context.Context, set source.Set, first, others []source.Set, wrong []diag.Object) (Built, []Held, diag.List) {
+	if len(first) > 0 {
+		if built, held, list := l.Hold(ctx, set, first, wrong); built.Resources != nil || len(others) == 0 {
+			return built, held, list
+		}
+	}
+	return l.Hold(ctx, set, others, wrong)
+}
+
+// past are the sets that objects of r may be held at. The first is the one that has each file as it was live last and right; while that
+// is not known, as in a process that is new, there are only the others: what was served before this process began, the newest first. They
+// are also for when nothing can be held at the first.
+func (l *Loop) past(ctx context.Context, r revision) (first, others []source.Set) {
 	s := l.snapshot()
-	var all, out []source.Set
+	var all []source.Set
 	for _, g := range []revision{s.good, s.whole} {
 		if !g.none() {
 			all = append(all, g.set)
 		}
 	}
+	if len(s.holdAt.Files) > 0 {
+		first = []source.Set{s.holdAt}
+	}
 	if len(all) == 0 || s.whole.none() {
-		all = append(all, l.former()...)
+		former := l.former()
+		if len(all) == 0 {
+			first = l.formerlyHeldAt(ctx)
+		}
+		all = append(all, former...)
 	}
 	seen := map[string]bool{r.set.Revision: true}
-	for _, set := range all {
-		if !seen[set.Revision] {
-			seen[set.Revision] = true
-			out = append(out, set)
+	fresh := func(sets []source.Set) (out []source.Set) {
+		for _, set := range sets {
+			if !seen[set.Revision] {
+				seen[set.Revision] = true
+				out = append(out, set)
+			}
+		}
+		return out
+	}
+	return fresh(first), fresh(all)
+}
+
+// formerlyHeldAt is what objects were held at before this process began: if nothing was, the newest set that was served, unless
+// something is wrong with it.
+func (l *Loop) formerlyHeldAt(ctx context.Context) []source.Set {
+	former := l.former()
+	if l.formerHeldAt == nil && len(former) > 0 {
+		if _, list := l.Build(ctx, former[0]); !list.HasErrors() {
+			l.formerHeldAt = former[:1]
 		}
 	}
-	return out
+	return l.formerHeldAt
 }
 
 // rejected answers a refusal of Envoy: the objects to blame are held back, or the whole revision is taken back. With
@@ -83,7 +117,7 @@ func (l *Loop) holdBack(ctx context.Context, r revision, list diag.List) bool {
 			wrong = append(wrong, d.Object)
 		}
 	}
-	if len(wrong) == 0 || len(l.past(r)) == 0 {
+	if first, others := l.past(ctx, r); len(wrong) == 0 || len(first)+len(others) == 0 {
 		return false
 	}
 	next, ok := l.hold(ctx, r, wrong, list)

@@ -1,5 +1,5 @@
 // Package store keeps what a daemon must not forget: the last declarations that were programmed, a few generations of them,
-// what happened, and what operators asked for.
+// what objects are held at, what happened, and what operators asked for.
 //
 // It keeps declarations, not resources: whatever version of flexgw starts next renders them its own way. Contents are
 // files named by their hash; a generation is an index, written as a whole, that names them. What is torn or was tampered
