@@ -255,3 +255,27 @@ func TestNextGoodMixes(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkNextGoodOneChange changes one API of many while another one stays wrong: what comes after LoadHeld.
+func BenchmarkNextGoodOneChange(b *testing.B) {
+	for _, n := range []int{100, 1000, 10000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			files := generated(n)
+			l := lives{o: schema.Options{Policies: newCatalog(), Memo: &schema.Memo{}}, good: source.NewSet(files)}
+			schema.Load(l.good, l.o)
+			files[11] = source.NewFile(files[11].Name, []byte(strings.Replace(generatedAPI(11, 1), "0.0.0.0:8081", "0.0.0.0:port", 1)))
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				b.StopTimer()
+				k := 20 + i*37%(n-20)
+				files[k] = source.NewFile(files[k].Name, []byte(generatedAPI(k, 200+i)))
+				set := source.NewSet(files)
+				g, held, ds := schema.LoadHeld(set, l.good, nil, l.o)
+				b.StartTimer()
+				if l.good = schema.NextGood(set, l.good, g, held, ds, l.o); l.good.Files[k].Hash != set.Files[k].Hash {
+					b.Fatal(heldLines(held), lines(ds))
+				}
+			}
+		})
+	}
+}
