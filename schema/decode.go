@@ -122,8 +122,7 @@ func (d *decoder) unit(u syntax.Unit) *unitResult {
 		return kept
 	})
 	if ds.HasErrors() {
-		o := doubtful(u)
-		out.doubts = append(out.doubts, &o)
+		out.doubts = append(out.doubts, doubtful(u, ds, out.documents > 0)...)
 	}
 	out.ds = append(ds, withoutPlaceholders(ds, found)...)
 	return out

@@ -2,6 +2,8 @@ package schema
 
 import (
 	"fmt"
+	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,8 +18,8 @@ import (
 // declared there: then its absence is an echo.
 type doubt struct {
 	at    string          // the file
-	kind  string          // of the object; empty: nobody knows
-	names map[string]bool // it may have one of these
+	kinds map[string]bool // of the objects; none: nobody knows
+	names map[string]bool // they may have these
 	words map[string]bool // all that is written there
 	every bool            // it may be anything: its text says nothing, or computes names
 	bound bool            // it is bound to something, and nobody knows to what
@@ -34,31 +36,129 @@ func wordsOf(text string) map[string]bool {
 	return words
 }
 
-// doubtful is what may stand in a file that has syntax errors.
-func doubtful(u syntax.Unit) doubt {
-	out := doubt{at: u.Files[0].Name, names: map[string]bool{}, words: map[string]bool{}}
-	for _, f := range u.Files {
-		b, err := f.Bytes()
-		if err != nil {
-			out.every = true
-			continue
+// doubtful is what may stand in a file that has syntax errors, for each document that has one. Some documents of it may have been
+// read all the same.
+func doubtful(u syntax.Unit, ds diag.List, read bool) []*doubt {
+	if isCUE(u) { // a package is one document
+		var text strings.Builder
+		for _, f := range u.Files {
+			b, err := f.Bytes()
+			if err != nil || !legible(string(b)) {
+				return []*doubt{{at: f.Name, every: true}}
+			}
+			text.Write(b)
+			text.WriteByte('\n')
 		}
-		text := string(b)
-		for _, m := range declaredName().FindAllStringSubmatch(text, -1) {
-			out.names[m[1]] = true
+		o := doubtfulCUE(u.Files[0].Name, text.String())
+		return []*doubt{&o}
+	}
+	name := u.Files[0].Name
+	b, err := u.Files[0].Bytes()
+	text := string(b)
+	if err != nil || !legible(text) {
+		return []*doubt{{at: name, every: true}}
+	}
+	if strings.EqualFold(path.Ext(name), ".json") {
+		if read {
+			text = commentInJSON.ReplaceAllString(text, "$1")
 		}
-		for w := range wordsOf(text) {
-			out.words[w] = true
+		return doubtfulText(nil, name, text, kindsInJSON(text), versionInJSON)
+	}
+	var out []*doubt
+	for from, line := 0, int32(1); from < len(text); {
+		to := len(text)
+		if i := strings.Index(text[from:], "\n---"); i >= 0 {
+			to = from + i + 1
 		}
-		if isCUE(u) { // a name can stand anywhere: in a label, in a template
-			out.names = out.words
-			out.every = out.every || computed.MatchString(text)
-		}
-		if f := f.Name; strings.ContainsRune(text, 0) || text == "" {
-			out.every, out.at = true, f
+		part, first := text[from:to], line
+		from, line = to, line+int32(strings.Count(text[from:to], "\n"))
+		if slices.ContainsFunc(ds, func(d diag.Diagnostic) bool {
+			at := d.Subject.Start.Line
+			return d.Severity == diag.Error && (at < 1 || at >= first && (at < line || to == len(text)))
+		}) {
+			part = commentInYAML.ReplaceAllString(part, "")
+			out = doubtfulText(out, name, part, kindInYAML.FindAllStringSubmatch(part, -1), versionInYAML)
 		}
 	}
 	return out
+}
+
+// legible reports whether a text may say what it declares.
+func legible(text string) bool { return text != "" && !strings.ContainsRune(text, 0) }
+
+// What the text of a document that cannot be read says it is; a comment says nothing. In JSON, a comment stands outside of texts.
+var (
+	kindInYAML    = regexp.MustCompile(`(?mi)^["']?kind["']?[ \t]*:[ \t]*["']?([\w-]+)`)
+	versionInYAML = regexp.MustCompile(`(?mi)^["']?apiVersion["']?[ \t]*:[ \t]*["']?([^\s"',#]+)`)
+	commentInYAML = regexp.MustCompile(`(?m)^[ \t]*#.*$`)
+	kindInJSON    = regexp.MustCompile(`(?i)"kind"\s*:\s*"([^"]*)`)
+	versionInJSON = regexp.MustCompile(`(?i)"apiVersion"\s*:\s*"([^"]*)`)
+	refInJSON     = regexp.MustCompile(`"(?:\w+Ref|selector)"\s*:\s*\{(?:[^{}]|\{[^{}]*\})*`)
+	commentInJSON = regexp.MustCompile(`(?s)("(?:[^"\\\n]|\\.)*")|(?://|#)[^\n]*|/\*.*?\*/`)
+)
+
+// kindsInJSON are the kinds that are written in a text, but not those of what it refers to.
+func kindsInJSON(text string) [][]string {
+	return kindInJSON.FindAllStringSubmatch(refInJSON.ReplaceAllString(text, ""), -1)
+}
+
+// doubtfulText adds what a text may declare, if it may declare anything: what belongs to others does not.
+func doubtfulText(to []*doubt, at, text string, kinds [][]string, version *regexp.Regexp) []*doubt {
+	o := doubt{at: at, kinds: map[string]bool{}, names: map[string]bool{}, words: wordsOf(text)}
+	unknown := false
+	for _, m := range kinds {
+		k := meantKind(m[1])
+		unknown = unknown || k == ""
+		o.kinds[k] = true
+	}
+	if versions := version.FindAllStringSubmatch(text, -1); len(versions) > 0 && !slices.ContainsFunc(versions, func(m []string) bool { return maybeOurs(m[1], o.kinds) }) {
+		return to
+	}
+	if unknown {
+		o.kinds = nil
+	}
+	for _, m := range declaredName().FindAllStringSubmatch(text, -1) {
+		o.names[m[1]] = true
+	}
+	return append(to, &o)
+}
+
+// maybeOurs reports whether an apiVersion is one of ours, or was meant to be.
+func maybeOurs(version string, kinds map[string]bool) bool {
+	group, _, _ := strings.Cut(version, "/")
+	return group == v1alpha1.Group || group == "flexgw" || slices.ContainsFunc(sortedKeys(kinds), func(k string) bool { return nearMiss(version, k) != "" })
+}
+
+// doubtfulCUE is what a package may declare: a name or a kind can stand anywhere in it, in a label, in a template.
+func doubtfulCUE(at, text string) doubt {
+	o := doubt{at: at, kinds: map[string]bool{}, words: wordsOf(text), every: computed.MatchString(text)}
+	o.names = o.words
+	if o.every {
+		o.kinds = nil
+		return o
+	}
+	for _, m := range kindInCUE.FindAllStringSubmatch(text, -1) {
+		o.kinds[meantKind(m[1])] = true
+	}
+	for _, k := range Kinds() {
+		if o.words[k] {
+			o.kinds[k] = true
+		}
+	}
+	if o.kinds[""] {
+		o.kinds = nil
+	}
+	return o
+}
+
+var kindInCUE = regexp.MustCompile(`\bkind"?\s*[:&]\s*"([^"]*)"`)
+
+// meantKind is the kind that was written, or that can only have been meant; "": nobody knows.
+func meantKind(written string) string {
+	if k, _ := ourKind(written); k != "" {
+		return k
+	}
+	return diag.Nearest(written, Kinds())
 }
 
 // doubt notes what one document may have been meant to declare, or to be bound to, when that is wrong.
@@ -80,8 +180,14 @@ func (d *docDecoder) doubt(found diag.List, bindings []*bindingDecl) {
 func (d *docDecoder) unnamed() doubt {
 	out := doubt{at: d.doc.Unit.Name, names: map[string]bool{}, words: map[string]bool{}}
 	root := d.doc.Root
-	if f := root.Fold("kind"); f != nil {
-		out.kind, _ = ourKind(text(f.Value).Value)
+	f := root.Fold("kind")
+	if f == nil {
+		f = misspelt(root, "kind", "apiVersion", "metadata", "spec")
+	}
+	if f != nil {
+		if k := meantKind(text(f.Value).Value); k != "" {
+			out.kinds = map[string]bool{k: true}
+		}
 	}
 	scalars(root, out.words)
 	meta := root.Fold("metadata")
@@ -116,15 +222,17 @@ func scalars(n *syntax.Node, into map[string]bool) {
 	}
 }
 
+// may reports whether an object of one of these kinds may stand there.
+func (d *doubt) may(kinds ...string) bool {
+	return len(d.kinds) == 0 || slices.ContainsFunc(kinds, func(k string) bool { return d.kinds[k] })
+}
+
 // declares reports whether an object may be declared there.
 func (d *doubt) declares(kind, name string) bool {
-	if d.kind != "" && d.kind != kind && !(d.kind == v1alpha1.ApiInstance && kind == v1alpha1.Service) {
-		return false
-	}
-	if d.names[name] {
+	if d.may(kind) && d.names[name] {
 		return true
 	}
-	if kind != v1alpha1.Service {
+	if kind != v1alpha1.Service || !d.may(v1alpha1.ApiInstance) {
 		return false
 	}
 	for i, r := range name { // a service that stands inline has two names
@@ -137,7 +245,7 @@ func (d *doubt) declares(kind, name string) bool {
 
 // binds reports whether something may be bound there to an API.
 func (d *doubt) binds(api string) bool {
-	return (d.kind == "" || d.kind == v1alpha1.PolicyBinding || d.kind == v1alpha1.ApiInstance) && (d.every || d.bound || d.words[api] || d.words["selector"])
+	return d.may(v1alpha1.PolicyBinding, v1alpha1.ApiInstance) && (d.every || d.bound || d.words[api] || d.words["selector"])
 }
 
 // The summaries of references that dangle: what dangles is read from them again.
@@ -178,18 +286,18 @@ func (s *state) withoutDoubtful(ds diag.List) diag.List {
 			echo = func(o *doubt) bool { return o.binds(d.Object.Name) }
 		case "link/https-without-tls":
 			echo = func(o *doubt) bool {
-				return (o.words["tls"] || o.every) && (o.kind == "" || o.kind == v1alpha1.PolicyBinding || o.kind == v1alpha1.ApiInstance)
+				return (o.words["tls"] || o.every) && o.may(v1alpha1.PolicyBinding, v1alpha1.ApiInstance)
 			}
 		case "link/selector-matches-nothing":
 			i := slices.IndexFunc(s.selectors, func(b *bindingDecl) bool { return b.id == d.Object && b.targetAt == d.Subject })
 			echo = func(o *doubt) bool {
-				return i >= 0 && (o.kind == "" || o.kind == v1alpha1.ApiInstance) && labelled(s.selectors[i], o)
+				return i >= 0 && o.may(v1alpha1.ApiInstance) && labelled(s.selectors[i], o)
 			}
 		}
 		if slices.ContainsFunc(s.doubts, func(o *doubt) bool { return echo(o) }) {
 			continue
 		}
-		if i := slices.IndexFunc(s.doubts, func(o *doubt) bool { return o.every }); i >= 0 && name != "" && d.Severity == diag.Error {
+		if i := slices.IndexFunc(s.doubts, func(o *doubt) bool { return o.every && o.may(kind) }); i >= 0 && name != "" && d.Severity == diag.Error {
 			d.Severity, d.Hint = diag.Note, "it may be declared in "+strconv.Quote(s.doubts[i].at)+", which cannot be read as a whole"
 		}
 		out = append(out, d)
