@@ -172,13 +172,13 @@ func (s *scribe) write() (saved, ended bool) {
 			return false, ended
 		}
 		s.mu.Lock()
-		left := map[source.Hash][]byte{} // a map stays as large as it ever was
-		for h, b := range s.held {
-			if _, written := held[h]; !written {
-				left[h] = b
-			}
+		for _, f := range slices.Concat(set.Files, holdAt.Files) {
+			delete(s.held, f.Hash)
 		}
-		s.held = left
+		s.held = maps.Clone(s.held) // a map stays as large as it ever was
+		if len(s.held) > maxHeld {  // of revisions that never became live
+			clear(s.held)
+		}
 		s.mu.Unlock()
 		if s.fresh || len(held) > maxHeld { // to begin takes twice what to go on takes, and so does a change of everything
 			s.fresh, held = false, nil

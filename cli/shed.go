@@ -16,8 +16,8 @@ func giveBack() {
 	shed()
 }
 
-// shed gives back the pages of the program itself that only its start needed: registering Envoy's messages and compiling JSON
-// Schema's own touches some 25 MB of it, which would count as this process's memory to its end. What is needed again is
+// shed gives back the pages of code that only the start needed: registering Envoy's messages and compiling JSON Schema's own
+// touches much of the program, which would count as this process's memory to its end. What is needed again is
 // mapped again, from the page cache. It is a matter of thrift: when it cannot be done, nothing is lost.
 func shed() {
 	program, err := os.Readlink("/proc/self/exe")
@@ -33,8 +33,8 @@ func shed() {
 		var from, to uintptr
 		var may string
 		line := lines.Text()
-		if n, _ := fmt.Sscanf(line, "%x-%x %s", &from, &to, &may); n < 3 || len(may) < 2 || may[1] == 'w' || !strings.HasSuffix(line, " "+program) {
-			continue // what can be written to holds more than the file does
+		if n, _ := fmt.Sscanf(line, "%x-%x %s", &from, &to, &may); n < 3 || len(may) < 3 || may[1] == 'w' || may[2] != 'x' || !strings.HasSuffix(line, " "+program) {
+			continue // only code is surely what the file holds: the loader may have relocated the rest (PIE, RELRO)
 		}
 		_, _, _ = unix.Syscall(unix.SYS_MADVISE, from, to-from, unix.MADV_DONTNEED)
 	}

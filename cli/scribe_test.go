@@ -1,0 +1,64 @@
+package cli
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/flexgw/flexgw/reconcile"
+	"github.com/flexgw/flexgw/reconcile/store"
+	"github.com/flexgw/flexgw/reconcile/watch"
+	"github.com/flexgw/flexgw/schema/source"
+)
+
+// What was accepted while the revision before it was written is kept, although its file was written over meanwhile.
+func TestScribeKeepsWhatWasAcceptedMeanwhile(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "gw", "api.yaml")
+	if err := os.Mkdir(filepath.Dir(file), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	put := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read := func(text string) source.Set {
+		t.Helper()
+		put(text)
+		set, err := watch.ReadPaths([]string{filepath.Dir(file)}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return set
+	}
+	st := store.New(filepath.Join(dir, "state"))
+	s := newScribe(st, slog.New(slog.DiscardHandler))
+	tell := func(kind reconcile.EventType, set source.Set) {
+		s.event(reconcile.Event{Type: kind, Set: set, Revision: set.Revision})
+	}
+	first := read("a: 1\n")
+	tell(reconcile.Accepted, first)
+	tell(reconcile.Programmed, first)
+	second := read("a: 22\n")
+	tell(reconcile.Accepted, second)
+	go s.run()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		if _, ok := st.Find(first.Revision, ""); ok {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the first revision was not written")
+		}
+	}
+	put("a: [\n")
+	tell(reconcile.Programmed, second)
+	s.stop()
+	if _, ok := st.Find(second.Revision, ""); !ok {
+		t.Error("the second revision is not kept")
+	}
+}
