@@ -225,9 +225,7 @@ func (c *yamlConv) chunk(p part) (roots []*Node, broken diag.List) {
 		} else if err != nil {
 			return roots, diag.List{c.syntaxError(err)}
 		}
-		if root := c.document(&doc); root != nil {
-			roots = append(roots, root)
-		}
+		roots = append(roots, c.document(&doc)...)
 	}
 }
 
@@ -254,7 +252,7 @@ func withoutVersion(text []byte) []byte {
 	return text
 }
 
-func (c *yamlConv) document(doc *yaml.Node) *Node {
+func (c *yamlConv) document(doc *yaml.Node) (roots []*Node) {
 	n := doc
 	if n.Kind == yaml.DocumentNode {
 		if len(n.Content) == 0 {
@@ -266,12 +264,67 @@ func (c *yamlConv) document(doc *yaml.Node) *Node {
 		return nil
 	}
 	c.anchors, c.aliased, c.count, c.stop = nil, 0, 0, false
-	root, _ := c.node(n, -1, 0)
-	if c.stop {
-		return nil
+	for _, n := range c.apart(n) {
+		root, _ := c.node(n, -1, 0)
+		if c.stop {
+			return nil
+		}
+		roots = append(roots, root)
 	}
-	return root
+	return roots
 }
+
+// apart takes a mapping apart that is several declarations with nothing between them: each has an apiVersion and a kind.
+func (c *yamlConv) apart(n *yaml.Node) []*yaml.Node {
+	if n.Kind != yaml.MappingNode || n.Style&yaml.FlowStyle != 0 || n.Anchor != "" {
+		return []*yaml.Node{n}
+	}
+	var cuts []int // where the second and the next ones begin
+	var first []*yaml.Node
+	seen, has := map[string]*yaml.Node{}, 0
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		k := n.Content[i]
+		if !slices.Contains(declaring, k.Value) {
+			continue
+		}
+		if seen[k.Value] != nil {
+			if has < 2 {
+				return []*yaml.Node{n}
+			}
+			cuts, first = append(cuts, i), append(first, seen[k.Value])
+			seen, has = map[string]*yaml.Node{}, 0
+		}
+		seen[k.Value] = k
+		if k.Value == "apiVersion" || k.Value == "kind" {
+			has++
+		}
+	}
+	if len(cuts) == 0 || has < 2 {
+		return []*yaml.Node{n}
+	}
+	var out []*yaml.Node
+	from := 0
+	for i, cut := range append(cuts, len(n.Content)) {
+		part := *n
+		part.Content = n.Content[from:cut]
+		if i > 0 {
+			k := part.Content[0]
+			part.Line, part.Column, part.Tag = k.Line, k.Column, ""
+			at := c.offset(k.Line, k.Column)
+			begin := c.lineBegin(at)
+			c.report(diag.Diagnostic{Severity: diag.Error, Code: "yaml/missing-separator", Subject: c.keyAt(at),
+				Summary: fmt.Sprintf("another document begins here, with a second %s, and no --- stands before it", k.Value), Hint: "write a line --- before it",
+				Related: []diag.Related{{Subject: c.keyAt(c.offset(first[i-1].Line, first[i-1].Column)), Summary: "the first one"}},
+				Fixes:   []diag.Fix{{Range: c.span(begin, begin), Text: "---\n"}}})
+		}
+		out = append(out, &part)
+		from = cut
+	}
+	return out
+}
+
+// declaring are the keys at the root of a declaration.
+var declaring = []string{"apiVersion", "kind", "metadata", "spec"}
 
 // giveUp reports what makes the document useless as a whole, once.
 func (c *yamlConv) giveUp(d diag.Diagnostic) {

@@ -145,6 +145,9 @@ func (c *yamlConv) explain(d *diag.Diagnostic, e *yaml.LoadError, at, context in
 	case strings.Contains(m, "mapping values are not allowed"):
 		d.Summary = `":" is not allowed here: the value before it is already complete`
 		d.Hint = `check the indentation of this line, or quote a value that contains ": "`
+	case strings.Contains(m, "could not find expected ':'") && c.dashesAlone(context):
+		d.Subject = c.span(context, c.restOfLine(context))
+		d.Summary, d.Hint = fmt.Sprintf("%s does not separate documents: that takes three dashes", quote(string(c.src[context:c.restOfLine(context)]))), "write ---"
 	case strings.Contains(m, "could not find expected ':'"):
 		d.Subject = c.span(context, c.restOfLine(context))
 		text := quote(string(c.src[context:c.restOfLine(context)]))
@@ -237,6 +240,12 @@ func (c *yamlConv) explain(d *diag.Diagnostic, e *yaml.LoadError, at, context in
 	if d.Hint == "" {
 		d.Hint = "check the indentation, the quotes and the brackets here and just before"
 	}
+}
+
+// dashesAlone reports whether a line holds dashes alone, more than the three that separate documents.
+func (c *yamlConv) dashesAlone(line int) bool {
+	text := c.src[line:c.restOfLine(line)]
+	return line == c.lineBegin(line) && len(text) > 3 && len(bytes.Trim(text, "-")) == 0
 }
 
 // textEnd is the end of the part's last line that has any text.
