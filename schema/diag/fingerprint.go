@@ -23,7 +23,7 @@ func (l List) Fingerprints(name func(file string) string) []string {
 			file = name(file)
 		}
 		o := d.Object
-		what := strings.Join([]string{string(d.Code), file, o.Group, o.Kind, o.Namespace, o.Name, d.Path, placeNamed.ReplaceAllString(d.Summary, "")}, "\x00")
+		what := strings.Join([]string{string(d.Code), file, o.Group, o.Kind, o.Namespace, o.Name, d.Path, d.Lasting()}, "\x00")
 		seen[what]++
 		sum := sha256.Sum256([]byte(what + "\x00" + strconv.Itoa(seen[what])))
 		out[i] = hex.EncodeToString(sum[:16])
@@ -31,5 +31,19 @@ func (l List) Fingerprints(name func(file string) string) []string {
 	return out
 }
 
-// placeNamed is a place in a summary: it moves when lines are added.
-var placeNamed = regexp.MustCompile(`:\d+:\d+\b|\b(?:line|lines|column) \d+`)
+// Lasting is the summary as long as the problem stays: the places that it names move when lines are added, and are "*" here.
+// Whatever knows a problem again goes by it.
+func (d Diagnostic) Lasting() string { return Lasting(d.Summary) }
+
+// Lasting is Diagnostic.Lasting of a summary.
+func Lasting(summary string) string {
+	if !strings.ContainsAny(summary, "0123456789") {
+		return summary
+	}
+	return placeNumber.ReplaceAllStringFunc(summary, func(place string) string { return numbers.ReplaceAllString(place, "*") })
+}
+
+var (
+	placeNumber = regexp.MustCompile(`:\d+:\d+\b|\b(?:line|lines|column) \d+`)
+	numbers     = regexp.MustCompile(`\d+`)
+)

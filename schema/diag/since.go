@@ -6,7 +6,7 @@ import (
 )
 
 // Since leaves out of l what before has too, and says how much that was. Lines do not count, so what was moved is not new: two
-// diagnostics are the same when code, object, path and summary are, or differ only in the numbers of a list's items. A
+// diagnostics are the same when code, object, path and summary (Lasting) are, or differ only in the numbers of a list's items. A
 // diagnostic of no object is one of its file, under the name that now gives it ("": the file is no more). One that got
 // more severe is new.
 func (l List) Since(before List, now func(file string) string) (fresh List, old int) {
@@ -54,7 +54,7 @@ type sameness struct {
 }
 
 func exactly(d Diagnostic) sameness {
-	s := sameness{d.Severity, d.Code, d.Object, "", d.Path, d.Summary}
+	s := sameness{d.Severity, d.Code, d.Object, "", d.Path, d.Lasting()}
 	if d.Object.IsZero() {
 		s.file = d.Subject.File
 	}

@@ -34,6 +34,8 @@ func TestSince(t *testing.T) {
 		{"worse than it was", diag.List{warned}, diag.List{at("a.yaml", 1, orders, "", "x")}, []int{0}},
 		{"of a file", diag.List{at("a.yaml", 1, diag.Object{}, "", "broken")}, diag.List{at("a.yaml", 3, diag.Object{}, "", "broken"), at("b.yaml", 3, diag.Object{}, "", "broken")}, []int{1}},
 		{"of a file that was renamed", diag.List{at("old.yaml", 1, diag.Object{}, "", "broken")}, diag.List{at("new.yaml", 3, diag.Object{}, "", "broken")}, nil},
+		{"names another line", diag.List{at("a.yaml", 1, diag.Object{}, "", "begins at line 1 column 3")}, diag.List{at("a.yaml", 3, diag.Object{}, "", "begins at line 4 column 3")}, nil},
+		{"names another port", diag.List{at("a.yaml", 1, diag.Object{}, "", "port 8081")}, diag.List{at("a.yaml", 3, diag.Object{}, "", "port 8082")}, []int{0}},
 		{"mended", diag.List{at("a.yaml", 1, orders, "", "x")}, nil, nil},
 	} {
 		got, old := c.now.Since(c.before, func(f string) string {

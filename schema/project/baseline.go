@@ -24,12 +24,12 @@ type Entry struct {
 	File    string `json:"file"` // see Judge.Name
 	Object  string `json:"object,omitempty"`
 	Path    string `json:"path,omitempty"`
-	Summary string `json:"summary"`
+	Summary string `json:"summary"` // see diag.Lasting
 	Count   int    `json:"count"`
 }
 
 func (j Judge) entryOf(d diag.Diagnostic) Entry {
-	return Entry{Code: string(d.Code), File: j.name(d.Subject.File), Object: d.Object.String(), Path: d.Path, Summary: d.Summary}
+	return Entry{Code: string(d.Code), File: j.name(d.Subject.File), Object: d.Object.String(), Path: d.Path, Summary: d.Lasting()}
 }
 
 // ReadBaseline reads what Baseline.Bytes gave.
@@ -102,7 +102,7 @@ func (b *Baseline) known() map[Entry]int {
 	m := map[Entry]int{}
 	for _, e := range b.Entries {
 		n := e.Count
-		e.Count = 0
+		e.Count, e.Summary = 0, diag.Lasting(e.Summary) // a file of before may hold the places
 		m[e] += n
 	}
 	return m

@@ -47,11 +47,13 @@ func (p *jsonParser) reportComments() {
 		return
 	}
 	first := p.comments[0]
-	summary := "a comment stands here, and JSON has none"
+	summary := "a comment stands here, and JSON has none" // without a count: the problem stays when one of them goes
 	var more []diag.Related
-	if n := len(p.comments); n > 1 {
-		summary = fmt.Sprintf("a comment stands here, the first of %d, and JSON has none", n)
-		more = []diag.Related{{Subject: p.comments[1], Summary: "the next one"}}
+	switch n := len(p.comments); {
+	case n == 2:
+		more = []diag.Related{{Subject: p.comments[1], Summary: "here too"}}
+	case n > 2:
+		more = []diag.Related{{Subject: p.comments[1], Summary: fmt.Sprintf("here too; %d comments in all", n)}}
 	}
 	p.ds = append(p.ds, diag.Diagnostic{Severity: diag.Error, Code: "json/syntax", Subject: first, Summary: summary, Related: more, Hint: "remove it, or declare this in YAML, which has comments"})
 }
