@@ -219,6 +219,7 @@ func (x *folderTarget) flex(ctx context.Context, paths []string) (o api.Outcome,
 	}
 	p := onePass(x.env)
 	list, g := p.look(set)
+	list = list.WithoutConsequences()
 	for i, d := range list {
 		ofProbe := func(p *ir.Probe) bool { return p.Origin.Object == d.Object }
 		if d.Code == "link/unset-variable" && !x.silent && g != nil && slices.ContainsFunc(g.Probes, ofProbe) { // others are the gateway's to resolve

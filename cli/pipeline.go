@@ -90,7 +90,7 @@ func (p *pipeline) report(set source.Set, list diag.List) report.Report {
 	for i, f := range set.Files {
 		names[i] = f.Name
 	}
-	return report.Report{Files: names, Documents: p.read, Diagnostics: list, Sources: set.Bytes}
+	return report.Report{Files: names, Documents: p.read, Diagnostics: list.Together(), Sources: set.Bytes}
 }
 
 // refuse says on standard error what is wrong with declarations that a command needs to be right.
@@ -111,13 +111,13 @@ func (p *pipeline) check(set source.Set) diag.List {
 
 // look is check without a cache. The model may be nil.
 func (p *pipeline) look(set source.Set) (diag.List, *ir.Gateway) {
-	p.load.Salvage, p.load.AllowUnenforced = true, true
+	p.load.Salvage, p.load.AllowUnenforced, p.load.Consequences = true, true, true
 	g, list := p.model(set)
 	if g == nil {
 		return list, nil
 	}
 	p.render.Salvage, p.render.Judge = true, p.deep == nil && p.load.Memo.Once
-	rare := make(chan diag.List) // analysis goes on beside rendering: both only read the model
+	rare := make(chan diag.List, 1) // analysis goes on beside rendering: both only read the model
 	go func() {
 		rare <- lint.Check(g, lint.Options{Today: p.today, Target: p.load.Target, Partial: p.load.Partial, Asked: p.asked})
 	}()

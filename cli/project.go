@@ -274,12 +274,12 @@ func (s *settings) apply(set source.Set, w *watched, found diag.List) (project.O
 	}
 	s.judge.Unseen = s.names.unseen(set)
 	out := s.judge.Apply(slices.Concat(found, s.problem, wrong))
-	if s.write == "" {
-		return out, nil
+	if s.write != "" {
+		if err := s.writeBaseline(out.Reported); err != nil {
+			return out, world(fmt.Errorf("write the baseline: %w", err))
+		}
 	}
-	if err := s.writeBaseline(out.Reported); err != nil {
-		return out, world(fmt.Errorf("write the baseline: %w", err))
-	}
+	out.Reported = out.Reported.WithoutConsequences()
 	return out, nil
 }
 

@@ -122,7 +122,10 @@ func (d *decoder) unit(u syntax.Unit) *unitResult {
 		return kept
 	})
 	if ds.HasErrors() {
-		out.doubts = append(out.doubts, doubtful(u, ds, out.documents > 0)...)
+		for _, o := range doubtful(u, ds, out.documents > 0) {
+			o.cause = causeOf(ds)
+			out.doubts = append(out.doubts, o)
+		}
 	}
 	out.ds = append(ds, withoutPlaceholders(ds, found)...)
 	return out

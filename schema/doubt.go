@@ -17,6 +17,7 @@ import (
 // doubt is a document or a file that could not be read as what it was meant to be, which has been reported. What is absent may be
 // declared there: then its absence is an echo.
 type doubt struct {
+	cause diag.Range      // of the first error in it
 	at    string          // the file
 	kinds map[string]bool // of the objects; none: nobody knows
 	names map[string]bool // they may have these
@@ -55,6 +56,9 @@ func doubtful(u syntax.Unit, ds diag.List, read bool) []*doubt {
 	name := u.Files[0].Name
 	b, err := u.Files[0].Bytes()
 	text := string(b)
+	if err == nil && strings.TrimSpace(text) == "" {
+		return nil // nothing was meant to be declared there
+	}
 	if err != nil || !legible(text) {
 		return []*doubt{{at: name, every: true}}
 	}
@@ -161,6 +165,11 @@ func meantKind(written string) string {
 	return diag.Nearest(written, Kinds())
 }
 
+// causeOf is where the first error is.
+func causeOf(ds diag.List) diag.Range {
+	return ds[slices.IndexFunc(ds, func(d diag.Diagnostic) bool { return d.Severity == diag.Error })].Subject
+}
+
 // doubt notes what one document may have been meant to declare, or to be bound to, when that is wrong.
 func (d *docDecoder) doubt(found diag.List, bindings []*bindingDecl) {
 	lost := slices.ContainsFunc(bindings, func(b *bindingDecl) bool {
@@ -170,6 +179,7 @@ func (d *docDecoder) doubt(found diag.List, bindings []*bindingDecl) {
 		return
 	}
 	o := d.unnamed()
+	o.cause = causeOf(found)
 	if o.bound = lost; lost {
 		o.names = nil // it has a name, which is known
 	}
@@ -254,9 +264,9 @@ const (
 	unknownPolicySummary = "unknown policy %q"
 )
 
-// withoutDoubtful drops what is said to be absent and may be declared where something could not be read. It is for those who read,
+// withCauses gives a Cause to what is said to be absent and may be declared where something could not be read. It is for those who read,
 // after everything else: no object counts as right because of it.
-func (s *state) withoutDoubtful(ds diag.List) diag.List {
+func (s *state) withCauses(ds diag.List) diag.List {
 	if len(s.doubts) == 0 {
 		return ds
 	}
@@ -294,11 +304,10 @@ func (s *state) withoutDoubtful(ds diag.List) diag.List {
 				return i >= 0 && o.may(v1alpha1.ApiInstance) && labelled(s.selectors[i], o)
 			}
 		}
-		if slices.ContainsFunc(s.doubts, func(o *doubt) bool { return echo(o) }) {
-			continue
-		}
-		if i := slices.IndexFunc(s.doubts, func(o *doubt) bool { return o.every && o.may(kind) }); i >= 0 && name != "" && d.Severity == diag.Error {
-			d.Severity, d.Hint = diag.Note, "it may be declared in "+strconv.Quote(s.doubts[i].at)+", which cannot be read as a whole"
+		if i := slices.IndexFunc(s.doubts, func(o *doubt) bool { return echo(o) }); i >= 0 {
+			d.Cause = s.doubts[i].cause
+		} else if i := slices.IndexFunc(s.doubts, func(o *doubt) bool { return o.every && o.may(kind) }); i >= 0 && name != "" && d.Severity == diag.Error {
+			d.Hint = "it may be declared in " + strconv.Quote(s.doubts[i].at) + ", which cannot be read as a whole"
 		}
 		out = append(out, d)
 	}

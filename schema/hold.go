@@ -91,13 +91,13 @@ func LoadHeld(set, good source.Set, wrong []diag.Object, o Options) (*ir.Gateway
 	}
 	order := s.order
 	g, list := h.run(read, wrong)
-	list = s.withoutDoubtful(list)
+	list = s.withCauses(list)
 	for _, undo := range slices.Backward(h.undo) {
 		undo()
 	}
 	s.order, s.held.fresh, s.held.active = order, nil, false
 	m.close(s)
-	list = WithSteps(append(read, list...).Sort())
+	list = WithSteps(append(read, list...).Sort().WithoutConsequences())
 	if g == nil {
 		return nil, nil, list
 	}

@@ -54,6 +54,8 @@ type Options struct {
 	// Salvage returns the model in spite of errors, without what they are about: to look for more problems in the rest,
 	// never to be served.
 	Salvage bool
+	// Consequences leaves in what List.WithoutConsequences leaves out, for those who accept diagnostics first.
+	Consequences bool
 	// Memo keeps what earlier calls made of unchanged files; nil: nothing is kept.
 	Memo *Memo
 }
@@ -68,9 +70,13 @@ func Load(set source.Set, o Options) (*ir.Gateway, diag.List) {
 	s, ds := m.open(set, o)
 	s.forgetSpares()
 	g, more := s.link()
-	more = s.withoutDoubtful(more)
+	more = s.withCauses(more)
 	m.close(s)
-	ds = WithSteps(commented(set, append(ds, more...).Sort().Together()))
+	ds = append(ds, more...).Sort()
+	if !o.Consequences {
+		ds = ds.WithoutConsequences()
+	}
+	ds = WithSteps(commented(set, ds))
 	if ds.HasErrors() && !o.Salvage {
 		return nil, ds
 	}

@@ -128,6 +128,7 @@ func TestCases(t *testing.T) {
 			Getenv: func(name string) (string, bool) { v, ok := env[name]; return v, ok }}
 		g, ds := schema.Load(c.Set(), o)
 		again, ds2 := schema.Load(c.Set(), o)
+		ds, ds2 = ds.Together(), ds2.Together()
 		if lines(ds) != lines(ds2) || dump(g) != dump(again) {
 			t.Errorf("the second load differs:\n%s\n%s", lines(ds2), dump(again))
 		}

@@ -106,6 +106,7 @@ type Diagnostic struct {
 	Related  []Related
 	Fixes    []Fix
 	Edits    []Edit // what is to be changed, before it is known how the text is written; in no output
+	Cause    Range  // of a consequence: the Subject of the error but for which it may not be so (WithoutConsequences); in no output
 }
 
 // String is the one-line form: file:line:column: severity: summary [code].

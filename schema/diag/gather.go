@@ -39,6 +39,27 @@ func (l List) Gather(code Code) List {
 	return out
 }
 
+// WithoutConsequences leaves out each diagnostic whose Cause is an error of the list: to mend that may mend both. It comes after whatever
+// accepts diagnostics or changes how severe they are, lest what is accepted hides what nobody has accepted.
+func (l List) WithoutConsequences() List {
+	if !slices.ContainsFunc(l, func(d Diagnostic) bool { return !d.Cause.IsZero() }) {
+		return l
+	}
+	errors := map[Range]bool{}
+	for _, d := range l {
+		if d.Severity == Error && d.Cause.IsZero() {
+			errors[d.Subject] = true
+		}
+	}
+	out := make(List, 0, len(l))
+	for _, d := range l {
+		if d.Cause.IsZero() || !errors[d.Cause] {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
 // maxTogether is how many objects are named of those that one text made wrong.
 const maxTogether = 3
 
