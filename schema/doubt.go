@@ -71,8 +71,8 @@ func doubtful(u syntax.Unit, ds diag.List, read bool) []*doubt {
 	var out []*doubt
 	for from, line := 0, int32(1); from < len(text); {
 		to := len(text)
-		if i := strings.Index(text[from:], "\n---"); i >= 0 {
-			to = from + i + 1
+		if at := separator.FindStringIndex(text[from:]); at != nil {
+			to = from + at[0] + 1
 		}
 		part, first := text[from:to], line
 		from, line = to, line+int32(strings.Count(text[from:to], "\n"))
@@ -92,6 +92,7 @@ func legible(text string) bool { return text != "" && !strings.ContainsRune(text
 
 // What the text of a document that cannot be read says it is; a comment says nothing. In JSON, a comment stands outside of texts.
 var (
+	separator     = regexp.MustCompile(`\n---(?:\s|$)`)
 	kindInYAML    = regexp.MustCompile(`(?mi)^["']?kind["']?[ \t]*:[ \t]*["']?([\w-]+)`)
 	versionInYAML = regexp.MustCompile(`(?mi)^["']?apiVersion["']?[ \t]*:[ \t]*["']?([^\s"',#]+)`)
 	commentInYAML = regexp.MustCompile(`(?m)^[ \t]*#.*$`)
