@@ -286,6 +286,10 @@ func (d *docDecoder) decode() {
 		spec = &syntax.Field{Name: "spec", Value: &syntax.Node{Kind: syntax.Mapping, Range: d.doc.Range}}
 	}
 	if d.id.Name == "" {
+		if kind == v1alpha1.Configuration { // no object of the model, but it can be judged
+			s := decodeSpec[v1alpha1.ConfigurationSpec](d, spec.Value).Spec
+			d.configurationRules(&s, spec.Value)
+		}
 		return
 	}
 	if d.keep != nil {

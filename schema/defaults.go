@@ -161,15 +161,15 @@ func (d *docDecoder) configurationRules(c *v1alpha1.ConfigurationSpec, spec *syn
 			d.report(diag.Warning, "link/not-supported-yet", k.Range, fmt.Sprintf("%q is not supported yet and has no effect", k.Value), "")
 		}
 	}
-	if d.broken {
-		return
+	readable := func(name string) bool { return !d.refused(syntax.Text{Value: name, Range: spec.KeyRange(name)}) }
+	d.logging(c.Logging, spec.Get("logging").Get("outputs"))
+	if readable("sharedStorage") {
+		d.sharedStorage(c, spec)
 	}
-	d.logging(c.Logging)
-	d.sharedStorage(c, spec)
-	if p := c.ForwardProxy; p != nil && p.HTTPS != nil {
+	if p := c.ForwardProxy; p != nil && p.HTTPS != nil && readable("forwardProxy") {
 		d.proxy(p.HTTPS.Address)
 	}
-	if b := c.CircuitBreaker; b != nil && b.Thresholds != nil {
+	if b := c.CircuitBreaker; b != nil && b.Thresholds != nil && readable("circuitBreaker") {
 		for _, t := range []*uint32{b.MaxConnections, b.MaxPendingRequests, b.MaxRequests, b.MaxRetries, b.MaxConnectionPools} {
 			if t != nil {
 				d.report(diag.Warning, "link/misplaced-setting", spec.KeyRange("circuitBreaker", "thresholds"), `circuitBreaker has thresholds of its own and below "thresholds"; the latter win`, "write them in one place")
@@ -189,27 +189,47 @@ func whereThere(n *syntax.Node, name string, x diag.Edit) []diag.Edit {
 
 // refused reports whether a setting of this document is wrong, which has been said.
 func (d *docDecoder) refused(k syntax.Text) bool {
-	at := "/spec/" + k.Value
+	return d.wrongAt("/spec/"+k.Value, k.Range)
+}
+
+// wrongAt reports whether something of this document is wrong at or below a path, or at a place.
+func (d *docDecoder) wrongAt(path string, at diag.Range) bool {
 	return slices.ContainsFunc(d.out.ds, func(x diag.Diagnostic) bool {
-		return x.Severity == diag.Error && x.Object.IsZero() && (x.Subject == k.Range || x.Path == at || strings.HasPrefix(x.Path, at+"/"))
+		return x.Severity == diag.Error && x.Object.IsZero() && (x.Subject == at || x.Path == path || strings.HasPrefix(x.Path, path+"/"))
 	})
 }
 
-func (d *docDecoder) logging(l *v1alpha1.Logging) {
+// logging judges what could be read of it; written is the list of its outputs. Where its shape is wrong, what seems to lack may have
+// been meant.
+func (d *docDecoder) logging(l *v1alpha1.Logging, written *syntax.Node) {
 	if l == nil {
 		return
 	}
+	wrong := d.wrongAt("/spec/logging", diag.Range{File: d.doc.Range.File})
 	var names []string
 	seen := map[string]diag.Range{}
 	for _, o := range l.Outputs {
+		if wrong && o.Name.IsZero() {
+			if !o.Type.IsZero() {
+				d.logOutput(o, false)
+			}
+			continue
+		}
 		if at, ok := seen[o.Name.Value]; ok {
 			d.report(diag.Error, "link/duplicate-log-output", o.Name.Range, fmt.Sprintf("log output %q is declared twice", o.Name.Value), "rename one of them").Related = []diag.Related{{Subject: at, Summary: "the first one"}}
+			if !o.Type.IsZero() {
+				d.logOutput(o, !wrong)
+			}
 			continue
 		}
 		seen[o.Name.Value] = o.Name.Range
 		names = append(names, o.Name.Value)
-		d.logOutput(o)
+		if !wrong || !o.Type.IsZero() {
+			d.logOutput(o, !wrong)
+		}
 	}
+	unnamed := slices.ContainsFunc(l.Outputs, func(o v1alpha1.LogOutput) bool { return o.Name.IsZero() })
+	all := !wrong || written != nil && len(l.Outputs) > 0 && len(written.Items) == len(l.Outputs) && !unnamed
 	used := map[string]bool{}
 	check := func(n *syntax.Node) {
 		if n == nil || n.Kind != syntax.Sequence {
@@ -218,7 +238,7 @@ func (d *docDecoder) logging(l *v1alpha1.Logging) {
 		for _, item := range n.Items {
 			t := text(item)
 			used[t.Value] = true
-			if !slices.Contains(names, t.Value) {
+			if all && !slices.Contains(names, t.Value) && (!wrong || t.Value != "") {
 				d.report(diag.Error, "link/unknown-log-output", t.Range, fmt.Sprintf("no log output is named %q", t.Value), cmp.Or(didYouMean(diag.Nearest(t.Value, names)), "declare it in logging.outputs"))
 			}
 		}
@@ -230,7 +250,7 @@ func (d *docDecoder) logging(l *v1alpha1.Logging) {
 		check(l.AccessLogs.Outputs)
 	}
 	for _, name := range names {
-		if !used[name] {
+		if !wrong && !used[name] {
 			d.report(diag.Note, "link/unused-log-output", seen[name], fmt.Sprintf("no log goes to the output %q", name), "name it in runtimeLogs.outputs or accessLogs.outputs, or remove it")
 		}
 	}

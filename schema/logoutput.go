@@ -106,7 +106,8 @@ func (p logPlugin) takes(key string) bool {
 }
 
 // logOutput judges one output of logging (flex-resources.md, 6.2 and Appendix A). Keys of parameters match in any case.
-func (d *docDecoder) logOutput(o v1alpha1.LogOutput) {
+// One that is not whole lacks nothing: its shape is wrong, which has been said.
+func (d *docDecoder) logOutput(o v1alpha1.LogOutput, whole bool) {
 	types, names := knownLogTypes()
 	p, ok := types[strings.ToLower(o.Type.Value)]
 	if !ok {
@@ -131,7 +132,7 @@ func (d *docDecoder) logOutput(o v1alpha1.LogOutput) {
 		}
 	}
 	for _, must := range p.must {
-		if !slices.ContainsFunc(must, func(k string) bool { return given[k] != nil }) {
+		if whole && !slices.ContainsFunc(must, func(k string) bool { return given[k] != nil }) {
 			d.report(diag.Error, "link/log-parameter-missing", o.Type.Range, fmt.Sprintf("a log output of type %q needs the parameter %s", o.Type.Value, alternatives(quoteAll(must))), "add it to parameters")
 		}
 	}
