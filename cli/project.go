@@ -195,14 +195,27 @@ func (s *settings) readBaseline(c *cli.Context, p *project.Project) error {
 		return nil
 	}
 	b, err := os.ReadFile(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return world(fmt.Errorf("read the baseline: %w; --write-baseline %s makes it", err, name))
+	var wrong, hint string
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		err = fmt.Errorf("read the baseline: %w; --write-baseline %s makes it", err, name)
+		wrong, hint = "is not there", fmt.Sprintf("--write-baseline %s makes it", name)
+	case err != nil:
+		wrong, hint = "cannot be read: "+disk.Cause(err).Error(), "name a file that --write-baseline made"
+		err = fmt.Errorf("read the baseline: %w", err)
+	default:
+		if s.judge.Baseline, err = project.ReadBaseline(b); err != nil {
+			wrong, hint = "cannot be read: "+diag.OneLine(err.Error()), "write it anew with --write-baseline, or take it out of the settings"
+			err = fmt.Errorf("read the baseline %s: %w", name, err)
+		}
 	}
-	if err != nil {
-		return world(fmt.Errorf("read the baseline: %w", err))
-	}
-	if s.judge.Baseline, err = project.ReadBaseline(b); err != nil {
-		return world(fmt.Errorf("read the baseline %s: %w", name, err))
+	switch {
+	case err != nil && at.IsZero():
+		return world(err)
+	case err != nil: // one mistake in the project file hides nothing else
+		s.problem = append(s.problem, diag.Diagnostic{Severity: diag.Error, Code: "project/bad-setting", Subject: at,
+			Summary: fmt.Sprintf("the baseline %q %s", p.Baseline.Value, wrong), Hint: hint})
+		return nil
 	}
 	if s.judge.BaseAt = at; at.IsZero() {
 		s.judge.BaseAt = diag.Range{File: filepath.ToSlash(name)}

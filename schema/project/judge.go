@@ -103,16 +103,22 @@ func (j Judge) accepted(d diag.Diagnostic, all []*Suppression) *Suppression {
 	return first
 }
 
+// ownMistakes are the codes of what is wrong with settings: "*" is about declarations, and does not reach them.
+var ownMistakes = []diag.Code{"project/bad-setting", "project/bad-rule", "project/bad-suppression"}
+
 // severity is that of the most precise level; among equals the last one counts.
 func (j Judge) severity(d diag.Diagnostic) (diag.Severity, bool) {
 	levels := j.Levels
-	if j.Project != nil && !slices.ContainsFunc(levels, func(l Level) bool { return l.Codes.Match(d.Code) }) {
+	match := func(l Level) bool {
+		return l.Codes.Match(d.Code) && (l.Codes.precision() > 0 || !slices.Contains(ownMistakes, d.Code))
+	}
+	if j.Project != nil && !slices.ContainsFunc(levels, match) {
 		levels = j.Project.Levels
 	}
 	best := -1
 	sev, off := d.Severity, false
 	for _, l := range levels {
-		if l.Codes.Match(d.Code) && l.Codes.precision() >= best {
+		if match(l) && l.Codes.precision() >= best {
 			best, sev, off = l.Codes.precision(), l.Severity, l.Off
 		}
 	}
