@@ -3,6 +3,7 @@ package envoy
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -39,7 +40,32 @@ const (
 	wellFor   = time.Second // one that served for so long, and as long as its start took, is restarted at once when it dies
 	firstLook = 50 * time.Millisecond
 	lastLook  = 5 * time.Second
+	askFor    = time.Second // the longest wait for one answer of an Envoy
+	atOnce    = 3           // deaths within deathsIn after which the next one is started at once; one that keeps dying is given pauses
+	deathsIn  = time.Minute
 )
+
+// pauses says how long to wait before the next Envoy.
+type pauses struct {
+	wait   time.Duration
+	deaths []time.Time // those within deathsIn
+}
+
+// died is the pause after a death; well: it had served well.
+func (p *pauses) died(now time.Time, well bool) time.Duration {
+	p.deaths = slices.DeleteFunc(p.deaths, func(at time.Time) bool { return now.Sub(at) >= deathsIn })
+	p.deaths = append(p.deaths, now)
+	if n := len(p.deaths); n > atOnce {
+		p.deaths = p.deaths[n-atOnce-1:]
+	} else if well {
+		p.wait = firstWait
+		return 0
+	}
+	return p.wait
+}
+
+// waited says that a pause is over.
+func (p *pauses) waited() { p.wait = min(2*p.wait, lastWait) }
 
 // Supervisor keeps one Envoy running.
 type Supervisor struct {
@@ -53,7 +79,7 @@ type Supervisor struct {
 }
 
 // Supervise adopts the Envoy of the state folder, or starts one, and starts another whenever it dies: at once when it had
-// served well, else with growing pauses. An error means that there is none. ctx bounds only this call. tell may be nil.
+// served well, three times within a minute at most, else with growing pauses. An error means that there is none. ctx bounds only this call. tell may be nil.
 func Supervise(ctx context.Context, o Options, tell func(Event)) (*Supervisor, error) {
 	if tell == nil {
 		tell = func(Event) {}
@@ -97,16 +123,13 @@ func (s *Supervisor) watch() {
 }
 
 func (s *Supervisor) run(ctx context.Context) {
-	wait, since := firstWait, time.Now()
+	between, since := pauses{wait: firstWait}, time.Now()
 	for p := s.Process(); ; {
 		ready, ended := s.attend(ctx, p)
 		if !ended {
 			return
 		}
-		next := wait
-		if !ready.IsZero() && time.Since(ready) >= max(wellFor, ready.Sub(since)) {
-			wait, next = firstWait, 0
-		}
+		next := between.died(time.Now(), !ready.IsZero() && time.Since(ready) >= max(wellFor, ready.Sub(since)))
 		err := p.Err()
 		if err == nil {
 			err = fmt.Errorf("process %d is gone", p.PID)
@@ -120,7 +143,7 @@ func (s *Supervisor) run(ctx context.Context) {
 			case <-time.After(event.Wait):
 			}
 			if event.Wait > 0 {
-				wait = min(2*wait, lastWait)
+				between.waited()
 			}
 			since = time.Now()
 			other, kind, err := s.obtain(ctx)
@@ -135,7 +158,7 @@ func (s *Supervisor) run(ctx context.Context) {
 				s.tell(Event{Kind: kind, Process: p})
 				break
 			}
-			event = Event{Kind: Failed, Err: err, Wait: wait}
+			event = Event{Kind: Failed, Err: err, Wait: between.wait}
 		}
 	}
 }
@@ -155,14 +178,19 @@ func (s *Supervisor) attend(ctx context.Context, p *Process) (ready time.Time, e
 		case <-p.Done():
 			return ready, true
 		case <-look.C:
-			if _, err := p.Admin.Get(ctx, "/ready"); err == nil {
+			answer, cancel := context.WithTimeout(ctx, askFor)
+			_, err := p.Admin.Get(answer, "/ready")
+			cancel()
+			if err == nil {
 				ready = time.Now()
 				continue
 			}
 			look.Reset(pause)
 			pause = min(2*pause, lastLook)
 		case <-log.C:
-			p.rotate(ctx, logLimit) // an Envoy that does not answer is not better off without its log
+			answer, cancel := context.WithTimeout(ctx, askFor)
+			p.rotate(answer, logLimit) // an Envoy that does not answer is not better off without its log
+			cancel()
 		}
 	}
 }
