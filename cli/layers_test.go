@@ -42,7 +42,7 @@ var bans = []ban{
 	{"reconcile/disk", nil, []string{"schema", "render", "reconcile", "cli", "net"}, "bytes and names: what a file is for does not matter to how it is written"},
 	{"reconcile/probe", nil, []string{"reconcile$", "reconcile/deliver", "reconcile/envoy", "reconcile/store", "reconcile/watch", "reconcile/status", "os/exec"}, "asking what is served decides nothing, and knows nobody that does"},
 	{"reconcile/enforce", nil, []string{"schema", "render$", "render/policy$", "reconcile/deliver"}, "the request path shares nothing with the reconciler"},
-	{"reconcile/gate", nil, []string{"schema", "render", "cli", "reconcile$", "reconcile/deliver", "reconcile/enforce", "reconcile/status", "reconcile/egress"}, "who may come in does not depend on what is served behind the door"},
+	{"reconcile/gate", nil, []string{"schema$", "schema/v1alpha1", "schema/syntax", "schema/ir", "schema/project", "render", "cli", "reconcile$", "reconcile/deliver", "reconcile/enforce", "reconcile/status", "reconcile/egress"}, "who may come in does not depend on what is served behind the door; schema/diag makes visible what strangers wrote"},
 	{"reconcile/metrics", nil, []string{"reconcile/deliver/xds", "reconcile/egress", "reconcile/envoy", "reconcile/store", "reconcile/watch"}, "figures come in as functions: whoever asks for metrics changes nothing"},
 	{"reconcile/notify", nil, []string{"render", "reconcile/deliver", "reconcile/egress", "reconcile/store"}, "it posts what it is told with the client that it is given"},
 	{"", []string{"cli", "render/policy/all"}, []string{"render/policy/all"}, "only cli knows every policy"},

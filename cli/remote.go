@@ -69,7 +69,11 @@ func (d *daemon) remoteOf(c *cli.Context) error {
 		names = *allow
 	}
 	g, err := gate.New(gate.Options{Cert: c.String("xds-cert"), Key: c.String("xds-key"), ClientCA: c.String("xds-client-ca"), Allow: names, Log: d.log, Refused: func(r gate.Refusal) {
-		d.told(reconcile.Event{Type: reconcile.PeerRefused, At: r.At, By: r.Identity, Reason: r.Reason, Message: "a peer at " + r.Address + " was refused: " + r.Message})
+		message := r.Message
+		if r.Address != "" { // else it is about several
+			message = "a peer at " + r.Address + " was refused: " + message
+		}
+		d.told(reconcile.Event{Type: reconcile.PeerRefused, At: r.At, By: r.Identity, Reason: r.Reason, Message: message})
 	}})
 	if err != nil {
 		return world(fmt.Errorf("--xds-listen: %w", err))

@@ -220,7 +220,7 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	var servers sync.WaitGroup
 	defer servers.Wait()
 	defer stopServing()
-	target := xds.New(xds.Config{Drain: d.drain + 5*time.Second, Files: d.pipeline.render.Files, Log: d.log})
+	target := xds.New(xds.Config{Own: d.nodeID(), Drain: d.drain + 5*time.Second, Files: d.pipeline.render.Files, Log: d.log})
 	policies := enforce.New(start, contract.Env{
 		Store: enforce.NewMemory(time.Now), HTTP: d.egress.HTTPClient("policy"), Now: time.Now, Log: d.log,
 		Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -313,8 +313,11 @@ func listen(path string) (net.Listener, error) {
 	return net.Listen("unix", path)
 }
 
+// nodeID is that of the Envoy beside the daemon.
+func (d *daemon) nodeID() string { return "flexgw/" + sourceID(d.source) }
+
 func (d *daemon) bootstrap() (render.BootstrapOptions, string, error) {
-	o := render.BootstrapOptions{NodeID: "flexgw/" + sourceID(d.source)}
+	o := render.BootstrapOptions{NodeID: d.nodeID()}
 	for _, x := range []struct {
 		to   *string
 		name string

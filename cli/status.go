@@ -104,13 +104,13 @@ func writeStatus(w io.Writer, r status.Report, verbose bool) error {
 		if !e.Connected {
 			connected = "gone"
 		}
-		fmt.Fprintf(t, "envoy\t%s\t%s\t%s since %s\t%s\t%s\n", e.Node, e.Version, connected, e.Since.Format(time.RFC3339), orDash(e.Revision), hostOf(e))
+		fmt.Fprintf(t, "envoy\t%s\t%s\t%s since %s\t%s\t%s\n", diag.Visible(e.Node), diag.Visible(e.Version), connected, e.Since.Format(time.RFC3339), orDash(e.Revision), hostOf(e))
 		for _, d := range e.Types {
 			fmt.Fprintf(t, "\t%s\t%d synced\t%d waiting\t%d refused\n", d.Type, d.Synced, d.Stale+d.NotSent, d.Error)
 		}
 	}
 	for _, p := range r.Refused {
-		fmt.Fprintf(t, "refused\t%s\t%s\t%d times, last at %s\t%s\t%s\n", p.Address, orDash(p.Identity), p.Count, p.At.Format(time.RFC3339), p.Reason, p.Message)
+		fmt.Fprintf(t, "refused\t%s\t%s\t%d times, last at %s\t%s\t%s\n", p.Address, orDash(diag.Visible(p.Identity)), p.Count, p.At.Format(time.RFC3339), p.Reason, diag.Visible(p.Message))
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -128,7 +128,7 @@ func hostOf(e status.Envoy) string {
 	if e.Address == "" {
 		return "on this host"
 	}
-	return e.Address + " as " + e.Identity
+	return diag.Visible(e.Address + " as " + e.Identity)
 }
 
 // writeLimits shows what Envoys on other hosts do without; it is the same for all of them.

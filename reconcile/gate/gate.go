@@ -25,27 +25,33 @@ import (
 	grpcpeer "google.golang.org/grpc/peer"
 )
 
-// Options are the parameters of New. The three files are PEM, and are read again whenever somebody connects.
+// Options are the parameters of New. The three files are PEM; they are read again when they changed.
 type Options struct {
 	Cert, Key string           // the chain that the daemon shows, its own certificate first, and its key
 	ClientCA  string           // who signs the certificates of peers
 	Allow     []string         // DNS names and URIs; a peer's certificate must have one of them. Empty: any certificate of ClientCA
-	Refused   func(Refusal)    // told of each address, name and reason once, until it was quiet for an hour; must not block; nil: nobody
+	Refused   func(Refusal)    // told of each once, until it was quiet for an hour, and of a few a minute at most; must not block; nil: nobody
 	Log       *slog.Logger     // nil: none
 	Now       func() time.Time // nil: time.Now
 }
 
 // Gate is made by New. All methods are safe for concurrent use.
 type Gate struct {
-	o Options
+	o     Options
+	shy   sync.Mutex // one reading of the files at a time
+	files [3]os.FileInfo
 
-	mu       sync.Mutex
-	pem      [3][]byte // what shown and trusted were read from
-	shown    *tls.Certificate
-	trusted  *x509.CertPool
-	problem  string // with the files as they are now; "": none
-	warned   time.Time
-	refusals []Refusal // the newest last
+	mu        sync.Mutex
+	pem       [3][]byte // what shown and trusted were read from
+	shown     *tls.Certificate
+	trusted   *x509.CertPool
+	age       int    // how often trusted was replaced, from 1
+	problem   string // with the files as they are now; "": none
+	warned    time.Time
+	known     ledger               // who proved to have a certificate that is right
+	strangers ledger               // everybody else: they may say what they like
+	waiting   []*guest             // whose handshake is not done, the oldest first
+	inside    map[*inside]struct{} // connections that were let in
 }
 
 // New reads the files.
@@ -61,14 +67,38 @@ func New(o Options) (*Gate, error) {
 			return nil, fmt.Errorf("name %q: a DNS name or a URI is expected, as the certificate has it, without wildcards", name)
 		}
 	}
-	g := &Gate{o: o}
+	g := &Gate{o: o, inside: map[*inside]struct{}{}}
 	return g, g.read()
+}
+
+func (g *Gate) names() [3]string { return [3]string{g.o.Cert, g.o.Key, g.o.ClientCA} }
+
+// changed says whether a file is another one than when it was looked at last. Anybody who connects makes us ask, so it reads none.
+func (g *Gate) changed() bool {
+	for i, name := range g.names() {
+		now, err := os.Stat(name)
+		was := g.files[i]
+		if err != nil || was == nil {
+			if (err == nil) != (was != nil) {
+				return true
+			}
+			continue
+		}
+		if !os.SameFile(was, now) || !was.ModTime().Equal(now.ModTime()) || was.Size() != now.Size() {
+			return true
+		}
+	}
+	return false
 }
 
 // read takes the files over as they are now; an error leaves what there was.
 func (g *Gate) read() error {
 	var now [3][]byte
-	for i, name := range []string{g.o.Cert, g.o.Key, g.o.ClientCA} {
+	g.files = [3]os.FileInfo{}
+	for i, name := range g.names() {
+		g.files[i], _ = os.Stat(name)
+	}
+	for i, name := range g.names() {
 		b, err := os.ReadFile(name)
 		if err != nil {
 			return err
@@ -91,12 +121,18 @@ func (g *Gate) read() error {
 	if g.shown != nil {
 		g.o.Log.Info("the certificates for Envoys on other hosts were read again", "expires", pair.Leaf.NotAfter)
 	}
-	g.pem, g.shown, g.trusted, g.warned = now, &pair, pool, time.Time{}
+	g.pem, g.shown, g.trusted, g.warned, g.age = now, &pair, pool, time.Time{}, g.age+1
 	return nil
 }
 
-// refresh reads files that changed. Ones that can not be used are told once, and what was read before stays.
-func (g *Gate) refresh() {
+// refresh reads the files: whatever their times say, or only if these say that one changed. Ones that can not be used are told
+// once, and what was read before stays.
+func (g *Gate) refresh(whatever bool) {
+	g.shy.Lock()
+	defer g.shy.Unlock()
+	if !whatever && !g.changed() {
+		return
+	}
 	err := g.read()
 	problem := ""
 	if err != nil {
@@ -118,12 +154,14 @@ func (g *Gate) refresh() {
 // lookAgain is how often files are looked at when nobody connects, so that what is wrong with them is told in time.
 const lookAgain = 10 * time.Second
 
-// Run looks after the files until ctx ends.
+// Run looks after the files, and those who are inside, until ctx ends.
 func (g *Gate) Run(ctx context.Context) {
 	tick := time.NewTicker(lookAgain)
 	defer tick.Stop()
 	for {
-		g.refresh()
+		g.refresh(true)
+		g.review()
+		g.summarize()
 		select {
 		case <-ctx.Done():
 			return
@@ -134,7 +172,7 @@ func (g *Gate) Run(ctx context.Context) {
 
 // config is for one connection.
 func (g *Gate) config(*tls.ClientHelloInfo) (*tls.Config, error) {
-	g.refresh()
+	g.refresh(false)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return &tls.Config{
@@ -145,12 +183,6 @@ func (g *Gate) config(*tls.ClientHelloInfo) (*tls.Config, error) {
 		NextProtos:             []string{"h2"},
 		SessionTicketsDisabled: true, // everybody is looked at, whenever they come
 		Time:                   g.o.Now,
-		VerifyConnection: func(s tls.ConnectionState) error {
-			if _, ok := g.allowed(s.PeerCertificates[0]); !ok {
-				return notAllowed{s.PeerCertificates[0]}
-			}
-			return nil
-		},
 	}, nil
 }
 
@@ -170,10 +202,9 @@ func (g *Gate) allowed(c *x509.Certificate) (string, bool) {
 	return "", false
 }
 
-type notAllowed struct{ cert *x509.Certificate }
-
-func (e notAllowed) Error() string {
-	if has := names(e.cert); len(has) > 0 {
+// notAllowed says why nobody of a certificate's names is let in.
+func notAllowed(c *x509.Certificate) string {
+	if has := names(c); len(has) > 0 {
 		return "none of its names is allowed: " + strings.Join(has, ", ")
 	}
 	return "its certificate has no DNS name and no URI, of which one must be allowed"
@@ -226,16 +257,32 @@ type creds struct {
 	gate *Gate
 }
 
-// ServerHandshake implements credentials.TransportCredentials.
+// ServerHandshake implements credentials.TransportCredentials. Names are looked at when the handshake is over: only then is it
+// proven that the certificate is the peer's.
 func (c creds) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	g, address := c.gate, raw.RemoteAddr().String()
+	leave := g.enter(raw)
+	defer leave()
+	if err := raw.SetDeadline(time.Now().Add(handshakeFor)); err != nil {
+		return nil, nil, err
+	}
 	conn, info, err := c.TransportCredentials.ServerHandshake(raw)
 	if err != nil {
-		c.gate.failed(raw.RemoteAddr().String(), err)
+		g.failed(address, err)
 		return nil, nil, err
 	}
 	state := info.(credentials.TLSInfo).State
-	name, _ := c.gate.allowed(state.PeerCertificates[0])
-	return conn, Peer{CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}, Address: raw.RemoteAddr().String(), Identity: name}, nil
+	cert := state.PeerCertificates[0]
+	name, ok := g.allowed(cert)
+	p := Peer{CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}, Address: address, Identity: name}
+	if !ok {
+		p.Identity = identity(cert)
+		message := notAllowed(cert)
+		g.Refuse(p, NotAllowed, message)
+		conn.Close()
+		return nil, nil, errors.New(message)
+	}
+	return g.admit(conn, p, state), p, nil
 }
 
 // ClientHandshake implements credentials.TransportCredentials.
@@ -249,7 +296,7 @@ func (c creds) Clone() credentials.TransportCredentials { return c }
 // Refusal is somebody who was turned away, and why.
 type Refusal struct {
 	Address  string    // host, without the port
-	Identity string    // as its certificate says, which nobody vouches for; "": it showed none
+	Identity string    // as its certificate says, clipped, which nobody vouches for before its handshake is over; "": it showed none
 	Reason   string    // CamelCase
 	Message  string    // one line for a person
 	At       time.Time // the last time
@@ -269,6 +316,8 @@ const (
 	BadHandshake     = "BadHandshake"
 	NoNode           = "NoNodeID"
 	NodeTaken        = "NodeTaken"
+	TooMany          = "TooManyHandshakes"
+	LeftOut          = "RefusalsLeftOut" // not one refusal, but how many were not told
 )
 
 // failed tells of a handshake that did not come to its end. Whoever connects and says nothing is no news: port scanners and
@@ -281,7 +330,7 @@ func (g *Gate) failed(address string, err error) {
 	}
 	r := g.because(err)
 	r.Address = address
-	g.note(r)
+	g.note(&g.strangers, r)
 }
 
 func (g *Gate) because(err error) (r Refusal) {
@@ -289,12 +338,9 @@ func (g *Gate) because(err error) (r Refusal) {
 	if errors.As(err, &unverified) && len(unverified.UnverifiedCertificates) > 0 {
 		return g.unverified(unverified)
 	}
-	var not notAllowed
 	var record tls.RecordHeaderError
 	text := err.Error()
 	switch {
-	case errors.As(err, &not):
-		return Refusal{Identity: identity(not.cert), Reason: NotAllowed, Message: not.Error()}
 	case errors.As(err, &record):
 		return Refusal{Reason: NotTLS, Message: "it does not speak TLS"}
 	case strings.Contains(text, "didn't provide a certificate"): // crypto/tls has no type for it
@@ -324,61 +370,5 @@ func (g *Gate) unverified(e *tls.CertificateVerificationError) Refusal {
 
 // Refuse tells of a peer that came through the gate and is turned away for what it said then.
 func (g *Gate) Refuse(p Peer, reason, message string) {
-	g.note(Refusal{Address: p.Address, Identity: p.Identity, Reason: reason, Message: message})
-}
-
-// Beyond these, refusals are forgotten.
-const (
-	maxRefusals = 32
-	maxAge      = time.Hour
-)
-
-// note remembers a refusal. Who comes again and again is told of once.
-func (g *Gate) note(r Refusal) {
-	if host, _, err := net.SplitHostPort(r.Address); err == nil {
-		r.Address = host
-	}
-	r.At, r.Count = g.o.Now().UTC(), 1
-	g.mu.Lock()
-	g.age()
-	i := slices.IndexFunc(g.refusals, func(o Refusal) bool {
-		return o.Address == r.Address && o.Identity == r.Identity && o.Reason == r.Reason
-	})
-	if i >= 0 {
-		r.Count += g.refusals[i].Count
-		g.refusals = slices.Delete(g.refusals, i, i+1)
-	}
-	g.refusals = append(g.refusals, r)
-	g.mu.Unlock()
-	log := g.o.Log.Debug
-	if i < 0 {
-		log = g.o.Log.Warn
-	}
-	log("a peer was refused", "address", r.Address, "identity", r.Identity, "reason", r.Reason, "message", r.Message)
-	if i < 0 && g.o.Refused != nil {
-		g.o.Refused(r)
-	}
-}
-
-// age drops what is old, and the oldest when there is too much.
-func (g *Gate) age() {
-	now := g.o.Now()
-	g.refusals = slices.DeleteFunc(g.refusals, func(r Refusal) bool { return now.Sub(r.At) > maxAge })
-	if n := len(g.refusals) - maxRefusals + 1; n > 0 {
-		g.refusals = slices.Delete(g.refusals, 0, n)
-	}
-}
-
-// Refusals are those of the last hour, the newest first.
-func (g *Gate) Refusals() []Refusal {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	now := g.o.Now()
-	var out []Refusal
-	for _, r := range slices.Backward(g.refusals) {
-		if now.Sub(r.At) <= maxAge {
-			out = append(out, r)
-		}
-	}
-	return out
+	g.note(&g.known, Refusal{Address: p.Address, Identity: p.Identity, Reason: reason, Message: message})
 }

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -238,7 +240,7 @@ func TestSilenceIsNoNews(t *testing.T) {
 	}
 }
 
-// A connection outlives the certificates with which it was made; who connects next meets those that there are.
+// Who connects meets the certificates that there are; who is inside and of no authority any more is sent away.
 func TestFilesThatChange(t *testing.T) {
 	t.Parallel()
 	d := newDoor(t)
@@ -269,13 +271,139 @@ func TestFilesThatChange(t *testing.T) {
 		t.Error("the authority of before is still taken")
 	}
 	if _, err := ask(conn); err != nil {
-		t.Errorf("the connection of before: %v", err)
+		t.Errorf("the connection of before, before anybody looked: %v", err)
+	}
+	d.look()
+	if r := d.gate.Refusals(); len(r) == 0 || r[0].Reason != gate.UnknownAuthority || r[0].Identity != "edge" || !strings.Contains(r[0].Message, "its connection was ended: ") {
+		t.Errorf("%+v", r)
+	}
+	if _, err := ask(conn); err == nil {
+		t.Error("the connection of before is still open")
 	}
 	if err := os.Remove(d.path("ca")); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := d.call(next.Client(next.Issue(time.Hour, "edge"))); err != nil {
 		t.Errorf("without a file: %v", err)
+	}
+}
+
+// look has the gate look after everything once.
+func (d *door) look() {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	d.gate.Run(ctx)
+}
+
+func (d *door) later(x time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.now = time.Now().Add(x)
+}
+
+func TestConnectionEndsWithItsCertificate(t *testing.T) {
+	t.Parallel()
+	d := newDoor(t)
+	open := func(valid time.Duration) *grpc.ClientConn {
+		conn, err := grpc.NewClient(d.address, grpc.WithTransportCredentials(credentials.NewTLS(d.authority.Client(d.authority.Issue(valid, "edge")))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		if _, err := ask(conn); err != nil {
+			t.Fatal(err)
+		}
+		return conn
+	}
+	short, long := open(3*time.Second), open(30*time.Minute)
+	for end := time.Now().Add(10 * time.Second); len(d.gate.Refusals()) == 0 && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	}
+	if r := d.gate.Refusals(); len(r) == 0 || r[len(r)-1].Reason != gate.Expired || !strings.Contains(r[len(r)-1].Message, "its connection was ended: its certificate is valid from ") {
+		t.Errorf("%+v", r)
+	}
+	if _, err := ask(short); err == nil {
+		t.Error("it is still inside")
+	}
+	if _, err := ask(long); err != nil {
+		t.Error(err)
+	}
+	d.later(40 * time.Minute) // the clock was set
+	d.look()
+	if _, err := ask(long); err == nil {
+		t.Error("it is inside after the clock was set")
+	}
+}
+
+// Whoever reaches the port can make no more noise than a little, and does not push out who is known.
+func TestStrangersMakeLittleNoise(t *testing.T) {
+	t.Parallel()
+	d := newDoor(t)
+	d.gate.Refuse(gate.Peer{Address: "192.0.2.1:1", Identity: "edge"}, gate.NodeTaken, "m")
+	for range 60 {
+		stranger := gatetest.New(t, "x\x1b[2J\n"+strings.Repeat("y", 3000))
+		if _, err := d.call(d.authority.Client(stranger.Issue(time.Hour, time.Now().Format("h150405.000000000")))); err == nil {
+			t.Fatal("it was let in")
+		}
+	}
+	for i := range 60 {
+		d.gate.Fail("192.0.2."+strconv.Itoa(i)+":1", errors.New("\x1b[2J\n"+strings.Repeat("z", 3000)))
+	}
+	r := d.gate.Refusals()
+	if last := r[1]; last.Reason != gate.BadHandshake || !strings.Contains(last.Message, "·[2J·zzz") || !strings.Contains(last.Message, "look into its log") {
+		t.Errorf("%+v", last)
+	}
+	if len(r) != 33 || r[0].Reason != gate.NodeTaken || !strings.Contains(r[0].Message, "give each Envoy") {
+		t.Errorf("%d: %+v", len(r), r)
+	}
+	for _, x := range r {
+		if strings.ContainsAny(x.Message+x.Identity, "\x1b\n") || len(x.Message)+len(x.Identity) > 1200 {
+			t.Fatalf("%+v", x)
+		}
+	}
+	d.mu.Lock()
+	n, first := len(d.told), d.told[1]
+	d.mu.Unlock()
+	if n != 11 || first.Reason != gate.UnknownAuthority || !strings.Contains(first.Message, `x\x1b[2J\nyyy`) { // ten and the one who is known
+		t.Errorf("told %d, %+v", n, first)
+	}
+	d.look()
+	d.later(61 * time.Second)
+	d.look()
+	d.look()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if last := d.told[len(d.told)-1]; len(d.told) != 12 || last.Reason != gate.LeftOut || last.Count != 51 || last.Address != "" || !strings.HasPrefix(last.Message, "51 refusals more") {
+		t.Errorf("%d, %+v", len(d.told), last)
+	}
+}
+
+// Handshakes that nobody goes on with shut out nobody.
+func TestHandshakesThatHang(t *testing.T) {
+	t.Parallel()
+	d := newDoor(t)
+	var all []net.Conn
+	for range 300 {
+		c, err := net.Dial("tcp", d.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		all = append(all, c)
+	}
+	for end := time.Now().Add(4 * time.Second); len(d.gate.Refusals()) == 0 && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	}
+	if r := d.gate.Refusals(); len(r) != 1 || r[0].Reason != gate.TooMany {
+		t.Errorf("%+v", r)
+	}
+	if _, err := d.call(d.authority.Client(d.authority.Issue(time.Hour, "edge"))); err != nil {
+		t.Error(err)
+	}
+	begun := time.Now()
+	for _, c := range all {
+		c.SetReadDeadline(begun.Add(9 * time.Second))
+		if _, err := c.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatal("a handshake is open for ever")
+		}
 	}
 }
 

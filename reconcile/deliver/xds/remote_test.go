@@ -71,6 +71,36 @@ func say(t *testing.T, conn *grpc.ClientConn, node string) discoveryv3.Aggregate
 	return stream
 }
 
+// The node id of an Envoy on this host is its own, whoever came first.
+func TestNodeIDsOfThisHost(t *testing.T) {
+	t.Parallel()
+	s, socket := start(t, Config{Own: "own"}, small())
+	g, connect := behind(t, s)
+	refused := func(stream discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesClient, says string) {
+		t.Helper()
+		var err error
+		for err == nil {
+			_, err = stream.Recv()
+		}
+		r := g.Refusals()
+		if status.Code(err) != codes.AlreadyExists || len(r) == 0 || r[0].Reason != gate.NodeTaken || !strings.Contains(r[0].Message, says) {
+			t.Errorf("%v, told %+v", err, r)
+		}
+	}
+	refused(say(t, connect("edge"), "own"), `"own" is that of the Envoy on the host`)
+	remote := say(t, connect("edge"), "n")
+	if _, err := remote.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	started(t, s, socket)
+	refused(remote, `"n" is that of an Envoy on the host of the daemon, which has connected`)
+	for end := time.Now().Add(200 * time.Millisecond); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if got := s.Progress(); len(got) != 1 || got[0].Remote() || !got[0].Connected {
+			t.Fatalf("%+v", got)
+		}
+	}
+}
+
 func TestNodesOnOtherHosts(t *testing.T) {
 	t.Parallel()
 	s, socket := start(t, Config{}, small())

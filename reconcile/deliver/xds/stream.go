@@ -30,6 +30,7 @@ type stream struct {
 	board *board
 	log   *slog.Logger
 	urls  [kinds]string
+	evict func()                 // another Envoy has its node id; nil: it is on this host. Called at most once, under Server.admitting
 	known map[render.Key]refusal // what this Envoy refused on its last stream
 	ca    string                 // where the CA bundle is on the host of an Envoy elsewhere; "": where it is here
 
@@ -146,7 +147,7 @@ func (s *Server) connect(n *corev3.Node, p peer, send func(*discoveryv3.DeltaDis
 	st.id = s.lastID
 	s.streams[st] = struct{}{}
 	m := s.nodes[info.ID]
-	if m == nil {
+	if m == nil || !m.gone.At.IsZero() && (m.gone.Address == "") != (p.Address == "") { // what one refused on another host is not about this
 		m = &nodeMemory{}
 		s.nodes[info.ID] = m
 	}
@@ -173,11 +174,13 @@ func (s *Server) disconnect(st *stream, err error) {
 		}
 	}
 	s.mu.Lock()
-	delete(s.streams, st)
-	gone := st.board.who()
-	gone.At = time.Now()
-	s.nodes[gone.ID] = &nodeMemory{gone: gone, refusals: refusals}
-	s.forgetNodes()
+	if _, ok := s.streams[st]; ok { // else it was evicted: another has its node id
+		delete(s.streams, st)
+		gone := st.board.who()
+		gone.At = time.Now()
+		s.nodes[gone.ID] = &nodeMemory{gone: gone, refusals: refusals}
+		s.forgetNodes()
+	}
 	s.mu.Unlock()
 	st.log.Info("Envoy disconnected", "reason", err)
 	s.bump()
@@ -240,7 +243,7 @@ func (st *stream) run(ctx context.Context, first *discoveryv3.DeltaDiscoveryRequ
 			}
 			return err
 		case <-ctx.Done():
-			return ctx.Err()
+			return context.Cause(ctx)
 		}
 	}
 }

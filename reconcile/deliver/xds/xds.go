@@ -43,6 +43,8 @@ import (
 type Config struct {
 	// Static are the clusters that the bootstrap holds: they may be named and are never sent. policy.EnforceCluster always is.
 	Static []string
+	// Own is the node id of the Envoy beside the daemon, which nobody on another host may have; "": none is.
+	Own string
 	// Batch is the largest number of listeners or clusters in one response; 0: 64.
 	Batch int
 	// Window is the largest number of unanswered scope responses, and of secret responses; 0: 128.
@@ -164,15 +166,15 @@ type service struct {
 
 // DeltaAggregatedResources is the one method that our bootstrap asks for.
 func (v *service) DeltaAggregatedResources(g discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesServer) error {
-	ctx, cancel := context.WithCancel(g.Context())
-	defer cancel()
-	defer context.AfterFunc(v.ctx, cancel)()
+	ctx, cancel := context.WithCancelCause(g.Context())
+	defer cancel(nil)
+	defer context.AfterFunc(v.ctx, func() { cancel(nil) })()
 
 	first, err := g.Recv()
 	if err != nil {
 		return err
 	}
-	st, err := v.connect(g, first.GetNode())
+	st, err := v.connect(g, first.GetNode(), cancel)
 	if err != nil {
 		return err
 	}
@@ -200,15 +202,40 @@ func (v *service) DeltaAggregatedResources(g discoveryv3.AggregatedDiscoveryServ
 	return err
 }
 
-// connect starts the life of a stream, of two under one node id one after the other.
-func (v *service) connect(g discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesServer, n *corev3.Node) (*stream, error) {
+// connect starts the life of a stream, of two under one node id one after the other. cancel ends it, with what its peer is told.
+func (v *service) connect(g discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesServer, n *corev3.Node, cancel context.CancelCauseFunc) (*stream, error) {
 	v.server.admitting.Lock()
 	defer v.server.admitting.Unlock()
 	who := peerOf(g.Context())
 	if err := v.admit(g.Context(), n.GetId(), who); err != nil {
 		return nil, err
 	}
-	return v.server.connect(n, who, g.Send), nil
+	if v.gate == nil {
+		v.server.evict(n.GetId())
+		return v.server.connect(n, who, g.Send), nil
+	}
+	st := v.server.connect(n, who, g.Send)
+	st.evict = func() {
+		p, _ := gate.From(g.Context())
+		message := fmt.Sprintf("the node id %q is that of an Envoy on the host of the daemon, which has connected", n.GetId())
+		v.gate.Refuse(p, gate.NodeTaken, message)
+		cancel(status.Error(codes.AlreadyExists, message))
+	}
+	return st, nil
+}
+
+// evict ends the streams of Envoys on other hosts that took the node id of one on this host: what they say is no longer about it.
+// The caller holds admitting.
+func (s *Server) evict(id string) {
+	for _, st := range s.connected() {
+		if n := st.board.who(); n.ID == id && n.Address != "" {
+			s.mu.Lock()
+			delete(s.streams, st)
+			delete(s.nodes, id)
+			s.mu.Unlock()
+			st.evict()
+		}
+	}
 }
 
 // admit refuses an Envoy on another host that has no node id, or that of another Envoy.
@@ -221,6 +248,11 @@ func (v *service) admit(ctx context.Context, id string, who peer) error {
 		const message = "its bootstrap has no node.id"
 		v.gate.Refuse(p, gate.NoNode, message)
 		return status.Error(codes.InvalidArgument, message)
+	}
+	if id == v.server.cfg.Own {
+		message := fmt.Sprintf("the node id %q is that of the Envoy on the host of the daemon; give each Envoy one of its own", id)
+		v.gate.Refuse(p, gate.NodeTaken, message)
+		return status.Error(codes.AlreadyExists, message)
 	}
 	if holder, ok := v.server.holder(id); ok && (holder.Address == "" || holder.Identity != who.Identity) {
 		of := "an Envoy on the host of the daemon"
