@@ -357,7 +357,9 @@ func TestCertificatesAreReplaced(t *testing.T) {
 	f.write("api.yaml", version("2"))
 	waitVersion(t, f.gateway, "2")
 	f.waitRefused(gate.UnknownAuthority, "its connection was ended: ")
-	f.waitEnvoy("edge-1", "back", func(x status.Envoy) bool { return x.Connected && x.Since != before.Since && x.Address != before.Address })
+	f.waitEnvoy("edge-1", "back", func(x status.Envoy) bool {
+		return x.Connected && x.Since != before.Since && x.Address != before.Address
+	})
 	stale := f.newEdge("edge-2", f.authority, f.authority.Issue(time.Hour, "edge.example.com"))
 	stale.run()
 	f.waitRefused(gate.DistrustsUs, "does not take")
