@@ -127,7 +127,7 @@ func (d *decoder) unit(u syntax.Unit) *unitResult {
 			out.doubts = append(out.doubts, o)
 		}
 	}
-	out.ds = append(ds, withoutPlaceholders(ds, found)...)
+	out.ds = append(ds, withoutPlaceholders(ds, found)...).Sort()
 	return out
 }
 

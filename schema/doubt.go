@@ -166,9 +166,15 @@ func meantKind(written string) string {
 	return diag.Nearest(written, Kinds())
 }
 
-// causeOf is where the first error is.
+// causeOf is where the first error is, by place.
 func causeOf(ds diag.List) diag.Range {
-	return ds[slices.IndexFunc(ds, func(d diag.Diagnostic) bool { return d.Severity == diag.Error })].Subject
+	var first diag.Range
+	for _, d := range ds {
+		if d.Severity == diag.Error && (first.IsZero() || d.Subject.Compare(first) < 0) {
+			first = d.Subject
+		}
+	}
+	return first
 }
 
 // doubt notes what one document may have been meant to declare, or to be bound to, when that is wrong.
