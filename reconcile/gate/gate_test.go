@@ -301,6 +301,32 @@ func (d *door) later(x time.Duration) {
 	d.now = time.Now().Add(x)
 }
 
+// Whoever connects has no file read that did not change by what the disk says of it; the look every 10 s reads them all.
+func TestConnectingReadsNoFile(t *testing.T) {
+	t.Parallel()
+	d := newDoor(t)
+	was, err := os.Stat(d.path("crt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(d.path("crt"), bytes.Repeat([]byte("x"), int(was.Size())), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(d.path("crt"), was.ModTime(), was.ModTime()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.call(d.authority.Client(d.authority.Issue(time.Hour, "edge"))); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(d.log.String(), "can not be used") {
+		t.Errorf("logged:\n%s", d.log)
+	}
+	d.look()
+	if !strings.Contains(d.log.String(), "can not be used") {
+		t.Errorf("logged:\n%s", d.log)
+	}
+}
+
 func TestConnectionEndsWithItsCertificate(t *testing.T) {
 	t.Parallel()
 	d := newDoor(t)
