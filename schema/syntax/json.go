@@ -20,6 +20,7 @@ func parseJSON(x *index) ([]*Node, diag.List) {
 	root, ok := p.document()
 	if !ok {
 		p.reportComments()
+		p.countOdd()
 		return nil, p.ds
 	}
 	items := []*Node{root}
@@ -36,6 +37,7 @@ func parseJSON(x *index) ([]*Node, diag.List) {
 		roots = append(roots, n)
 	}
 	if len(p.ds) > 0 || slices.ContainsFunc(roots, func(n *Node) bool { return n.Fold("apiVersion") != nil || n.Fold("kind") != nil }) {
+		p.countOdd()
 		p.reportComments() // those of files that are not ours are no business of ours
 	}
 	return roots, p.ds
@@ -65,6 +67,25 @@ type jsonParser struct {
 	more []*Node // what stands behind the root, and should not
 
 	comments []diag.Range
+	odd      int // characters that no text may have, and unknown escapes
+	lastOdd  int // the last of them that was reported, in ds
+}
+
+// maxOdd is how many odd characters of a file are reported: a file with more is not text.
+const maxOdd = 20
+
+func (p *jsonParser) reportOdd(r diag.Range, summary, hint string) {
+	if p.odd++; p.odd <= maxOdd {
+		p.lastOdd = len(p.ds)
+		p.report("json/syntax", r, summary, hint)
+	}
+}
+
+// countOdd says how many more odd characters there are than are reported.
+func (p *jsonParser) countOdd() {
+	if n := p.odd - maxOdd; n > 0 {
+		p.ds[p.lastOdd].Hint += fmt.Sprintf("; %d more characters of this file are as odd", n)
+	}
 }
 
 func (p *jsonParser) report(code diag.Code, r diag.Range, summary, hint string) {
@@ -302,7 +323,7 @@ func (p *jsonParser) string() (string, bool) {
 			p.report("json/syntax", p.span(open, p.at), "this string is not closed on its line", `add the closing quote, or write \n for a line break`)
 			return "", false
 		case b < ' ':
-			p.report("json/syntax", p.cursor.at(p.at), fmt.Sprintf("control character U+%04X is not allowed in a string", b), "write it as an escape")
+			p.reportOdd(p.cursor.at(p.at), fmt.Sprintf("control character U+%04X is not allowed in a string", b), "write it as an escape")
 			p.at++
 		default:
 			p.at++
@@ -356,7 +377,7 @@ func (p *jsonParser) escape(buf []byte) []byte {
 		if diag.SecretAt(p.src, start) {
 			summary = "unknown escape in a string"
 		}
-		p.report("json/syntax", p.span(start, end), summary, `write \\ for a backslash`)
+		p.reportOdd(p.span(start, end), summary, `write \\ for a backslash`)
 		p.at = start + 1
 		return buf
 	}
