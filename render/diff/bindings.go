@@ -187,7 +187,7 @@ func (c *comparison) compareBindings(o, n *ir.Binding) (Change, bool) {
 		}
 		switch same := fewer(o.Rules, n.Rules) && fewer(n.Rules, o.Rules) && len(o.Rules) > 0 && len(n.Rules) > 0; {
 		case same && len(config) == 0:
-			x.Class, x.Summary, x.Reason = Cosmetic, fmt.Sprintf("the rules of policy %s stand in another order", n.Policy), "it applies to what any of them matches"
+			x.Summary, x.Reason = fmt.Sprintf("the rules of policy %s stand in another order", n.Policy), "it applies to what any of them matches"
 		case !same && guard != ir.GuardNone:
 			x.Class, x.Reason = Security, "it guards other requests than before"
 			switch {
