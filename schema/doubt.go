@@ -1,7 +1,6 @@
 package schema
 
 import (
-	"fmt"
 	"path"
 	"regexp"
 	"slices"
@@ -265,12 +264,6 @@ func (d *doubt) binds(api string) bool {
 	return d.may(v1alpha1.PolicyBinding, v1alpha1.ApiInstance) && (d.every || d.bound || d.words[api] || d.words["selector"])
 }
 
-// The summaries of references that dangle: what dangles is read from them again.
-const (
-	noSuchSummary        = "no %s named %q in namespace %q"
-	unknownPolicySummary = "unknown policy %q"
-)
-
 // withCauses gives a Cause to what is said to be absent and may be declared where something could not be read. It is for those who read,
 // after everything else: no object counts as right because of it.
 func (s *state) withCauses(ds diag.List) diag.List {
@@ -287,18 +280,11 @@ func (s *state) withCauses(ds diag.List) diag.List {
 	}
 	out := ds[:0:0]
 	for _, d := range ds {
-		kind, name, ns := "", "", ""
 		echo := func(*doubt) bool { return false }
-		declared := func(o *doubt) bool { return o.declares(kind, name) }
+		dangles := false
 		switch d.Code {
-		case "link/unknown-service", "link/unknown-api", "link/unknown-extension":
-			if n, _ := fmt.Sscanf(d.Summary, noSuchSummary, &kind, &name, &ns); n == 3 {
-				echo = declared
-			}
-		case "link/unknown-policy":
-			if n, _ := fmt.Sscanf(d.Summary, unknownPolicySummary, &name); n == 1 {
-				kind, echo = v1alpha1.Extension, declared
-			}
+		case "link/unknown-service", "link/unknown-api", "link/unknown-extension", "link/unknown-policy":
+			dangles, echo = true, func(o *doubt) bool { return o.declares(d.Absent.Kind, d.Absent.Name) }
 		case "link/no-routes":
 			echo = func(o *doubt) bool { return o.binds(d.Object.Name) }
 		case "link/https-without-tls":
@@ -313,7 +299,7 @@ func (s *state) withCauses(ds diag.List) diag.List {
 		}
 		if i := slices.IndexFunc(s.doubts, func(o *doubt) bool { return echo(o) }); i >= 0 {
 			d.Cause = s.doubts[i].cause
-		} else if i := slices.IndexFunc(s.doubts, func(o *doubt) bool { return o.every && o.may(kind) }); i >= 0 && name != "" && d.Severity == diag.Error {
+		} else if i := slices.IndexFunc(s.doubts, func(o *doubt) bool { return o.every && o.may(d.Absent.Kind) }); i >= 0 && dangles && d.Severity == diag.Error {
 			d.Hint = "it may be declared in " + strconv.Quote(s.doubts[i].at) + ", which cannot be read as a whole"
 		}
 		out = append(out, d)

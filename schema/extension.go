@@ -162,7 +162,8 @@ func (s *state) findExtension(name string, namespaces ...string) *extension {
 
 func (s *state) unknownPolicy(b *bindingDecl) diag.Diagnostic {
 	name := b.policy
-	d := diag.Diagnostic{Severity: s.absent(), Code: "link/unknown-policy", Subject: b.policyAt(), Object: b.owner(), Path: b.path(), Summary: fmt.Sprintf(unknownPolicySummary, name)}
+	d := diag.Diagnostic{Severity: s.absent(), Code: "link/unknown-policy", Subject: b.policyAt(), Object: b.owner(), Path: b.path(), Summary: fmt.Sprintf("unknown policy %q", name),
+		Absent: diag.Object{Group: v1alpha1.Group, Kind: v1alpha1.Extension, Name: name}}
 	catalog := s.decoder.o.Policies
 	if catalog == nil {
 		return d
@@ -451,7 +452,9 @@ func (s *state) judgeExtension(x *extension) diag.List {
 			}
 			names = append(names, builtin...)
 			slices.Sort(names)
-			report(s.absent(), "link/unknown-extension", e.Name.Range, fmt.Sprintf(noSuchSummary, v1alpha1.Extension, e.Name.Value, ns), didYouMean(diag.Nearest(e.Name.Value, names)))
+			absent := diag.Object{Group: v1alpha1.Group, Kind: v1alpha1.Extension, Namespace: ns, Name: e.Name.Value}
+			report(s.absent(), "link/unknown-extension", e.Name.Range, noSuchSummary(absent), didYouMean(diag.Nearest(e.Name.Value, names)))
+			ds[len(ds)-1].Absent = absent
 		case parent == x:
 			report(diag.Error, "link/extends-cycle", e.Name.Range, fmt.Sprintf("Extension %q extends itself", name), "a definition and its implementation have two names")
 		case parent.Range.Compare(x.Range) > 0: // a circle is told once, where it goes back

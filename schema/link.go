@@ -202,10 +202,13 @@ func (s *state) dangling() diag.List {
 // unknownCodes name the reference that dangles, by kind.
 var unknownCodes = map[string]diag.Code{v1alpha1.ApiInstance: "link/unknown-api", v1alpha1.Service: "link/unknown-service", v1alpha1.Extension: "link/unknown-extension"}
 
+func noSuchSummary(id diag.Object) string {
+	return fmt.Sprintf("no %s named %q in namespace %q", id.Kind, id.Name, id.Namespace)
+}
+
 // noSuch says that a reference names nothing.
 func (s *state) noSuch(id diag.Object, at diag.Range) diag.Diagnostic {
-	d := diag.Diagnostic{Severity: s.absent(), Code: unknownCodes[id.Kind], Subject: at,
-		Summary: fmt.Sprintf(noSuchSummary, id.Kind, id.Name, id.Namespace)}
+	d := diag.Diagnostic{Severity: s.absent(), Code: unknownCodes[id.Kind], Subject: at, Summary: noSuchSummary(id), Absent: id}
 	n := s.namesOf(id.Kind)
 	if l := n.namespaces[id.Name]; len(l) > 0 {
 		d.Hint = fmt.Sprintf("there is one in namespace %q: write namespace: %s", l[0], l[0])

@@ -106,6 +106,7 @@ type Diagnostic struct {
 	Related  []Related
 	Fixes    []Fix
 	Edits    []Edit // what is to be changed, before it is known how the text is written; in no output
+	Absent   Object // of a reference that dangles: what it names; in no output
 	Cause    Range  // of a consequence: the Subject of the error but for which it may not be so (WithoutConsequences); in no output
 }
 
