@@ -279,57 +279,64 @@ func restore(files map[string]string, set source.Set) {
 	}
 }
 
+// eachMix runs a test with several sources of chance over documents that are mixed: snippets, and those of all cases.
+func eachMix(t *testing.T, stream uint64, run func(t *testing.T, r *rand.Rand, pool []string)) {
+	t.Helper()
+	seeds := uint64(12)
+	if testing.Short() {
+		seeds = 4
+	}
+	for name, pool := range map[string][]string{"snippets": snippets(), "cases": caseDocuments(t)} {
+		for seed := range seeds {
+			t.Run(fmt.Sprint(name, seed), func(t *testing.T) {
+				t.Parallel()
+				run(t, rand.New(rand.NewPCG(seed, stream)), pool)
+			})
+		}
+	}
+}
+
 // TestHeldMixes goes from set to set at random, each held at the last one that was right: what comes of it links, has its policies, and
 // does not depend on what is remembered.
 func TestHeldMixes(t *testing.T) {
 	t.Parallel()
-	for name, pool := range map[string][]string{"snippets": snippets(), "cases": caseDocuments(t)} {
-		seeds := uint64(12)
-		if testing.Short() {
-			seeds = 4
+	eachMix(t, 5, func(t *testing.T, r *rand.Rand, pool []string) {
+		fresh := schema.Options{Policies: newCatalog(), RequireEnv: true}
+		o := fresh
+		o.Memo = &schema.Memo{}
+		files := map[string]string{}
+		good := source.NewSet(nil)
+		served := 0
+		for step := range 60 {
+			set := mix(r, pool, files)
+			wrong := refused(r, set, fresh)
+			g, held, ds := schema.LoadHeld(set, good, wrong, o)
+			g2, held2, ds2 := schema.LoadHeld(set, good, wrong, fresh)
+			if d := gocmp.Diff(dump(g2)+heldLines(held2)+lines(ds2), dump(g)+heldLines(held)+lines(ds)); d != "" {
+				t.Fatalf("step %d (-fresh +memo):\n%s", step, d)
+			}
+			if len(held) > 0 && (g == nil || !ds.HasErrors() && len(wrong) == 0) {
+				t.Errorf("step %d: held %s\nfor %s", step, heldLines(held), lines(ds))
+			}
+			checkErrors(t, set, ds)
+			checkWhole(t, g)
+			checkGuards(t, set, good, g, held)
+			if t.Failed() {
+				t.Fatalf("step %d", step)
+			}
+			switch {
+			case g == nil:
+			case len(held) > 0:
+				served++
+			case len(wrong) == 0:
+				good = set
+			}
+			if len(files) > 3 && r.IntN(3) == 0 { // else one wrong document stays for ever
+				restore(files, good)
+			}
 		}
-		for seed := range seeds {
-			t.Run(fmt.Sprint(name, seed), func(t *testing.T) {
-				t.Parallel()
-				r := rand.New(rand.NewPCG(seed, 5))
-				fresh := schema.Options{Policies: newCatalog(), RequireEnv: true}
-				o := fresh
-				o.Memo = &schema.Memo{}
-				files := map[string]string{}
-				good := source.NewSet(nil)
-				served := 0
-				for step := range 60 {
-					set := mix(r, pool, files)
-					wrong := refused(r, set, fresh)
-					g, held, ds := schema.LoadHeld(set, good, wrong, o)
-					g2, held2, ds2 := schema.LoadHeld(set, good, wrong, fresh)
-					if d := gocmp.Diff(dump(g2)+heldLines(held2)+lines(ds2), dump(g)+heldLines(held)+lines(ds)); d != "" {
-						t.Fatalf("step %d (-fresh +memo):\n%s", step, d)
-					}
-					if len(held) > 0 && (g == nil || !ds.HasErrors() && len(wrong) == 0) {
-						t.Errorf("step %d: held %s\nfor %s", step, heldLines(held), lines(ds))
-					}
-					checkErrors(t, set, ds)
-					checkWhole(t, g)
-					checkGuards(t, set, good, g, held)
-					if t.Failed() {
-						t.Fatalf("step %d", step)
-					}
-					switch {
-					case g == nil:
-					case len(held) > 0:
-						served++
-					case len(wrong) == 0:
-						good = set
-					}
-					if len(files) > 3 && r.IntN(3) == 0 { // else one wrong document stays for ever
-						restore(files, good)
-					}
-				}
-				t.Logf("%d of 60 sets were held", served)
-			})
-		}
-	}
+		t.Logf("%d of 60 sets were held", served)
+	})
 }
 
 // checkErrors holds that every error of Load is told, perhaps of the other one of two objects that clash.

@@ -218,42 +218,32 @@ func cueAPI(name string, port int) string {
 // time, and does not depend on what is remembered.
 func TestNextGoodMixes(t *testing.T) {
 	t.Parallel()
-	for name, pool := range map[string][]string{"snippets": snippets(), "cases": caseDocuments(t)} {
-		seeds := uint64(12)
-		if testing.Short() {
-			seeds = 4
+	eachMix(t, 17, func(t *testing.T, r *rand.Rand, pool []string) {
+		fresh := schema.Options{Policies: newCatalog(), RequireEnv: true}
+		l, again := &lives{o: fresh}, &lives{o: fresh}
+		l.o.Memo = &schema.Memo{}
+		files := map[string]string{}
+		mixed := 0
+		for step := range 60 {
+			set := mix(r, pool, files)
+			wrong := refused(r, set, fresh)
+			before := l.good
+			g, held := l.next(t, set, wrong...)
+			if again.next(t, set, wrong...); again.good.Revision != l.good.Revision {
+				t.Errorf("with a memo the good set is another")
+			}
+			if t.Failed() {
+				t.Fatalf("step %d: held\n%s", step, heldLines(held))
+			}
+			if g != nil && len(held) > 0 && l.good.Revision != before.Revision {
+				mixed++
+			}
+			if len(files) > 3 && r.IntN(3) == 0 { // else one wrong document stays for ever
+				restore(files, l.good)
+			}
 		}
-		for seed := range seeds {
-			t.Run(fmt.Sprint(name, seed), func(t *testing.T) {
-				t.Parallel()
-				r := rand.New(rand.NewPCG(seed, 17))
-				fresh := schema.Options{Policies: newCatalog(), RequireEnv: true}
-				l, again := &lives{o: fresh}, &lives{o: fresh}
-				l.o.Memo = &schema.Memo{}
-				files := map[string]string{}
-				mixed := 0
-				for step := range 60 {
-					set := mix(r, pool, files)
-					wrong := refused(r, set, fresh)
-					before := l.good
-					g, held := l.next(t, set, wrong...)
-					if again.next(t, set, wrong...); again.good.Revision != l.good.Revision {
-						t.Errorf("with a memo the good set is another")
-					}
-					if t.Failed() {
-						t.Fatalf("step %d: held\n%s", step, heldLines(held))
-					}
-					if g != nil && len(held) > 0 && l.good.Revision != before.Revision {
-						mixed++
-					}
-					if len(files) > 3 && r.IntN(3) == 0 { // else one wrong document stays for ever
-						restore(files, l.good)
-					}
-				}
-				t.Logf("%d of 60 sets gave a good one of several times", mixed)
-			})
-		}
-	}
+		t.Logf("%d of 60 sets gave a good one of several times", mixed)
+	})
 }
 
 // BenchmarkNextGoodOneChange changes one API of many while another one stays wrong: what comes after LoadHeld.
