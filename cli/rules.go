@@ -57,8 +57,12 @@ func readRules(flags *values, projectFile string, p *project.Project) (ownRules,
 	for _, n := range p.Rules {
 		names := []string{filepath.Join(filepath.Dir(projectFile), filepath.FromSlash(n.Value))}
 		if strings.ContainsAny(n.Value, "*?") {
-			names = matching(filepath.Dir(projectFile), n.Value)
-			if len(names) == 0 {
+			var err error
+			names, err = matching(filepath.Dir(projectFile), n.Value)
+			switch {
+			case err != nil:
+				unread(n.Range, fmt.Sprintf("rules %q cannot be looked for: %s", n.Value, err), "mend what is named, or name the files")
+			case len(names) == 0:
 				unread(n.Range, fmt.Sprintf("no CUE file matches rules %q", n.Value), "write names relative to the folder of this file, with * within a folder, or ** across folders")
 			}
 		}
@@ -88,21 +92,28 @@ func readRules(flags *values, projectFile string, p *project.Project) (ownRules,
 	return out, nil
 }
 
-// matching are the CUE files below a folder that a pattern of names matches, sorted.
-func matching(folder, glob string) []string {
+// matching are the CUE files below a folder that a pattern of names matches, sorted; as with declarations, hidden files and folders
+// are left out, and so is what a module brings along.
+func matching(folder, glob string) (names []string, err error) {
 	match, under, err := project.Pattern(glob)
 	if err != nil {
-		return nil
+		return nil, err
 	}
-	var out []string
-	// A folder that cannot be read has no files for us; if that leaves none, it is said.
-	_ = filepath.WalkDir(filepath.Join(folder, filepath.FromSlash(under)), func(name string, d fs.DirEntry, err error) error {
-		if rel, bad := filepath.Rel(folder, name); err == nil && bad == nil && !d.IsDir() && strings.EqualFold(path.Ext(name), ".cue") && match(filepath.ToSlash(rel)) {
-			out = append(out, name)
+	root := filepath.Join(folder, filepath.FromSlash(under))
+	err = filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+		switch rel, bad := filepath.Rel(folder, name); {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil // nothing matches, or it has just gone
+		case err != nil:
+			return err
+		case name != root && d.IsDir() && (strings.HasPrefix(d.Name(), ".") || d.Name() == "cue.mod" || d.Name() == "node_modules"):
+			return fs.SkipDir
+		case bad == nil && !d.IsDir() && !strings.HasPrefix(d.Name(), ".") && strings.EqualFold(path.Ext(name), ".cue") && match(filepath.ToSlash(rel)):
+			names = append(names, name)
 		}
 		return nil
 	})
-	return out
+	return names, err
 }
 
 // besideRules reads the modules that rules are in, if any of them imports more than CUE's own packages.
