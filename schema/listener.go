@@ -218,7 +218,8 @@ func (s *state) linkListener(p *port) (*ir.Listener, diag.List) {
 	for i, e := range p.apis {
 		l := e.api
 		out.APIs[i] = l.api
-		same = same && l.listen.addr == out.Addr && l.listen.scheme == tls.scheme
+		tls.mixed = tls.mixed || l.listen.scheme != tls.scheme
+		same = same && l.listen.addr == out.Addr && !tls.mixed
 		tls.gaps = tls.gaps || l.gaps.tls
 		for _, b := range l.tls {
 			if seen == nil {
@@ -278,6 +279,7 @@ func sharesPort(lead, d *apiDecl) diag.List {
 // portTLS is what the APIs of a port say about its TLS.
 type portTLS struct {
 	scheme   string // of the first API
+	mixed    bool   // others have another one, which is said of them: with http, nothing lacks TLS
 	gaps     bool   // some binding is wrong, and may have been of the policy tls
 	bindings []*bindingDecl
 }
@@ -295,7 +297,7 @@ func (s *state) strayTLS() bool {
 // linkTLS finds the one tls binding of a port. Several with equal content are one.
 func (s *state) linkTLS(p *port, t portTLS) (*ir.Binding, diag.List) {
 	all := t.bindings
-	if len(all) == 0 && (t.scheme != "https" || t.gaps || s.strayTLS()) {
+	if len(all) == 0 && (t.scheme != "https" || t.mixed || t.gaps || s.strayTLS()) {
 		return nil, nil
 	}
 	lead := s.lead(p)
