@@ -90,6 +90,7 @@ type explainer struct {
 	ds     diag.List
 	missed []missed       // missing fields, for those that an unknown field explains
 	meant  []missed       // fields that an unknown one was meant to be
+	lone   []missed       // unknown fields of which nobody knows what they were meant to be
 	nulls  []missed       // values that are missing
 	filled []*syntax.Node // nulls that something beside them belongs into
 
@@ -117,6 +118,7 @@ func (x *explainer) field(n *syntax.Node, name string) *syntax.Field {
 
 type missed struct {
 	object *syntax.Node
+	view   view
 	names  []string
 	label  string
 	index  int // in ds
@@ -243,7 +245,7 @@ func (x *explainer) leaf(e *jsonschema.ValidationError) {
 		x.report("shape/unknown-field", n, loc, fmt.Sprintf("%s is not allowed here", name), "remove it")
 		x.ds[len(x.ds)-1].Subject = key
 	case *kind.Required:
-		x.missing(n, loc, key, k.Missing, "")
+		x.missing(n, loc, key, k.Missing, x.strayDash(n, loc, k.Missing))
 	case *kind.DependentRequired:
 		x.missing(n, loc, key, k.Missing, fmt.Sprintf("%q needs it", k.Prop))
 	case *kind.Type:
@@ -330,6 +332,12 @@ var fieldHints = []struct{ name, within, to, advice string }{
 	{"targetRef", "policies", "", "an inline policy applies to its own ApiInstance; use a PolicyBinding for other targets"},
 	{"tls", "spec", "", "bind the policies tls and tls-outbound instead"},
 	{"target", "spec", "targetRef", ""},
+	{"cfg", "spec", "config", ""},
+	{"conf", "spec", "config", ""},
+	{"configuration", "spec", "config", ""},
+	{"cfg", "policies", "config", ""},
+	{"conf", "policies", "config", ""},
+	{"configuration", "policies", "config", ""},
 	{"policy", "spec", "policyRef", ""},
 	{"url", "", "address", ""},
 	{"uri", "", "address", ""},
@@ -383,6 +391,9 @@ func (x *explainer) unknown(n *syntax.Node, v view, loc []string, name string) {
 		d.Hint = "known fields: " + strings.Join(fields, ", ")
 	case len(fields) == 0:
 		d.Hint = "remove it"
+	}
+	if to == "" && advice == "" {
+		x.lone = append(x.lone, missed{object: n, names: []string{name}, index: len(x.ds)})
 	}
 	if to != "" {
 		x.meant = append(x.meant, missed{object: n, names: []string{to}})
@@ -537,8 +548,30 @@ func (x *explainer) absent(fields []string, n *syntax.Node) []string {
 	return out
 }
 
+// strayDash says what to do with an item that is the rest of the item before it, and notes that the latter is whole.
+func (x *explainer) strayDash(n *syntax.Node, loc []string, names []string) string {
+	if len(loc) == 0 || n.Kind != syntax.Mapping || len(n.Fields) == 0 {
+		return ""
+	}
+	list, _, _ := x.at(loc[:len(loc)-1])
+	i := slices.Index(list.Items, n)
+	if i < 1 {
+		return ""
+	}
+	before := list.Items[i-1]
+	if slices.ContainsFunc(names, func(name string) bool { return before.Field(name) == nil }) ||
+		slices.ContainsFunc(n.Fields, func(f syntax.Field) bool { return before.Field(f.Name) != nil }) {
+		return ""
+	}
+	for _, f := range n.Fields {
+		x.meant = append(x.meant, missed{object: before, names: []string{f.Name}})
+	}
+	return "leave out the - before " + n.Fields[0].Name
+}
+
 func (x *explainer) missing(n *syntax.Node, loc []string, key diag.Range, names []string, hint string) {
-	x.missed = append(x.missed, missed{n, names, x.label(loc), len(x.ds)})
+	_, v, _ := x.at(loc)
+	x.missed = append(x.missed, missed{n, v, names, x.label(loc), len(x.ds)})
 	x.ds = append(x.ds, diag.Diagnostic{Severity: diag.Error, Code: "shape/missing-field", Subject: key, Path: pointer(x.full(loc)), Hint: hint})
 }
 
@@ -811,6 +844,13 @@ func listed(words []string) string {
 	return strings.Join(q[:len(q)-1], ", ") + " and " + q[len(q)-1]
 }
 
+// fits reports whether the value of a field may be that of one which its object, an item of a list, lacks.
+func (x *explainer) fits(m missed, name, lacking string) bool {
+	child, known := m.view.field(lacking)
+	f := m.object.Field(name)
+	return known && f != nil && strings.HasSuffix(m.label, `]"`) && f.Value.Kind == syntax.Scalar && !f.Value.IsNull() && child.takes(f.Value)
+}
+
 // distinct drops the echoes of one mistake: a missing field that an unknown one was meant to be, and repetitions.
 func (x *explainer) distinct() diag.List {
 	drop := map[int]bool{}
@@ -821,6 +861,20 @@ func (x *explainer) distinct() diag.List {
 	meant := map[field]bool{}
 	for _, u := range x.meant {
 		meant[field{u.object, u.names[0]}] = true
+	}
+	for _, m := range x.missed { // the one unknown field of an object that lacks one
+		var names []string
+		for _, name := range m.names {
+			if !meant[field{m.object, name}] {
+				names = append(names, name)
+			}
+		}
+		of := slices.DeleteFunc(slices.Clone(x.lone), func(u missed) bool { return u.object != m.object })
+		if len(names) != 1 || len(of) != 1 || x.ds[m.index].Hint != "" || !x.fits(m, of[0].names[0], names[0]) {
+			continue
+		}
+		meant[field{m.object, names[0]}] = true
+		x.ds[of[0].index].Hint = fmt.Sprintf("did you mean %q?", names[0])
 	}
 	for _, m := range x.missed {
 		var names []string

@@ -335,7 +335,7 @@ func (d *docDecoder) bind(b *bindingDecl, ref v1alpha1.PolicyRef, config *syntax
 	switch name := b.policy; name {
 	case routePolicy, weightedPolicy:
 		d.policyNamespace(b, ref)
-		d.bindRoute(b, config, rules, path, key)
+		d.bindRoute(b, config, misnamed, rules, path, key)
 		return
 	}
 	b.ir = &ir.Binding{Origin: b.origin(), Policy: b.policy, Order: int(b.order), Automated: b.automated}
@@ -446,9 +446,23 @@ func (d *docDecoder) misnamed(path []string) bool {
 		return false
 	}
 	name, beside := path[len(path)-1], pointer(path[:len(path)-1])+"/"
+	if len(path) == 4 && d.dashed(path[2]) {
+		return true
+	}
 	return slices.ContainsFunc(d.out.ds, func(x diag.Diagnostic) bool {
 		return x.Code == "shape/unknown-field" && strings.HasPrefix(x.Path, beside) && !strings.Contains(x.Path[len(beside):], "/") && x.Hint == fmt.Sprintf("did you mean %q?", name)
 	})
+}
+
+// dashed reports whether the config of an inline policy stands in an item of its own, the next one.
+func (d *docDecoder) dashed(index string) bool {
+	i, err := strconv.Atoi(index)
+	policies, whole := d.doc.Root.At("spec", "policies")
+	if err != nil || !whole || i+1 >= len(policies.Items) {
+		return false
+	}
+	next := policies.Items[i+1]
+	return next.Fold("config") != nil && next.Fold("policyRef") == nil
 }
 
 // configure checks and decodes the configuration of a binding. Check judges its shape.
@@ -514,7 +528,7 @@ func (d *docDecoder) configure(b *bindingDecl, typ PolicyType, config *syntax.No
 	}
 }
 
-func (d *docDecoder) bindRoute(b *bindingDecl, config *syntax.Node, rules []v1alpha1.Rule, path []string, key diag.Range) {
+func (d *docDecoder) bindRoute(b *bindingDecl, config *syntax.Node, misnamed bool, rules []v1alpha1.Rule, path []string, key diag.Range) {
 	r := &routeDecl{decl: b.decl, policy: b.policy, at: b.at(), order: int(b.order), explicit: b.explicit, rules: d.match(rules, true)}
 	b.route = r
 	if b.forTarget == ir.TargetUpstream {
@@ -524,7 +538,7 @@ func (d *docDecoder) bindRoute(b *bindingDecl, config *syntax.Node, rules []v1al
 	if !b.hasRules.IsZero() {
 		r.at = b.hasRules
 	}
-	if config.Kind != syntax.Mapping {
+	if config.Kind != syntax.Mapping || misnamed || d.otherRoute(b, config, path, key) {
 		b.broken, r.broken = true, true
 		return
 	}
@@ -552,6 +566,22 @@ func (d *docDecoder) bindRoute(b *bindingDecl, config *syntax.Node, rules []v1al
 			d.report(diag.Warning, "link/over-limit", routes.Range, fmt.Sprintf("this route has %d upstreams; the product takes %d", len(routes.Items), maxSplits), "")
 		}
 	}
+}
+
+// otherRoute reports a configuration that is right for the other one of the two policies that route.
+func (d *docDecoder) otherRoute(b *bindingDecl, config *syntax.Node, path []string, key diag.Range) bool {
+	own, other := "destinationRef", "routes"
+	to := weightedPolicy
+	if b.policy == weightedPolicy {
+		own, other, to = other, own, routePolicy
+	}
+	f := config.Fold(other)
+	if f == nil || config.Fold(own) != nil || !kindJudges()[to].check(config, path, key, d.getenv, d.o.RequireEnv).ok {
+		return false
+	}
+	d.report(diag.Error, "shape/unknown-field", f.Range, fmt.Sprintf("unknown field %q in the config of policy %q", f.Name, b.policy), fmt.Sprintf("did you mean policy %q?", to)).Edits =
+		[]diag.Edit{{Op: diag.Set, At: b.policyAt(), Value: to}}
+	return true
 }
 
 func (d *docDecoder) split(b *bindingDecl, n *syntax.Node, weight uint32) {
