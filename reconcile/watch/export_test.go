@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"syscall"
+
+	"github.com/go-git/go-git/v5/plumbing"
 )
 
 // Rescan has the next Fetch look at everything.
@@ -64,3 +66,9 @@ func (i *item) each(prefix string, found func(string)) {
 		kid.each(prefix+name+"/", found)
 	}
 }
+
+// ParseCommit reads the bytes of a commit.
+func ParseCommit(b []byte) (Commit, error) { return parseCommit("", b) }
+
+// ReadTag reads an annotated tag.
+func ReadTag(r *Repo, id string) (*Tag, error) { return r.tag(plumbing.NewHash(id)) }

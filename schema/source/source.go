@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Hash is the SHA-256 of a content.
@@ -36,8 +37,18 @@ func NewFile(name string, b []byte) File {
 
 // Set is one reading of all declarations.
 type Set struct {
-	Revision string // a commit, or the content hash of a plain directory
-	Files    []File // sorted by name, names are unique
+	Revision string  // a commit, or the content hash of a plain directory
+	Files    []File  // sorted by name, names are unique
+	Commit   *Commit // that Revision names; nil: it is no commit
+}
+
+// Commit says who changed what, as people are shown it: nothing in it can move a cursor or hide a letter.
+type Commit struct {
+	ID        string    `json:"id"`     // hash, in hexadecimal
+	Author    string    `json:"author"` // "Name <e-mail>", by their own account
+	Committer string    `json:"committer"`
+	Subject   string    `json:"subject"` // the first line of the message
+	At        time.Time `json:"at"`      // when it was committed, by the committer's own account; UTC
 }
 
 // NewSet sorts files and derives the revision from their names and hashes. Callers that know a better revision (a
