@@ -175,18 +175,20 @@ func rollbackCommand(env Env) *cli.Command {
 
 func syncCommand(env Env) *cli.Command {
 	return &cli.Command{
-		Name:        "sync",
-		Usage:       "have a running daemon look at its source now",
-		ArgsUsage:   "[SOURCE]",
-		Description: "Waits until Envoy serves what is there. A revision that was rolled back is tried again.",
-		Flags:       daemonFlags(outputFlag("text", "json"), waitFlag()),
+		Name:      "sync",
+		Usage:     "have a running daemon look at its source now",
+		ArgsUsage: "[SOURCE]",
+		Description: "Waits until Envoy serves what is there. A revision that was rolled back is tried again. One that waits for its time\n" +
+			"(run --approve-after, --window) goes on waiting unless --revision names it.",
+		Flags: daemonFlags(outputFlag("text", "json"), waitFlag(),
+			&cli.StringFlag{Name: "revision", Usage: "apply `REVISION` now, or the one that begins so, whatever it waits for"}),
 		Action: func(c *cli.Context) error {
 			source, err := oneSource(c)
 			if err != nil {
 				return err
 			}
 			return act(c, env, source, func(ctx context.Context, d api.Client, seconds int) (api.Outcome, error) {
-				return d.Sync(ctx, api.OperatorRequest{By: whoAsks(env), Wait: seconds})
+				return d.Sync(ctx, api.SyncRequest{Revision: c.String("revision"), By: whoAsks(env), Wait: seconds})
 			})
 		},
 	}
@@ -243,6 +245,8 @@ func showOutcome(env Env, outs []output, o api.Outcome, sources func(string) ([]
 			return nil
 		}
 		return &exit{ExitWorld, fmt.Errorf("accepted, and not live yet (%s): %s", o.Reason, o.Message)}
+	case api.Waiting:
+		return &exit{ExitWorld, errors.New("not live yet: " + o.Message)}
 	case api.Invalid:
 		return &exit{code: ExitDiagnostics}
 	case api.Rejected, api.RolledBack, api.ProofFailed:
@@ -254,7 +258,7 @@ func showOutcome(env Env, outs []output, o api.Outcome, sources func(string) ([]
 func writeOutcome(w io.Writer, o api.Outcome) error {
 	result := map[string]string{
 		api.Programmed: "programmed", api.Accepted: "accepted", api.Invalid: "invalid, and nothing changed", api.Rejected: "refused by Envoy",
-		api.RolledBack: "rolled back", api.ProofFailed: "live, and its probes or its error rate speak against it", api.Pinned: "pinned", api.Superseded: "another revision came in between",
+		api.RolledBack: "rolled back", api.ProofFailed: "live, and its probes or its error rate speak against it", api.Pinned: "pinned", api.Waiting: "waits", api.Superseded: "another revision came in between",
 	}[o.Result]
 	if o.Reason != "" && o.Reason != o.Result {
 		result += " (" + o.Reason + ")"

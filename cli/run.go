@@ -29,6 +29,7 @@ import (
 	"github.com/flexgw/flexgw/reconcile/envoy"
 	"github.com/flexgw/flexgw/reconcile/fetch"
 	"github.com/flexgw/flexgw/reconcile/probe"
+	"github.com/flexgw/flexgw/reconcile/rollout"
 	"github.com/flexgw/flexgw/reconcile/store"
 	"github.com/flexgw/flexgw/reconcile/watch"
 	"github.com/flexgw/flexgw/render"
@@ -67,7 +68,7 @@ func runCommand(env Env) *cli.Command {
 			&cli.IntFlag{Name: "concurrency", Usage: "worker threads of Envoy (default: one per CPU)"},
 			&cli.StringFlag{Name: "log-format", Value: "text", Usage: "`text|json`"},
 			verboseFlag(),
-		}, slices.Concat(proofFlags(), watchFlags(), remoteFlags())...),
+		}, slices.Concat(proofFlags(), rolloutFlags(), watchFlags(), remoteFlags())...),
 		Action: func(c *cli.Context) error {
 			d, err := newDaemon(c, env)
 			if err != nil {
@@ -106,6 +107,7 @@ type daemon struct {
 	watchers watchers
 	remote   remote
 	prober   probe.Prober
+	plan     rollout.Plan  // of revisions of the source
 	window   *probe.Window // nil: the error rate is not watched
 	hold     bool
 	observe  bool
@@ -149,6 +151,9 @@ func newDaemon(c *cli.Context, env Env) (*daemon, error) {
 		return nil, err
 	}
 	if d.window, err = errorWindow(c, d.choice); err != nil {
+		return nil, err
+	}
+	if d.plan, err = planOf(c); err != nil {
 		return nil, err
 	}
 	if d.window != nil {
@@ -277,6 +282,9 @@ func (d *daemon) newLoop(src watch.Source, target deliver.Target, policies recon
 	}
 	if d.hold {
 		l.Hold = d.holdBack
+	}
+	if !d.plan.Zero() {
+		l.When = d.plan.When
 	}
 	return l
 }

@@ -198,10 +198,10 @@ func (d *daemon) Rollback(ctx context.Context, r api.RollbackRequest) (api.Outco
 }
 
 // Sync implements api.Daemon.
-func (d *daemon) Sync(ctx context.Context, r api.OperatorRequest) (api.Outcome, error) {
+func (d *daemon) Sync(ctx context.Context, r api.SyncRequest) (api.Outcome, error) {
 	ctx, cancel := waitFor(ctx, r.Wait)
 	defer cancel()
-	o, err := d.loop.Sync(ctx)
+	o, err := d.loop.Sync(ctx, r.Revision, r.By)
 	if err != nil {
 		return api.Outcome{}, refusal(err)
 	}
@@ -238,6 +238,7 @@ func refusal(err error) error {
 		{reconcile.ErrNoPast, http.StatusNotFound, api.CodeNotKept},
 		{reconcile.ErrObserves, http.StatusConflict, api.CodeObserves},
 		{reconcile.ErrNoSource, http.StatusConflict, api.CodeNoSource},
+		{reconcile.ErrNotThere, http.StatusNotFound, api.CodeNotThere},
 	} {
 		if errors.Is(err, x.is) {
 			return &api.Error{Status: x.status, Code: x.code, Message: err.Error()}

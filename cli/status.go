@@ -95,6 +95,9 @@ func writeStatus(w io.Writer, r status.Report, verbose bool) error {
 	if x := r.Pinned; x != nil {
 		fmt.Fprintf(w, "pinned    by %s at %s, in place of %s, until the source has another revision or flexgw resume\n", orDash(x.By), x.At.Format(time.RFC3339), x.From)
 	}
+	if x := r.Waiting; x != nil {
+		fmt.Fprintf(w, "waiting   %s since %s, until %s\n", x.Revision, x.Since.Format(time.RFC3339), x.End())
+	}
 	for _, c := range r.Conditions {
 		writeCondition(w, "", c)
 	}

@@ -31,6 +31,7 @@ type Control struct {
 	Suspended   *status.Suspension `json:"suspended,omitempty"`
 	Pinned      *status.Pin        `json:"pinned,omitempty"`
 	Quarantined *status.Failed     `json:"quarantined,omitempty"`
+	Waiting     *status.Waiting    `json:"waiting,omitempty"`
 }
 
 // Outcome is what became of a revision that somebody asked for.
@@ -166,21 +167,26 @@ func (l *Loop) Resume(ctx context.Context, who string) error {
 }
 
 func (l *Loop) resume(who string) {
-	l.control(func(c *Control) { *c = Control{} })
+	l.control(func(c *Control) { *c = Control{Waiting: c.Waiting} }) // how long a revision waits is not about the operator
 	l.update(func(s *state) { s.tried, s.back = source.Set{}, nil })
 	l.Log.Info("the source is followed again", "by", who)
 	l.tell(Event{Type: Resumed, By: who})
 }
 
 // Sync looks at the source now, tries a revision in quarantine and objects that are held again, and waits for what becomes of
-// it.
-func (l *Loop) Sync(ctx context.Context) (Outcome, error) {
+// it. With a revision, or six characters and more that it begins with, that one is applied at once, whatever it waits for: the
+// one that the source has, or, when revisions wait here, one that it had before.
+func (l *Loop) Sync(ctx context.Context, revision, who string) (Outcome, error) {
 	return l.wait(ctx, func(loop context.Context, w waiter) error {
 		switch {
 		case l.suspended():
 			return ErrSuspended
 		case l.Source == nil:
 			return ErrNoSource
+		case revision != "" && l.Observe:
+			return ErrObserves
+		case revision != "" && len(revision) < shortest:
+			return fmt.Errorf("%w: %q is too short to name one, %d characters are expected", ErrNotThere, revision, shortest)
 		}
 		before := l.snapshot()
 		l.control(func(c *Control) { c.Quarantined = nil })
@@ -191,12 +197,17 @@ func (l *Loop) Sync(ctx context.Context) (Outcome, error) {
 		if err != nil {
 			return fmt.Errorf("source: %w", err)
 		}
+		if revision != "" {
+			return l.syncTo(loop, w, set, revision, who)
+		}
 		w.revision = set.Revision
 		l.await(w)
 		l.fetch(loop)
 		switch s := l.snapshot(); {
 		case s.control.Pinned != nil && s.control.Pinned.From == set.Revision:
 			l.answer(set.Revision, Outcome{Result: Pinned, Reason: "Pinned", Message: "revision " + s.control.Pinned.Revision + " is pinned; flexgw resume ends that"})
+		case s.control.Waiting != nil && s.control.Waiting.Revision == set.Revision:
+			l.answer(set.Revision, Outcome{Result: Waiting, Reason: "Waiting", Message: s.control.Waiting.String()})
 		case s.served.set.Revision == set.Revision && s.reason == "" && !s.served.partial():
 			l.answer(set.Revision, Outcome{Result: Programmed, Reason: "Unchanged"})
 		}

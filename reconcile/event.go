@@ -17,6 +17,7 @@ const (
 	SourceUnavailable EventType = "SourceUnavailable" // the source can not be read; told once, until it can be
 	SourceBack        EventType = "SourceBack"        // it can be read again
 	Invalid           EventType = "Invalid"           // a revision has errors of its own
+	Waiting           EventType = "Waiting"           // a revision is right, and is applied later
 	Accepted          EventType = "Accepted"          // a revision went to the target
 	HeldBack          EventType = "Held"              // likewise, but for objects that stay at their last good version
 	Programmed        EventType = "Programmed"        // every connected Envoy serves it

@@ -53,6 +53,7 @@ type Loop struct {
 	Warming   func(context.Context) error                                               // an error while acknowledged listeners or clusters are not live yet; nil: an ACK is enough
 	Proof     func(context.Context, Built) diag.List                                    // what speaks against a revision that Envoy serves: its errors roll it back; nil: nothing is asked
 	Blame     func(b Built, k render.Key, words string) (diag.Object, diag.Range, bool) // what the user wrote that Envoy's words about a resource are about; nil, or false: the first thing that it was made of
+	When      func(since, now time.Time) time.Time                                      // when, not before now, a revision of the source that was seen at since is applied; the zero time: when somebody says so; nil: at once
 	Hold      Hold                                                                      // nil: a revision with an error changes nothing
 	Tell      func(Event)                                                               // must not block; nil: nobody is told
 	Ready     func(addresses []string)                                                  // the first revision is programmed; nil: nobody is told
@@ -168,6 +169,7 @@ func (l *Loop) Run(ctx context.Context) error {
 		case <-poll.C:
 			l.observe(ctx, poll)
 			l.retireOld(time.Now())
+			l.release(ctx)
 			if !l.overdue() {
 				continue
 			}
@@ -255,7 +257,7 @@ func (l *Loop) fetch(ctx context.Context) bool {
 	}
 	l.Log.Info("fetched", "revision", set.Revision, "files", len(set.Files))
 	l.tell(Event{Type: Fetched, Revision: set.Revision, By: bySource, Set: set})
-	if l.quarantined(ctx, set) {
+	if l.quarantined(ctx, set) || l.waits(ctx, set) {
 		return true
 	}
 	l.build(ctx, set, bySource)

@@ -40,7 +40,7 @@ func (l *Loop) Summary() status.Report {
 }
 
 func (l *Loop) summary(s state) status.Report {
-	return status.Report{Source: l.Name, Revision: s.good.set.Revision, LastFailed: s.failed, Conditions: s.conditions(), Pinned: s.control.Pinned, Suspended: s.control.Suspended}
+	return status.Report{Source: l.Name, Revision: s.good.set.Revision, LastFailed: s.failed, Conditions: s.conditions(), Pinned: s.control.Pinned, Suspended: s.control.Suspended, Waiting: s.control.Waiting}
 }
 
 // APIs lists the APIs of the revision that the target has, sorted.
@@ -79,6 +79,8 @@ func (s state) conditions() []status.Condition {
 		accepted.Status, accepted.Reason = status.Unknown, "NothingFetched"
 	case s.refused != nil:
 		accepted = refusal("Invalid", s.refused)
+	case s.control.Waiting != nil && s.control.Waiting.Revision == s.tried.Revision:
+		accepted.Status, accepted.Reason, accepted.Message = status.Unknown, "Waiting", s.control.Waiting.String()
 	case s.served.partial() && s.served.set.Revision == s.tried.Revision:
 		accepted = refusal("Held", s.served.list)
 		accepted.Message += "; the rest is served, and as it was before: " + heldNames(s.served.held)

@@ -111,7 +111,7 @@ func TestQuarantineOutlivesTheDaemon(t *testing.T) {
 			t.Errorf("published %v, want only the last good revision", got)
 		}
 		condition(t, w, status.Programmed, status.False, "RolledBack")
-		if o, err := w.loop.Sync(t.Context()); err != nil || o.Result != reconcile.Programmed {
+		if o, err := w.loop.Sync(t.Context(), "", ""); err != nil || o.Result != reconcile.Programmed {
 			t.Errorf("sync: %+v, %v", o, err)
 		}
 		if got := served(w); got != set(api(2)).Revision {
@@ -246,7 +246,7 @@ func TestSuspendedSourceIsNotFollowed(t *testing.T) {
 		if x := w.loop.Report().Suspended; x == nil || x.Reason != "incident 7" || x.By != "me" {
 			t.Errorf("suspended %+v", x)
 		}
-		if _, err := w.loop.Sync(t.Context()); !errors.Is(err, reconcile.ErrSuspended) {
+		if _, err := w.loop.Sync(t.Context(), "", ""); !errors.Is(err, reconcile.ErrSuspended) {
 			t.Errorf("sync while suspended: %v", err)
 		}
 		if o, err := w.loop.Apply(t.Context(), set(api(9)), "", "me"); err != nil || o.Result != reconcile.Programmed {
@@ -288,7 +288,7 @@ func TestRollbackPinsUntilTheSourceMoves(t *testing.T) {
 		if got := served(w); got != set(api(1)).Revision {
 			t.Errorf("pinned, and %s is served", got)
 		}
-		if o, err := w.loop.Sync(t.Context()); err != nil || o.Result != reconcile.Pinned {
+		if o, err := w.loop.Sync(t.Context(), "", ""); err != nil || o.Result != reconcile.Pinned {
 			t.Errorf("sync while pinned: %+v, %v", o, err)
 		}
 		w.source.put(api(3), nil)

@@ -29,6 +29,7 @@ const (
 	RolledBack  = "RolledBack"  // Envoy refused it, or its probes or error rate spoke against it, and what was served before is served again
 	ProofFailed = "ProofFailed" // its probes or its error rate speak against it, and there is nothing to go back to
 	Pinned      = "Pinned"      // an operator went back to another revision, which is served until resume
+	Waiting     = "Waiting"     // it is right, and is applied later: see Report.Waiting
 	Superseded  = "Superseded"  // another revision came before Envoy had answered
 )
 
@@ -62,10 +63,16 @@ type SuspendRequest struct {
 	By      string `json:"by,omitempty"`
 }
 
-// OperatorRequest is the body of resume and sync.
+// OperatorRequest is the body of resume.
 type OperatorRequest struct {
-	By   string `json:"by,omitempty"`
-	Wait int    `json:"wait,omitempty"`
+	By string `json:"by,omitempty"`
+}
+
+// SyncRequest has the source looked at now.
+type SyncRequest struct {
+	Revision string `json:"revision,omitempty"` // applied whatever it waits for; or six characters or more that it begins with; "": what the source has, when its time comes
+	By       string `json:"by,omitempty"`
+	Wait     int    `json:"wait,omitempty"` // seconds to wait for Envoy; 0: 60
 }
 
 // Held is an object that stays at its last good version.
@@ -121,6 +128,7 @@ const (
 	CodeTooMany     = "too-many-deletions"
 	CodeObserves    = "observes"
 	CodeNoSource    = "no-source"
+	CodeNotThere    = "not-in-source"
 	CodeUnavailable = "unavailable"
 )
 
@@ -139,7 +147,7 @@ type Daemon interface {
 	History(limit int) (History, error)
 	Apply(ctx context.Context, r ApplyRequest) (Outcome, error)
 	Rollback(ctx context.Context, r RollbackRequest) (Outcome, error)
-	Sync(ctx context.Context, r OperatorRequest) (Outcome, error)
+	Sync(ctx context.Context, r SyncRequest) (Outcome, error)
 	Suspend(ctx context.Context, r SuspendRequest) error
 	Resume(ctx context.Context, r OperatorRequest) error
 }
@@ -174,7 +182,7 @@ func Handler(d Daemon) http.Handler {
 	})
 	post(mux, ApplyPath, func(ctx context.Context, r ApplyRequest) (any, error) { return d.Apply(ctx, r) })
 	post(mux, RollbackPath, func(ctx context.Context, r RollbackRequest) (any, error) { return d.Rollback(ctx, r) })
-	post(mux, SyncPath, func(ctx context.Context, r OperatorRequest) (any, error) { return d.Sync(ctx, r) })
+	post(mux, SyncPath, func(ctx context.Context, r SyncRequest) (any, error) { return d.Sync(ctx, r) })
 	post(mux, SuspendPath, func(ctx context.Context, r SuspendRequest) (any, error) {
 		err := d.Suspend(ctx, r)
 		return d.Report(), err

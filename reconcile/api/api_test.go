@@ -41,7 +41,7 @@ func (f *fake) Rollback(_ context.Context, r api.RollbackRequest) (api.Outcome, 
 	f.asked = r
 	return f.outcome, f.err
 }
-func (f *fake) Sync(_ context.Context, r api.OperatorRequest) (api.Outcome, error) {
+func (f *fake) Sync(_ context.Context, r api.SyncRequest) (api.Outcome, error) {
 	f.asked = r
 	return f.outcome, f.err
 }
@@ -125,8 +125,8 @@ func TestEverythingComesThrough(t *testing.T) {
 	check("apply", outcome, f.outcome, err, apply)
 	outcome, err = c.Rollback(ctx, api.RollbackRequest{Revision: "r", By: "me", Wait: 1})
 	check("rollback", outcome, f.outcome, err, api.RollbackRequest{Revision: "r", By: "me", Wait: 1})
-	outcome, err = c.Sync(ctx, api.OperatorRequest{By: "me"})
-	check("sync", outcome, f.outcome, err, api.OperatorRequest{By: "me"})
+	outcome, err = c.Sync(ctx, api.SyncRequest{Revision: "abcdef", By: "me"})
+	check("sync", outcome, f.outcome, err, api.SyncRequest{Revision: "abcdef", By: "me"})
 	report, err = c.Suspend(ctx, api.SuspendRequest{Seconds: 5, Reason: "why", By: "me"})
 	check("suspend", report, f.report, err, api.SuspendRequest{Seconds: 5, Reason: "why", By: "me"})
 	if report.Suspended == nil {

@@ -45,7 +45,7 @@ func (c Client) Rollback(ctx context.Context, r RollbackRequest) (o Outcome, err
 }
 
 // Sync has the source looked at now.
-func (c Client) Sync(ctx context.Context, r OperatorRequest) (o Outcome, err error) {
+func (c Client) Sync(ctx context.Context, r SyncRequest) (o Outcome, err error) {
 	return o, c.call(ctx, http.MethodPost, SyncPath, r, &o)
 }
 

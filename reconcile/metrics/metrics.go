@@ -58,7 +58,7 @@ type M struct {
 
 // outcomes are the values of a label, for the events that are the fate of a revision.
 var outcomes = map[reconcile.EventType]string{
-	reconcile.Fetched: "fetched", reconcile.Invalid: "invalid", reconcile.Accepted: "accepted", reconcile.HeldBack: "held", reconcile.Programmed: "programmed",
+	reconcile.Fetched: "fetched", reconcile.Waiting: "waiting", reconcile.Invalid: "invalid", reconcile.Accepted: "accepted", reconcile.HeldBack: "held", reconcile.Programmed: "programmed",
 	reconcile.Rejected: "rejected", reconcile.ProofFailed: "proof_failed", reconcile.RolledBack: "rolled_back",
 }
 
@@ -124,6 +124,7 @@ var (
 	connected      = desc("flexgw_envoys_connected", "Envoys that are connected now.")
 	suspended      = desc("flexgw_suspended", "1 while the source is not followed because an operator said so.")
 	pinned         = desc("flexgw_pinned", "1 while an older revision is served because an operator said so.")
+	waiting        = desc("flexgw_waiting", "1 while a revision of the source waits for its time, or for somebody to say so.")
 	statsRead      = desc("flexgw_envoy_stats_up", "1 when Envoy's statistics, of which the metrics of APIs are made, could be read; else those are as old as flexgw_envoy_stats_timestamp_seconds.")
 	statsTimestamp = desc("flexgw_envoy_stats_timestamp_seconds", "When Envoy's statistics were read last; 0 before the first time.")
 	statsDuration  = desc("flexgw_envoy_stats_duration_seconds", "How long reading Envoy's statistics took last.")
@@ -133,7 +134,7 @@ var (
 
 // Describe implements prometheus.Collector.
 func (s state) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{revisionInfo, condition, rejected, connected, suspended, pinned, statsRead, statsTimestamp, statsDuration, webhookQueue, webhookEvents} {
+	for _, d := range []*prometheus.Desc{revisionInfo, condition, rejected, connected, suspended, pinned, waiting, statsRead, statsTimestamp, statsDuration, webhookQueue, webhookEvents} {
 		to <- d
 	}
 }
@@ -165,6 +166,7 @@ func (s state) Collect(to chan<- prometheus.Metric) {
 	gauge(connected, float64(envoys))
 	gauge(suspended, bit(r.Suspended != nil))
 	gauge(pinned, bit(r.Pinned != nil))
+	gauge(waiting, bit(r.Waiting != nil))
 	x := s.m.stats
 	gauge(statsRead, bit(x.err == nil && !x.at.IsZero()))
 	if x.at.IsZero() {

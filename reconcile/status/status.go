@@ -101,6 +101,25 @@ type Pin struct {
 	By       string    `json:"by"`
 }
 
+// Waiting says that a revision of the source is right, and is applied later.
+type Waiting struct {
+	Revision string     `json:"revision"`
+	Since    time.Time  `json:"since"` // when it was seen first
+	Until    *time.Time `json:"until"` // null: when somebody says so
+}
+
+// End says until when, for people.
+func (w Waiting) End() string {
+	if w.Until == nil {
+		return "somebody says so"
+	}
+	return w.Until.Format(time.RFC3339)
+}
+
+func (w Waiting) String() string {
+	return "revision " + w.Revision + " waits until " + w.End() + "; flexgw sync --revision " + w.Revision + " applies it now"
+}
+
 // Report is the whole answer of `flexgw status`.
 type Report struct {
 	Revision   string        `json:"revision"` // the one that is served; "" before the first
@@ -113,6 +132,7 @@ type Report struct {
 	LastFailed *Failed       `json:"lastFailed"`
 	Suspended  *Suspension   `json:"suspended"` // null: the source is followed
 	Pinned     *Pin          `json:"pinned"`    // null: the newest good revision is served
+	Waiting    *Waiting      `json:"waiting"`   // null: nothing is to be applied later
 }
 
 // Condition finds a condition of the report by type.
