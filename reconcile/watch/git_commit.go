@@ -80,6 +80,8 @@ type History struct {
 	Tag     *Tag                                        // the annotated tag that named Head; nil: a branch, a light tag or a hash did
 	Rewrite bool                                        // Head does not descend from Since, and an operator allowed it by name
 	Commits func() iter.Seq2[Commit, error]             // those that Head reaches and Since does not, parents before children, Head last; all parents, not the first alone
+	Ref     string                                      // full name of what named Head, refs/tags/v1; "": HEAD or a hash did
+	Look    func(id string) (Commit, error)             // a commit that is there, in the range or not
 	From    func(since string) iter.Seq2[Commit, error] // the same, for another Since, which must be there: see Repo.Range
 }
 
