@@ -236,10 +236,16 @@ func TestAttacks(t *testing.T) {
 func TestMalformedCommits(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(c *cast, text, sig string) string{
-		"two signatures":     func(c *cast, text, sig string) string { return withHeader(text, sig+sig) },
-		"signatures of two":  func(c *cast, text, sig string) string { return withHeader(withHeader(text, sig), folded(c.sign(c.mallory, "git", text))) },
-		"a second committer": func(c *cast, text, sig string) string { return withHeader(text, "committer Eve <eve@example.com> 1 +0000\n"+sig) },
-		"a second tree":      func(c *cast, text, sig string) string { return withHeader(text, text[:strings.IndexByte(text, '\n')+1]+sig) },
+		"two signatures": func(c *cast, text, sig string) string { return withHeader(text, sig+sig) },
+		"signatures of two": func(c *cast, text, sig string) string {
+			return withHeader(withHeader(text, sig), folded(c.sign(c.mallory, "git", text)))
+		},
+		"a second committer": func(c *cast, text, sig string) string {
+			return withHeader(text, "committer Eve <eve@example.com> 1 +0000\n"+sig)
+		},
+		"a second tree": func(c *cast, text, sig string) string {
+			return withHeader(text, text[:strings.IndexByte(text, '\n')+1]+sig)
+		},
 		"addresses in addresses": func(c *cast, text, sig string) string {
 			return withHeader(strings.Replace(text, "committer Alice <alice@example.com>", "committer Alice <alice@example.com> <eve@example.com>", 1), sig)
 		},

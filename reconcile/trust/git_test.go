@@ -30,7 +30,7 @@ type who struct {
 	ssh        string // path of an SSH key
 	pgp        string // fingerprint of an OpenPGP key
 	at         time.Time
-	faked      string // of gpg; "": its real clock
+	thief      bool // gpg would not sign any more with the key
 }
 
 var day = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
@@ -167,10 +167,7 @@ func (d *desk) signing(w who) []string {
 	case w.ssh != "":
 		return []string{"-c", "gpg.format=ssh", "-c", "user.signingkey=" + w.ssh}
 	case w.pgp != "":
-		faked := w.faked
-		if faked == "" {
-			faked = w.time().UTC().Format("20060102T150405")
-		}
+		faked := w.time().UTC().Format("20060102T150405")
 		gpg := d.file("gpg-at", "#!/bin/sh\nexec gpg --batch --faked-system-time "+faked+" \"$@\"\n")
 		if err := os.Chmod(gpg, 0o700); err != nil {
 			d.t.Fatal(err)

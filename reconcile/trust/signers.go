@@ -51,7 +51,7 @@ func (l *line) signer(zone *time.Location) (s signer, err error) {
 	if s.principals == "" {
 		return s, fmt.Errorf("no principals, expected e-mail addresses with commas between them")
 	}
-	if kind, _, _ := strings.Cut(l.rest, " "); !isKeyType(strings.TrimRight(kind, "\t")) {
+	if kind, _, _ := strings.Cut(l.rest, " "); kind != "" && !isKeyType(strings.TrimRight(kind, "\t")) {
 		if err := l.options(&s, zone); err != nil {
 			return s, err
 		}

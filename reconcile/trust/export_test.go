@@ -1,0 +1,34 @@
+package trust
+
+import (
+	"time"
+
+	"github.com/flexgw/flexgw/reconcile/watch"
+)
+
+// For tests that ask ssh-keygen the same.
+var (
+	Match     = match
+	MatchList = matchList
+)
+
+// SSH is the verdict on one SSH signature.
+func SSH(signers []byte, by watch.Person, signature, over []byte) (Rule, error) {
+	list, err := parseSigners("signers", signers, time.UTC)
+	if err != nil {
+		return "", err
+	}
+	v := verifier{keys: keys{signers: list}, now: by.At}
+	return v.signature(signed{by, signature, over}).rule, nil
+}
+
+// PGP is the verdict on one OpenPGP signature.
+func PGP(keys []byte, by watch.Person, signature, over []byte, now time.Time) (Rule, error) {
+	list, err := parseKeyring("keys", keys)
+	if err != nil {
+		return "", err
+	}
+	v := verifier{now: now}
+	v.openpgp = list
+	return v.signature(signed{by, signature, over}).rule, nil
+}
