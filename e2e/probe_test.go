@@ -10,6 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+
 	"github.com/flexgw/flexgw/e2e/harness"
 	"github.com/flexgw/flexgw/reconcile/api"
 	"github.com/flexgw/flexgw/reconcile/status"
@@ -359,4 +363,63 @@ func TestProbeWithClientCertificate(t *testing.T) {
 			return nil
 		})
 	}
+}
+
+// gRPC's health service is asked through the gateway, in plain text and over TLS with a client certificate; what it says decides.
+func TestProbeOfGRPC(t *testing.T) {
+	t.Parallel()
+	ca := newAuthority(t)
+	server, client := ca.issue(t, "gateway.test"), ca.issue(t, "probe.test")
+	h := health.NewServer()
+	up := grpc.NewServer()
+	healthv1.RegisterHealthServer(up, h)
+	const orders = "shop.v1.Orders"
+	h.SetServingStatus(orders, healthv1.HealthCheckResponse_SERVING)
+	api := strings.Replace(shopTo("h2://127.0.0.1:9001"), "spec:", "  labels: {edit: E}\nspec:", 1)
+	ask := func(name, api, service, tls string) string {
+		return fmt.Sprintf("---\napiVersion: flexgw/v1alpha1\nkind: Probe\nmetadata:\n  name: %s\nspec:\n  targetRef:\n    name: %s\n  grpc:\n    service: %s\n%s  failureThreshold: 1\n", name, api, service, tls)
+	}
+	const certificate = "  tls:\n    serverName: gateway.test\n    certificate:\n      crt: $CLIENT_CRT\n      key: $CLIENT_KEY\n"
+	wants := strings.Replace(tlsAPI(8443, "    requireClientCertificate: true\n    trustedCA: $CA\n"), "http://127.0.0.1:9001", "h2://127.0.0.1:9001", 1)
+	right := ask("clear", "shop", orders, "") + ask("whole", "shop", `""`, "") + ask("secured", "port8443", orders, certificate)
+	g := start(t, "\n-- api.yaml --\n"+api+wants+"-- probe.yaml --\n"+right, func(g *gateway) { g.serve(9001, &echo{h2: true, handler: up}) },
+		withEnv("CRT="+server.crt, "KEY="+server.key, "CA="+ca.pem, "CLIENT_CRT="+client.crt, "CLIENT_KEY="+client.key))
+	served := g.report().Revision
+	until := func(reason, want string) {
+		t.Helper()
+		harness.Until(t, 20*time.Second, func() error {
+			r := g.report()
+			if c, _ := r.Condition(status.Programmed); c.Reason != reason || !strings.Contains(c.Message, want) || (reason == "RolledBack") != (r.Revision == served) {
+				return fmt.Errorf("want %s %q; revision %s, programmed: %+v", reason, want, r.Revision, c)
+			}
+			return nil
+		})
+	}
+	for _, c := range []struct{ probes, want string }{
+		{ask("clear", "shop", "shop.v1.Ordres", ""), `/shop/grpc.health.v1.Health/Check of service "shop.v1.Ordres" answered NOT_FOUND "unknown service", expected SERVING`},
+		{ask("secured", "port8443", "shop.v1.Ordres", certificate), `/grpc.health.v1.Health/Check of service "shop.v1.Ordres" answered NOT_FOUND`},
+		{ask("secured", "port8443", orders, ""), "certificate required"},
+	} {
+		g.write("probe.yaml", c.probes)
+		until("RolledBack", c.want)
+		g.write("probe.yaml", right)
+		harness.Until(t, 20*time.Second, func() error {
+			if c, _ := g.report().Condition(status.Programmed); c.Reason != "Live" {
+				return fmt.Errorf("programmed: %+v", c)
+			}
+			return nil
+		})
+	}
+	// An edit of something else is taken back while the service is not well, and taken when it is.
+	h.SetServingStatus(orders, healthv1.HealthCheckResponse_NOT_SERVING)
+	g.write("api.yaml", strings.Replace(api, "edit: E", "edit: F", 1)+wants)
+	until("RolledBack", `answered NOT_SERVING, expected SERVING`)
+	if c, _ := g.report().Condition(status.Programmed); c.Place == nil || !strings.HasSuffix(c.Place.File, "probe.yaml") || c.Place.Start.Line != 9 {
+		t.Errorf("place %+v, want grpc of the probe", c.Place)
+	}
+	h.SetServingStatus(orders, healthv1.HealthCheckResponse_SERVING)
+	if out, errs, code := harness.Command(t, "sync", "--state-dir", g.State); code != 0 {
+		t.Fatalf("sync: %d %s %s", code, out, errs)
+	}
+	until("Live", "")
 }

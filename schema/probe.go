@@ -45,6 +45,13 @@ func (d *docDecoder) probe(spec *syntax.Node) {
 	if s.HTTP != nil {
 		p.ask.HTTP = d.probeHTTP(*s.HTTP, spec)
 	}
+	if s.GRPC != nil {
+		p.ask.GRPC = d.probeGRPC(*s.GRPC, spec)
+	}
+	if s.HTTP != nil && s.GRPC != nil {
+		x := d.report(diag.Error, "probe/two-requests", spec.KeyRange("grpc"), fmt.Sprintf("Probe %q has both http and grpc, expected one of them", d.id.Name), "write a Probe for each: every one has attempts of its own")
+		x.Related = []diag.Related{{Subject: spec.KeyRange("http"), Summary: "http"}}
+	}
 	if s.TLS != nil {
 		p.ask.TLS = &ir.ProbeTLS{At: p.tls, ServerName: s.TLS.ServerName.Value}
 		if name := s.TLS.ServerName; name.Value != "" && (strings.ContainsAny(name.Value, ":/ ") || net.ParseIP(name.Value) != nil) {
@@ -52,9 +59,9 @@ func (d *docDecoder) probe(spec *syntax.Node) {
 		}
 		p.ask.TLS.Client = d.probePair(spec.Get("tls").Get("certificate"))
 	}
-	if s.HTTP == nil && s.TLS == nil && !d.broken {
+	if s.HTTP == nil && s.GRPC == nil && s.TLS == nil && !d.broken {
 		at := spec.KeyRange("targetRef")
-		d.report(diag.Error, "probe/nothing-asked", at, fmt.Sprintf("Probe %q has neither http nor tls, so it asks nothing", d.id.Name), "add http: {path: /health}, or tls: {} for a port with TLS")
+		d.report(diag.Error, "probe/nothing-asked", at, fmt.Sprintf("Probe %q has no http, grpc or tls, so it asks nothing", d.id.Name), "add http: {path: /health}, grpc: {}, or tls: {} for a port with TLS")
 	}
 }
 
@@ -125,29 +132,7 @@ func (d *docDecoder) probeHTTP(s v1alpha1.ProbeHTTP, spec *syntax.Node) *ir.Prob
 	if strings.Contains(out.Path, "#") {
 		d.report(diag.Error, "probe/bad-path", s.Path.Range, fmt.Sprintf("path %s has a fragment, which no request carries", quoteShort(out.Path)), "leave out # and what follows it")
 	}
-	seen := map[string]bool{}
-	if headers := http.Get("headers"); headers != nil {
-		for _, f := range headers.Fields {
-			name, ok := d.headerName(syntax.Text{Value: f.Name, Range: f.Range}, false, seen)
-			v := d.probeText(f.Value, []string{"spec", "http", "headers", f.Name}, func(text string) bool { return looksSecret(f.Name + ": " + text) })
-			switch {
-			case !ok:
-				continue
-			case slices.Contains([]string{"connection", "content-length", "expect", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}, name):
-				d.report(diag.Error, "probe/bad-header", f.Range, fmt.Sprintf("header %q belongs to the connection, not to a request", f.Name), "leave it out: it is written where it is needed")
-				continue
-			case strings.ContainsFunc(v.text, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):
-				d.report(diag.Error, "probe/bad-header", f.Value.Range, fmt.Sprintf("the value of header %q has a line break or another control character", f.Name), "write it on one line")
-				continue
-			}
-			if name == "host" {
-				out.Host = v.text
-				continue
-			}
-			out.Headers = append(out.Headers, ir.ProbeHeader{Name: name, Value: ir.NewSecret(v.text), Hidden: v.hidden})
-		}
-	}
-	slices.SortFunc(out.Headers, func(a, b ir.ProbeHeader) int { return strings.Compare(a.Name, b.Name) })
+	out.Host, out.Headers = d.probeHeaders(http.Get("headers"), "http", connectionHeaders)
 	if body := http.Get("body"); body != nil {
 		out.Body = ir.NewSecret(d.probeText(body, []string{"spec", "http", "body"}, looksSecret).text)
 	}
@@ -156,6 +141,64 @@ func (d *docDecoder) probeHTTP(s v1alpha1.ProbeHTTP, spec *syntax.Node) *ir.Prob
 	}
 	if len(out.Status) == 0 {
 		out.Status = []ir.StatusRange{{From: 200, To: 299}}
+	}
+	return out
+}
+
+// connectionHeaders are written by whoever makes a request.
+func connectionHeaders(name string) bool {
+	return slices.Contains([]string{"connection", "content-length", "expect", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}, name)
+}
+
+// callHeaders are those of connections, and those that gRPC keeps to itself (PROTOCOL-HTTP2.md, "Custom-Metadata"). Ones with
+// binary values are among them, which no text of a declaration is.
+func callHeaders(name string) bool {
+	return connectionHeaders(name) || name == "content-type" || name == "user-agent" || strings.HasPrefix(name, "grpc-") || strings.HasSuffix(name, "-bin")
+}
+
+// probeHeaders are the headers of a request of a part ("http") of a Probe, and what Host is among them.
+func (d *docDecoder) probeHeaders(headers *syntax.Node, part string, reserved func(name string) bool) (host string, out []ir.ProbeHeader) {
+	if headers == nil {
+		return "", nil
+	}
+	seen := map[string]bool{}
+	for _, f := range headers.Fields {
+		name, ok := d.headerName(syntax.Text{Value: f.Name, Range: f.Range}, false, seen)
+		v := d.probeText(f.Value, []string{"spec", part, "headers", f.Name}, func(text string) bool { return looksSecret(f.Name + ": " + text) })
+		switch {
+		case !ok:
+			continue
+		case reserved(name):
+			owner := "the connection, not to a request"
+			if !connectionHeaders(name) {
+				owner = "gRPC itself, or has a binary value"
+			}
+			d.report(diag.Error, "probe/bad-header", f.Range, fmt.Sprintf("header %q belongs to %s", f.Name, owner), "leave it out: what is needed is written by the probe")
+			continue
+		case strings.ContainsFunc(v.text, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):
+			d.report(diag.Error, "probe/bad-header", f.Value.Range, fmt.Sprintf("the value of header %q has a line break or another control character", f.Name), "write it on one line")
+			continue
+		}
+		if name == "host" {
+			host = v.text
+			continue
+		}
+		out = append(out, ir.ProbeHeader{Name: name, Value: ir.NewSecret(v.text), Hidden: v.hidden})
+	}
+	slices.SortFunc(out, func(a, b ir.ProbeHeader) int { return strings.Compare(a.Name, b.Name) })
+	return host, out
+}
+
+func (d *docDecoder) probeGRPC(s v1alpha1.ProbeGRPC, spec *syntax.Node) *ir.ProbeGRPC {
+	out := &ir.ProbeGRPC{At: spec.KeyRange("grpc"), Service: s.Service.Value}
+	out.Host, out.Headers = d.probeHeaders(spec.Get("grpc").Get("headers"), "grpc", callHeaders)
+	if s.Expect != nil {
+		for _, t := range s.Expect.Status {
+			out.Status = append(out.Status, t.Value)
+		}
+	}
+	if len(out.Status) == 0 {
+		out.Status = []string{"SERVING"}
 	}
 	return out
 }

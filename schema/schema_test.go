@@ -228,9 +228,11 @@ func dump(g *ir.Gateway) string {
 		d.line(1, "%d times within %s, every %s", p.Attempts, p.Timeout, p.Period)
 		if h := p.HTTP; h != nil {
 			d.line(1, "%s %s of host %q, body %q, expecting %v, %v and %q", h.Method, h.Path, h.Host, h.Body.Reveal(), h.Status, h.Wanted, h.Contains)
-			for _, x := range h.Headers {
-				d.line(2, "%s: %q hidden %t", x.Name, x.Value.Reveal(), x.Hidden)
-			}
+			d.probeHeaders(h.Headers)
+		}
+		if c := p.GRPC; c != nil {
+			d.line(1, "grpc %q of host %q, expecting %v", c.Service, c.Host, c.Status)
+			d.probeHeaders(c.Headers)
 		}
 		if p.TLS != nil {
 			d.line(1, "tls %q", p.TLS.ServerName)
@@ -247,6 +249,12 @@ type dumper struct{ strings.Builder }
 func (d *dumper) line(indent int, format string, args ...any) {
 	d.WriteString(strings.Repeat("  ", indent))
 	fmt.Fprintf(d, format+"\n", args...)
+}
+
+func (d *dumper) probeHeaders(headers []ir.ProbeHeader) {
+	for _, x := range headers {
+		d.line(2, "%s: %q hidden %t", x.Name, x.Value.Reveal(), x.Hidden)
+	}
 }
 
 func (d *dumper) settings(s *ir.Settings) {

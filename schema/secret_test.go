@@ -37,6 +37,7 @@ func TestSecretsAreNotShown(t *testing.T) {
 		fmt.Sprintf(probe, "{X-Api-Key: ["+secret+"]}", "{password: "+secret+"}", "3"),
 		fmt.Sprintf(probe, "{x-api-key: \"4815162342\\n\", authorization: Bearer "+secret+"}", "$SECRET", "{}"),
 		fmt.Sprintf(probe, "{x-a: $SECRET, x-b: $WORD, X-B: $SECRET}", "\"client_secret="+secret+"\"", "{status: [$SECRET]}"),
+		"apiVersion: flexgw/v1alpha1\nkind: Probe\nmetadata: {name: p}\nspec: {targetRef: {name: a}, http: {}, grpc: {serviceName: x, headers: {authorization: Bearer " + secret + ", grpc-x: $SECRET, X-Api-Key: [" + secret + "]}}}\n",
 		"apiVersion: flexgw/v1alpha1\nkind: Probe\nmetadata: {name: p}\nspec: {targetRef: {name: a}, tls: {certificate: {crt: x, key: " + secret + "}}}\n",
 		"apiVersion: flexgw/v1alpha1\nkind: Probe\nmetadata: {name: p}\nspec: {targetRef: {name: a}, tls: {certificate: {crt: $SECRET, key: [" + secret + "]}}}\n",
 		"apiVersion: gateway.mulesoft.com/v1alpha1\nkind: Service\nmetadata: {name: s}\nspec: {address: http://u:" + secret + "@h:1}\n",

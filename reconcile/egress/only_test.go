@@ -124,14 +124,40 @@ func dials(fset *token.FileSet, f *ast.File) (findings []string) {
 			case path == "" && name == "DialContext" && usesNet && !isUnix(n.Args, 1):
 				found(n, "DialContext of something other than \"unix\"")
 			case path == "google.golang.org/grpc" && (name == "NewClient" || name == "Dial" || name == "DialContext"):
-				if !strings.HasPrefix(leading(n.Args), "unix:") {
-					found(n, "grpc.%s of something other than \"unix:…\"", name)
+				if !strings.HasPrefix(leading(n.Args), "unix:") && !handed(n, of) {
+					found(n, "grpc.%s of something other than \"unix:…\", or of \"passthrough:///…\" with grpc.WithContextDialer", name)
 				}
 			}
 		}
 		return true
 	})
 	return findings
+}
+
+// handed tells of a gRPC client that is handed its connections: it resolves no name (passthrough), and the last of its options
+// that gives it a dialer stands in the call itself. What that dialer does is looked at like everything else.
+func handed(call *ast.CallExpr, of func(ast.Expr) (path, name string)) bool {
+	if len(call.Args) == 0 || call.Ellipsis.IsValid() || !strings.HasPrefix(leading(call.Args[:1]), "passthrough:///") {
+		return false
+	}
+	dialers := 0
+	for _, a := range call.Args[1:] {
+		c, ok := a.(*ast.CallExpr)
+		if !ok {
+			return false // an option that came from elsewhere may be another dialer
+		}
+		path, name := of(c.Fun)
+		if path != "google.golang.org/grpc" {
+			return false
+		}
+		if name == "WithContextDialer" {
+			dialers++
+		}
+		if name == "WithDialer" {
+			return false
+		}
+	}
+	return dialers == 1
 }
 
 func hasKey(lit *ast.CompositeLit, key string) bool {
@@ -177,6 +203,7 @@ func literal(e ast.Expr) string {
 
 func TestScanSees(t *testing.T) {
 	t.Parallel()
+	const elsewhere = `x.go:3: grpc.NewClient of something other than "unix:…", or of "passthrough:///…" with grpc.WithContextDialer`
 	for _, c := range []struct {
 		imports, body string
 		want          []string
@@ -195,7 +222,16 @@ func TestScanSees(t *testing.T) {
 		{`"net/http"`, `_ = &http.Transport{}`, []string{`x.go:3: http.Transport without a DialContext`}},
 		{`"net/smtp"`, `smtp.Dial(a)`, []string{`x.go:3: net/smtp.Dial`}},
 		{`"google.golang.org/grpc"`, `grpc.NewClient("unix://" + a)`, nil},
-		{`"google.golang.org/grpc"`, `grpc.NewClient(a)`, []string{`x.go:3: grpc.NewClient of something other than "unix:…"`}},
+		{`"google.golang.org/grpc"`, `grpc.NewClient(a)`, []string{elsewhere}},
+		{`"google.golang.org/grpc"`, `grpc.NewClient("passthrough:///" + a, grpc.WithContextDialer(d), grpc.WithUserAgent(u))`, nil},
+		{`"google.golang.org/grpc"`, `grpc.NewClient("passthrough:///" + a, grpc.WithUserAgent(u))`, []string{elsewhere}},
+		{`"google.golang.org/grpc"`, `grpc.NewClient("passthrough:///" + a, grpc.WithContextDialer(d), grpc.WithContextDialer(e))`, []string{elsewhere}},
+		{`"google.golang.org/grpc"`, `grpc.NewClient("passthrough:///" + a, grpc.WithContextDialer(d), o)`, []string{elsewhere}},
+		{`"google.golang.org/grpc"`, `grpc.NewClient("passthrough:///" + a, grpc.WithContextDialer(d), other(o))`, []string{elsewhere}},
+		{`"google.golang.org/grpc"`, `grpc.NewClient("passthrough:///" + a, append(o, grpc.WithContextDialer(d))...)`, []string{elsewhere}},
+		{`"google.golang.org/grpc"`, `grpc.NewClient("dns:///" + a, grpc.WithContextDialer(d))`, []string{elsewhere}},
+		{`"google.golang.org/grpc"`, `grpc.NewClient(a, grpc.WithContextDialer(d))`, []string{elsewhere}},
+		{`("google.golang.org/grpc"; "net")`, `grpc.NewClient("passthrough:///" + a, grpc.WithContextDialer(func(ctx context.Context, a string) (net.Conn, error) { return net.Dial("tcp", a) }))`, []string{`x.go:3: net.Dial of something other than "unix"`}},
 	} {
 		fset := token.NewFileSet()
 		f, err := parser.ParseFile(fset, "x.go", "package x; import "+c.imports+"\nfunc f() {\n"+c.body+"\n}", parser.SkipObjectResolution)

@@ -31,6 +31,7 @@ type fault struct {
 	error
 	tls    bool // the certificate or the handshake is to blame
 	answer bool // there was an answer, and not what was expected
+	hint   string
 }
 
 // once makes one attempt.
@@ -38,10 +39,13 @@ func (p Prober) once(ctx context.Context, t target) error {
 	ctx, cancel := context.WithTimeout(ctx, t.Timeout)
 	defer cancel()
 	var err error
-	if t.HTTP == nil {
-		err = p.handshake(ctx, t)
-	} else {
+	switch {
+	case t.GRPC != nil:
+		err = p.call(ctx, t)
+	case t.HTTP != nil:
 		err = p.request(ctx, t)
+	default:
+		err = p.handshake(ctx, t)
 	}
 	var f fault
 	if err != nil && !(errors.As(err, &f) && f.answer) && (errors.Is(err, os.ErrDeadlineExceeded) || ctx.Err() != nil) {
@@ -51,7 +55,7 @@ func (p Prober) once(ctx context.Context, t target) error {
 }
 
 func (p Prober) handshake(ctx context.Context, t target) error {
-	c, err := p.connect(ctx, t)
+	c, err := p.connect(ctx, t, nil)
 	if err != nil {
 		return err
 	}
@@ -85,8 +89,9 @@ func tlsFault(err error) error {
 	return fmt.Errorf("failed: %w", err)
 }
 
-// connect opens a connection to the port, with TLS where it has that. The certificate is judged when the probe has a TLS part.
-func (p Prober) connect(ctx context.Context, t target) (net.Conn, error) {
+// connect opens a connection to the port, with TLS where it has that, for one of some protocols (ALPN; nil: none is asked for).
+// The certificate is judged when the probe has a TLS part.
+func (p Prober) connect(ctx context.Context, t target, protocols []string) (net.Conn, error) {
 	c, err := p.Dial(ctx, "tcp", t.addr())
 	if err != nil {
 		return nil, noConnection(err)
@@ -106,7 +111,7 @@ func (p Prober) connect(ctx context.Context, t target) (net.Conn, error) {
 	}
 	name := t.serverName()
 	// Judged below, in words of our own. The oldest version is what a port may be limited to by its policy.
-	config := &tls.Config{ServerName: name, InsecureSkipVerify: true, MinVersion: tls.VersionTLS10} //nolint:gosec
+	config := &tls.Config{ServerName: name, NextProtos: protocols, InsecureSkipVerify: true, MinVersion: tls.VersionTLS10} //nolint:gosec
 	if t.TLS != nil && t.TLS.Client != nil {
 		pair, err := tls.X509KeyPair([]byte(t.TLS.Client.Certificate), []byte(t.TLS.Client.Key.Reveal()))
 		if err != nil {
@@ -144,10 +149,13 @@ func (t target) serverName() string {
 	if t.TLS != nil && t.TLS.ServerName != "" {
 		return t.TLS.ServerName
 	}
-	if t.HTTP == nil {
-		return ""
+	host := ""
+	switch {
+	case t.HTTP != nil:
+		host = t.HTTP.Host
+	case t.GRPC != nil:
+		host = t.GRPC.Host
 	}
-	host := t.HTTP.Host
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}
@@ -211,7 +219,7 @@ func (p Prober) request(ctx context.Context, t target) error {
 	if body := h.Body.Reveal(); body != "" {
 		r.Body, r.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
 	}
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return p.connect(ctx, t) }
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return p.connect(ctx, t, nil) }
 	tr := &http.Transport{DialContext: dial, DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: maxHeader}
 	answer, err := tr.RoundTrip(r) // and no client, which would follow redirects
 	if err != nil {
@@ -266,8 +274,14 @@ func (t target) right(answer *http.Response) error {
 // is not in it: many services answer with what they got.
 func (t target) excerpt(text []byte) string {
 	s := strings.ToValidUTF8(string(text), "\uFFFD")
-	hidden := []ir.Secret{t.HTTP.Body}
-	for _, h := range t.HTTP.Headers {
+	var hidden []ir.Secret
+	var headers []ir.ProbeHeader
+	if t.HTTP != nil {
+		hidden, headers = append(hidden, t.HTTP.Body), t.HTTP.Headers
+	} else {
+		headers = t.GRPC.Headers
+	}
+	for _, h := range headers {
 		if h.Hidden {
 			hidden = append(hidden, h.Value)
 		}

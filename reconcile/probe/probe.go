@@ -128,12 +128,17 @@ func (t target) addr() string {
 
 // asked is what is asked, for a person.
 func (t target) asked() string {
-	if t.HTTP == nil {
-		return "a TLS handshake with " + t.addr()
-	}
 	scheme := "http"
 	if t.port.TLS != nil {
 		scheme = "https"
+	}
+	switch {
+	case t.GRPC != nil && t.GRPC.Service == "":
+		return "gRPC " + scheme + "://" + t.addr() + t.method()
+	case t.GRPC != nil:
+		return "gRPC " + scheme + "://" + t.addr() + t.method() + " of service " + strconv.Quote(t.GRPC.Service)
+	case t.HTTP == nil:
+		return "a TLS handshake with " + t.addr()
 	}
 	return t.HTTP.Method + " " + scheme + "://" + t.addr() + t.API.BasePath + t.HTTP.Path
 }
@@ -165,12 +170,17 @@ func failure(t target, err error) diag.Diagnostic {
 		at = t.TLS.At
 	case t.HTTP != nil:
 		at = t.HTTP.At
+	case t.GRPC != nil:
+		at = t.GRPC.At
 	case t.TLS != nil:
 		at = t.TLS.At
 	}
 	hint := "mend the API or what it leads to; flexgw sync, or apply, tries a revision again that was rolled back"
 	if f.tls && strings.HasSuffix(err.Error(), "certificate required") {
 		hint = "the port wants a client certificate: give the probe one (tls: {certificate: {crt: $NAME, key: $NAME}}) that its trustedCA signed"
+	}
+	if f.hint != "" {
+		hint = f.hint
 	}
 	return diag.Diagnostic{
 		Severity: diag.Error, Code: "probe/failed", Object: t.Origin.Object, Subject: at,

@@ -258,7 +258,7 @@ func (b *Binding) Unresolved() []string {
 }
 
 // Probe is a check that must pass before a revision counts as programmed (`apiVersion: flexgw/v1alpha1`, `kind: Probe`). It has
-// an HTTP or a TLS part, or both.
+// an HTTP, a gRPC or a TLS part; TLS also beside one of the others.
 type Probe struct {
 	Origin   Origin
 	API      *API
@@ -266,6 +266,7 @@ type Probe struct {
 	Period   time.Duration // between two
 	Attempts int           // after so many it has failed
 	HTTP     *ProbeHTTP    // nil: nothing is requested
+	GRPC     *ProbeGRPC    // nil: nothing is called; never with HTTP
 	TLS      *ProbeTLS     // nil: the certificate is not judged
 }
 
@@ -280,6 +281,16 @@ type ProbeHTTP struct {
 	Status   []StatusRange   // one of them; never empty
 	Wanted   []HeaderPattern // of the answer, sorted by name
 	Contains string          // what stands in the body; "": anything
+}
+
+// ProbeGRPC is a call of grpc.health.v1.Health/Check below the base path of an API, and what must be answered.
+// https://github.com/grpc/grpc/blob/master/doc/health-checking.md
+type ProbeGRPC struct {
+	At      diag.Range // of the key
+	Service string     // "": the whole server
+	Host    string     // "": that of the address
+	Headers []ProbeHeader
+	Status  []string // names of ServingStatus, one of which is right; never empty
 }
 
 // ProbeHeader is a header of a request; its name is in lower case.

@@ -336,6 +336,7 @@ type EchoSpec struct {
 type ProbeSpec struct {
 	TargetRef        TargetRef  `flex:"-"`
 	HTTP             *ProbeHTTP `flex:"http"` // nil: not asked
+	GRPC             *ProbeGRPC `flex:"grpc"` // nil: not asked
 	TLS              *ProbeTLS  `flex:"tls"`  // nil: not asked
 	TimeoutSeconds   *float64   `flex:"timeoutSeconds"`
 	PeriodSeconds    *float64   `flex:"periodSeconds"`
@@ -353,6 +354,17 @@ type ProbeHTTP struct {
 type ProbeExpect struct {
 	Status []syntax.Text `flex:"status"` // 200, 200-299 or 2xx
 	Body   syntax.Text   `flex:"body"`
+}
+
+// ProbeGRPC is a call of gRPC's health service. Headers may be secrets, and are not here.
+type ProbeGRPC struct {
+	Service syntax.Text      `flex:"service"`
+	Expect  *ProbeGRPCExpect `flex:"expect"`
+}
+
+// ProbeGRPCExpect is what an answer must be.
+type ProbeGRPCExpect struct {
+	Status []syntax.Text `flex:"status"` // SERVING, NOT_SERVING or UNKNOWN
 }
 
 // ProbeTLS is a handshake.
