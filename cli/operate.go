@@ -230,13 +230,26 @@ func showOutcome(env Env, outs []output, o api.Outcome, sources func(string) ([]
 	if err != nil {
 		return err
 	}
+	if err := printProblems(env, o.Diagnostics, sources); err != nil {
+		return err
+	}
+	return outcomeError(o)
+}
+
+// printProblems shows what a daemon found. sources are those of the files that were sent; nil: none were.
+func printProblems(env Env, list diag.List, sources func(string) ([]byte, error)) error {
 	p := diag.Printer{Sources: sources, Color: colour(env.Stderr, env)}
 	if sources == nil {
 		p.Sources = func(name string) ([]byte, error) { return nil, fs.ErrNotExist }
 	}
-	if err := p.Print(env.Stderr, o.Diagnostics); err != nil {
+	if err := p.Print(env.Stderr, list); err != nil {
 		return world(err)
 	}
+	return nil
+}
+
+// outcomeError is the exit code that an outcome makes.
+func outcomeError(o api.Outcome) error {
 	switch o.Result {
 	case api.Programmed:
 		return nil
@@ -255,7 +268,8 @@ func showOutcome(env Env, outs []output, o api.Outcome, sources func(string) ([]
 	return &exit{ExitUsage, errors.New(o.Message)}
 }
 
-func writeOutcome(w io.Writer, o api.Outcome) error {
+// resultText says what became of a revision.
+func resultText(o api.Outcome) string {
 	result := map[string]string{
 		api.Programmed: "programmed", api.Accepted: "accepted", api.Invalid: "invalid, and nothing changed", api.Rejected: "refused by Envoy",
 		api.RolledBack: "rolled back", api.ProofFailed: "live, and its probes or its error rate speak against it", api.Pinned: "pinned", api.Waiting: "waits", api.Superseded: "another revision came in between",
@@ -263,7 +277,11 @@ func writeOutcome(w io.Writer, o api.Outcome) error {
 	if o.Reason != "" && o.Reason != o.Result {
 		result += " (" + o.Reason + ")"
 	}
-	fmt.Fprintf(w, "%s%s\n", o.ChangesText, result)
+	return result
+}
+
+func writeOutcome(w io.Writer, o api.Outcome) error {
+	fmt.Fprintf(w, "%s%s\n", o.ChangesText, resultText(o))
 	fmt.Fprintf(w, "revision  %s\nserved    %s\n", orDash(o.Revision), orDash(o.Served))
 	for _, name := range o.Deleted {
 		fmt.Fprintf(w, "deleted   %s\n", name)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/flexgw/flexgw/reconcile"
+	"github.com/flexgw/flexgw/reconcile/api"
 	"github.com/flexgw/flexgw/reconcile/deliver/xds"
 	"github.com/flexgw/flexgw/reconcile/disk"
 	"github.com/flexgw/flexgw/reconcile/enforce"
@@ -25,50 +27,53 @@ import (
 
 // remoteFlags are those of a daemon that serves them.
 func remoteFlags() []cli.Flag {
+	return append(doorFlags("xds", "serve Envoys on other hosts at `HOST:PORT`, by mutual TLS"), doorFlags("api", "answer flexgw on other hosts (status --all, rollout) at `HOST:PORT`, by mutual TLS: whoever is let in may ask for everything")...)
+}
+
+// doorFlags are those of one way in.
+func doorFlags(name, what string) []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "xds-listen", Usage: "serve Envoys on other hosts at `HOST:PORT`, by mutual TLS"},
-		&cli.StringFlag{Name: "xds-cert", Usage: "the certificate chain in `FILE` that they are shown, PEM; read again when it changes"},
-		&cli.StringFlag{Name: "xds-key", Usage: "the key of --xds-cert in `FILE`"},
-		&cli.StringFlag{Name: "xds-client-ca", Usage: "the authorities in `FILE` that sign their certificates"},
-		&cli.GenericFlag{Name: "xds-allow", Value: &values{}, Usage: "let in who has the DNS name or URI `NAME`, may repeat (default: any certificate of --xds-client-ca)"},
+		&cli.StringFlag{Name: name + "-listen", Usage: what},
+		&cli.StringFlag{Name: name + "-cert", Usage: "the certificate chain in `FILE` that they are shown, PEM; read again when it changes"},
+		&cli.StringFlag{Name: name + "-key", Usage: "the key of --" + name + "-cert in `FILE`"},
+		&cli.StringFlag{Name: name + "-client-ca", Usage: "the authorities in `FILE` that sign their certificates"},
+		&cli.GenericFlag{Name: name + "-allow", Value: &values{}, Usage: "let in who has the DNS name or URI `NAME`, may repeat (default: any certificate of --" + name + "-client-ca)"},
 	}
 }
 
-// remote is who serves Envoys on other hosts.
-type remote struct {
-	listen string // HOST:PORT; "": nobody does
+// door is a way in for other hosts.
+type door struct {
+	name   string // of its flags: xds, api
+	listen string // HOST:PORT; "": there is none
 	gate   *gate.Gate
 }
 
-// remoteOf is what the flags ask for.
-func (d *daemon) remoteOf(c *cli.Context) error {
-	allow, _ := c.Generic("xds-allow").(*values)
-	d.remote.listen = c.String("xds-listen")
-	files := []string{"xds-cert", "xds-key", "xds-client-ca"}
-	if d.remote.listen == "" {
-		for _, name := range append(files, "xds-allow") {
-			if c.IsSet(name) {
-				return usage("--%s is about --xds-listen, and it is not given", name)
+// doorOf is what the flags ask for; who are those that come in.
+func (d *daemon) doorOf(c *cli.Context, name, who string) (door, error) {
+	x := door{name: name, listen: c.String(name + "-listen")}
+	allow, _ := c.Generic(name + "-allow").(*values)
+	files := []string{name + "-cert", name + "-key", name + "-client-ca"}
+	if x.listen == "" {
+		for _, flag := range append(files, name+"-allow") {
+			if c.IsSet(flag) {
+				return x, usage("--%s is about --%s-listen, and it is not given", flag, name)
 			}
 		}
-		return nil
+		return x, nil
 	}
-	if _, _, err := net.SplitHostPort(d.remote.listen); err != nil {
-		return usage("--xds-listen %s: HOST:PORT is expected", d.remote.listen)
+	if _, _, err := net.SplitHostPort(x.listen); err != nil {
+		return x, usage("--%s-listen %s: HOST:PORT is expected", name, x.listen)
 	}
-	for _, name := range files {
-		if c.String(name) == "" {
-			return usage("--xds-listen needs --%s: there is no way in without certificates of both sides", name)
+	for _, flag := range files {
+		if c.String(flag) == "" {
+			return x, usage("--%s-listen needs --%s: there is no way in without certificates of both sides", name, flag)
 		}
-	}
-	if d.observe {
-		return usage("--observe speaks to no Envoy: it can not go with --xds-listen")
 	}
 	var names []string
 	if allow != nil {
 		names = *allow
 	}
-	g, err := gate.New(gate.Options{Cert: c.String("xds-cert"), Key: c.String("xds-key"), ClientCA: c.String("xds-client-ca"), Allow: names, Log: d.log, Refused: func(r gate.Refusal) {
+	g, err := gate.New(gate.Options{For: who, Cert: c.String(files[0]), Key: c.String(files[1]), ClientCA: c.String(files[2]), Allow: names, Log: d.log, Refused: func(r gate.Refusal) {
 		message := r.Message
 		if r.Address != "" { // else it is about several
 			message = "a peer at " + r.Address + " was refused: " + message
@@ -76,10 +81,22 @@ func (d *daemon) remoteOf(c *cli.Context) error {
 		d.told(reconcile.Event{Type: reconcile.PeerRefused, At: r.At, By: r.Identity, Reason: r.Reason, Message: message})
 	}})
 	if err != nil {
-		return world(fmt.Errorf("--xds-listen: %w", err))
+		return x, world(fmt.Errorf("--%s-listen: %w", name, err))
 	}
-	d.remote.gate = g
-	return nil
+	x.gate = g
+	return x, nil
+}
+
+// doorsOf makes both.
+func (d *daemon) doorsOf(c *cli.Context) (err error) {
+	if d.observe && c.IsSet("xds-listen") {
+		return usage("--observe speaks to no Envoy: it can not go with --xds-listen")
+	}
+	if d.remote, err = d.doorOf(c, "xds", "Envoys on other hosts"); err != nil {
+		return err
+	}
+	d.apiDoor, err = d.doorOf(c, "api", "operators on other hosts")
+	return err
 }
 
 // serveRemote begins to serve them; serve runs what ends with ctx. stop ends it before policies are stopped: a call that finds
@@ -103,8 +120,23 @@ func (d *daemon) serveRemote(ctx context.Context, target *xds.Server, policies *
 	return func() { cancel(); <-ended }, nil
 }
 
+// serveAPI begins to answer flexgw on other hosts; serve runs what ends with ctx.
+func (d *daemon) serveAPI(ctx context.Context, h http.Handler, serve func(func() error)) error {
+	if d.apiDoor.gate == nil {
+		return nil
+	}
+	l, err := net.Listen("tcp", d.apiDoor.listen)
+	if err != nil {
+		return fmt.Errorf("--api-listen: %w", err)
+	}
+	d.log.Info("flexgw on other hosts is answered", "address", l.Addr().String())
+	serve(func() error { d.apiDoor.gate.Run(ctx); return nil })
+	serve(func() error { return api.Serve(ctx, d.apiDoor.gate.Listen(l), h) })
+	return nil
+}
+
 // refusedPeers are those of the last hour.
-func (r remote) refusedPeers() []status.RefusedPeer {
+func (r door) refusedPeers() []status.RefusedPeer {
 	if r.gate == nil {
 		return nil
 	}

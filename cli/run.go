@@ -30,6 +30,7 @@ import (
 	"github.com/flexgw/flexgw/reconcile/fetch"
 	"github.com/flexgw/flexgw/reconcile/probe"
 	"github.com/flexgw/flexgw/reconcile/rollout"
+	"github.com/flexgw/flexgw/reconcile/status"
 	"github.com/flexgw/flexgw/reconcile/store"
 	"github.com/flexgw/flexgw/reconcile/watch"
 	"github.com/flexgw/flexgw/render"
@@ -105,7 +106,9 @@ type daemon struct {
 	scribe   *scribe
 	loop     *reconcile.Loop
 	watchers watchers
-	remote   remote
+	remote   door          // for Envoys
+	apiDoor  door          // for operators
+	self     status.Daemon // as it is told
 	prober   probe.Prober
 	plan     rollout.Plan  // of revisions of the source
 	window   *probe.Window // nil: the error rate is not watched
@@ -173,10 +176,12 @@ func newDaemon(c *cli.Context, env Env) (*daemon, error) {
 		}
 	}
 	d.scribe = newScribe(d.last, d.log)
+	d.self = status.Daemon{Version: version(), Started: time.Now().UTC()}
+	d.self.Host, _ = os.Hostname() // a host without a name has none
 	if err := d.watch(c); err != nil {
 		return nil, err
 	}
-	return d, d.remoteOf(c)
+	return d, d.doorsOf(c)
 }
 
 func logger(w io.Writer, format string, verbose bool) (*slog.Logger, error) {
@@ -251,6 +256,9 @@ func (d *daemon) run(ctx context.Context) (err error) {
 
 	d.loop = d.newLoop(src, target, enforcer{policies})
 	serve(func() error { return api.Serve(serving, sockets.status, d.watchers.beside(api.Handler(d))) })
+	if err := d.serveAPI(serving, api.Handler(d), serve); err != nil {
+		return world(err)
+	}
 	if err := d.watchers.start(serving, d.log, serve); err != nil {
 		return world(err)
 	}

@@ -29,7 +29,8 @@ var _ api.Daemon = (*daemon)(nil)
 // Report implements api.Daemon.
 func (d *daemon) Report() status.Report {
 	r := d.loop.Report()
-	r.Refused = d.remote.refusedPeers()
+	r.Daemon = d.self
+	r.Refused = slices.Concat(d.remote.refusedPeers(), d.apiDoor.refusedPeers())
 	return r
 }
 

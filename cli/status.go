@@ -23,11 +23,20 @@ func statusCommand(env Env) *cli.Command {
 		ArgsUsage: "[SOURCE]",
 		Description: "Finds the daemon by --socket, --state-dir or its SOURCE; without any of them, the only one that runs.\n" +
 			"Exit code 3 means that no daemon answers.",
-		Flags: []cli.Flag{outputFlag("text", "json"), stateDirFlag(), socketFlag(), verboseFlag()},
+		Flags: fleetFlags(outputFlag("text", "json"), stateDirFlag(), socketFlag(), verboseFlag(),
+			&cli.BoolFlag{Name: "all", Usage: "a line for each of several daemons: those of --daemon and --daemons, else all that run on this host"}),
 		Action: func(c *cli.Context) error {
 			outs, err := outputsOf(c, "text", "json")
 			if err != nil {
 				return err
+			}
+			if c.Bool("all") {
+				return statusAll(c, env, outs)
+			}
+			for _, name := range []string{"daemon", "daemons", "tls-cert", "tls-key", "tls-ca"} {
+				if c.IsSet(name) {
+					return usage("--%s goes with --all", name)
+				}
 			}
 			if c.NArg() > 1 {
 				return usage("status takes one SOURCE at most, got %d", c.NArg())
@@ -59,9 +68,24 @@ func findSocket(env Env, source, stateDir, socket string) (string, error) {
 		}
 		return p.socket, nil
 	}
+	live, err := liveSockets(env)
+	if err != nil {
+		return "", err
+	}
+	switch len(live) {
+	case 0:
+		return "", world(fmt.Errorf("no daemon runs (looked in %s); name one with --socket or --state-dir", runtimeHome(env)))
+	case 1:
+		return live[0], nil
+	}
+	return "", usage("%d daemons run; name one with --socket:\n  %s", len(live), strings.Join(live, "\n  "))
+}
+
+// liveSockets are those of the daemons that run on this host for this user.
+func liveSockets(env Env) ([]string, error) {
 	found, err := filepath.Glob(filepath.Join(runtimeHome(env), "*", socketName))
 	if err != nil {
-		return "", world(err)
+		return nil, world(err)
 	}
 	var live []string
 	for _, f := range found {
@@ -71,13 +95,7 @@ func findSocket(env Env, source, stateDir, socket string) (string, error) {
 		}
 		cancel()
 	}
-	switch len(live) {
-	case 0:
-		return "", world(fmt.Errorf("no daemon runs (looked in %s); name one with --socket or --state-dir", runtimeHome(env)))
-	case 1:
-		return live[0], nil
-	}
-	return "", usage("%d daemons run; name one with --socket:\n  %s", len(live), strings.Join(live, "\n  "))
+	return live, nil
 }
 
 func writeStatus(w io.Writer, r status.Report, verbose bool) error {

@@ -1,5 +1,5 @@
-// Package api is how an operator and the command line talk to a running daemon: HTTP over a Unix socket, described by
-// openapi.json.
+// Package api is how an operator and the command line talk to a running daemon: HTTP over a Unix socket, or from other hosts
+// over mutual TLS, described by openapi.json.
 //
 // The permissions of the socket are the only guard. It decides nothing: a Daemon does.
 package api
@@ -244,9 +244,12 @@ func answer(w http.ResponseWriter, v any, err error) {
 	w.Write(append(b, '\n'))
 }
 
-// Serve answers on l with h until ctx is done, then ends what is under way within a second.
+// Serve answers on l with h until ctx is done, then ends what is under way within a second. Connections speak HTTP/1.1 or
+// HTTP/2, neither of them over a TLS of its own: l has seen to that.
 func Serve(ctx context.Context, l net.Listener, h http.Handler) error {
-	s := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
+	s := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, Protocols: new(http.Protocols)}
+	s.Protocols.SetHTTP1(true)
+	s.Protocols.SetUnencryptedHTTP2(true)
 	stop := context.AfterFunc(ctx, func() {
 		limit, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()

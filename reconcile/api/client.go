@@ -3,21 +3,37 @@ package api
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 
 	"github.com/flexgw/flexgw/reconcile/status"
 )
 
-// Client asks the daemon behind a Unix socket. Its methods return an *Error for what the daemon would not do, and other
-// errors when none answers.
+// Client asks the daemon behind a Unix socket, or one on another host. Its methods return an *Error for what the daemon would
+// not do, and other errors when none answers.
 type Client struct {
-	Socket string
+	Socket string // path of the Unix socket; with Dial, what messages call the daemon
+	// Dial opens a connection of TLS to a daemon on another host, on which HTTP/2 was agreed; nil: it is the one behind Socket.
+	Dial func(ctx context.Context) (*tls.Conn, error)
+}
+
+// transport reaches the daemon.
+func (c Client) transport() *http.Transport {
+	if c.Dial != nil {
+		return &http.Transport{ForceAttemptHTTP2: true, DialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return c.Dial(ctx) },
+			DialContext: func(context.Context, string, string) (net.Conn, error) { return nil, errors.ErrUnsupported }}
+	}
+	return &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", c.Socket)
+	}}
 }
 
 // Status is the report of the daemon.
@@ -60,12 +76,10 @@ func (c Client) Resume(ctx context.Context, q OperatorRequest) (r status.Report,
 }
 
 func (c Client) call(ctx context.Context, method, path string, in, out any) error {
-	h := &http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, "unix", c.Socket)
-		},
-	}}
+	h, scheme := &http.Client{Transport: c.transport()}, "http"
+	if c.Dial != nil {
+		scheme = "https"
+	}
 	defer h.CloseIdleConnections()
 	var body io.Reader
 	if in != nil {
@@ -75,15 +89,18 @@ func (c Client) call(ctx context.Context, method, path string, in, out any) erro
 		}
 		body = bytes.NewReader(b)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://flexgw"+path, body)
+	req, err := http.NewRequestWithContext(ctx, method, scheme+"://flexgw"+path, body)
 	if err != nil {
 		return err
 	}
 	res, err := h.Do(req)
 	if err != nil {
 		var op *net.OpError
+		var asked *url.Error
 		if errors.As(err, &op) {
 			err = op.Err // who was dialled is said already
+		} else if errors.As(err, &asked) {
+			err = asked.Err // so is what was asked
 		}
 		return fmt.Errorf("no daemon answers at %s: %w", c.Socket, err)
 	}

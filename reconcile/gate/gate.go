@@ -1,12 +1,13 @@
 // Package gate decides who may connect to the daemon over TCP: whoever shows a certificate of the right authority, and a name
 // that is allowed.
 //
-// It serves nothing and dials nobody: it is the transport credentials of a gRPC server, and remembers whom it turned away. A
-// plaintext connection is never let in.
+// It serves nothing and dials nobody: it is the transport credentials of a gRPC server, or a listener for another one, and
+// remembers whom it turned away. A plaintext connection is never let in.
 package gate
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -27,6 +28,7 @@ import (
 
 // Options are the parameters of New. The three files are PEM; they are read again when they changed.
 type Options struct {
+	For       string           // whom it is for, as the log calls them: "Envoys on other hosts"
 	Cert, Key string           // the chain that the daemon shows, its own certificate first, and its key
 	ClientCA  string           // who signs the certificates of peers
 	Allow     []string         // DNS names and URIs; a peer's certificate must have one of them. Empty: any certificate of ClientCA
@@ -67,6 +69,7 @@ func New(o Options) (*Gate, error) {
 			return nil, fmt.Errorf("name %q: a DNS name or a URI is expected, as the certificate has it, without wildcards", name)
 		}
 	}
+	o.For = cmp.Or(o.For, "other hosts")
 	g := &Gate{o: o, inside: map[*inside]struct{}{}}
 	return g, g.read()
 }
@@ -119,7 +122,7 @@ func (g *Gate) read() error {
 		return fmt.Errorf("%s: no certificate in PEM is in it", g.o.ClientCA)
 	}
 	if g.shown != nil {
-		g.o.Log.Info("the certificates for Envoys on other hosts were read again", "expires", pair.Leaf.NotAfter)
+		g.o.Log.Info("the certificates for "+g.o.For+" were read again", "expires", pair.Leaf.NotAfter)
 	}
 	g.pem, g.shown, g.trusted, g.warned, g.age = now, &pair, pool, time.Time{}, g.age+1
 	return nil
@@ -141,13 +144,13 @@ func (g *Gate) refresh(whatever bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if problem != "" && problem != g.problem {
-		g.o.Log.Error("the certificates for Envoys on other hosts can not be used; those that were read before stay", "error", problem)
+		g.o.Log.Error("the certificates for "+g.o.For+" can not be used; those that were read before stay", "error", problem)
 	}
 	g.problem = problem
 	const soon = 7 * 24 * time.Hour
 	if left := g.shown.Leaf.NotAfter.Sub(g.o.Now()); left < soon && g.o.Now().Sub(g.warned) > 24*time.Hour {
 		g.warned = g.o.Now()
-		g.o.Log.Warn("the certificate for Envoys on other hosts ends soon", "file", g.o.Cert, "expires", g.shown.Leaf.NotAfter)
+		g.o.Log.Warn("the certificate for "+g.o.For+" ends soon", "file", g.o.Cert, "expires", g.shown.Leaf.NotAfter)
 	}
 }
 
@@ -249,7 +252,11 @@ func From(ctx context.Context) (Peer, bool) {
 
 // Credentials are those of a gRPC server.
 func (g *Gate) Credentials() credentials.TransportCredentials {
-	return creds{credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS13, GetConfigForClient: g.config}), g}
+	return creds{g.transport(), g}
+}
+
+func (g *Gate) transport() credentials.TransportCredentials {
+	return credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS13, GetConfigForClient: g.config})
 }
 
 type creds struct {

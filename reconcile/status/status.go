@@ -120,10 +120,18 @@ func (w Waiting) String() string {
 	return "revision " + w.Revision + " waits until " + w.End() + "; flexgw sync --revision " + w.Revision + " applies it now"
 }
 
+// Daemon is who answers.
+type Daemon struct {
+	Host    string    `json:"host"` // its name for itself
+	Version string    `json:"version"`
+	Started time.Time `json:"started"`
+}
+
 // Report is the whole answer of `flexgw status`.
 type Report struct {
 	Revision   string        `json:"revision"` // the one that is served; "" before the first
 	Source     string        `json:"source"`
+	Daemon     Daemon        `json:"daemon"`
 	Addresses  []string      `json:"addresses"` // the declared listeners of that revision, sorted
 	Conditions []Condition   `json:"conditions"`
 	Objects    []Object      `json:"objects"`      // sorted by kind, namespace and name
