@@ -31,6 +31,8 @@ type Repo struct {
 
 	stores  []*store
 	shallow map[plumbing.Hash]bool // commits whose parents were not fetched
+	ours    bool                   // it is a GitSource's own: nobody can mend it with git, and all that a tree names must be there
+	most    int                    // entries of one tree with all below it; 0: maxEntries
 
 	mu sync.Mutex // of what the stores keep
 }

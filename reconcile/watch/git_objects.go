@@ -73,7 +73,7 @@ func openStores(common string, getenv func(string) (string, bool)) ([]*store, er
 	stores := make([]*store, len(dirs))
 	for i, d := range dirs {
 		git := dotgit.New(mounted{osfs.New(d)})
-		stores[i] = &store{dir: d, objects: filesystem.NewObjectStorageWithOptions(git, cache.NewObjectLRU(objectCache), filesystem.Options{KeepDescriptors: true})}
+		stores[i] = &store{dir: d, objects: filesystem.NewObjectStorageWithOptions(git, cache.NewObjectLRU(objectCache), filesystem.Options{KeepDescriptors: true, LargeObjectThreshold: maxBlob})}
 	}
 	return stores, nil
 }
@@ -133,6 +133,8 @@ func (r *Repo) object(id plumbing.Hash) (plumbing.ObjectType, []byte, error) {
 func (r *Repo) missing(id plumbing.Hash) error {
 	err := errMissing{id}
 	switch {
+	case r.ours:
+		return err
 	case len(r.shallow) > 0:
 		return fmt.Errorf("%w: this clone is shallow; `git fetch --unshallow` fetches the rest (in CI: a checkout with the whole history)", err)
 	case r.partial():

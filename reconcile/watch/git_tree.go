@@ -392,9 +392,10 @@ func (g *gathering) folder(at trail, shown string, above []string) error {
 	}
 	slices.Sort(names)
 	for _, name := range names {
-		if g.entries++; g.entries > maxEntries {
-			return fmt.Errorf("more than %d files and folders", maxEntries)
+		if most := cmp.Or(g.repo.most, maxEntries); g.entries >= most {
+			return &tooLarge{fmt.Sprintf("more than %d files and folders", most)}
 		}
+		g.entries++
 		full := path.Join(shown, name)
 		if err := g.entry(at, name, full, above); err != nil {
 			g.faults[full] = fmt.Errorf("read %s: %w", full, err)
@@ -440,6 +441,9 @@ func (g *gathering) file(at trail, name string) error {
 	}
 	g.owners[at.real()], g.names[name] = g.now, true
 	id, r := at.last().id, g.repo
+	if r.ours && !r.holds(id) {
+		return r.missing(id)
+	}
 	g.files = append(g.files, source.File{Name: name, Hash: blobHash(id), Bytes: func() ([]byte, error) {
 		kind, b, err := r.object(id)
 		if err == nil && kind != plumbing.BlobObject {
@@ -456,7 +460,7 @@ func (g *gathering) file(at trail, name string) error {
 // smudged is the content that a Git LFS pointer stands for, where it has been fetched; else b itself. See the specification
 // of pointers, https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md.
 func (r *Repo) smudged(b []byte) []byte {
-	if !IsPointer(b) {
+	if r.ours || !IsPointer(b) {
 		return b
 	}
 	_, rest, _ := strings.Cut(string(b), "\noid sha256:")

@@ -1,0 +1,799 @@
+package watch
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+
+	"github.com/flexgw/flexgw/reconcile/disk"
+	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/source"
+)
+
+// GitOptions say what is followed. URLs, Dir and Dial must be set.
+type GitOptions struct {
+	URLs     []GitURL      // of one repository, asked in order: the next when one cannot be reached
+	Ref      string        // "": the remote's HEAD; a branch, "refs/…", "tag:NAME", "semver:RANGE", "commit:HASH"
+	Path     string        // the folder of the declarations in the repository; "": its root
+	Dir      string        // for the bare store, ours alone
+	Interval time.Duration // between looks, give or take a tenth; 0: a minute
+	Auth     GitAuth
+	Dial     func(ctx context.Context, network, addr string) (net.Conn, error) // every connection goes through it
+	Verify   func(ctx context.Context, h History) error                        // says whether a new head may be taken, whose objects are there; nil: it may
+	Log      *slog.Logger                                                      // nil: none
+	Limits   GitLimits
+}
+
+// GitLimits bound what a remote can make us do. A zero stands for the default.
+type GitLimits struct {
+	Pack     int64         // bytes of one answer; 512 MiB
+	Inflated int64         // bytes of its objects; 2 GiB
+	Objects  int           // of one answer; a million
+	Chain    int           // of deltas on each other; 4095, git's own bound
+	Files    int           // of declarations; 65,536
+	Refs     int64         // bytes of the list of refs; 64 MiB
+	Idle     time.Duration // without a byte; 30 s
+	Total    time.Duration // of a look; 10 min
+	Packs    int           // before they are made one; 24
+	Grown    int64         // bytes by which the store may grow beyond twice what a clone took before it is cloned anew; 64 MiB
+}
+
+func (l GitLimits) orDefault() GitLimits {
+	return GitLimits{
+		Pack: cmp.Or(l.Pack, 512<<20), Inflated: cmp.Or(l.Inflated, 2<<30), Objects: cmp.Or(l.Objects, 1<<20), Chain: cmp.Or(l.Chain, 4095), Files: cmp.Or(l.Files, 1<<16),
+		Refs: cmp.Or(l.Refs, 64<<20), Idle: cmp.Or(l.Idle, 30*time.Second), Total: cmp.Or(l.Total, 10*time.Minute), Packs: cmp.Or(l.Packs, 24), Grown: cmp.Or(l.Grown, 64<<20),
+	}
+}
+
+const (
+	defaultInterval = time.Minute
+	firstRetry      = time.Second
+	firstLook       = time.Second // how long the first Fetch waits for what the first look brings
+)
+
+// GitSource is a Source: the declarations of a Git repository, followed over file://, HTTP(S) or SSH in a bare store without a
+// work tree. It looks by itself; Fetch is what was taken last and waits for nobody.
+//
+// A look asks for the list of refs. Only when the ref that is followed names something else, objects come, and all that they bring is
+// judged before any of it counts: bounds, descent, Verify, the tree. Whatever goes wrong, what was taken stays.
+type GitSource struct {
+	o       GitOptions
+	remotes []remote
+	cancel  context.CancelFunc
+	done    chan struct{} // closed when the looks have ended
+	changed chan struct{}
+	poke    chan struct{}
+	first   chan struct{} // closed after the first look
+
+	mu      sync.Mutex
+	set     source.Set
+	ds      diag.List // of set
+	failure *GitError // why the last look took nothing; nil: it saw or took the head
+	allowed []string  // commits, or how their hashes begin
+	waiting []chan struct{}
+	secrets map[string]bool
+	closed  bool
+
+	// The rest is the look's alone.
+	taken   taken
+	store   *bare
+	old     *bare         // the one before, which sets that were taken from it may still be read from
+	suspect plumbing.Hash // the head whose objects were not all there; zero: they are
+	broken  bool          // clone anew before the next look
+	offered []plumbing.Hash
+}
+
+// taken is what outlives the process, beside the store: the store may be lost.
+type taken struct {
+	Store    string `json:"store"`  // name of the folder
+	Size     int64  `json:"size"`   // of the store after it was cloned, in bytes
+	Ref      string `json:"ref"`    // that was followed
+	Object   string `json:"object"` // that the ref named
+	Commit   string `json:"commit"` // "": none was taken yet
+	Verified bool   `json:"verified"`
+}
+
+// remote is a URL and how to speak with it.
+type remote struct {
+	url  GitURL
+	open func(ctx context.Context) (session, error)
+}
+
+// CheckRef says what is wrong with a Ref.
+func CheckRef(ref string) error {
+	kind, name, typed := strings.Cut(ref, ":")
+	switch {
+	case ref == "":
+		return nil
+	case typed && kind == "commit":
+		if len(name) != hashLength || !isHex(name) {
+			return fmt.Errorf("%q is no commit: all %d digits of its hash are expected", name, hashLength)
+		}
+		return nil
+	case typed && kind == "semver":
+		_, err := parseVersions(name)
+		return err
+	case typed && kind == "tag":
+		ref = "refs/tags/" + name
+	case typed:
+		return fmt.Errorf("%q is not known: expected a branch, refs/…, tag:NAME, semver:RANGE or commit:HASH", kind+":")
+	}
+	if !strings.HasPrefix(ref, "refs/") {
+		ref = "refs/heads/" + ref
+	}
+	if !refName(ref) {
+		return fmt.Errorf("%q is no name of a ref", ref)
+	}
+	return nil
+}
+
+// Git follows a repository, from now on until Close. An error is about the options or the folder: what the remote says is Fetch's.
+func Git(o GitOptions) (*GitSource, error) {
+	if err := CheckRef(o.Ref); err != nil {
+		return nil, err
+	}
+	if leads(filepath.Clean(o.Path)) || filepath.IsAbs(o.Path) {
+		return nil, fmt.Errorf("the folder %q is outside the repository", o.Path)
+	}
+	o.Limits = o.Limits.orDefault()
+	o.Interval = cmp.Or(o.Interval, defaultInterval)
+	o.Path = cmp.Or(o.Path, ".")
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &GitSource{o: o, cancel: cancel, done: make(chan struct{}), first: make(chan struct{}),
+		changed: make(chan struct{}, 1), poke: make(chan struct{}, 1), secrets: map[string]bool{}}
+	s.o.Auth.secretsKnown = s.secret
+	for _, u := range o.URLs {
+		s.remotes = append(s.remotes, s.remote(u))
+	}
+	if err := s.openStore(); err != nil {
+		cancel()
+		return nil, fmt.Errorf("the store of Git objects: %w", err)
+	}
+	go s.run(ctx)
+	return s, nil
+}
+
+func (s *GitSource) remote(u GitURL) remote {
+	switch u.Scheme {
+	case "file":
+		return remote{u, (&onDisk{u, s.o.Limits, func(id plumbing.Hash) bool { return s.store.repo.holds(id) }}).open}
+	case "ssh":
+		return remote{u, (&overSSH{u, s.o.Dial, s.o.Auth, s.o.Limits}).open}
+	}
+	return remote{u, (&overHTTP{url: u, dial: s.o.Dial, auth: s.o.Auth, max: s.o.Limits}).open}
+}
+
+// secret notes a credential, so that it is left out of what is said.
+func (s *GitSource) secret(text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.secrets) > 16 {
+		clear(s.secrets) // they were renewed often; the one in use follows
+	}
+	s.secrets[text] = true
+}
+
+// openStore opens the store of an earlier process, or makes one. What is broken is made anew: taken says what must not be lost.
+func (s *GitSource) openStore() error {
+	if err := os.MkdirAll(s.o.Dir, 0o700); err != nil {
+		return err
+	}
+	b, err := os.ReadFile(s.takenFile())
+	if err == nil {
+		err = json.Unmarshal(b, &s.taken)
+		if err == nil && (s.taken.Commit != "" && len(s.taken.Commit) != hashLength || !isStore(s.taken.Store)) {
+			err = errors.New("it is broken")
+		}
+		if err != nil {
+			return fmt.Errorf("%s says which commit was taken last: %w", s.takenFile(), err)
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	list, err := os.ReadDir(s.o.Dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range list {
+		if isStore(e.Name()) && e.Name() != s.taken.Store {
+			if err := os.RemoveAll(filepath.Join(s.o.Dir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	if s.taken.Store != "" {
+		if s.store, err = openBare(filepath.Join(s.o.Dir, s.taken.Store), s.o.Limits); err == nil {
+			return nil
+		}
+		s.o.Log.Warn("the store of Git objects is made anew", "error", err)
+	}
+	s.store, err = s.newStore()
+	return err
+}
+
+func (s *GitSource) takenFile() string { return filepath.Join(s.o.Dir, "taken.json") }
+
+func isStore(name string) bool { return name == "" || strings.Trim(name, "0123456789") == "" }
+
+// newStore makes an empty store beside the one that there is.
+func (s *GitSource) newStore() (*bare, error) {
+	n, _ := strconv.Atoi(s.taken.Store)
+	dir := filepath.Join(s.o.Dir, strconv.Itoa(n+1))
+	if err := os.RemoveAll(dir); err != nil {
+		return nil, err
+	}
+	return newBare(dir, s.o.Limits)
+}
+
+func (s *GitSource) remember(t taken) error {
+	b, err := json.MarshalIndent(t, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := disk.Write(s.takenFile(), append(b, '\n'), 0o600); err != nil {
+		return fmt.Errorf("note which commit was taken: %w", err)
+	}
+	s.taken = t
+	return nil
+}
+
+// Changed implements Source.
+func (s *GitSource) Changed() <-chan struct{} { return s.changed }
+
+// Fetch implements Source. It is what was taken last, or a *GitError when the last look took nothing; without a revision
+// while the first look is under way.
+func (s *GitSource) Fetch(ctx context.Context) (source.Set, error) {
+	limit := time.NewTimer(firstLook)
+	defer limit.Stop()
+	select {
+	case <-s.first:
+	case <-limit.C:
+	case <-ctx.Done():
+		return source.Set{}, ctx.Err()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return source.Set{}, fmt.Errorf("read %s: %w", s.o.URLs[0], os.ErrClosed)
+	case s.failure != nil:
+		return source.Set{}, s.failure
+	}
+	set := s.set
+	set.Files = slices.Clip(set.Files)
+	return set, nil
+}
+
+// Diagnostics are about what the tree of a revision has and the repository has not: submodules.
+func (s *GitSource) Diagnostics(revision string) diag.List {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.set.Revision != revision {
+		return nil
+	}
+	return slices.Clone(s.ds)
+}
+
+// Poke has the remote looked at now. Many make one look.
+func (s *GitSource) Poke() {
+	select {
+	case s.poke <- struct{}{}:
+	default:
+	}
+}
+
+// Look is Poke, and waits for a look that began afterwards. What it brought is Fetch's.
+func (s *GitSource) Look(ctx context.Context) error {
+	done := make(chan struct{})
+	s.mu.Lock()
+	s.waiting = append(s.waiting, done)
+	s.mu.Unlock()
+	s.Poke()
+	select {
+	case <-done:
+		return nil
+	case <-s.done:
+		return os.ErrClosed
+	case <-ctx.Done():
+		return fmt.Errorf("the remote is still being looked at: %w", ctx.Err())
+	}
+}
+
+// Allow has a head taken once although it rewrites history or is older: a hash, or seven digits of its beginning.
+func (s *GitSource) Allow(commit string) error {
+	commit = strings.ToLower(strings.TrimSpace(commit))
+	if len(commit) < 7 || len(commit) > hashLength || !isHex(commit) {
+		return fmt.Errorf("%q is no commit: its hash is expected, seven digits of it or more", commit)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !slices.Contains(s.allowed, commit) {
+		s.allowed = append(s.allowed, commit)
+	}
+	return nil
+}
+
+// allows reports whether a commit was allowed; used takes that back.
+func (s *GitSource) allows(commit string, used bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.IndexFunc(s.allowed, func(a string) bool { return strings.HasPrefix(commit, a) })
+	if i >= 0 && used {
+		s.allowed = slices.Delete(s.allowed, i, i+1)
+	}
+	return i >= 0
+}
+
+// Close implements Source. It waits for a look that is under way, which it ends.
+func (s *GitSource) Close() error {
+	s.mu.Lock()
+	was := s.closed
+	s.closed = true
+	s.mu.Unlock()
+	if was {
+		return nil
+	}
+	s.cancel()
+	<-s.done
+	err := s.store.close()
+	if s.old != nil {
+		err = errors.Join(err, s.old.close())
+	}
+	return err
+}
+
+// run looks until ctx is done.
+func (s *GitSource) run(ctx context.Context) {
+	defer close(s.done)
+	retry := firstRetry
+	for i := 0; ; i++ {
+		s.mu.Lock()
+		waiting := s.waiting
+		s.waiting = nil
+		s.mu.Unlock()
+		err := s.look(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		s.tell(err)
+		if i == 0 {
+			close(s.first)
+		}
+		for _, w := range waiting {
+			close(w)
+		}
+		wait := jittered(s.o.Interval)
+		if err != nil && !hasReason(err) {
+			wait = min(wait, jittered(retry))
+			retry *= 2
+		} else {
+			retry = firstRetry
+		}
+		next := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			next.Stop()
+			return
+		case <-s.poke:
+		case <-next.C:
+		}
+		next.Stop()
+	}
+}
+
+// jittered keeps many daemons from asking one server at the same instant.
+func jittered(d time.Duration) time.Duration {
+	return d + time.Duration((rand.Float64()-0.5)*0.2*float64(d))
+}
+
+// tell notes how a look ended, and has Fetch called when that is news.
+func (s *GitSource) tell(err error) {
+	var e *GitError
+	if err != nil {
+		e = &GitError{URL: s.o.URLs[0].String(), Err: err}
+		var a *about
+		if errors.As(err, &a) {
+			e.Commit = a.commit
+		}
+	}
+	s.mu.Lock()
+	before := s.failure
+	if e != nil {
+		e.Err = s.scrubbed(e.Err)
+		e.Since = time.Now().UTC().Truncate(time.Second)
+		if before != nil && before.Reason() == e.Reason() && before.Commit == e.Commit {
+			e.Since = before.Since // it goes on
+		}
+	}
+	s.failure = e
+	news := (before == nil) != (e == nil) || e != nil && before.Error() != e.Error()
+	s.mu.Unlock()
+	if news {
+		s.signal()
+	}
+}
+
+func (s *GitSource) signal() {
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
+}
+
+// scrubbed is an error without a credential, should a server have said one. The caller holds mu.
+func (s *GitSource) scrubbed(err error) error {
+	text := err.Error()
+	clean := text
+	for _, secret := range slices.Sorted(maps.Keys(s.secrets)) {
+		if len(secret) > 3 {
+			clean = strings.ReplaceAll(clean, secret, diag.Redacted)
+		}
+	}
+	if clean == text {
+		return err
+	}
+	return errors.New(clean)
+}
+
+// GitError says why nothing was taken from a remote: because it cannot be reached, or because what it has is refused.
+type GitError struct {
+	URL    string    // that was asked first
+	Since  time.Time // UTC, whole seconds
+	Commit string    // that was refused; "": it is not known
+	Err    error
+}
+
+func (e *GitError) Error() string {
+	return e.URL + ": " + e.Err.Error() + " (since " + e.Since.Format(time.RFC3339) + ")"
+}
+
+// Unwrap is what went wrong.
+func (e *GitError) Unwrap() error { return e.Err }
+
+// Reason is the word for conditions and events: that of a refusal, or SourceUnavailable.
+func (e *GitError) Reason() string {
+	var r interface{ Reason() string }
+	if errors.As(e.Err, &r) {
+		return r.Reason()
+	}
+	return "SourceUnavailable"
+}
+
+// Refused is the commit that was refused; ok is false for an outage.
+func (e *GitError) Refused() (commit string, ok bool) { return e.Commit, hasReason(e.Err) }
+
+// look asks the remotes in order. What one of them has and is refused is the answer: the next is for one that cannot be reached.
+func (s *GitSource) look(ctx context.Context) error {
+	var down []string
+	for i, r := range s.remotes {
+		limited, cancel := context.WithTimeout(ctx, s.o.Limits.Total)
+		err := s.ask(limited, r)
+		if err != nil && strings.Contains(err.Error(), "not our ref") { // the ref moved between the list and the request
+			err = s.ask(limited, r)
+		}
+		if limited.Err() == context.DeadlineExceeded && ctx.Err() == nil && err != nil {
+			err = fmt.Errorf("it took longer than %s", s.o.Limits.Total)
+		}
+		cancel()
+		var behind *RewrittenError
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err == nil:
+			if i > 0 {
+				s.o.Log.Debug("looked at another remote", "remote", r.url.String(), "because", strings.Join(down, "; "))
+			}
+			return nil
+		case i > 0 && errors.As(err, &behind) && behind.Older: // a mirror that follows more slowly takes nothing back
+			err = errors.New("it is behind, at " + behind.New)
+		case refusal(err):
+			return err
+		}
+		if len(s.remotes) == 1 {
+			return err
+		}
+		down = append(down, r.url.String()+": "+err.Error())
+	}
+	return errors.New("no remote can be read: " + strings.Join(down, "; "))
+}
+
+// refusal reports whether an error is about what a remote has, rather than about how to reach it.
+func refusal(err error) bool {
+	var m *misuse
+	var r *redirected
+	var h *untrustedHost
+	return hasReason(err) && !errors.As(err, &m) && !errors.As(err, &r) && !errors.As(err, &h)
+}
+
+// ask looks at one remote.
+func (s *GitSource) ask(ctx context.Context, r remote) error {
+	x, err := r.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer x.close()
+	adv, err := x.refs(ctx)
+	if err != nil {
+		return err
+	}
+	c, err := choose(adv, s.o.Ref)
+	if err != nil {
+		return err
+	}
+	if s.unchanged(c) {
+		if !s.grown() {
+			return nil
+		}
+		s.broken = true
+	}
+	if s.broken || s.o.Verify != nil && s.cut(adv) {
+		if err := s.cloneAnew(ctx, x, adv, c); err != nil {
+			return err
+		}
+	} else if !s.store.repo.holds(c.object) {
+		if err := s.get(ctx, s.store, x, adv, c); err != nil {
+			return err
+		}
+	}
+	if err := s.take(ctx, c); err != nil {
+		return s.doubt(c, err)
+	}
+	if _, packs := s.store.size(); packs > s.o.Limits.Packs {
+		if err := s.store.merge(); err != nil {
+			s.o.Log.Warn("the packs of the Git store stay as they are", "error", err)
+		}
+	}
+	return nil
+}
+
+// unchanged reports whether what a remote has was taken by this process already.
+func (s *GitSource) unchanged(c chosen) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.set.Revision != "" && s.taken.Object == c.object.String() && s.taken.Commit == s.set.Revision
+}
+
+// cut reports whether the store lacks history that the remote may have.
+func (s *GitSource) cut(adv *advertised) bool {
+	for id := range s.store.repo.shallow {
+		if !slices.Contains(adv.shallow, id) {
+			return true
+		}
+	}
+	return false
+}
+
+// grown reports whether the store is so much larger than a clone that it is worth cloning anew.
+func (s *GitSource) grown() bool {
+	bytes, _ := s.store.size()
+	return s.taken.Size > 0 && bytes > 2*s.taken.Size+s.o.Limits.Grown
+}
+
+// doubt makes a store whose objects are not all there be cloned anew, once for each head.
+func (s *GitSource) doubt(c chosen, err error) error {
+	var gone errMissing
+	if !errors.As(err, &gone) {
+		return err
+	}
+	s.broken = s.suspect != c.object
+	s.suspect = c.object
+	return fmt.Errorf("it did not send everything: %w", err)
+}
+
+// get has a remote send what a store lacks of a head. Without history where nothing is to be compared with it: there is no
+// commit before, and nobody verifies.
+func (s *GitSource) get(ctx context.Context, into *bare, x session, adv *advertised, c chosen) error {
+	w := wanted{want: []plumbing.Hash{c.object}, shallow: slices.SortedFunc(maps.Keys(into.repo.shallow), compareHashes)}
+	if c.direct && !adv.supports("allow-tip-sha1-in-want") && !adv.supports("allow-reachable-sha1-in-want") && !adv.supports("allow-any-sha1-in-want") {
+		w.want = nil // it may be below one of these
+		for name, id := range adv.refs {
+			if (strings.HasPrefix(name, "refs/heads/") || strings.HasPrefix(name, "refs/tags/")) && !slices.Contains(w.want, id) {
+				w.want = append(w.want, id)
+			}
+		}
+		slices.SortFunc(w.want, compareHashes)
+		if len(w.want) == 0 {
+			return &noRef{"it has no commit yet"}
+		}
+	} else if s.o.Verify == nil && (s.taken.Commit == "" || s.taken.Object == c.object.String() || c.ref == "") && adv.supports("shallow") {
+		w.depth = 1
+	}
+	for _, id := range append([]plumbing.Hash{plumbing.NewHash(s.taken.Commit)}, s.offered...) {
+		if !id.IsZero() && !slices.Contains(w.have, id) && into.repo.holds(id) {
+			w.have = append(w.have, id)
+		}
+	}
+	pack, shallow, err := x.pack(ctx, w)
+	if err != nil {
+		return err
+	}
+	defer pack.Close()
+	if w.depth == 0 {
+		shallow = append(shallow, adv.shallow...)
+	}
+	if err := into.take(ctx, pack, shallow); err != nil {
+		if hasReason(err) {
+			return err
+		}
+		return plainly(err)
+	}
+	if !into.repo.holds(c.object) {
+		if c.direct {
+			return &noRef{"it has no commit " + c.object.String()}
+		}
+		return errors.New("it did not send what was asked for")
+	}
+	s.offered = append(s.offered, c.object)
+	s.offered = s.offered[max(0, len(s.offered)-16):]
+	return nil
+}
+
+func compareHashes(a, b plumbing.Hash) int { return slices.Compare(a[:], b[:]) }
+
+// cloneAnew puts a new store in the place of the one that there is. The old one stays until the next time: sets that were
+// taken from it are still read from it.
+func (s *GitSource) cloneAnew(ctx context.Context, x session, adv *advertised, c chosen) error {
+	fresh, err := s.newStore()
+	if err != nil {
+		return err
+	}
+	before := s.store
+	s.store = fresh // what onDisk must not leave out
+	err = s.get(ctx, fresh, x, adv, c)
+	if err == nil {
+		t := s.taken
+		t.Store = filepath.Base(fresh.dir)
+		t.Size, _ = fresh.size()
+		err = s.remember(t)
+	}
+	if err != nil {
+		s.store = before
+		return errors.Join(err, fresh.close(), os.RemoveAll(fresh.dir))
+	}
+	s.broken = false
+	if s.old != nil {
+		if err := errors.Join(s.old.close(), os.RemoveAll(s.old.dir)); err != nil {
+			s.o.Log.Warn("an old Git store stays", "error", err)
+		}
+	}
+	s.old = before
+	s.o.Log.Info("the repository was cloned anew", "bytes", s.taken.Size)
+	return nil
+}
+
+// take judges a head that is in the store, and takes it or says why not.
+func (s *GitSource) take(ctx context.Context, c chosen) error {
+	repo := s.store.repo
+	head, err := repo.whole(c.object)
+	if err != nil {
+		return refused(c.object.String(), err)
+	}
+	if s.o.Path != "." && leads(filepath.Clean(s.o.Path)) {
+		return errOutside
+	}
+	rewrite, err := s.descends(head.ID)
+	if err != nil {
+		return refused(head.ID, err)
+	}
+	if err := s.verify(ctx, c, head, rewrite); err != nil {
+		return refused(head.ID, err)
+	}
+	set, ds, err := repo.At(head.ID, []string{s.o.Path})
+	if err != nil {
+		return refused(head.ID, unreadable(err))
+	}
+	if len(set.Files) > s.o.Limits.Files {
+		return refused(head.ID, &tooLarge{fmt.Sprintf("it has %d files of declarations, more than %d", len(set.Files), s.o.Limits.Files)})
+	}
+	set.Commit = head.Shown()
+	t := taken{Store: filepath.Base(s.store.dir), Size: s.taken.Size, Ref: s.o.Ref, Object: c.object.String(), Commit: head.ID, Verified: s.o.Verify != nil}
+	if t.Size == 0 {
+		t.Size, _ = s.store.size()
+	}
+	if t != s.taken {
+		if err := s.remember(t); err != nil {
+			return err
+		}
+	}
+	if rewrite {
+		s.allows(head.ID, true)
+	}
+	s.suspect = plumbing.ZeroHash
+	s.mu.Lock()
+	s.set, s.ds = set, ds
+	s.mu.Unlock()
+	s.signal()
+	return nil
+}
+
+// about says which commit an error is about.
+type about struct {
+	commit string
+	err    error
+}
+
+func (e *about) Error() string { return e.err.Error() }
+func (e *about) Unwrap() error { return e.err }
+
+func refused(commit string, err error) error { return &about{commit, err} }
+
+// badTree refuses a tree that cannot be read.
+type badTree struct{ err error }
+
+func (e *badTree) Error() string { return e.err.Error() }
+func (e *badTree) Unwrap() error { return e.err }
+
+// Reason is the word for conditions and events.
+func (*badTree) Reason() string { return "Unreadable" }
+
+// unreadable makes what is wrong with a tree a refusal, unless an object of it is not there.
+func unreadable(err error) error {
+	var gone errMissing
+	if errors.As(err, &gone) {
+		return err
+	}
+	return &badTree{err}
+}
+
+// descends reports whether a head that does not descend from the one that was taken is allowed by name; when it is not, it is
+// an error. Whoever follows another ref, or a commit, said so by a flag.
+func (s *GitSource) descends(head string) (rewrite bool, err error) {
+	last := s.taken.Commit
+	if last == "" || last == head || s.taken.Ref != s.o.Ref || strings.HasPrefix(s.o.Ref, "commit:") {
+		return false, nil
+	}
+	repo, before := s.store.repo, plumbing.NewHash(last)
+	if repo.holds(before) {
+		ok, err := repo.Reaches(head, last)
+		if err != nil || ok {
+			return false, err
+		}
+	}
+	if s.allows(head, false) {
+		return true, nil
+	}
+	older := false
+	if repo.holds(before) {
+		if older, err = repo.Reaches(last, head); err != nil {
+			return false, err
+		}
+	}
+	return false, &RewrittenError{Old: last, New: head, Older: older}
+}
+
+func (s *GitSource) verify(ctx context.Context, c chosen, head Commit, rewrite bool) error {
+	if s.o.Verify == nil {
+		return nil
+	}
+	repo := s.store.repo
+	h := History{Head: head, Rewrite: rewrite, From: func(since string) iter.Seq2[Commit, error] { return repo.Range(since, head.ID) }}
+	if s.taken.Verified && repo.holds(plumbing.NewHash(s.taken.Commit)) {
+		h.Since = s.taken.Commit
+	}
+	h.Commits = func() iter.Seq2[Commit, error] { return h.From(h.Since) }
+	var err error
+	if h.Tag, err = repo.tag(c.object); err != nil {
+		return err
+	}
+	return s.o.Verify(ctx, h)
+}

@@ -1,0 +1,252 @@
+package watch_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/cgi"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/flexgw/flexgw/reconcile/watch"
+	"github.com/flexgw/flexgw/schema/source"
+)
+
+// remote is a bare repository with a work tree to push from.
+type remote struct {
+	*repo
+	bare string
+}
+
+func newRemote(t testing.TB) *remote {
+	t.Helper()
+	r := &remote{newRepo(t), filepath.Join(t.TempDir(), "gateway.git")}
+	r.in(filepath.Dir(r.bare), "init", "-q", "--bare", "-b", "main", r.bare)
+	r.git("remote", "add", "origin", r.bare)
+	return r
+}
+
+func (r *remote) push(name, text string) string {
+	r.t.Helper()
+	r.write(name, text)
+	id := r.commit("change " + name + "\n\nbody")
+	r.git("push", "-q", "--force", "origin", "HEAD")
+	return id
+}
+
+// smart serves repositories as git itself does over HTTP; before may answer in its place.
+func smart(t testing.TB, r *remote, before func(w http.ResponseWriter, q *http.Request) bool) *httptest.Server {
+	t.Helper()
+	out, err := exec.Command("git", "--exec-path").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &cgi.Handler{Path: filepath.Join(strings.TrimSpace(string(out)), "git-http-backend"), Env: []string{"GIT_PROJECT_ROOT=" + filepath.Dir(r.bare), "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null"}}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if before == nil || !before(w, q) {
+			h.ServeHTTP(w, q)
+		}
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
+func gitURL(t testing.TB, text string) watch.GitURL {
+	t.Helper()
+	u, err := watch.ParseGitURL(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+// follow follows URLs and looks only when it is told to.
+func follow(t testing.TB, o watch.GitOptions, urls ...string) *watch.GitSource {
+	t.Helper()
+	for _, u := range urls {
+		o.URLs = append(o.URLs, gitURL(t, u))
+	}
+	if o.Dir == "" {
+		o.Dir = filepath.Join(t.TempDir(), "git")
+	}
+	if o.Interval == 0 {
+		o.Interval = time.Hour
+	}
+	if o.Dial == nil {
+		o.Dial = new(net.Dialer).DialContext
+	}
+	s, err := watch.Git(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// looked is what a look brings.
+func looked(t testing.TB, s *watch.GitSource) (source.Set, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := s.Look(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return s.Fetch(ctx)
+}
+
+// TestARepositoryIsFollowed: over every way that needs no credentials, from the first commit on.
+func TestARepositoryIsFollowed(t *testing.T) {
+	t.Parallel()
+	for _, way := range []string{"file", "http"} {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			r := newRemote(t)
+			r.write("prod/a.yaml", "a: 1")
+			r.write("README.md", "no declaration")
+			r.push("prod/b.yaml", "b: 1")
+			url := "file://" + r.bare
+			if way == "http" {
+				url = smart(t, r, nil).URL + "/gateway.git"
+			}
+			s := follow(t, watch.GitOptions{Path: "prod"}, url)
+			set, err := looked(t, s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(map[string]string{"prod/a.yaml": "a: 1", "prod/b.yaml": "b: 1"}, contents(t, set)); diff != "" {
+				t.Error(diff)
+			}
+			first := set
+			for range s.Changed() {
+				break
+			}
+			for i := range 3 {
+				id := r.push("prod/b.yaml", strings.Repeat("x", i))
+				if set, err = looked(t, s); err != nil {
+					t.Fatal(err)
+				}
+				if set.Revision != id || set.Commit == nil || set.Commit.ID != id || set.Commit.Author != "a <a@example.org>" || set.Commit.Subject != "change prod/b.yaml" {
+					t.Fatalf("got %s %+v, want %s", set.Revision, set.Commit, id)
+				}
+				if got := contents(t, set)["prod/b.yaml"]; got != strings.Repeat("x", i) {
+					t.Errorf("got %q", got)
+				}
+				if set.Files[0].Hash != first.Files[0].Hash || set.Files[1].Hash == first.Files[1].Hash {
+					t.Error("the hashes do not say what changed")
+				}
+				select {
+				case <-s.Changed():
+				default:
+					t.Error("no change was told")
+				}
+			}
+			contents(t, first) // can still be read
+		})
+	}
+}
+
+// TestNothingNewIsNoFetch: a look at a remote that did not move asks for its refs alone.
+func TestNothingNewIsNoFetch(t *testing.T) {
+	t.Parallel()
+	r := newRemote(t)
+	r.push("a.yaml", "1")
+	var posts, gets atomic.Int32
+	h := smart(t, r, func(_ http.ResponseWriter, q *http.Request) bool {
+		if q.Method == http.MethodPost {
+			posts.Add(1)
+		} else {
+			gets.Add(1)
+		}
+		return false
+	})
+	s := follow(t, watch.GitOptions{}, h.URL+"/gateway.git")
+	for range 5 {
+		if _, err := looked(t, s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if posts.Load() != 1 || gets.Load() < 5 {
+		t.Errorf("%d fetches and %d lists of refs for one commit", posts.Load(), gets.Load())
+	}
+}
+
+// TestRewrittenHistoryIsRefused: a force-push, an old head put back, and what an operator allows by name.
+func TestRewrittenHistoryIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, verify := range []bool{false, true} {
+		r := newRemote(t)
+		first := r.push("a.yaml", "1")
+		second := r.push("a.yaml", "2")
+		o := watch.GitOptions{Dir: filepath.Join(t.TempDir(), "git")}
+		if verify {
+			o.Verify = func(context.Context, watch.History) error { return nil }
+		}
+		s := follow(t, o, "file://"+r.bare)
+		if set, err := looked(t, s); err != nil || set.Revision != second {
+			t.Fatal(set.Revision, err)
+		}
+		// An old head is put back: a replay.
+		r.git("push", "-q", "--force", "origin", first+":refs/heads/main")
+		_, err := looked(t, s)
+		var rewritten *watch.RewrittenError
+		var e *watch.GitError
+		if !errors.As(err, &rewritten) || rewritten.Old != second || rewritten.New != first || rewritten.Older != verify || !errors.As(err, &e) || e.Reason() != "HistoryRewritten" || e.Commit != first {
+			t.Fatalf("got %v", err)
+		}
+		// Another history.
+		r.git("reset", "-q", "--hard", first)
+		other := r.push("a.yaml", "other")
+		if _, err = looked(t, s); !errors.As(err, &rewritten) || rewritten.New != other || rewritten.Older {
+			t.Fatalf("got %v", err)
+		}
+		// A restart forgets nothing, nor does the loss of all objects.
+		s.Close()
+		s = follow(t, o, "file://"+r.bare)
+		if _, err = looked(t, s); !errors.As(err, &rewritten) {
+			t.Fatalf("after a restart: %v", err)
+		}
+		s.Close()
+		for _, dir := range []string{"1", "2"} {
+			if err := os.RemoveAll(filepath.Join(o.Dir, dir)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s = follow(t, o, "file://"+r.bare)
+		if _, err = looked(t, s); !errors.As(err, &rewritten) || rewritten.Old != second {
+			t.Fatalf("after the loss of the store: %v", err)
+		}
+		// Another commit than the allowed one is no exception; the allowed one is, once.
+		if err := s.Allow(first); err != nil {
+			t.Fatal(err)
+		}
+		if _, err = looked(t, s); !errors.As(err, &rewritten) {
+			t.Fatalf("got %v", err)
+		}
+		if err := s.Allow(other[:10]); err != nil {
+			t.Fatal(err)
+		}
+		if set, err := looked(t, s); err != nil || set.Revision != other {
+			t.Fatal(set.Revision, err)
+		}
+		r.git("push", "-q", "--force", "origin", second+":refs/heads/main")
+		if _, err = looked(t, s); !errors.As(err, &rewritten) {
+			t.Fatalf("got %v", err)
+		}
+		r.git("push", "-q", "--force", "origin", other+":refs/heads/main")
+		if set, err := looked(t, s); err != nil || set.Revision != other {
+			t.Fatal(set.Revision, err)
+		}
+		if s.Allow("main") == nil {
+			t.Error("a name was taken for a commit")
+		}
+	}
+}
