@@ -76,14 +76,18 @@ func (l *log) String() string              { l.mu.Lock(); defer l.mu.Unlock(); r
 
 const secret = "s3cr3t-key"
 
+// quick does not wait for long.
+func quick(c *http.Client, out *log) notify.Sending {
+	return notify.Sending{Version: "1", Client: c, Log: slog.New(slog.NewTextHandler(out, nil)), First: 5 * time.Millisecond, Most: 20 * time.Millisecond, Timeout: 5 * time.Second}
+}
+
 // run starts a Notifier whose only allowed host is the receiver; the result ends it.
 func run(t *testing.T, x *receiver, edit func(*notify.Options)) (n *notify.Notifier, out *log, stop func()) {
 	t.Helper()
 	e := egress.New(egress.Options{})
 	e.Set(egress.Webhook, []egress.Destination{{Host: x.Listener.Addr().String(), Why: "--webhook"}})
 	out = &log{}
-	o := notify.Options{URL: x.URL + "/hook/T0KEN", Source: "./gateway", Secret: []byte(secret), Version: "1", Client: e.HTTPClient(egress.Webhook),
-		Log: slog.New(slog.NewTextHandler(out, nil)), First: 5 * time.Millisecond, Most: 20 * time.Millisecond, Timeout: 5 * time.Second}
+	o := notify.Options{URL: x.URL + "/hook/T0KEN", Source: "./gateway", Secret: []byte(secret), Sending: quick(e.HTTPClient(egress.Webhook), out)}
 	if edit != nil {
 		edit(&o)
 	}
@@ -362,7 +366,7 @@ func TestWithoutSecret(t *testing.T) {
 func TestBadURL(t *testing.T) {
 	t.Parallel()
 	for _, u := range []string{"", "example.com/x", "ftp://example.com", "https://", "http://%zz"} {
-		if _, err := notify.New(notify.Options{URL: u, Client: &http.Client{Transport: http.DefaultTransport}}); err == nil || strings.Contains(err.Error(), "zz") {
+		if _, err := notify.New(notify.Options{URL: u, Sending: notify.Sending{Client: &http.Client{Transport: http.DefaultTransport}}}); err == nil || strings.Contains(err.Error(), "zz") {
 			t.Errorf("%q: %v", u, err)
 		}
 	}
