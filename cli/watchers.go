@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -20,6 +22,7 @@ import (
 	"github.com/flexgw/flexgw/reconcile/metrics"
 	"github.com/flexgw/flexgw/reconcile/notify"
 	"github.com/flexgw/flexgw/reconcile/status"
+	"github.com/flexgw/flexgw/reconcile/systemd"
 	"github.com/flexgw/flexgw/schema/diag"
 )
 
@@ -28,6 +31,9 @@ func watchFlags() []cli.Flag {
 		&cli.StringFlag{Name: "metrics-listen", Usage: "answer GET /metrics on `HOST:PORT` too, to whoever can reach it"},
 		webhookFlag(),
 		&cli.StringFlag{Name: "webhook-secret-file", Usage: "sign what is posted with the secret in `FILE`"},
+		&cli.StringFlag{Name: "commit-status", Usage: "tell a forge how far each commit got: `KIND=URL`, of github, gitlab or gitea, and the URL of its API for the repository"},
+		&cli.StringFlag{Name: "commit-status-token-file", Usage: "the token for it in `FILE`, read anew each time (default: the credential commit-status-token of the unit)"},
+		&cli.StringFlag{Name: "commit-status-name", Usage: "what the status is called (default: flexgw/ and the name of this host)"},
 	}
 }
 
@@ -39,6 +45,7 @@ func webhookFlag() cli.Flag {
 type watchers struct {
 	metrics *metrics.M
 	hook    *notify.Notifier // nil: none
+	forge   *notify.Forge    // nil: none
 	listen  string           // HOST:PORT of the metrics; "": only on the socket
 }
 
@@ -57,19 +64,26 @@ func (d *daemon) watch(c *cli.Context) error {
 		if err := allowWebhook(d.egress, c.String("webhook")); err != nil {
 			return err
 		}
-		w.hook, err = notify.New(notify.Options{URL: c.String("webhook"), Source: d.source, Secret: secret, Version: version(),
-			Client: d.egress.HTTPClient(egress.Webhook), Log: d.log})
+		w.hook, err = notify.New(notify.Options{URL: c.String("webhook"), Source: d.source, Secret: secret,
+			Sending: notify.Sending{Version: version(), Client: d.egress.HTTPClient(egress.Webhook), Log: d.log}})
 		if err != nil {
 			return usage("--webhook: %s", err)
 		}
 	} else if secretFile != "" {
 		return usage("--webhook-secret-file signs what --webhook posts; no URL was given")
 	}
+	var err error
+	if w.forge, err = d.forgeOf(c); err != nil {
+		return err
+	}
 	o := metrics.Options{Version: version(), Log: d.log, // the loop and its target are made later
 		Report: func() status.Report { return d.loop.Summary() }, Progress: func() []deliver.Progress { return d.loop.Target.Progress() },
 		APIs: func() []diag.Object { return d.loop.APIs() }}
 	if w.hook != nil {
 		o.Webhook = w.hook.Counts
+	}
+	if w.forge != nil {
+		o.Forge = w.forge.Counts
 	}
 	if !d.observe {
 		socket, err := envoy.SocketPath(d.at.run, "envoy-admin.sock")
@@ -82,6 +96,47 @@ func (d *daemon) watch(c *cli.Context) error {
 	w.metrics = metrics.New(o)
 	d.watchers = w
 	return nil
+}
+
+// forgeOf is what --commit-status asks for; nil: nothing.
+func (d *daemon) forgeOf(c *cli.Context) (*notify.Forge, error) {
+	text, file := c.String("commit-status"), c.String("commit-status-token-file")
+	if text == "" {
+		if file != "" || c.IsSet("commit-status-name") {
+			return nil, usage("--commit-status-token-file and --commit-status-name are about --commit-status, and it is not given")
+		}
+		return nil, nil
+	}
+	kind, to, ok := strings.Cut(text, "=")
+	u, err := url.Parse(to)
+	if !ok || err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
+		return nil, usage("--commit-status: KIND=URL is expected, such as github=https://api.github.com/repos/OWNER/NAME, gitlab=https://HOST/api/v4/projects/ID or gitea=https://HOST/api/v1/repos/OWNER/NAME; the token has a file of its own")
+	}
+	if file == "" {
+		if file, ok = systemd.Credential(d.env.Getenv, "commit-status-token"); !ok {
+			return nil, usage("--commit-status needs --commit-status-token-file, or the credential commit-status-token of the unit")
+		}
+	}
+	token := func() (string, error) {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return "", fmt.Errorf("token: %w", err)
+		}
+		if b = bytes.TrimSpace(b); len(b) == 0 {
+			return "", fmt.Errorf("token: there is nothing in %s", file)
+		}
+		return string(b), nil
+	}
+	if _, err := token(); err != nil {
+		return nil, world(fmt.Errorf("--commit-status: %w", err))
+	}
+	f, err := notify.NewForge(notify.ForgeOptions{Kind: notify.Kind(kind), URL: to, Token: token, Name: cmp.Or(c.String("commit-status-name"), "flexgw/"+d.self.Host),
+		Sending: notify.Sending{Version: version(), Client: d.egress.HTTPClient(egress.Operator), Log: d.log}})
+	if err != nil {
+		return nil, usage("--commit-status: %w", err)
+	}
+	d.egress.Set(egress.Operator, []egress.Destination{{Host: hostPort(u), Why: "--commit-status"}})
+	return f, nil
 }
 
 func webhookSecret(file string) ([]byte, error) {
@@ -114,6 +169,9 @@ func (w *watchers) event(e reconcile.Event) {
 	if w.hook != nil {
 		w.hook.Event(e)
 	}
+	if w.forge != nil {
+		w.forge.Event(e)
+	}
 }
 
 // beside adds the metrics to what the daemon's socket answers.
@@ -128,6 +186,9 @@ func (w *watchers) beside(h http.Handler) http.Handler {
 func (w *watchers) start(ctx context.Context, log *slog.Logger, serve func(func() error)) error {
 	if w.hook != nil {
 		serve(func() error { w.hook.Run(ctx); return nil })
+	}
+	if w.forge != nil {
+		serve(func() error { w.forge.Run(ctx); return nil })
 	}
 	if w.listen == "" {
 		return nil

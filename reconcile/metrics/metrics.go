@@ -33,6 +33,7 @@ type Options struct {
 	// Process is the process that Stats asks: another one counts from zero. Needed with Stats.
 	Process func(ctx context.Context) (pid int, err error)
 	Webhook func() notify.Counts // nil: no webhook
+	Forge   func() notify.Counts // of the statuses of commits; nil: no forge is told
 	Log     *slog.Logger         // nil: silence
 }
 
@@ -129,12 +130,14 @@ var (
 	statsTimestamp = desc("flexgw_envoy_stats_timestamp_seconds", "When Envoy's statistics were read last; 0 before the first time.")
 	statsDuration  = desc("flexgw_envoy_stats_duration_seconds", "How long reading Envoy's statistics took last.")
 	webhookQueue   = desc("flexgw_webhook_queue_length", "Events that wait to be delivered to the webhook.")
+	statusQueue    = desc("flexgw_commit_status_queue_length", "Statuses of commits that wait to be told to the forge.")
+	statusEvents   = desc("flexgw_commit_statuses_total", "Statuses of commits for the forge by what became of them: delivered, dropped because too many waited, or failed after all tries.", "result")
 	webhookEvents  = desc("flexgw_webhook_events_total", "Events for the webhook by what became of them: delivered, dropped because too many waited, or failed after all tries.", "result")
 )
 
 // Describe implements prometheus.Collector.
 func (s state) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{revisionInfo, condition, rejected, connected, suspended, pinned, waiting, statsRead, statsTimestamp, statsDuration, webhookQueue, webhookEvents} {
+	for _, d := range []*prometheus.Desc{revisionInfo, condition, rejected, connected, suspended, pinned, waiting, statsRead, statsTimestamp, statsDuration, webhookQueue, webhookEvents, statusQueue, statusEvents} {
 		to <- d
 	}
 }
@@ -175,16 +178,22 @@ func (s state) Collect(to chan<- prometheus.Metric) {
 		gauge(statsTimestamp, float64(x.at.UnixMilli())/1000)
 	}
 	gauge(statsDuration, x.took.Seconds())
-	var hook notify.Counts
-	if s.m.options.Webhook != nil {
-		hook = s.m.options.Webhook()
+	sent(to, webhookQueue, webhookEvents, s.m.options.Webhook)
+	sent(to, statusQueue, statusEvents, s.m.options.Forge)
+}
+
+// sent says what became of what is posted.
+func sent(to chan<- prometheus.Metric, queue, events *prometheus.Desc, counts func() notify.Counts) {
+	var n notify.Counts
+	if counts != nil {
+		n = counts()
 	}
-	gauge(webhookQueue, float64(hook.Waiting))
+	to <- prometheus.MustNewConstMetric(queue, prometheus.GaugeValue, float64(n.Waiting))
 	for _, c := range []struct {
 		result string
 		n      uint64
-	}{{"delivered", hook.Delivered}, {"dropped", hook.Dropped}, {"failed", hook.Failed}} {
-		to <- prometheus.MustNewConstMetric(webhookEvents, prometheus.CounterValue, float64(c.n), c.result)
+	}{{"delivered", n.Delivered}, {"dropped", n.Dropped}, {"failed", n.Failed}} {
+		to <- prometheus.MustNewConstMetric(events, prometheus.CounterValue, float64(c.n), c.result)
 	}
 }
 

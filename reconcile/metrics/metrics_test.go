@@ -107,11 +107,12 @@ func TestReport(t *testing.T) {
 	t.Parallel()
 	o := options()
 	o.Webhook = func() notify.Counts { return notify.Counts{Waiting: 4, Delivered: 3, Dropped: 2, Failed: 1} }
+	o.Forge = func() notify.Counts { return notify.Counts{Waiting: 8, Delivered: 7} }
 	m := metrics.New(o)
 	has(t, text(t, m), `flexgw_revision_info{revision="sha256:abc"} 1`,
 		`flexgw_condition{status="True",type="Fetched"} 1`, `flexgw_condition{status="False",type="Accepted"} 1`, `flexgw_condition{status="True",type="Accepted"} 0`,
 		`flexgw_rejected_resources 3`, `flexgw_envoys_connected 1`, `flexgw_suspended 1`, `flexgw_pinned 0`,
-		`flexgw_webhook_queue_length 4`, `flexgw_webhook_events_total{result="delivered"} 3`, `flexgw_webhook_events_total{result="dropped"} 2`, `flexgw_webhook_events_total{result="failed"} 1`,
+		`flexgw_commit_status_queue_length 8`, `flexgw_commit_statuses_total{result="delivered"} 7`, `flexgw_webhook_queue_length 4`, `flexgw_webhook_events_total{result="delivered"} 3`, `flexgw_webhook_events_total{result="dropped"} 2`, `flexgw_webhook_events_total{result="failed"} 1`,
 		`flexgw_api_upstream_failures_total{namespace="team",api="o\"d\\d"} 0`)
 }
 
