@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"regexp"
@@ -21,6 +22,9 @@ type address struct {
 	host   string // without brackets, lower case
 	port   uint16 // 0: not written
 	path   string // "" or "/…"
+
+	portless       bool // all of it is right but that no port is written
+	hostAt, pathAt int  // where they begin, in bytes
 }
 
 // problem is what is wrong with an address, and what to do about it.
@@ -28,6 +32,14 @@ type problem struct {
 	what, hint string
 	meant      string // the address that was meant, when that is certain
 	from, to   int    // what of the address it is about, in bytes; both 0: all of it
+	odd        bool   // it may do all the same
+}
+
+func (p problem) severity() diag.Severity {
+	if p.odd {
+		return diag.Warning
+	}
+	return diag.Error
 }
 
 // piece is where a part of a text stands, in bytes, if what is written is the text itself, bare or in quotes; else it is where all of
@@ -35,7 +47,7 @@ type problem struct {
 func piece(t syntax.Text, from, to int) diag.Range {
 	r := t.Range
 	quotes := int(r.End.Offset-r.Start.Offset) - len(t.Value)
-	if from >= to || r.Start.IsZero() || r.Start.Line != r.End.Line || quotes != 0 && quotes != 2 || int(r.End.Column-r.Start.Column) != utf8.RuneCountInString(t.Value)+quotes {
+	if from >= to || to > len(t.Value) || r.Start.IsZero() || r.Start.Line != r.End.Line || quotes != 0 && quotes != 2 || int(r.End.Column-r.Start.Column) != utf8.RuneCountInString(t.Value)+quotes {
 		return r
 	}
 	place := func(i int) diag.Pos {
@@ -55,51 +67,95 @@ func (p problem) edits(at diag.Range) []diag.Edit {
 	return []diag.Edit{{Op: diag.Set, At: at, Value: p.meant}}
 }
 
-// splitAddress takes an address apart. It judges what holds for APIs and services alike.
+// splitAddress takes an address apart, with the first of what is wrong with it.
 func splitAddress(s string) (address, *problem) {
-	var a address
-	scheme, rest, ok := strings.Cut(s, "://")
-	if !ok && strings.HasPrefix(s, "$") {
-		return a, &problem{what: "is a variable, which only the config of a policy may have", hint: "write the address itself"}
-	}
-	if !ok {
-		return a, &problem{what: "has no protocol", hint: "write protocol://host:port"}
-	}
-	a.scheme = strings.ToLower(scheme)
-	if i := strings.IndexFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }); i >= 0 {
-		p := &problem{what: "holds white space", hint: "remove it"}
-		if t := strings.TrimSpace(s); strings.IndexFunc(t, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }) < 0 {
-			p.meant = t
-		}
-		return a, p
-	}
-	authority := rest
-	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
-		authority, a.path = rest[:i], rest[i:]
-	}
-	switch {
-	case strings.Contains(a.path, "?"):
-		return a, &problem{what: "has a query", hint: "remove everything from the ? on"}
-	case strings.Contains(a.path, "#"):
-		return a, &problem{what: "has a fragment", hint: "remove everything from the # on"}
-	case strings.Contains(authority, "@"):
-		return a, &problem{what: "holds a user name", hint: "remove everything up to the @"}
-	}
-	host, port, bad := splitHostPort(authority)
-	if bad != nil {
-		return a, bad
-	}
-	a.host = strings.ToLower(host)
-	if port != "" {
-		n, err := strconv.ParseUint(port, 10, 16)
-		if err != nil || n == 0 {
-			end := len(scheme) + len("://") + len(authority)
-			return a, &problem{what: fmt.Sprintf("has the port %q, expected a number from 1 to 65535", port), hint: "correct the number after the last colon", from: end - len(port), to: end}
-		}
-		a.port = uint16(n)
+	a, wrong := dissect(s)
+	if len(wrong) > 0 {
+		return a, &wrong[0]
 	}
 	return a, nil
 }
+
+// dissect takes an address apart and says all that is wrong with it. It judges what holds for APIs and services alike; a part that is
+// wrong is not returned.
+func dissect(whole string) (a address, wrong []problem) {
+	s := strings.TrimSpace(whole)
+	from := strings.Index(whole, s)
+	say := func(at, length int, what, hint string) {
+		wrong = append(wrong, problem{what: what, hint: hint, from: from + at, to: from + at + length})
+	}
+	scheme, rest, ok := strings.Cut(s, "://")
+	known := true // what follows the protocol is where it is expected
+	switch {
+	case ok:
+		a.scheme = strings.ToLower(scheme)
+	case strings.HasPrefix(s, "$"):
+		return a, []problem{{what: "is a variable, which only the config of a policy may have", hint: "write the address itself"}}
+	default:
+		rest, known = s, false
+		hint := "write protocol://host:port"
+		if half := halfScheme.FindStringSubmatch(s); half != nil {
+			rest, known = s[len(half[0]):], true
+			if hint = "write " + strings.ToLower(half[1]) + "://host:port"; strings.IndexFunc(rest, isBlankRune) < 0 && !strings.ContainsAny(rest, "@?#") {
+				hint = "write " + strings.ToLower(half[1]) + "://" + rest
+			}
+		}
+		wrong = append(wrong, problem{what: "has no protocol", hint: hint})
+	}
+	start := len(s) - len(rest)
+	authority, tail := rest, ""
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		authority, tail = rest[:i], rest[i:]
+	}
+	if !known && !strings.Contains(authority, ":") {
+		return a, wrong
+	}
+	if i := strings.LastIndexByte(authority, '@'); i >= 0 {
+		say(start, i+1, "holds a user name", "remove everything up to the @")
+		authority, start = authority[i+1:], start+i+1
+	}
+	if i := strings.IndexFunc(s, isBlankRune); i >= 0 || s != whole {
+		p := problem{what: "holds white space", hint: "remove it"}
+		if i < 0 {
+			p.meant = s
+		} else if s == whole {
+			p.from, p.to = i, i+len(s[i:])-len(strings.TrimLeftFunc(s[i:], isBlankRune))
+		}
+		wrong = append(wrong, p)
+	}
+	if strings.IndexFunc(authority, isBlankRune) < 0 {
+		host, port, bad := splitHostPort(authority)
+		n, err := strconv.ParseUint(port, 10, 16)
+		a.host, a.hostAt = strings.ToLower(host), from+start+strings.Index(authority, host)
+		switch {
+		case bad != nil && !known:
+		case bad != nil:
+			bad.from, bad.to = from+start, from+start+len(authority)
+			wrong = append(wrong, *bad)
+		case port == "":
+			a.portless = true
+		case err != nil || n == 0:
+			say(start+len(authority)-len(port), len(port), fmt.Sprintf("has the port %q, expected a number from 1 to 65535", port), "correct the number after the last colon")
+		default:
+			a.port = uint16(n)
+		}
+	}
+	end := len(s) - len(tail)
+	if i := strings.IndexAny(tail, "?#"); i >= 0 {
+		what := map[byte]string{'?': "a query", '#': "a fragment"}[tail[i]]
+		say(end+i, len(tail)-i, "has "+what, fmt.Sprintf("remove everything from the %c on", tail[i]))
+		tail = tail[:i]
+	}
+	if strings.IndexFunc(tail, isBlankRune) < 0 {
+		a.path, a.pathAt = tail, from+end
+	}
+	return a, wrong
+}
+
+// halfScheme is a protocol with what was written for "://".
+var halfScheme = regexp.MustCompile(`^(?i)(https?|h2)(?:[:;]?//|[:;]/|;)`)
+
+func isBlankRune(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }
 
 // withProtocol says how an address that lacks only its protocol is written; host stands for the one that a bare port lacks.
 func withProtocol(p problem, s, host string) problem {
@@ -118,7 +174,7 @@ func withProtocol(p problem, s, host string) problem {
 func wrongScheme(scheme, address string, known ...string) problem {
 	to := diag.Nearest(scheme, known)
 	p := problem{what: fmt.Sprintf("has the protocol %q, expected %s", scheme, alternatives(known)), hint: didYouMean(to)}
-	ascii := strings.IndexFunc(address, func(r rune) bool { return r >= 0x7f }) < 0
+	ascii := strings.IndexFunc(address, func(r rune) bool { return r >= 0x7f }) < 0 && len(address) > 0 && address[0] > ' '
 	if ascii {
 		p.to = len(scheme)
 	}
@@ -235,51 +291,72 @@ func asOf(r ir.Release) string {
 	return " in release " + r.String()
 }
 
+// badAddress says all that is wrong with an address. An edit mends what is wrong alone.
+func badAddress(t syntax.Text, path string, wrong []problem) diag.List {
+	var ds diag.List
+	for _, p := range wrong {
+		d := diag.Diagnostic{Severity: p.severity(), Code: "link/bad-address", Subject: piece(t, p.from, p.to), Path: path,
+			Summary: fmt.Sprintf("address %s %s", showAddress(t.Value), p.what), Hint: p.hint}
+		if len(wrong) == 1 {
+			d.Edits = p.edits(t.Range)
+		}
+		ds = append(ds, d)
+	}
+	return ds
+}
+
 // parseListen judges the address of an ApiInstance (flex-resources.md, 2.2 and 8.1).
 func parseListen(t syntax.Text, target ir.Release) (listen, diag.List) {
-	bad := func(p problem) (listen, diag.List) {
-		return listen{}, diag.List{{Severity: diag.Error, Code: "link/bad-address", Subject: piece(t, p.from, p.to), Path: "/spec/address",
-			Summary: fmt.Sprintf("address %s %s", showAddress(t.Value), p.what), Hint: p.hint, Edits: p.edits(t.Range)}}
+	const path = "/spec/address"
+	a, wrong := dissect(t.Value)
+	for i := range wrong {
+		wrong[i] = withProtocol(wrong[i], t.Value, "0.0.0.0")
 	}
-	a, wrong := splitAddress(t.Value)
-	if wrong != nil {
-		return bad(withProtocol(*wrong, t.Value, "0.0.0.0"))
+	if a.scheme != "" && a.scheme != "http" && a.scheme != "https" {
+		wrong = append(wrong, wrongScheme(a.scheme, t.Value, "http", "https"))
 	}
-	if a.scheme != "http" && a.scheme != "https" {
-		return bad(wrongScheme(a.scheme, t.Value, "http", "https"))
-	}
-	if a.port == 0 {
-		return bad(problem{what: "has no port", hint: "write protocol://host:port, such as " + a.scheme + "://" + bracket(a.host) + ":8081" + a.path})
+	if a.portless {
+		wrong = append(wrong, problem{what: "has no port", hint: "write protocol://host:port, such as " + cmp.Or(a.scheme, "http") + "://" + bracket(a.host) + ":8081" + a.path})
 	}
 	var ds diag.List
 	ip, err := netip.ParseAddr(a.host)
 	switch {
+	case a.host == "":
 	case a.host == "localhost":
 		ip = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	case err != nil:
-		return bad(problem{what: fmt.Sprintf("has the host %q, expected an IP address to listen on", a.host), hint: "write 0.0.0.0 to listen on every interface"})
+		p := problem{what: fmt.Sprintf("has the host %q, expected an IP address to listen on", a.host), hint: "write 0.0.0.0 to listen on every interface"}
+		if b := badIPv4(a.host); b != nil {
+			p.what, p.hint = b.what, b.hint
+		}
+		p.from, p.to = a.hostAt, a.hostAt+len(a.host)
+		wrong = append(wrong, p)
 	}
 	if ip.IsLoopback() {
-		ds = append(ds, diag.Diagnostic{Severity: diag.Warning, Code: "link/loopback-address", Subject: t.Range, Path: "/spec/address",
-			Summary: fmt.Sprintf("address %q listens on %s only, out of reach from outside", t.Value, a.host), Hint: "write 0.0.0.0 to listen on every interface"})
+		ds = append(ds, diag.Diagnostic{Severity: diag.Warning, Code: "link/loopback-address", Subject: t.Range, Path: path,
+			Summary: fmt.Sprintf("address %s listens on %s only, out of reach from outside", showAddress(t.Value), a.host), Hint: "write 0.0.0.0 to listen on every interface"})
 	}
+	reserved := false
 	if sev, what := reservedPort(a.port, target); what != "" {
 		hint := "choose another port"
 		if sev == diag.Warning {
 			hint = "choose another port if the declarations are to run there"
 		}
-		ds = append(ds, diag.Diagnostic{Severity: sev, Code: "link/reserved-port", Subject: t.Range, Path: "/spec/address",
+		ds = append(ds, diag.Diagnostic{Severity: sev, Code: "link/reserved-port", Subject: t.Range, Path: path,
 			Summary: fmt.Sprintf("port %d %s", a.port, what), Hint: hint})
-		if sev == diag.Error {
-			return listen{}, ds
-		}
+		reserved = sev == diag.Error
 	}
-	base, wrong := basePath(a.path)
-	if wrong != nil {
+	base, odd := basePath(a.path)
+	if odd != nil {
 		if strings.Contains(a.path, "//") {
-			wrong.meant = strings.TrimSuffix(t.Value, a.path) + slashes.ReplaceAllString(a.path, "/")
+			odd.meant = strings.TrimSuffix(t.Value, a.path) + slashes.ReplaceAllString(a.path, "/")
 		}
-		return bad(*wrong)
+		odd.from, odd.to = a.pathAt, a.pathAt+len(a.path)
+		wrong = append(wrong, *odd)
+	}
+	ds = append(ds, badAddress(t, path, wrong)...)
+	if len(wrong) > 0 || reserved {
+		return listen{}, ds
 	}
 	return listen{scheme: a.scheme, addr: netip.AddrPortFrom(ip, a.port), base: base, ok: true}, ds
 }
@@ -320,32 +397,33 @@ type endpoint struct {
 
 // parseEndpoint judges the address of a Service (flex-resources.md, 3). path is a JSON Pointer to it.
 func parseEndpoint(t syntax.Text, path string) (endpoint, diag.List) {
-	bad := func(p problem) (endpoint, diag.List) {
-		return endpoint{}, diag.List{{Severity: diag.Error, Code: "link/bad-address", Subject: piece(t, p.from, p.to), Path: path,
-			Summary: fmt.Sprintf("address %s %s", showAddress(t.Value), p.what), Hint: p.hint, Edits: p.edits(t.Range)}}
+	a, wrong := dissect(t.Value)
+	for i := range wrong {
+		wrong[i] = withProtocol(wrong[i], t.Value, "host")
 	}
-	a, wrong := splitAddress(t.Value)
-	if wrong != nil {
-		return bad(withProtocol(*wrong, t.Value, "host"))
-	}
-	if a.scheme != "http" && a.scheme != "https" && a.scheme != "h2" {
+	known := a.scheme == "http" || a.scheme == "https" || a.scheme == "h2"
+	if a.scheme != "" && !known {
 		p := wrongScheme(a.scheme, t.Value, "http", "https", "h2")
 		if slices.Contains([]string{"grpc", "h2c", "http2"}, a.scheme) {
 			p.hint, p.meant = "write h2:// for HTTP/2 without TLS", ""
 		}
-		return bad(p)
+		wrong = append(wrong, p)
 	}
 	if a.path != "" && a.path != "/" {
-		return bad(problem{what: fmt.Sprintf("has the path %q", a.path), hint: "write the path as destinationPath of a route"})
+		wrong = append(wrong, problem{what: fmt.Sprintf("has the path %q", a.path), hint: "write the path as destinationPath of a route", from: a.pathAt, to: a.pathAt + len(a.path)})
 	}
-	if !hostName(a.host) {
-		return bad(problem{what: fmt.Sprintf("has the host %q, which is neither a name nor an IP address", a.host)})
+	if p := badHost(a.host); a.host != "" && p != nil {
+		p.from, p.to = p.from+a.hostAt, p.to+a.hostAt
+		wrong = append(wrong, *p)
 	}
-	var ds diag.List
-	if a.port == 0 {
-		if a.scheme == "h2" {
-			return bad(problem{what: "has no port, and h2 has no default", hint: "write h2://host:port"})
-		}
+	if a.portless && a.scheme == "h2" {
+		wrong = append(wrong, problem{what: "has no port, and h2 has no default", hint: "write h2://host:port"})
+	}
+	ds := badAddress(t, path, wrong)
+	if ds.HasErrors() {
+		return endpoint{}, ds
+	}
+	if a.portless {
 		a.port = map[string]uint16{"http": 80, "https": 443}[a.scheme]
 		ds = append(ds, diag.Diagnostic{Severity: diag.Warning, Code: "link/default-port", Subject: t.Range, Path: path,
 			Summary: fmt.Sprintf("address %q has no port; %d is used", t.Value, a.port), Hint: fmt.Sprintf("write %s://%s:%d", a.scheme, bracket(a.host), a.port),
@@ -370,17 +448,88 @@ func withPort(address string, port uint16) string {
 
 // hostName reports whether s may be a DNS name or an IP address.
 func hostName(s string) bool {
+	p := badHost(s)
+	return p == nil || p.odd
+}
+
+// The lengths of names and of their labels: RFC 1035, 2.3.4.
+const (
+	maxName  = 253
+	maxLabel = 63
+)
+
+// badHost says what is wrong with a host in lower case; nil: it may be a DNS name or an IP address. RFC 1123, 2.1 forbids labels that begin
+// or end with a hyphen, yet some resolvers find them.
+func badHost(s string) *problem {
 	if strings.Contains(s, ":") {
-		return true // splitHostPort has judged IPv6 addresses
+		return nil // splitHostPort has judged IPv6 addresses
 	}
+	if p := badIPv4(s); p != nil {
+		return p
+	}
+	has := "has the host " + quoteShort(s)
+	at := 0
+	var odd *problem
 	for l := range strings.SplitSeq(strings.TrimSuffix(s, "."), ".") {
-		if l == "" || len(l) > 63 || strings.IndexFunc(l, func(r rune) bool {
+		wrong := strings.IndexFunc(l, func(r rune) bool {
 			return !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' || r == '_')
-		}) >= 0 {
-			return false
+		})
+		p := problem{from: at, to: at + len(l)}
+		at += len(l) + 1
+		switch {
+		case l == "":
+			return &problem{what: has + ", in which a name between two dots is missing", hint: "write single dots", to: len(s)}
+		case wrong >= 0:
+			r, n := utf8.DecodeRuneInString(l[wrong:])
+			p.what, p.hint = fmt.Sprintf("%s, which is neither a name nor an IP address: it holds %q", has, r), "write letters, digits, - and ."
+			if r >= 0x80 && unicode.IsLetter(r) {
+				p.hint = "write the ASCII form of the name, which begins with xn--"
+			}
+			p.from += wrong
+			p.to = p.from + n
+			return &p
+		case len(l) > maxLabel:
+			p.what, p.hint = fmt.Sprintf("has a host with the label %s of %d characters, expected at most %d", quoteShort(l), len(l), maxLabel), "shorten what stands between two dots"
+			return &p
+		case l[0] == '-' || l[len(l)-1] == '-':
+			p.what, p.hint, p.odd = fmt.Sprintf("%s, whose label %q begins or ends with -", has, l), "remove the - : names with it are not found everywhere", true
+			odd = &p
 		}
 	}
-	return len(s) <= 253
+	if len(s) > maxName {
+		return &problem{what: fmt.Sprintf("%s of %d characters, expected at most %d", has, len(s), maxName), hint: "shorten the name", to: len(s)}
+	}
+	return odd
+}
+
+// badIPv4 says why a host that is written like an IPv4 address is none; nil: it is one, or is not written like one.
+func badIPv4(s string) *problem {
+	if s == "" || s[0] < '0' || s[0] > '9' {
+		return nil
+	}
+	numbers := strings.Split(strings.TrimSuffix(s, "."), ".")
+	if len(numbers) < 2 || slices.ContainsFunc(numbers, func(l string) bool { return l == "" || strings.Trim(l, "0123456789") != "" }) {
+		return nil
+	}
+	if _, err := netip.ParseAddr(s); err == nil {
+		return nil
+	}
+	p := &problem{what: fmt.Sprintf("has the host %s, which is written like an IPv4 address but is none", quoteShort(s)), hint: "remove the dot at its end", to: len(s)}
+	if len(numbers) != 4 {
+		p.hint = fmt.Sprintf("an IPv4 address has 4 numbers, this one has %d", len(numbers))
+		return p
+	}
+	for _, l := range numbers {
+		switch n, err := strconv.ParseUint(l, 10, 16); {
+		case err != nil || n > 255:
+			p.hint = fmt.Sprintf("each of its numbers is at most 255, found %s", shorten(l))
+			return p
+		case len(l) > 1 && l[0] == '0':
+			p.hint = fmt.Sprintf("write %d for %s: a zero in front makes it an octal number for some", n, l)
+			return p
+		}
+	}
+	return p
 }
 
 func didYouMean(name string) string {

@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"path"
@@ -425,6 +426,10 @@ func (d *docDecoder) classify() (kind, group string, ok bool) {
 		if root.IsNull() {
 			return "", "", false
 		}
+		if slices.ContainsFunc(root.Items, isDeclaration) {
+			d.wrong("decode/not-a-declaration", listHead(root), "this document is a list of declarations, expected one declaration", "write each of them as a document of its own, without the dash, and --- between them")
+			return "", "", false
+		}
 		what := "a list"
 		if root.Kind == syntax.Scalar {
 			what = "a single value"
@@ -441,6 +446,10 @@ func (d *docDecoder) classify() (kind, group string, ok bool) {
 		return d.unversioned(name, kindField)
 	}
 	v := text(version.Value).Value
+	if kind, want := ourKind(lone(kindField)); notText(version.Value) && (kind != "" || ourVersion(lone(version))) {
+		d.notText("decode/near-miss-version", "apiVersion", version, cmp.Or(want, v1alpha1.Version))
+		return "", "", false
+	}
 	group, _, _ = strings.Cut(v, "/")
 	if d.buildSource(v, name) {
 		d.report(diag.Note, "decode/foreign-document", version.Range, "this is the source of a policy's definition, which no gateway reads, and is skipped", "the development kit builds the definition from it")
@@ -467,6 +476,57 @@ func (d *docDecoder) classify() (kind, group string, ok bool) {
 	}
 	d.foreign(version.Range, fmt.Sprintf("this document has the apiVersion %q and is skipped", v))
 	return "", "", false
+}
+
+// notText reports whether a value is a list, a mapping or a scalar that is no text.
+func notText(n *syntax.Node) bool {
+	_, is := n.Scalar.(string)
+	return n.Kind != syntax.Scalar || !is
+}
+
+// lone is the text of a field, or that of the only item of a list.
+func lone(f *syntax.Field) string {
+	if f == nil {
+		return ""
+	}
+	n := f.Value
+	if n.Kind == syntax.Sequence && len(n.Items) == 1 {
+		n = n.Items[0]
+	}
+	return text(n).Value
+}
+
+func ourVersion(v string) bool {
+	return v == v1alpha1.Version || v == v1alpha1.Beta || v == v1alpha1.Ours
+}
+
+// notText says that a field which tells what a document is holds no text.
+func (d *docDecoder) notText(code diag.Code, name string, f *syntax.Field, want string) {
+	found := map[syntax.Kind]string{syntax.Mapping: "a mapping", syntax.Sequence: "a list"}[f.Value.Kind]
+	hint := "known kinds: " + strings.Join(kindNames, ", ")
+	var edits []diag.Edit
+	if want != "" {
+		hint = fmt.Sprintf("write %s: %s", name, want)
+		edits = []diag.Edit{{Op: diag.Set, At: f.Value.Range, Value: want}}
+	}
+	d.wrong(code, f.Range, fmt.Sprintf("%q is %s, expected a text", name, cmp.Or(found, shorten(f.Value.Text))), hint, edits...)
+}
+
+// isDeclaration reports whether an item of a list is meant to be a declaration of ours.
+func isDeclaration(item *syntax.Node) bool {
+	kind, _ := ourKind(lone(item.Fold("kind")))
+	version := lone(item.Fold("apiVersion"))
+	group, _, _ := strings.Cut(version, "/")
+	return group == v1alpha1.Group || group == "flexgw" || kind != "" && nearMiss(version, kind) != ""
+}
+
+// listHead is what to underline of a list: where it begins.
+func listHead(root *syntax.Node) diag.Range {
+	r := root.Locate()
+	if r.Start.Line != r.End.Line && len(root.Items) > 0 {
+		r.End = headOf(root.Items[0]).End
+	}
+	return r
 }
 
 func (d *docDecoder) wrong(code diag.Code, at diag.Range, summary, hint string, edits ...diag.Edit) {
@@ -592,6 +652,11 @@ func (d *docDecoder) known(name, group string, kinds []string) (string, string, 
 			return "", "", false
 		}
 		d.wrong("decode/missing-kind", at, "this document has no kind", "add kind: "+alternatives(kinds))
+		return "", "", false
+	}
+	if notText(f.Value) {
+		kind, _ := ourKind(lone(f))
+		d.notText("shape/wrong-type", "kind", f, kind)
 		return "", "", false
 	}
 	if slices.Contains(kinds, name) {

@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"fmt"
 	"path"
 	"regexp"
 	"slices"
@@ -23,6 +24,7 @@ type doubt struct {
 	words map[string]bool // all that is written there
 	every bool            // it may be anything: its text says nothing, or computes names
 	bound bool            // it is bound to something, and nobody knows to what
+	part  bool            // of an ApiInstance that is declared: some of its services or labels may be lost
 }
 
 // wordsOf are the words of a text: names are among them.
@@ -181,11 +183,13 @@ func (d *docDecoder) doubt(found diag.List, bindings []*bindingDecl) {
 	lost := slices.ContainsFunc(bindings, func(b *bindingDecl) bool {
 		return b.broken && b.target == (diag.Object{}) && !b.selecting && (b.route != nil || b.typ == nil)
 	})
-	if !found.HasErrors() || d.id.Name != "" && !lost {
+	part := d.id.Name != "" && d.id.Kind == v1alpha1.ApiInstance && d.broken
+	if !found.HasErrors() || d.id.Name != "" && !lost && !part {
 		return
 	}
 	o := d.unnamed()
 	o.cause = causeOf(found)
+	o.part = part
 	if o.bound = lost; lost {
 		o.names = nil // it has a name, which is known
 	}
@@ -196,16 +200,20 @@ func (d *docDecoder) doubt(found diag.List, bindings []*bindingDecl) {
 func (d *docDecoder) unnamed() doubt {
 	out := doubt{at: d.doc.Unit.Name, names: map[string]bool{}, words: map[string]bool{}}
 	root := d.doc.Root
+	scalars(root, out.words)
+	if root.Kind == syntax.Sequence { // of declarations
+		out.names = out.words
+		return out
+	}
 	f := root.Fold("kind")
 	if f == nil {
 		f = misspelt(root, "kind", "apiVersion", "metadata", "spec")
 	}
 	if f != nil {
-		if k := meantKind(text(f.Value).Value); k != "" {
+		if k := meantKind(lone(f)); k != "" {
 			out.kinds = map[string]bool{k: true}
 		}
 	}
-	scalars(root, out.words)
 	meta := root.Fold("metadata")
 	if meta == nil {
 		meta = misspelt(root, "metadata", "apiVersion", "kind", "spec")
@@ -214,7 +222,7 @@ func (d *docDecoder) unnamed() doubt {
 		meta = &syntax.Field{Value: &syntax.Node{Kind: syntax.Mapping, Fields: slices.DeleteFunc(slices.Clone(root.Fields), func(f syntax.Field) bool { return !strings.EqualFold(f.Name, "name") })}}
 	}
 	if f := meta.Value.Fold("name"); f != nil {
-		out.names[text(f.Value).Value] = true
+		out.names[lone(f)] = true
 		return out
 	}
 	for i := range meta.Value.Fields {
@@ -261,14 +269,30 @@ func (d *doubt) declares(kind, name string) bool {
 
 // binds reports whether something may be bound there to an API.
 func (d *doubt) binds(api string) bool {
-	return d.may(v1alpha1.PolicyBinding, v1alpha1.ApiInstance) && (d.every || d.bound || d.words[api] || d.words["selector"])
+	return !d.part && d.may(v1alpha1.PolicyBinding, v1alpha1.ApiInstance) && (d.every || d.bound || d.words[api] || d.words["selector"])
 }
 
-// withCauses gives a Cause to what is said to be absent and may be declared where something could not be read. It is for those who read,
-// after everything else: no object counts as right because of it.
+// withCauses gives a Cause to what is said to be absent and may be declared where something could not be read, and to the echoes of a
+// reference that dangles. It is for those who read, after everything else: no object counts as right because of it.
 func (s *state) withCauses(ds diag.List) diag.List {
+	out := ds[:0:0]
+	for _, d := range ds {
+		if cause, hint := s.lostIn(d); !cause.IsZero() {
+			d.Cause = cause
+		} else if hint != "" {
+			d.Hint = hint
+		}
+		out = append(out, d)
+	}
+	s.misnamed(out)
+	s.unrouted(out)
+	return out
+}
+
+// lostIn is the error but for which something may not be absent; or else what is to be said of where it may be declared.
+func (s *state) lostIn(d diag.Diagnostic) (cause diag.Range, hint string) {
 	if len(s.doubts) == 0 {
-		return ds
+		return diag.Range{}, ""
 	}
 	labelled := func(b *bindingDecl, o *doubt) bool {
 		for name, v := range b.labels {
@@ -278,31 +302,194 @@ func (s *state) withCauses(ds diag.List) diag.List {
 		}
 		return true
 	}
-	out := ds[:0:0]
-	for _, d := range ds {
-		echo := func(*doubt) bool { return false }
-		dangles := false
-		switch d.Code {
-		case "link/unknown-service", "link/unknown-api", "link/unknown-extension", "link/unknown-policy":
-			dangles, echo = true, func(o *doubt) bool { return o.declares(d.Absent.Kind, d.Absent.Name) }
-		case "link/no-routes":
-			echo = func(o *doubt) bool { return o.binds(d.Object.Name) }
-		case "link/https-without-tls":
-			echo = func(o *doubt) bool {
-				return (o.words["tls"] || o.every) && o.may(v1alpha1.PolicyBinding, v1alpha1.ApiInstance)
-			}
-		case "link/selector-matches-nothing":
-			i := slices.IndexFunc(s.selectors, func(b *bindingDecl) bool { return b.id == d.Object && b.targetAt == d.Subject })
-			echo = func(o *doubt) bool {
-				return i >= 0 && o.may(v1alpha1.ApiInstance) && labelled(s.selectors[i], o)
-			}
+	echo := func(*doubt) bool { return false }
+	switch d.Code {
+	case "link/unknown-service", "link/unknown-api", "link/unknown-extension", "link/unknown-policy":
+		echo = func(o *doubt) bool { return o.declares(d.Absent.Kind, d.Absent.Name) }
+	case "link/no-routes":
+		echo = func(o *doubt) bool { return o.binds(d.Object.Name) }
+	case "link/https-without-tls":
+		echo = func(o *doubt) bool {
+			return !o.part && (o.words["tls"] || o.every) && o.may(v1alpha1.PolicyBinding, v1alpha1.ApiInstance)
 		}
-		if i := slices.IndexFunc(s.doubts, func(o *doubt) bool { return echo(o) }); i >= 0 {
-			d.Cause = s.doubts[i].cause
-		} else if i := slices.IndexFunc(s.doubts, func(o *doubt) bool { return o.every && o.may(d.Absent.Kind) }); i >= 0 && dangles && d.Severity == diag.Error {
-			d.Hint = "it may be declared in " + strconv.Quote(s.doubts[i].at) + ", which cannot be read as a whole"
+	case "link/selector-matches-nothing":
+		i := slices.IndexFunc(s.selectors, func(b *bindingDecl) bool { return b.id == d.Object && b.targetAt == d.Subject })
+		echo = func(o *doubt) bool {
+			return i >= 0 && o.may(v1alpha1.ApiInstance) && labelled(s.selectors[i], o)
 		}
-		out = append(out, d)
+	default:
+		return diag.Range{}, ""
 	}
-	return out
+	if i := slices.IndexFunc(s.doubts, echo); i >= 0 {
+		return s.doubts[i].cause, ""
+	}
+	if i := slices.IndexFunc(s.doubts, func(o *doubt) bool { return o.every && o.may(d.Absent.Kind) }); i >= 0 && !d.Absent.IsZero() && d.Severity == diag.Error {
+		return diag.Range{}, "it may be declared in " + strconv.Quote(s.doubts[i].at) + ", which cannot be read as a whole"
+	}
+	return diag.Range{}, ""
+}
+
+// misnamed finds references that dangle because the name of what they mean is wrong: one that no object may have is an error of its own,
+// and one that nothing refers to, while several places agree on another one, is told once.
+func (s *state) misnamed(ds diag.List) {
+	by := map[diag.Object][]int{}
+	for i, d := range ds {
+		if d.Absent.IsZero() || d.Severity != diag.Error || !d.Cause.IsZero() || unknownCodes[d.Absent.Kind] != d.Code {
+			continue
+		}
+		by[d.Absent] = append(by[d.Absent], i)
+	}
+	for id, places := range by {
+		e := s.likely(id)
+		if e == nil {
+			continue
+		}
+		at := first(e.decls).at()
+		if _, bad := badName(e.id.Name); bad {
+			for _, i := range places {
+				ds[i].Cause = at
+			}
+			continue
+		}
+		if len(places) < 2 || len(e.users)+len(e.bindings) > 0 || !diag.Unmistakable(id.Name, e.id.Name, s.namesOf(id.Kind).names[id.Namespace]) {
+			continue
+		}
+		slices.SortFunc(places, func(i, j int) int { return ds[i].Subject.Compare(ds[j].Subject) })
+		one := &ds[places[0]]
+		one.Hint = fmt.Sprintf("did you mean %q (%s)? %d places name %q: rename that one", e.id.Name, at, len(places), id.Name)
+		one.Related = append(slices.Clone(one.Related), diag.Related{Subject: at, Summary: fmt.Sprintf("%q, which nothing names", e.id.Name)})
+		one.Edits = nil
+		for n, i := range places[1:] {
+			ds[i].Cause = one.Subject
+			if n < maxAlso {
+				one.Related = append(one.Related, diag.Related{Subject: ds[i].Subject, Summary: "named here too"})
+			}
+		}
+	}
+}
+
+// maxAlso is how many other places of a mistake are shown.
+const maxAlso = 5
+
+// likely is what a name that nothing has was meant for; nil: nobody knows. A name that no object may have is read without what is wrong.
+func (s *state) likely(id diag.Object) *entry {
+	names := s.namesOf(id.Kind).names[id.Namespace]
+	if to := s.meant(id.Name, names); to != "" {
+		id.Name = to
+		return s.objects[id]
+	}
+	for _, name := range names {
+		if _, bad := badName(name); bad && plainName(name) == plainName(id.Name) {
+			id.Name = name
+			return s.objects[id]
+		}
+	}
+	return nil
+}
+
+// plainName is the letters and digits of a name, in lower case.
+func plainName(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r < unicode.MaxASCII && (unicode.IsLetter(r) || unicode.IsDigit(r)) {
+			return unicode.ToLower(r)
+		}
+		return -1
+	}, name)
+}
+
+// unrouted finds the APIs without routes that the target of a route was meant for: one that it nearly names, else the only one that is left
+// in its namespace.
+func (s *state) unrouted(ds diag.List) {
+	var lone, stray []int
+	for i, d := range ds {
+		switch e := s.objects[d.Absent]; {
+		case d.Code == "link/no-routes" && d.Cause.IsZero():
+			lone = append(lone, i)
+		case d.Code == "link/unknown-api" && d.Severity == diag.Error && e != nil && slices.ContainsFunc(e.bindings, func(b *bindingDecl) bool { return b.route != nil && b.targetAt == d.Subject }):
+			stray = append(stray, i)
+		}
+	}
+	if len(lone) == 0 {
+		return
+	}
+	settle := func(i int, meant func(api diag.Object) bool) bool {
+		n := len(lone)
+		lone = slices.DeleteFunc(lone, func(j int) bool {
+			if !meant(ds[j].Object) {
+				return false
+			}
+			ds[j].Cause = ds[i].Subject
+			return true
+		})
+		return len(lone) < n
+	}
+	stray = slices.DeleteFunc(stray, func(i int) bool {
+		to := s.likely(ds[i].Absent)
+		return settle(i, func(api diag.Object) bool { return to != nil && api == to.id || api.Name == ds[i].Absent.Name }) || to != nil
+	})
+	for _, i := range stray {
+		beside := func(api diag.Object) bool { return api.Namespace == ds[i].Absent.Namespace }
+		left := slices.DeleteFunc(slices.Clone(lone), func(j int) bool { return !beside(ds[j].Object) })
+		if len(left) == 1 {
+			settle(i, beside)
+		}
+	}
+}
+
+// oddCode reports whether a code is about characters that are not seen for what they are.
+func oddCode(c diag.Code) bool {
+	return c == "yaml/invisible-character" || c == "yaml/typographic-quote"
+}
+
+// traced makes the errors about a text that holds an invisible character, or a quote that is none, consequences of what is said of that.
+func traced(ds diag.List) diag.List {
+	var odd []int
+	for i, d := range ds {
+		if oddCode(d.Code) && d.Severity == diag.Warning {
+			odd = append(odd, i)
+		}
+	}
+	for i := range ds {
+		d := &ds[i]
+		if d.Severity != diag.Error || oddCode(d.Code) || d.Subject.Start.Line == 0 {
+			continue
+		}
+		if r, name := unseen(d.Summary); name != "" {
+			d.Hint = fmt.Sprintf("delete the invisible character U+%04X (%s)", r, name)
+		}
+		for _, j := range odd {
+			o := &ds[j]
+			if o.Subject.File == d.Subject.File && o.Subject.Start.Column == 1 && d.Subject.End.Line == o.Subject.Start.Line-1 && strings.Contains(d.Summary, "has no value") {
+				d.Cause = o.Subject // it follows, behind what looks like its indentation
+			}
+			if inside(o.Subject, d.Subject) && d.Subject.Start.Line == d.Subject.End.Line {
+				d.Cause, o.Severity = o.Subject, diag.Error
+				if o.Object.Name == "" {
+					o.Object = d.Object
+				}
+				o.Summary += ": " + d.Summary
+				o.Hint = strings.TrimSuffix(o.Hint, ", or quote the text if it is meant")
+				break
+			}
+		}
+	}
+	return ds
+}
+
+// unseen is the first invisible character of the texts that a summary quotes, and its name; "": there is none.
+func unseen(summary string) (rune, string) {
+	for from := 0; ; {
+		i := strings.Index(summary[from:], `\u`)
+		if i < 0 {
+			return 0, ""
+		}
+		at := from + i
+		if from = at + 2; at > 0 && summary[at-1] == '\\' {
+			continue
+		}
+		n, err := strconv.ParseUint(summary[from:min(from+4, len(summary))], 16, 16)
+		if name := syntax.Invisible(rune(n)); err == nil && name != "" {
+			return rune(n), name
+		}
+	}
 }

@@ -400,7 +400,7 @@ func (d *docDecoder) direction(b *bindingDecl) bool {
 	case b.forTarget == ir.TargetUpstream:
 		hint = "bind it to an ApiInstance"
 	case b.kindless && b.index == 0 && !b.automated:
-		hint = "add kind: Service to targetRef"
+		hint = fmt.Sprintf("add kind: Service to targetRef if %q is a Service", b.target.Name)
 	case b.index > 0:
 		hint = "write a PolicyBinding with targetRef kind: Service"
 	default:

@@ -192,11 +192,29 @@ func (s *state) dangling() diag.List {
 			other.Kind = v1alpha1.Service
 			if o := s.objects[other]; b.kindless && o != nil && len(o.services) > 0 {
 				d.Hint = fmt.Sprintf("there is a Service %q: add kind: Service to targetRef", e.id.Name)
+				if !s.mayBind(b, ir.TargetUpstream) {
+					d.Hint = fmt.Sprintf("%q is a Service, and policy %q applies to an ApiInstance: name one", e.id.Name, b.policy)
+				}
 			}
 			ds = append(ds, d)
 		}
 	}
 	return ds
+}
+
+// mayBind reports whether the policy of a binding may be bound to such a target, as far as is known.
+func (s *state) mayBind(b *bindingDecl, to ir.Target) bool {
+	typ := b.typ
+	if c := s.unlisted[b]; typ == nil && c != nil {
+		typ = s.customType(c.ext).typ
+	}
+	switch {
+	case b.route != nil:
+		return to == ir.TargetAPI
+	case typ == nil:
+		return true
+	}
+	return typ.Targets()&to != 0
 }
 
 // unknownCodes name the reference that dangles, by kind.

@@ -39,7 +39,7 @@ func (l List) Gather(code Code) List {
 	return out
 }
 
-// WithoutConsequences leaves out each diagnostic whose Cause is an error of the list: to mend that may mend both. It comes after whatever
+// WithoutConsequences leaves out each diagnostic whose Cause is an error of the list, or a consequence of one: to mend that may mend both. It comes after whatever
 // accepts diagnostics or changes how severe they are, lest what is accepted hides what nobody has accepted.
 func (l List) WithoutConsequences() List {
 	if !slices.ContainsFunc(l, func(d Diagnostic) bool { return !d.Cause.IsZero() }) {
@@ -47,13 +47,22 @@ func (l List) WithoutConsequences() List {
 	}
 	errors := map[Range]bool{}
 	for _, d := range l {
-		if d.Severity == Error && d.Cause.IsZero() {
+		if d.Severity == Error {
 			errors[d.Subject] = true
+		}
+	}
+	told := map[Range]bool{} // errors that stay, and their consequences: what causes itself is not among them
+	for grown := true; grown; {
+		grown = false
+		for _, d := range l {
+			if d.Severity == Error && !told[d.Subject] && (d.Cause.IsZero() || !errors[d.Cause] || told[d.Cause]) {
+				told[d.Subject], grown = true, true
+			}
 		}
 	}
 	out := make(List, 0, len(l))
 	for _, d := range l {
-		if d.Cause.IsZero() || !errors[d.Cause] {
+		if d.Cause.IsZero() || !told[d.Cause] {
 			out = append(out, d)
 		}
 	}

@@ -82,6 +82,9 @@ func (c *yamlConv) visible(value string, from, end int) []diag.Fix {
 	return []diag.Fix{{Range: c.span(from, end), Text: indent + text}}
 }
 
+// Invisible is the name of a character that looks like nothing or like a space and yet is text; "": it is none.
+func Invisible(r rune) string { return invisibles[r] }
+
 func isInvisible(r rune) bool {
 	if r < utf8.RuneSelf {
 		return false
