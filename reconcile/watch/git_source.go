@@ -85,6 +85,8 @@ type GitSource struct {
 	mu      sync.Mutex
 	set     source.Set
 	ds      diag.List // of set
+	repo    *Repo     // that set was read from
+	oldest  string    // commit that may be gone back to, of those that were verified; "": any
 	failure *GitError // why the last look took nothing; nil: it saw or took the head
 	allowed []string  // commits, or how their hashes begin
 	waiting []chan struct{}
@@ -108,6 +110,7 @@ type taken struct {
 	Object   string `json:"object"` // that the ref named
 	Commit   string `json:"commit"` // "": none was taken yet
 	Verified bool   `json:"verified"`
+	First    string `json:"first,omitempty"` // with Verified: the commit with which verification began; what descends from it was verified
 }
 
 // remote is a URL and how to speak with it.
@@ -281,6 +284,44 @@ func (s *GitSource) Fetch(ctx context.Context) (source.Set, error) {
 	}
 	set := s.set
 	set.Files = slices.Clip(set.Files)
+	return set, nil
+}
+
+// FetchAt reads the declarations of a commit that the head that was taken last has among its ancestors, or is: its hash, or
+// how the hash begins. With Verify, only those that were verified with the head that they came with.
+func (s *GitSource) FetchAt(_ context.Context, revision string) (source.Set, error) {
+	s.mu.Lock()
+	head, repo, oldest := s.set.Revision, s.repo, s.oldest
+	s.mu.Unlock()
+	if repo == nil {
+		return source.Set{}, errors.New("nothing was taken from the repository yet")
+	}
+	if !isHex(revision) {
+		return source.Set{}, fmt.Errorf("%q is no commit: its hash is expected", revision)
+	}
+	c, err := repo.Commit(revision)
+	if err != nil {
+		return source.Set{}, err
+	}
+	switch ok, err := repo.Reaches(head, c.ID); {
+	case err != nil:
+		return source.Set{}, err
+	case !ok:
+		return source.Set{}, fmt.Errorf("%s is not in the history of %s", c.ID, head)
+	}
+	if oldest != "" {
+		if ok, err := repo.Reaches(c.ID, oldest); err != nil || !ok {
+			return source.Set{}, errors.Join(err, fmt.Errorf("%s does not descend from %s, with which verification began: nobody verified it", c.ID, oldest))
+		}
+	}
+	set, _, err := repo.At(c.ID, []string{s.o.Path})
+	if err != nil {
+		return source.Set{}, unreadable(err)
+	}
+	if len(set.Files) > s.o.Limits.Files {
+		return source.Set{}, &tooLarge{fmt.Sprintf("it has %d files of declarations, more than %d", len(set.Files), s.o.Limits.Files)}
+	}
+	set.Commit = c.Shown()
 	return set, nil
 }
 
@@ -710,6 +751,11 @@ func (s *GitSource) take(ctx context.Context, c chosen) error {
 	if t.Size == 0 {
 		t.Size, _ = s.store.size()
 	}
+	if t.Verified {
+		if t.First = s.taken.First; !s.taken.Verified || rewrite || t.First == "" {
+			t.First = head.ID
+		}
+	}
 	if t != s.taken {
 		if err := s.remember(t); err != nil {
 			return err
@@ -720,7 +766,7 @@ func (s *GitSource) take(ctx context.Context, c chosen) error {
 	}
 	s.suspect = plumbing.ZeroHash
 	s.mu.Lock()
-	s.set, s.ds = set, ds
+	s.set, s.ds, s.repo, s.oldest = set, ds, repo, t.First
 	s.mu.Unlock()
 	s.signal()
 	return nil
