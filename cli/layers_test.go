@@ -48,6 +48,7 @@ var bans = []ban{
 	{"reconcile/systemd", nil, []string{"schema", "render", "reconcile", "cli"}, "words and sockets of a service manager: what a daemon does with them does not matter"},
 	{"reconcile/rollout", nil, []string{"schema", "render", "reconcile", "os", "net"}, "when something may happen does not depend on what it is"},
 	{"reconcile/trust", nil, []string{"schema$", "schema/v1alpha1", "schema/syntax", "schema/ir", "schema/source", "render", "cli", "reconcile$", "reconcile/deliver", "reconcile/egress", "net$", "net/http", "os/exec"}, "whom to trust follows from the bytes of commits and the files of keys alone: no network, no other program"},
+	{"reconcile/hook", nil, []string{"schema$", "schema/v1alpha1", "schema/syntax", "schema/ir", "schema/source", "render", "cli", "reconcile$", "reconcile/deliver", "reconcile/egress", "reconcile/store", "reconcile/watch", "os/exec"}, "strangers speak to it: it knows nothing, and can only say that somebody should look"},
 	{"", []string{"reconcile/trust"}, []string{"github.com/ProtonMail/"}, "only trust knows the OpenPGP library"},
 	{"", []string{"cli", "render/policy/all"}, []string{"render/policy/all"}, "only cli knows every policy"},
 	{"schema/require", nil, []string{"os", "net/http", "time", "schema/project", "schema/v1alpha1"}, "rules and declarations in, diagnostics out: cli reads the files and has the clock, project judges what is found"},

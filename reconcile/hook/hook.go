@@ -43,8 +43,10 @@ const (
 	Broken     Result = "broken"      // the secret cannot be read, or the request ended early
 )
 
-// results are all of them, as Counts has them.
-var results = [...]Result{Taken, Ping, Ignored, Replayed, Forbidden, Stale, Malformed, TooLarge, TooMany, NotAllowed, Broken}
+// Results are all of them, in the order of Counts.
+func Results() []Result {
+	return []Result{Taken, Ping, Ignored, Replayed, Forbidden, Stale, Malformed, TooLarge, TooMany, NotAllowed, Broken}
+}
 
 // Count is how many requests had one result.
 type Count struct {
@@ -115,8 +117,8 @@ func New(o Options) *Hook {
 func (h *Hook) Counts() []Count {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	list := make([]Count, 0, len(results))
-	for _, r := range results {
+	var list []Count
+	for _, r := range Results() {
 		list = append(list, Count{r, h.counts[r]})
 	}
 	return list

@@ -17,6 +17,7 @@ import (
 
 	"github.com/flexgw/flexgw/reconcile"
 	"github.com/flexgw/flexgw/reconcile/deliver"
+	"github.com/flexgw/flexgw/reconcile/hook"
 	"github.com/flexgw/flexgw/reconcile/notify"
 	"github.com/flexgw/flexgw/reconcile/status"
 	"github.com/flexgw/flexgw/schema/diag"
@@ -34,6 +35,7 @@ type Options struct {
 	Process func(ctx context.Context) (pid int, err error)
 	Webhook func() notify.Counts // nil: no webhook
 	Forge   func() notify.Counts // of the statuses of commits; nil: no forge is told
+	Hook    func() []hook.Count  // of the forges' webhooks; nil: none are taken
 	Log     *slog.Logger         // nil: silence
 }
 
@@ -132,12 +134,13 @@ var (
 	webhookQueue   = desc("flexgw_webhook_queue_length", "Events that wait to be delivered to the webhook.")
 	statusQueue    = desc("flexgw_commit_status_queue_length", "Statuses of commits that wait to be told to the forge.")
 	statusEvents   = desc("flexgw_commit_statuses_total", "Statuses of commits for the forge by what became of them: delivered, dropped because too many waited, or failed after all tries.", "result")
+	hookRequests   = desc("flexgw_hook_requests_total", "Requests to --hook-listen by what became of them: taken when the daemon looks for it, forbidden without a right signature.", "result")
 	webhookEvents  = desc("flexgw_webhook_events_total", "Events for the webhook by what became of them: delivered, dropped because too many waited, or failed after all tries.", "result")
 )
 
 // Describe implements prometheus.Collector.
 func (s state) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{revisionInfo, condition, rejected, connected, suspended, pinned, waiting, statsRead, statsTimestamp, statsDuration, webhookQueue, webhookEvents, statusQueue, statusEvents} {
+	for _, d := range []*prometheus.Desc{revisionInfo, condition, rejected, connected, suspended, pinned, waiting, statsRead, statsTimestamp, statsDuration, webhookQueue, webhookEvents, statusQueue, statusEvents, hookRequests} {
 		to <- d
 	}
 }
@@ -180,6 +183,15 @@ func (s state) Collect(to chan<- prometheus.Metric) {
 	gauge(statsDuration, x.took.Seconds())
 	sent(to, webhookQueue, webhookEvents, s.m.options.Webhook)
 	sent(to, statusQueue, statusEvents, s.m.options.Forge)
+	taken := map[hook.Result]uint64{}
+	if s.m.options.Hook != nil {
+		for _, c := range s.m.options.Hook() {
+			taken[c.Result] = c.N
+		}
+	}
+	for _, r := range hook.Results() {
+		to <- prometheus.MustNewConstMetric(hookRequests, prometheus.CounterValue, float64(taken[r]), string(r))
+	}
 }
 
 // sent says what became of what is posted.

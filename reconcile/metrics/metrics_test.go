@@ -19,6 +19,7 @@ import (
 
 	"github.com/flexgw/flexgw/reconcile"
 	"github.com/flexgw/flexgw/reconcile/deliver"
+	"github.com/flexgw/flexgw/reconcile/hook"
 	"github.com/flexgw/flexgw/reconcile/metrics"
 	"github.com/flexgw/flexgw/reconcile/notify"
 	"github.com/flexgw/flexgw/reconcile/status"
@@ -88,7 +89,7 @@ func TestZeros(t *testing.T) {
 		`flexgw_rollbacks_total 0`, `flexgw_fetch_errors_total 0`, `flexgw_rejected_resources 0`, `flexgw_envoys_connected 0`, `flexgw_suspended 0`, `flexgw_pinned 0`,
 		`flexgw_condition{status="Unknown",type="Programmed"} 1`, `flexgw_condition{status="True",type="Programmed"} 0`,
 		`flexgw_envoy_stats_up 0`, `flexgw_envoy_stats_timestamp_seconds 0`,
-		`flexgw_webhook_events_total{result="dropped"} 0`, `flexgw_webhook_queue_length 0`,
+		`flexgw_webhook_events_total{result="dropped"} 0`, `flexgw_webhook_queue_length 0`, `flexgw_hook_requests_total{result="taken"} 0`, `flexgw_hook_requests_total{result="too_many"} 0`,
 		`flexgw_unmatched_requests_total{code_class="4xx"} 0`,
 		`flexgw_api_requests_total{namespace="default",api="shop",code_class="2xx"} 0`,
 		`flexgw_api_requests_total{namespace="default",api="shop",code_class="none"} 0`,
@@ -108,8 +109,9 @@ func TestReport(t *testing.T) {
 	o := options()
 	o.Webhook = func() notify.Counts { return notify.Counts{Waiting: 4, Delivered: 3, Dropped: 2, Failed: 1} }
 	o.Forge = func() notify.Counts { return notify.Counts{Waiting: 8, Delivered: 7} }
+	o.Hook = func() []hook.Count { return []hook.Count{{Result: hook.Taken, N: 5}, {Result: hook.Forbidden, N: 6}} }
 	m := metrics.New(o)
-	has(t, text(t, m), `flexgw_revision_info{revision="sha256:abc"} 1`,
+	has(t, text(t, m), `flexgw_hook_requests_total{result="taken"} 5`, `flexgw_hook_requests_total{result="forbidden"} 6`, `flexgw_revision_info{revision="sha256:abc"} 1`,
 		`flexgw_condition{status="True",type="Fetched"} 1`, `flexgw_condition{status="False",type="Accepted"} 1`, `flexgw_condition{status="True",type="Accepted"} 0`,
 		`flexgw_rejected_resources 3`, `flexgw_envoys_connected 1`, `flexgw_suspended 1`, `flexgw_pinned 0`,
 		`flexgw_commit_status_queue_length 8`, `flexgw_commit_statuses_total{result="delivered"} 7`, `flexgw_webhook_queue_length 4`, `flexgw_webhook_events_total{result="delivered"} 3`, `flexgw_webhook_events_total{result="dropped"} 2`, `flexgw_webhook_events_total{result="failed"} 1`,
