@@ -226,6 +226,19 @@ func (d *daemon) Resume(ctx context.Context, r api.OperatorRequest) error {
 	return refusal(d.loop.Resume(ctx, r.By))
 }
 
+// Cordon implements api.Daemon.
+func (d *daemon) Cordon(ctx context.Context, r api.CordonRequest) error {
+	if r.Node == "" || r.Reason == "" {
+		return &api.Error{Status: http.StatusBadRequest, Code: api.CodeBadRequest, Message: "a node and a reason are expected"}
+	}
+	return refusal(d.loop.Cordon(ctx, r.Node, r.Reason, r.By))
+}
+
+// Uncordon implements api.Daemon.
+func (d *daemon) Uncordon(ctx context.Context, r api.UncordonRequest) error {
+	return refusal(d.loop.Uncordon(ctx, r.Node, r.By))
+}
+
 // refusal gives an error of the loop the code that the API has for it.
 func refusal(err error) error {
 	for _, x := range []struct {
@@ -239,6 +252,7 @@ func refusal(err error) error {
 		{reconcile.ErrNoPast, http.StatusNotFound, api.CodeNotKept},
 		{reconcile.ErrObserves, http.StatusConflict, api.CodeObserves},
 		{reconcile.ErrNoSource, http.StatusConflict, api.CodeNoSource},
+		{reconcile.ErrNoNode, http.StatusNotFound, api.CodeNoNode},
 		{reconcile.ErrNotThere, http.StatusNotFound, api.CodeNotThere},
 	} {
 		if errors.Is(err, x.is) {

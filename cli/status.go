@@ -121,11 +121,7 @@ func writeStatus(w io.Writer, r status.Report, verbose bool) error {
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, e := range r.Envoys {
-		connected := "connected"
-		if !e.Connected {
-			connected = "gone"
-		}
-		fmt.Fprintf(t, "envoy\t%s\t%s\t%s since %s\t%s\t%s\n", diag.Visible(e.Node), diag.Visible(e.Version), connected, e.Since.Format(time.RFC3339), orDash(e.Revision), hostOf(e))
+		writeNode(t, e)
 		for _, d := range e.Types {
 			fmt.Fprintf(t, "\t%s\t%d synced\t%d waiting\t%d refused\n", d.Type, d.Synced, d.Stale+d.NotSent, d.Error)
 		}
@@ -144,8 +140,27 @@ func writeStatus(w io.Writer, r status.Report, verbose bool) error {
 	return nil
 }
 
+// writeNode is the line of one Envoy, and another one when it is cordoned.
+func writeNode(w io.Writer, e status.Envoy) {
+	connected := "connected"
+	switch {
+	case e.Connected:
+	case e.Version == "": // only its name is remembered
+		connected = "not seen"
+	default:
+		connected = "gone"
+	}
+	fmt.Fprintf(w, "envoy\t%s\t%s\t%s since %s\t%s\t%s\n", diag.Visible(e.Node), orDash(diag.Visible(e.Version)), connected, e.Since.Format(time.RFC3339), orDash(e.Revision), hostOf(e))
+	if x := e.Cordoned; x != nil {
+		fmt.Fprintf(w, "\tcordoned\tby %s\tsince %s\t%s\n", orDash(diag.Visible(x.By)), x.Since.Format(time.RFC3339), diag.Visible(x.Reason))
+	}
+}
+
 // hostOf says where an Envoy is.
 func hostOf(e status.Envoy) string {
+	if e.Version == "" {
+		return "-"
+	}
 	if e.Address == "" {
 		return "on this host"
 	}

@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +17,13 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 
 	"github.com/flexgw/flexgw/e2e/harness"
 	"github.com/flexgw/flexgw/reconcile/envoy"
@@ -252,6 +261,142 @@ func TestSeveralEnvoys(t *testing.T) {
 }
 
 // waitRefused waits until status and log tell why somebody was turned away.
+// One Envoy that refuses whatever is new takes every revision back, until an operator sets it aside: then the others go on, also
+// after a restart of the daemon.
+func TestCordon(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, versioned)
+	pair := func() gatetest.Pair { return f.authority.Issue(time.Hour, "edge.example.com") }
+	one := f.newEdge("edge-1", f.authority, pair())
+	one.run()
+	f.WaitReady()
+	waitVersion(t, f.gateway, "1")
+	// It has the id of an Envoy and its certificate, and says no to every listener.
+	stop := f.contrary("edge-2", pair())
+	defer stop()
+	f.waitEnvoy("edge-2", "connected", func(x status.Envoy) bool { return x.Connected })
+	moved := func(v string) string { return strings.Replace(version(v), ":8081/", ":8082/", 1) }
+	f.write("api.yaml", moved("2"))
+	harness.Until(t, 20*time.Second, func() error {
+		if c, _ := f.report().Condition(status.Programmed); c.Reason != "RolledBack" || !strings.Contains(c.Message, "Envoy edge-2 refused") {
+			return fmt.Errorf("%+v", c)
+		}
+		return nil
+	})
+	command := func(code int, args ...string) string {
+		t.Helper()
+		out, errs, got := harness.Command(t, append(args, "--state-dir", f.State)...)
+		if got != code {
+			t.Fatalf("%v: %d, want %d\n%s%s", args, got, code, out, errs)
+		}
+		return out + errs
+	}
+	if text := command(2, "node", "cordon", "edge-3", "--reason", "x"); !strings.Contains(text, "known are edge-1, edge-2") {
+		t.Error(text)
+	}
+	command(2, "node", "cordon", "edge-2")
+	if text := command(0, "node", "cordon", "edge-2", "--reason", "says no"); !strings.Contains(text, "cordoned") || !strings.Contains(text, "says no") {
+		t.Error(text)
+	}
+	command(0, "sync")
+	programmed := func(reason string) {
+		t.Helper()
+		harness.Until(t, 20*time.Second, func() error {
+			r := f.report()
+			if c, _ := r.Condition(status.Programmed); c.Reason != reason {
+				return fmt.Errorf("want %s: %+v", reason, c)
+			}
+			return nil
+		})
+	}
+	programmed("Live")
+	if e, _ := f.envoy("edge-2"); e.Cordoned == nil || e.Cordoned.Reason != "says no" {
+		t.Errorf("%+v", e)
+	}
+	f.Kill()
+	f.Run()
+	f.WaitReady()
+	f.waitEnvoy("edge-2", "connected and cordoned", func(x status.Envoy) bool { return x.Connected && x.Cordoned != nil })
+	f.write("api.yaml", moved("3"))
+	harness.Until(t, 20*time.Second, func() error {
+		if a, err := f.try("GET", 8082, "/shop/x", ""); err != nil || a.Header.Get("x-version") != "3" {
+			return fmt.Errorf("%v %+v", err, a)
+		}
+		return nil
+	})
+	programmed("Live")
+	for _, text := range []string{command(0, "status"), command(0, "nodes"), command(0, "nodes", "--output", "json"), command(0, "history")} {
+		if !strings.Contains(text, "edge-2") || !strings.Contains(strings.ToLower(text), "cordoned") || !strings.Contains(text, "says no") {
+			t.Error(text)
+		}
+	}
+	command(0, "node", "uncordon", "edge-2")
+	command(2, "node", "uncordon", "edge-2")
+	programmed("Live") // what it refuses was right before
+	f.write("api.yaml", version("4"))
+	programmed("RolledBack")
+}
+
+// contrary is a client in an Envoy's place that acknowledges everything but listeners.
+func (f *fleet) contrary(node string, p gatetest.Pair) (stop func()) {
+	f.t.Helper()
+	cert, err := tls.X509KeyPair(p.Cert, p.Key)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(f.authority.PEM)
+	ctx, cancel := context.WithCancel(f.t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil { // also after a restart of the daemon
+			_ = refuseListeners(ctx, f.address, node, &tls.Config{Certificates: []tls.Certificate{cert}, RootCAs: roots, ServerName: "127.0.0.1"})
+			time.Sleep(50 * time.Millisecond)
+		}
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
+func refuseListeners(ctx context.Context, address, node string, c *tls.Config) error {
+	cc, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(credentials.NewTLS(c)))
+	if err != nil {
+		return err
+	}
+	defer cc.Close()
+	st, err := discoveryv3.NewAggregatedDiscoveryServiceClient(cc).DeltaAggregatedResources(ctx)
+	if err != nil {
+		return err
+	}
+	// The order in which an Envoy asks: clusters, then what its anchor leads to, listeners with it.
+	const types = "type.googleapis.com/envoy.config."
+	for _, typ := range []string{types + "cluster.v3.Cluster", types + "listener.v3.Listener", types + "route.v3.ScopedRouteConfiguration"} {
+		err := st.Send(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: typ, Node: &corev3.Node{
+			Id: node, UserAgentName: "envoy",
+			UserAgentVersionType: &corev3.Node_UserAgentBuildVersion{UserAgentBuildVersion: &corev3.BuildVersion{Version: &typev3.SemanticVersion{MajorNumber: 1, MinorNumber: 40}}},
+		}})
+		if err != nil {
+			return err
+		}
+	}
+	for {
+		r, err := st.Recv()
+		if err != nil {
+			return err
+		}
+		answer := &discoveryv3.DeltaDiscoveryRequest{TypeUrl: r.TypeUrl, ResponseNonce: r.Nonce}
+		if strings.HasSuffix(r.TypeUrl, ".Listener") && len(r.Resources) > 0 {
+			answer.ErrorDetail = &rpcstatus.Status{Code: 3, Message: "Error adding/updating listener(s) " + r.Resources[0].Name + ": not here"}
+		}
+		if err := st.Send(answer); err != nil {
+			return err
+		}
+	}
+}
+
 func (f *fleet) waitRefused(reason, message string) {
 	f.t.Helper()
 	harness.Until(f.t, 20*time.Second, func() error {

@@ -28,10 +28,11 @@ func by(what, who string) string {
 
 // Control is what operators asked for, and what must not be tried again. It outlives the process.
 type Control struct {
-	Suspended   *status.Suspension `json:"suspended,omitempty"`
-	Pinned      *status.Pin        `json:"pinned,omitempty"`
-	Quarantined *status.Failed     `json:"quarantined,omitempty"`
-	Waiting     *status.Waiting    `json:"waiting,omitempty"`
+	Suspended   *status.Suspension       `json:"suspended,omitempty"`
+	Pinned      *status.Pin              `json:"pinned,omitempty"`
+	Quarantined *status.Failed           `json:"quarantined,omitempty"`
+	Waiting     *status.Waiting          `json:"waiting,omitempty"`
+	Cordoned    map[string]status.Cordon `json:"cordoned,omitempty"` // by node; never changed in place
 }
 
 // Outcome is what became of a revision that somebody asked for.
@@ -167,7 +168,7 @@ func (l *Loop) Resume(ctx context.Context, who string) error {
 }
 
 func (l *Loop) resume(who string) {
-	l.control(func(c *Control) { *c = Control{Waiting: c.Waiting} }) // how long a revision waits is not about the operator
+	l.control(func(c *Control) { *c = Control{Waiting: c.Waiting, Cordoned: c.Cordoned} }) // how long a revision waits is not about the operator, and an Envoy not about the source
 	l.update(func(s *state) { s.tried, s.back = source.Set{}, nil })
 	l.Log.Info("the source is followed again", "by", who)
 	l.tell(Event{Type: Resumed, By: who})

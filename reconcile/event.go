@@ -27,6 +27,8 @@ const (
 	Suspended         EventType = "Suspended"         // the source is not followed for a while
 	Resumed           EventType = "Resumed"           // it is followed again
 	Pinned            EventType = "Pinned"            // somebody went back to an older revision
+	Cordoned          EventType = "Cordoned"          // what one Envoy says does not count any more, because somebody said so
+	Uncordoned        EventType = "Uncordoned"        // it counts again
 	EnvoyConnected    EventType = "EnvoyConnected"
 	EnvoyGone         EventType = "EnvoyGone"
 	PeerRefused       EventType = "PeerRefused" // somebody on another host was turned away; told by who listens there

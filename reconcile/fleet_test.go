@@ -1,6 +1,8 @@
 package reconcile_test
 
 import (
+	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -127,6 +129,124 @@ func TestRefusalOnAnotherHost(t *testing.T) {
 		w.target.stand(w.target.refusal(t, "here"), here, edge)
 		settle(time.Second)
 		condition(t, w, status.Programmed, status.False, "Rejected")
+	})
+}
+
+// What a cordoned Envoy says decides about no revision; it is served like the others, and what it said is still shown.
+func TestCordon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var kept reconcile.Control
+		w := run(t, func(w *world) { w.loop.Remember = func(c reconcile.Control) { kept = c } })
+		ctx := t.Context()
+		here := deliver.Progress{Node: "here", Version: "1.40.0", Connected: true}
+		edge := deliver.Progress{Node: "edge-1", Version: "1.40.0", Address: "192.0.2.1:1", Identity: "edge", Connected: true}
+		bad := edge
+		bad.Errors = 1
+		live := func(text string) {
+			t.Helper()
+			settle(time.Second)
+			condition(t, w, status.Programmed, status.True, "Live")
+			if got := w.loop.Report().Revision; got != set(text).Revision {
+				t.Errorf("programmed is %s", got)
+			}
+		}
+		w.source.put(api(1), nil)
+		w.target.stand(nil, here, edge)
+		live(api(1))
+
+		// It refuses all that is new: a revision goes back for it.
+		waits := here
+		waits.Stale = 1
+		w.target.stand(nil, waits, edge)
+		w.source.put(edited("127.0.0.1"), nil)
+		settle(time.Second)
+		w.target.stand(w.target.refusal(t, "edge-1"), here, bad)
+		settle(time.Second)
+		w.target.stand(nil, here, edge)
+		settle(time.Second)
+		condition(t, w, status.Programmed, status.False, "RolledBack")
+
+		if err := w.loop.Cordon(ctx, "egde-1", "a slip", "me"); !errors.Is(err, reconcile.ErrNoNode) || !strings.Contains(err.Error(), "known are here, edge-1") {
+			t.Errorf("cordon of nobody: %v", err)
+		}
+		if err := w.loop.Uncordon(ctx, "edge-1", "me"); !errors.Is(err, reconcile.ErrNoNode) {
+			t.Errorf("uncordon of one that is not: %v", err)
+		}
+		if err := w.loop.Cordon(ctx, "edge-1", "refuses everything", "me"); err != nil {
+			t.Fatal(err)
+		}
+		if x := kept.Cordoned["edge-1"]; x.Reason != "refuses everything" || x.By != "me" || x.Since.IsZero() {
+			t.Errorf("remembered: %+v", kept)
+		}
+		go w.loop.Sync(ctx, "", "me") // tries the revision again, which the other Envoy takes
+		settle(time.Second)
+		w.target.stand(w.target.refusal(t, "edge-1"), here, bad)
+		live(edited("127.0.0.1"))
+		r := w.loop.Report()
+		if e := r.Envoys[1]; e.Node != "edge-1" || e.Cordoned == nil || e.Cordoned.Reason != "refuses everything" || len(e.Types) != 1 || e.Types[0].Error != 1 || r.Envoys[0].Cordoned != nil {
+			t.Errorf("%+v", r.Envoys)
+		}
+		for _, o := range r.Objects {
+			if c := o.Conditions[2]; c.Status != status.True {
+				t.Errorf("%s %s: %+v", o.Kind, o.Name, c)
+			}
+		}
+		bad.Stale = 7 // nor is it waited for
+		w.target.stand(w.target.refusal(t, "edge-1"), here, bad)
+		w.source.put(api(2), nil)
+		live(api(2))
+
+		w.target.stand(nil, bad) // alone, it is nobody
+		settle(time.Second)
+		if c := condition(t, w, status.Programmed, status.Unknown, "NoEnvoy"); !strings.Contains(c.Message, "cordoned") {
+			t.Errorf("%+v", c)
+		}
+		if err := w.loop.Resume(ctx, "me"); err != nil || kept.Cordoned["edge-1"].Reason == "" {
+			t.Errorf("resume, which is about the source: %v %+v", err, kept)
+		}
+
+		// What it refuses while it is cordoned was programmed without it, and takes nothing back later.
+		bad.Stale = 0
+		w.target.stand(w.target.refusal(t, "edge-1"), here, bad)
+		live(api(2))
+		if err := w.loop.Uncordon(ctx, "edge-1", "me"); err != nil || len(kept.Cordoned) != 0 {
+			t.Errorf("%v %+v", err, kept)
+		}
+		live(api(2))
+		w.target.stand(nil, waits, edge)
+		w.source.put(edited("127.0.0.2"), nil)
+		settle(time.Second)
+		w.target.stand(w.target.refusal(t, "edge-1"), here, bad)
+		settle(time.Second)
+		if got := served(w); got != set(api(2)).Revision {
+			t.Errorf("it counts again, and served is %s", got)
+		}
+		types := w.types()
+		if !slices.Contains(types, reconcile.Cordoned) || !slices.Contains(types, reconcile.Uncordoned) {
+			t.Errorf("events %v", types)
+		}
+	})
+}
+
+// A cordon outlives the daemon, whether the Envoy comes back or not.
+func TestCordonAfterARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		at := time.Now()
+		w := run(t, func(w *world) {
+			w.loop.Control = reconcile.Control{Cordoned: map[string]status.Cordon{"edge-1": {Since: at, Reason: "why", By: "me"}}}
+		})
+		w.source.put(api(1), nil)
+		w.target.stand(nil, deliver.Progress{Node: "here", Version: "1.40.0", Connected: true})
+		settle(time.Second)
+		if e := w.loop.Report().Envoys; len(e) != 2 || e[0].Node != "edge-1" || e[0].Cordoned == nil || e[0].Connected || e[1].Cordoned != nil {
+			t.Errorf("%+v", e)
+		}
+		w.target.stand(nil, deliver.Progress{Node: "edge-1", Version: "1.40.0", Address: "192.0.2.1:1", Connected: true, Errors: 1}, deliver.Progress{Node: "here", Version: "1.40.0", Connected: true})
+		settle(time.Second)
+		condition(t, w, status.Programmed, status.True, "Live")
+		if err := w.loop.Uncordon(t.Context(), "edge-1", "me"); err != nil {
+			t.Error(err)
+		}
 	})
 }
 

@@ -439,9 +439,13 @@ func (l *Loop) observe(ctx context.Context, poll *time.Ticker) {
 	if before.served.none() {
 		return
 	}
-	lasting := l.lasting(progress, before.served)
+	counted := before.control.counted(progress)
+	lasting := l.lasting(counted, before.served)
 	l.tellFleet(progress, before.served, lasting)
-	pending, reason := l.pending(ctx, progress, lasting, before.reason == "")
+	pending, reason := l.pending(ctx, counted, lasting, before.reason == "")
+	if reason == "NoEnvoy" && len(counted) < len(progress) {
+		pending = "no Envoy is connected but those that are cordoned"
+	}
 	var rejected diag.List
 	if reason == "Rejected" {
 		if rejected = l.rejections(before.served, lasting); said(rejected) == l.told {
@@ -517,7 +521,7 @@ func (l *Loop) rejections(served revision, lasting map[refusedAt]bool) diag.List
 	for _, p := range l.Target.Progress() {
 		remote[p.Node] = p.Remote()
 	}
-	for _, d := range l.Target.Report() {
+	for _, d := range l.snapshot().control.countedReport(l.Target.Report()) {
 		if d.State != deliver.Error || lasting[refusedAt{d.Node, render.Key{TypeURL: d.TypeURL, Name: d.Name}}] {
 			continue
 		}

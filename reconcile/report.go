@@ -25,17 +25,19 @@ func (l *Loop) Report() status.Report {
 			r.Envoys[i].Limits = Limits(s.served.built.Gateway, Local(progress))
 		}
 	}
+	r.Envoys = s.control.mark(r.Envoys)
 	if !s.served.none() {
 		r.Addresses = s.served.built.Resources.Addresses()
-		r.Objects = objects(s.served.built.Gateway, deliveries, s)
+		r.Objects = objects(s.served.built.Gateway, s.control.countedReport(deliveries), s)
 	}
 	return r
 }
 
 // Summary is the report without objects and without what Envoys did with each resource: it costs the same whatever their number.
 func (l *Loop) Summary() status.Report {
-	r := l.summary(l.snapshot())
-	r.Envoys = envoys(l.Target.Progress(), nil)
+	s := l.snapshot()
+	r := l.summary(s)
+	r.Envoys = s.control.mark(envoys(l.Target.Progress(), nil))
 	return r
 }
 

@@ -63,6 +63,19 @@ type SuspendRequest struct {
 	By      string `json:"by,omitempty"`
 }
 
+// CordonRequest sets one Envoy aside.
+type CordonRequest struct {
+	Node   string `json:"node"`
+	Reason string `json:"reason"`
+	By     string `json:"by,omitempty"`
+}
+
+// UncordonRequest ends that.
+type UncordonRequest struct {
+	Node string `json:"node"`
+	By   string `json:"by,omitempty"`
+}
+
 // OperatorRequest is the body of resume.
 type OperatorRequest struct {
 	By string `json:"by,omitempty"`
@@ -129,6 +142,7 @@ const (
 	CodeObserves    = "observes"
 	CodeNoSource    = "no-source"
 	CodeNotThere    = "not-in-source"
+	CodeNoNode      = "no-such-node"
 	CodeUnavailable = "unavailable"
 )
 
@@ -150,6 +164,8 @@ type Daemon interface {
 	Sync(ctx context.Context, r SyncRequest) (Outcome, error)
 	Suspend(ctx context.Context, r SuspendRequest) error
 	Resume(ctx context.Context, r OperatorRequest) error
+	Cordon(ctx context.Context, r CordonRequest) error
+	Uncordon(ctx context.Context, r UncordonRequest) error
 }
 
 // maxBody bounds a request: all declarations of a large gateway, in base64.
@@ -164,6 +180,8 @@ const (
 	SuspendPath  = "/v1/suspend"
 	ResumePath   = "/v1/resume"
 	SyncPath     = "/v1/sync"
+	CordonPath   = "/v1/cordon"
+	UncordonPath = "/v1/uncordon"
 	SpecPath     = "/v1/openapi.json"
 )
 
@@ -183,14 +201,10 @@ func Handler(d Daemon) http.Handler {
 	post(mux, ApplyPath, func(ctx context.Context, r ApplyRequest) (any, error) { return d.Apply(ctx, r) })
 	post(mux, RollbackPath, func(ctx context.Context, r RollbackRequest) (any, error) { return d.Rollback(ctx, r) })
 	post(mux, SyncPath, func(ctx context.Context, r SyncRequest) (any, error) { return d.Sync(ctx, r) })
-	post(mux, SuspendPath, func(ctx context.Context, r SuspendRequest) (any, error) {
-		err := d.Suspend(ctx, r)
-		return d.Report(), err
-	})
-	post(mux, ResumePath, func(ctx context.Context, r OperatorRequest) (any, error) {
-		err := d.Resume(ctx, r)
-		return d.Report(), err
-	})
+	change(mux, SuspendPath, d, d.Suspend)
+	change(mux, ResumePath, d, d.Resume)
+	change(mux, CordonPath, d, d.Cordon)
+	change(mux, UncordonPath, d, d.Uncordon)
 	mux.HandleFunc("GET "+SpecPath, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Write(spec)
@@ -202,6 +216,14 @@ func get(mux *http.ServeMux, path string, f func(*http.Request) (any, error)) {
 	mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
 		v, err := f(r)
 		answer(w, v, err)
+	})
+}
+
+// change answers with how things stand once a request is followed.
+func change[T any](mux *http.ServeMux, path string, d Daemon, f func(context.Context, T) error) {
+	post(mux, path, func(ctx context.Context, r T) (any, error) {
+		err := f(ctx, r)
+		return d.Report(), err
 	})
 }
 

@@ -53,6 +53,14 @@ func (f *fake) Resume(_ context.Context, r api.OperatorRequest) error {
 	f.asked, f.report.Suspended = r, nil
 	return f.err
 }
+func (f *fake) Cordon(_ context.Context, r api.CordonRequest) error {
+	f.asked = r
+	return f.err
+}
+func (f *fake) Uncordon(_ context.Context, r api.UncordonRequest) error {
+	f.asked = r
+	return f.err
+}
 
 // served is a fake behind a real socket.
 func served(t *testing.T, f *fake) (api.Client, string) {
@@ -86,7 +94,7 @@ func example() *fake {
 			Revision: "sha256:1", Source: "dir", Addresses: []string{"0.0.0.0:80"},
 			Conditions: []status.Condition{{Type: status.Accepted, Status: status.False, Reason: "Invalid", Message: "m", Place: &place}},
 			Objects:    []status.Object{{Kind: "Service", Namespace: "n", Name: "s", Place: &place, Conditions: []status.Condition{}}},
-			Envoys: []status.Envoy{{Node: "e", Version: "1.40.0", Address: "192.0.2.1:4711", Identity: "edge", Connected: true, Since: at, Revision: "sha256:1",
+			Envoys: []status.Envoy{{Node: "e", Version: "1.40.0", Address: "192.0.2.1:4711", Identity: "edge", Connected: true, Since: at, Revision: "sha256:1", Cordoned: &status.Cordon{Since: at, Reason: "r", By: "me"},
 				Types: []status.TypeDelivery{{Type: "Listener", Synced: 1}}, Limits: list}},
 			Refused:    []status.RefusedPeer{{Address: "192.0.2.2", Identity: "other", Reason: "NotAllowed", Message: "m", At: at, Count: 2}},
 			LastFailed: &status.Failed{Revision: "sha256:2", At: at, Reason: "Invalid", Diagnostics: list},
@@ -134,6 +142,10 @@ func TestEverythingComesThrough(t *testing.T) {
 	}
 	report, err = c.Resume(ctx, api.OperatorRequest{By: "me"})
 	check("resume", report, f.report, err, api.OperatorRequest{By: "me"})
+	report, err = c.Cordon(ctx, api.CordonRequest{Node: "e", Reason: "why", By: "me"})
+	check("cordon", report, f.report, err, api.CordonRequest{Node: "e", Reason: "why", By: "me"})
+	report, err = c.Uncordon(ctx, api.UncordonRequest{Node: "e", By: "me"})
+	check("uncordon", report, f.report, err, api.UncordonRequest{Node: "e", By: "me"})
 }
 
 func TestRefusalsKeepTheirCode(t *testing.T) {

@@ -75,6 +75,16 @@ func (c Client) Resume(ctx context.Context, q OperatorRequest) (r status.Report,
 	return r, c.call(ctx, http.MethodPost, ResumePath, q, &r)
 }
 
+// Cordon sets one Envoy aside.
+func (c Client) Cordon(ctx context.Context, q CordonRequest) (r status.Report, err error) {
+	return r, c.call(ctx, http.MethodPost, CordonPath, q, &r)
+}
+
+// Uncordon has it count again.
+func (c Client) Uncordon(ctx context.Context, q UncordonRequest) (r status.Report, err error) {
+	return r, c.call(ctx, http.MethodPost, UncordonPath, q, &r)
+}
+
 func (c Client) call(ctx context.Context, method, path string, in, out any) error {
 	h, scheme := &http.Client{Transport: c.transport()}, "http"
 	if c.Dial != nil {

@@ -125,6 +125,7 @@ var (
 	condition      = desc("flexgw_condition", "1 for the status that a condition has now, 0 for the others.", "type", "status")
 	rejected       = desc("flexgw_rejected_resources", "Resources that connected Envoys refuse now.")
 	connected      = desc("flexgw_envoys_connected", "Envoys that are connected now.")
+	cordoned       = desc("flexgw_envoys_cordoned", "Envoys whose word does not count because an operator said so, connected or not.")
 	suspended      = desc("flexgw_suspended", "1 while the source is not followed because an operator said so.")
 	pinned         = desc("flexgw_pinned", "1 while an older revision is served because an operator said so.")
 	waiting        = desc("flexgw_waiting", "1 while a revision of the source waits for its time, or for somebody to say so.")
@@ -140,7 +141,7 @@ var (
 
 // Describe implements prometheus.Collector.
 func (s state) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{revisionInfo, condition, rejected, connected, suspended, pinned, waiting, statsRead, statsTimestamp, statsDuration, webhookQueue, webhookEvents, statusQueue, statusEvents, hookRequests} {
+	for _, d := range []*prometheus.Desc{revisionInfo, condition, rejected, connected, cordoned, suspended, pinned, waiting, statsRead, statsTimestamp, statsDuration, webhookQueue, webhookEvents, statusQueue, statusEvents, hookRequests} {
 		to <- d
 	}
 }
@@ -170,6 +171,13 @@ func (s state) Collect(to chan<- prometheus.Metric) {
 	}
 	gauge(rejected, float64(refused))
 	gauge(connected, float64(envoys))
+	aside := 0
+	for _, e := range r.Envoys {
+		if e.Cordoned != nil {
+			aside++
+		}
+	}
+	gauge(cordoned, float64(aside))
 	gauge(suspended, bit(r.Suspended != nil))
 	gauge(pinned, bit(r.Pinned != nil))
 	gauge(waiting, bit(r.Waiting != nil))

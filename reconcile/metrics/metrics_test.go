@@ -60,6 +60,7 @@ func report() status.Report {
 		Revision:   "sha256:abc",
 		Conditions: []status.Condition{{Type: status.Fetched, Status: status.True}, {Type: status.Accepted, Status: status.False}, {Type: status.Programmed, Status: status.Unknown}},
 		Suspended:  &status.Suspension{},
+		Envoys:     []status.Envoy{{Node: "a"}, {Node: "b", Cordoned: &status.Cordon{}}},
 	}
 }
 
@@ -86,7 +87,7 @@ func TestZeros(t *testing.T) {
 		`flexgw_revision_info{revision=""} 1`,
 		`flexgw_revision_programmed_timestamp_seconds 0`,
 		`flexgw_revision_programmed_duration_seconds_count 0`,
-		`flexgw_rollbacks_total 0`, `flexgw_fetch_errors_total 0`, `flexgw_rejected_resources 0`, `flexgw_envoys_connected 0`, `flexgw_suspended 0`, `flexgw_pinned 0`,
+		`flexgw_rollbacks_total 0`, `flexgw_fetch_errors_total 0`, `flexgw_rejected_resources 0`, `flexgw_envoys_connected 0`, `flexgw_envoys_cordoned 0`, `flexgw_suspended 0`, `flexgw_pinned 0`,
 		`flexgw_condition{status="Unknown",type="Programmed"} 1`, `flexgw_condition{status="True",type="Programmed"} 0`,
 		`flexgw_envoy_stats_up 0`, `flexgw_envoy_stats_timestamp_seconds 0`,
 		`flexgw_webhook_events_total{result="dropped"} 0`, `flexgw_webhook_queue_length 0`, `flexgw_hook_requests_total{result="taken"} 0`, `flexgw_hook_requests_total{result="too_many"} 0`,
@@ -113,7 +114,7 @@ func TestReport(t *testing.T) {
 	m := metrics.New(o)
 	has(t, text(t, m), `flexgw_hook_requests_total{result="taken"} 5`, `flexgw_hook_requests_total{result="forbidden"} 6`, `flexgw_revision_info{revision="sha256:abc"} 1`,
 		`flexgw_condition{status="True",type="Fetched"} 1`, `flexgw_condition{status="False",type="Accepted"} 1`, `flexgw_condition{status="True",type="Accepted"} 0`,
-		`flexgw_rejected_resources 3`, `flexgw_envoys_connected 1`, `flexgw_suspended 1`, `flexgw_pinned 0`,
+		`flexgw_rejected_resources 3`, `flexgw_envoys_connected 1`, `flexgw_envoys_cordoned 1`, `flexgw_suspended 1`, `flexgw_pinned 0`,
 		`flexgw_commit_status_queue_length 8`, `flexgw_commit_statuses_total{result="delivered"} 7`, `flexgw_webhook_queue_length 4`, `flexgw_webhook_events_total{result="delivered"} 3`, `flexgw_webhook_events_total{result="dropped"} 2`, `flexgw_webhook_events_total{result="failed"} 1`,
 		`flexgw_api_upstream_failures_total{namespace="team",api="o\"d\\d"} 0`)
 }

@@ -52,10 +52,18 @@ type Envoy struct {
 	Address   string         `json:"address"`  // host:port of an Envoy on another host; "": it is on the daemon's
 	Identity  string         `json:"identity"` // of such an Envoy: what its certificate calls it
 	Connected bool           `json:"connected"`
-	Since     time.Time      `json:"since"`    // when it connected, or went
+	Since     time.Time      `json:"since"`    // when it connected, or went; of one that this daemon has not seen: when it was cordoned
 	Revision  string         `json:"revision"` // the last that it acknowledged as a whole; "": none yet
+	Cordoned  *Cordon        `json:"cordoned"` // null: what it says counts
 	Types     []TypeDelivery `json:"delivery"` // sorted by type
 	Limits    diag.List      `json:"limits"`   // what is declared and an Envoy on another host does not get
+}
+
+// Cordon says that an Envoy gets what the others get, and that what it says of it does not count.
+type Cordon struct {
+	Since  time.Time `json:"since"`
+	Reason string    `json:"reason"`
+	By     string    `json:"by"`
 }
 
 // RefusedPeer is somebody on another host who was turned away within the last hour.
@@ -154,7 +162,10 @@ func (r Report) Condition(typ string) (Condition, bool) {
 }
 
 // JSON is the report as scripts read it: lists are never null.
-func (r Report) JSON() ([]byte, error) {
+func (r Report) JSON() ([]byte, error) { return json.MarshalIndent(r.Lists(), "", "  ") }
+
+// Lists is the report with empty lists for those that are nil.
+func (r Report) Lists() Report {
 	r.Addresses = orEmpty(r.Addresses)
 	r.Conditions = orEmpty(r.Conditions)
 	r.Objects = orEmpty(slices.Clone(r.Objects))
@@ -171,7 +182,7 @@ func (r Report) JSON() ([]byte, error) {
 		f.Diagnostics = orEmpty(f.Diagnostics)
 		r.LastFailed = &f
 	}
-	return json.MarshalIndent(r, "", "  ")
+	return r
 }
 
 func orEmpty[S ~[]E, E any](s S) S {
