@@ -832,7 +832,7 @@ func (s *GitSource) verify(ctx context.Context, c chosen, head Commit, rewrite b
 		return nil
 	}
 	repo := s.store.repo
-	h := History{Head: head, Rewrite: rewrite, From: func(since string) iter.Seq2[Commit, error] { return repo.Range(since, head.ID) }}
+	h := History{Head: head, Rewrite: rewrite, Ref: c.ref, Look: func(id string) (Commit, error) { return repo.whole(plumbing.NewHash(id)) }, From: func(since string) iter.Seq2[Commit, error] { return repo.Range(since, head.ID) }}
 	if s.taken.Verified && repo.holds(plumbing.NewHash(s.taken.Commit)) {
 		h.Since = s.taken.Commit
 	}

@@ -1,0 +1,186 @@
+package trust_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/flexgw/flexgw/reconcile/trust"
+	"github.com/flexgw/flexgw/reconcile/watch"
+)
+
+// follow follows the repository of a desk as the daemon does.
+func (d *desk) follow(o trust.Options, ref string) *watch.GitSource {
+	d.t.Helper()
+	o.Tagged = strings.HasPrefix(ref, "tag:") || strings.HasPrefix(ref, "semver:")
+	p, err := trust.Load(o)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	u, err := watch.ParseGitURL("file://" + d.dir)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	s, err := watch.Git(watch.GitOptions{URLs: []watch.GitURL{u}, Ref: ref, Dir: filepath.Join(d.t.TempDir(), "git"), Interval: time.Hour, Verify: p.Verify, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// look has the source look, and gives what it serves and why it took nothing.
+func look(t *testing.T, s *watch.GitSource) (revision string, err error) {
+	t.Helper()
+	limit, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := s.Look(limit); err != nil {
+		t.Fatal(err)
+	}
+	set, err := s.Fetch(limit)
+	return set.Revision, err
+}
+
+func (d *desk) declare(text string) {
+	d.t.Helper()
+	if err := os.WriteFile(filepath.Join(d.dir, "api.yaml"), []byte(text), 0o600); err != nil {
+		d.t.Fatal(err)
+	}
+	d.git("add", ".")
+}
+
+// A forged head is refused, and again at each look, until somebody makes it right: by a key that is allowed, or by another head.
+func TestSourceRefuses(t *testing.T) {
+	t.Parallel()
+	c := newCast(t)
+	c.declare("# 1\n")
+	good := c.commit(c.alice)
+	s := c.follow(trust.Options{Signers: c.signers}, "main")
+	if got, err := look(t, s); got != good || err != nil {
+		t.Fatal(got, err)
+	}
+	c.declare("# 2\n")
+	evil := c.commit(c.mallory)
+	later := c.commit(c.alice) // on top of it
+	for range 2 {
+		_, err := look(t, s)
+		refused(t, err, trust.KeyNotAllowed, evil, "Mallory <mallory@example.com>")
+		var g *watch.GitError
+		if !errors.As(err, &g) || g.Reason() != "Untrusted" {
+			t.Errorf("reason of %v", err)
+		}
+		if head, ok := g.Refused(); head != later || !ok {
+			t.Errorf("refused head %s, %v", head, ok)
+		}
+	}
+	allowed := c.read(c.signers)
+	c.file("signers", allowed+"mallory@example.com "+c.pub(c.mallory.ssh)+"\n")
+	if got, err := look(t, s); got != later || err != nil {
+		t.Errorf("a key that is allowed meanwhile: %s, %v", got, err)
+	}
+	c.file("signers", "broken\n")
+	c.declare("# 3\n")
+	c.commit(c.alice)
+	_, err := look(t, s)
+	var f *trust.FileError
+	var g *watch.GitError
+	if !errors.As(err, &f) || !errors.As(err, &g) || g.Reason() != "KeysUnreadable" || !strings.Contains(err.Error(), c.signers+":1:") {
+		t.Errorf("a broken file of keys: %v", err)
+	}
+	c.file("signers", allowed)
+	if _, err := look(t, s); err != nil {
+		t.Error(err)
+	}
+}
+
+// tag makes a tag by git tag -s, or another one.
+func (d *desk) tag(w who, name string, args ...string) {
+	d.t.Helper()
+	cmd := append(d.signing(w), "tag", "-m", name)
+	if w.ssh != "" || w.pgp != "" {
+		cmd = append(cmd, "-s")
+	}
+	d.run(nil, w.env(), "git", append(append(cmd, args...), name)...)
+}
+
+func TestTags(t *testing.T) {
+	t.Parallel()
+	for name, x := range map[string]struct {
+		make func(c *cast)
+		ref  string
+		rule trust.Rule
+		says string
+	}{
+		"signed":            {func(c *cast) { c.tag(c.bob, "v1.0.0") }, "tag:v1.0.0", "", ""},
+		"signed, by range":  {func(c *cast) { c.tag(c.bob, "v1.0.0"); c.tag(c.mallory, "v0.9.0") }, "semver:^1", "", ""},
+		"not signed":        {func(c *cast) { w := c.alice; w.ssh = ""; c.tag(w, "v1.0.0") }, "tag:v1.0.0", trust.UnsignedTag, "Alice"},
+		"no message":        {func(c *cast) { c.git("tag", "v1.0.0") }, "tag:v1.0.0", trust.UnsignedTag, "v1.0.0"},
+		"key not allowed":   {func(c *cast) { c.tag(c.mallory, "v1.0.0") }, "tag:v1.0.0", trust.KeyNotAllowed, "Mallory"},
+		"in another's name": {func(c *cast) { w := c.alice; w.ssh = c.bob.ssh; c.tag(w, "v1.0.0") }, "tag:v1.0.0", trust.CommitterNotAllowed, "Alice"},
+		"another's place": {func(c *cast) { // an old tag under a new name
+			c.tag(c.bob, "v1.0.0")
+			c.git("update-ref", "refs/tags/v2.0.0", c.git("rev-parse", "refs/tags/v1.0.0"))
+		}, "tag:v2.0.0", trust.WrongTag, `under the name "v1.0.0"`},
+		"another's place, by range": {func(c *cast) {
+			c.tag(c.bob, "v1.0.0")
+			c.git("update-ref", "refs/tags/v2.0.0", c.git("rev-parse", "refs/tags/v1.0.0"))
+		}, "semver:>=1", trust.WrongTag, `under the name "v1.0.0"`},
+		"a tag of a tag": {func(c *cast) {
+			c.tag(c.bob, "v1.0.0")
+			c.run(nil, c.bob.env(), "git", append(c.signing(c.bob), "tag", "-s", "-m", "nested", "v2.0.0", "v1.0.0")...)
+		}, "tag:v2.0.0", trust.WrongTag, "Bob"},
+		"commit of a stranger": {func(c *cast) { c.commit(c.mallory); c.tag(c.bob, "v1.0.0") }, "tag:v1.0.0", trust.KeyNotAllowed, "Mallory"},
+		"text behind": {func(c *cast) {
+			c.tag(c.bob, "v1.0.0")
+			text := c.git("cat-file", "tag", "v1.0.0") + "\nand more\n"
+			c.git("update-ref", "refs/tags/v1.0.0", c.run([]byte(text), nil, "git", "hash-object", "-t", "tag", "-w", "--stdin"))
+		}, "tag:v1.0.0", trust.MalformedSignature, "Bob"},
+		"moved": {func(c *cast) {
+			c.tag(c.bob, "v1.0.0")
+			text := c.git("cat-file", "tag", "v1.0.0") + "\n"
+			text = "object " + c.commit(c.alice, "-m", "later") + text[strings.IndexByte(text, '\n'):]
+			c.git("update-ref", "refs/tags/v1.0.0", c.run([]byte(text), nil, "git", "hash-object", "-t", "tag", "-w", "--stdin"))
+		}, "tag:v1.0.0", trust.BadSignature, "Bob"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newCast(t)
+			c.declare("# 1\n")
+			c.commit(c.alice)
+			x.make(c)
+			got, err := look(t, c.follow(trust.Options{Signers: c.signers}, x.ref))
+			if x.rule != "" {
+				refused(t, err, x.rule, "", x.says)
+			} else if err != nil || got != c.git("rev-parse", "main") {
+				t.Error(got, err)
+			}
+		})
+	}
+}
+
+func TestSourceOverTime(t *testing.T) {
+	t.Parallel()
+	c := newCast(t)
+	c.declare("# 1\n")
+	c.commit(c.alice)
+	// Keys that ended: what was committed before stays good, what is dated back behind the last commit does not.
+	c.file("signers", `alice@example.com valid-before="20260502Z" `+c.pub(c.alice.ssh)+"\nbob@example.com "+c.pub(c.bob.ssh)+"\n")
+	s := c.follow(trust.Options{Signers: c.signers, Zone: time.UTC}, "")
+	if _, err := look(t, s); err != nil {
+		t.Fatal(err)
+	}
+	bob := c.bob
+	bob.at = day.AddDate(0, 0, 10)
+	c.commit(bob)
+	if _, err := look(t, s); err != nil {
+		t.Fatal(err)
+	}
+	evil := c.commit(c.alice) // dated before Bob's
+	_, err := look(t, s)
+	refused(t, err, trust.WrongTime, evil, "Alice")
+}
