@@ -273,7 +273,7 @@ func (v *verdicts) verified(set source.Set) source.Set {
 	for i, f := range set.Files {
 		set.Files[i].Bytes = func() ([]byte, error) {
 			b, err := f.Bytes()
-			if err == nil && watch.BlobHash(b) != f.Hash && sha256.Sum256(b) != f.Hash || watch.IsPointer(b) {
+			if err == nil && !f.Hash.Names(b) || watch.IsPointer(b) {
 				v.mu.Lock()
 				v.odd[f.Hash] = true
 				v.mu.Unlock()

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os/user"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -143,6 +144,9 @@ func writeHistory(w io.Writer, h api.History) error {
 		if message == "" && r.Previous != "" {
 			message = "in place of " + r.Previous
 		}
+		if r.Commit != nil {
+			message = strings.TrimSuffix(r.Commit.Author+": "+r.Commit.Subject+"; "+message, "; ")
+		}
 		fmt.Fprintf(t, "%s\t%s\t%s%s\t%s\t%s\n", r.At.Local().Format("2006-01-02 15:04:05"), r.Event, orDash(short(r.Revision)), mark, orDash(r.By), message)
 	}
 	return t.Flush()
@@ -179,16 +183,18 @@ func syncCommand(env Env) *cli.Command {
 		Usage:     "have a running daemon look at its source now",
 		ArgsUsage: "[SOURCE]",
 		Description: "Waits until Envoy serves what is there. A revision that was rolled back is tried again. One that waits for its time\n" +
-			"(run --approve-after, --window) goes on waiting unless --revision names it.",
+			"(run --approve-after, --window) goes on waiting unless --revision names it. With --allow-rewrite, a commit of a Git\n" +
+			"repository is taken once although it does not descend from the one that was taken before.",
 		Flags: daemonFlags(outputFlag("text", "json"), waitFlag(),
-			&cli.StringFlag{Name: "revision", Usage: "apply `REVISION` now, or the one that begins so, whatever it waits for"}),
+			&cli.StringFlag{Name: "revision", Usage: "apply `REVISION` now, or the one that begins so, whatever it waits for"},
+			&cli.StringFlag{Name: "allow-rewrite", Usage: "take `COMMIT` once although it rewrites history or is older"}),
 		Action: func(c *cli.Context) error {
 			source, err := oneSource(c)
 			if err != nil {
 				return err
 			}
 			return act(c, env, source, func(ctx context.Context, d api.Client, seconds int) (api.Outcome, error) {
-				return d.Sync(ctx, api.SyncRequest{Revision: c.String("revision"), By: whoAsks(env), Wait: seconds})
+				return d.Sync(ctx, api.SyncRequest{Revision: c.String("revision"), AllowRewrite: c.String("allow-rewrite"), By: whoAsks(env), Wait: seconds})
 			})
 		},
 	}

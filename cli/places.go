@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/flexgw/flexgw/reconcile/envoy"
+	"github.com/flexgw/flexgw/reconcile/watch"
 )
 
 // places is where one daemon keeps its state and its sockets.
@@ -64,9 +65,7 @@ func sourceID(source string) string {
 	if source == "" {
 		return "applied" // a daemon that follows no source
 	}
-	if abs, err := filepath.Abs(source); err == nil {
-		source = abs
-	}
+	source = nameOf(source)
 	sum := sha256.Sum256([]byte(source))
 	base := strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' {
@@ -75,6 +74,25 @@ func sourceID(source string) string {
 		return '-'
 	}, filepath.Base(source))
 	return base[:min(len(base), 24)] + "-" + hex.EncodeToString(sum[:4])
+}
+
+// nameOf is one spelling for one source. It holds no credentials: it stands in the state folder.
+func nameOf(source string) string {
+	if watch.IsGitURL(source) && !exists(source) {
+		if u, err := watch.ParseGitURL(source); err == nil {
+			return u.ID()
+		}
+		return "a Git URL that cannot be read"
+	}
+	if abs, err := filepath.Abs(source); err == nil {
+		return abs
+	}
+	return source
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 func stateHome(env Env) (string, error) {
@@ -105,7 +123,8 @@ func isDir(path string) bool {
 }
 
 // claim makes the state folder ours, for this source and this process alone. The lock is held until the process ends.
-func (p places) claim(env Env, source string) (*envoy.Lock, error) {
+// folder is the one of a repository that is followed.
+func (p places) claim(env Env, source, folder string) (*envoy.Lock, error) {
 	if base := runtimeHome(env); strings.HasPrefix(p.run, base+string(filepath.Separator)) {
 		if err := envoy.Private(base); err != nil { // it may stand in a folder that everybody can write to
 			return nil, err
@@ -122,8 +141,8 @@ func (p places) claim(env Env, source string) (*envoy.Lock, error) {
 	}
 	if source == "" {
 		source = "flexgw apply"
-	} else if abs, err := filepath.Abs(source); err == nil {
-		source = abs
+	} else if source = nameOf(source); folder != "" {
+		source += " in " + folder
 	}
 	mark := filepath.Join(p.state, "source")
 	switch b, err := os.ReadFile(mark); {

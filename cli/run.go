@@ -53,9 +53,10 @@ const maxShown = 20
 func runCommand(env Env) *cli.Command {
 	return &cli.Command{
 		Name:      "run",
-		Usage:     "keep an Envoy equal to a directory of declarations, for ever",
+		Usage:     "keep an Envoy equal to a directory or a Git repository of declarations, for ever",
 		ArgsUsage: "SOURCE | --no-source",
-		Description: "Prints `ready HOST:PORT…` on standard error once the first revision is programmed. A revision with an error changes\n" +
+		Description: "SOURCE is a directory, or the URL of a Git repository: https://host/path, ssh://user@host/path, user@host:path or file:///path.\n" +
+			"Prints `ready HOST:PORT…` on standard error once the first revision is programmed. A revision with an error changes\n" +
 			"nothing; one that Envoy refuses is rolled back. With --no-source the daemon serves what flexgw apply gives it. SIGTERM\n" +
 			"drains and ends with 0.",
 		Flags: append([]cli.Flag{
@@ -69,7 +70,7 @@ func runCommand(env Env) *cli.Command {
 			&cli.IntFlag{Name: "concurrency", Usage: "worker threads of Envoy (default: one per CPU)"},
 			&cli.StringFlag{Name: "log-format", Value: "text", Usage: "`text|json`"},
 			verboseFlag(),
-		}, slices.Concat(proofFlags(), rolloutFlags(), watchFlags(), remoteFlags())...),
+		}, slices.Concat(gitFlags(), proofFlags(), rolloutFlags(), watchFlags(), remoteFlags())...),
 		Action: func(c *cli.Context) error {
 			d, err := newDaemon(c, env)
 			if err != nil {
@@ -105,6 +106,7 @@ type daemon struct {
 	last     *store.Store
 	scribe   *scribe
 	loop     *reconcile.Loop
+	git      *repository // that is followed; nil: a directory is, or nothing
 	watchers watchers
 	remote   door          // for Envoys
 	apiDoor  door          // for operators
@@ -129,8 +131,9 @@ func newDaemon(c *cli.Context, env Env) (*daemon, error) {
 		return nil, usage("run --no-source takes no SOURCE, got %s", c.Args().First())
 	}
 	src := c.Args().First()
-	if strings.Contains(src, "://") {
-		return nil, usage("%s: only directories can be a source yet", src)
+	repository, err := gitOf(c, env, src)
+	if err != nil {
+		return nil, err
 	}
 	if v := c.String("on-invalid"); v != "reject" && v != "hold" {
 		return nil, usage("--on-invalid %s: known are reject and hold", v)
@@ -145,7 +148,7 @@ func newDaemon(c *cli.Context, env Env) (*daemon, error) {
 	d := &daemon{
 		env: env, source: src, choice: c.String("envoy"), at: at, drain: c.Duration("drain-time"), quiet: c.Duration("debounce"),
 		workers: c.Int("concurrency"), verbose: c.Bool("verbose"), pipeline: newPipeline(env), egress: egress.New(egress.Options{}),
-		hold: c.String("on-invalid") == "hold", observe: c.Bool("observe"),
+		hold: c.String("on-invalid") == "hold", observe: c.Bool("observe"), git: repository,
 	}
 	if d.observe {
 		d.choice = "none"
@@ -170,7 +173,7 @@ func newDaemon(c *cli.Context, env Env) (*daemon, error) {
 	d.pipeline.render.Got = d.fetcher.Got
 	d.echoes = echo.New(d.log)
 	d.last = store.New(filepath.Join(at.state, "last-good"))
-	if _, err := os.Stat(src); src != "" && err != nil {
+	if _, err := os.Stat(src); src != "" && repository == nil && err != nil {
 		if kept, _ := d.last.Revisions(); len(kept) == 0 { // a typing mistake, and not a source that is away for a while
 			return nil, world(fmt.Errorf("source: %w", err))
 		}
@@ -209,7 +212,7 @@ func usable(n policy.Need, answer []byte) error {
 // run works until ctx is done, then drains. The order of ending is the reverse of the order of beginning: Envoy may ask
 // the servers until it is gone.
 func (d *daemon) run(ctx context.Context) (err error) {
-	lock, err := d.at.claim(d.env, d.source)
+	lock, err := d.at.claim(d.env, d.source, d.git.folder())
 	if err != nil {
 		return world(err)
 	}
@@ -220,7 +223,9 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	}
 	var src watch.Source
 	if d.source != "" {
-		src = watch.Later(d.source, watch.Options{})
+		if src, err = d.follow(); err != nil {
+			return world(err)
+		}
 		defer src.Close()
 	}
 	defer d.fetcher.Close()
@@ -412,6 +417,7 @@ func (d *daemon) tell(e envoy.Event) {
 // that is served needs is fetched too; a revision that is refused leaves nothing behind.
 func (d *daemon) build(ctx context.Context, set source.Set) (reconcile.Built, diag.List) {
 	g, list := d.pipeline.model(set)
+	list = append(list, d.git.diagnostics(set.Revision)...)
 	if g == nil || list.HasErrors() {
 		return reconcile.Built{}, list
 	}
@@ -586,7 +592,11 @@ func (d *daemon) show(set source.Set, list diag.List) {
 		d.log.Error("problems could not be shown", "error", err)
 	}
 	if more > 0 {
-		fmt.Fprintf(d.env.Stderr, "and %d more: flexgw validate %s shows them all\n", more, d.source)
+		what := d.source
+		if d.git != nil {
+			what = "on a checkout"
+		}
+		fmt.Fprintf(d.env.Stderr, "and %d more: flexgw validate %s shows them all\n", more, what)
 	}
 }
 

@@ -67,7 +67,7 @@ func (s *scribe) event(e reconcile.Event) {
 			s.set, s.holdAt = &e.Set, e.HoldAt
 		}
 		s.records = append(s.records, store.Record{
-			At: e.At, Event: string(e.Type), Revision: e.Revision, Previous: e.Previous, By: e.By, Reason: e.Reason, Message: e.Message,
+			At: e.At, Event: string(e.Type), Revision: e.Revision, Previous: e.Previous, By: e.By, Reason: e.Reason, Message: e.Message, Commit: e.Commit,
 		})
 	})
 }

@@ -29,6 +29,7 @@ var _ api.Daemon = (*daemon)(nil)
 // Report implements api.Daemon.
 func (d *daemon) Report() status.Report {
 	r := d.loop.Report()
+	d.knownCommit(&r)
 	r.Daemon = d.self
 	r.Refused = slices.Concat(d.remote.refusedPeers(), d.apiDoor.refusedPeers())
 	return r
@@ -202,6 +203,11 @@ func (d *daemon) Rollback(ctx context.Context, r api.RollbackRequest) (api.Outco
 func (d *daemon) Sync(ctx context.Context, r api.SyncRequest) (api.Outcome, error) {
 	ctx, cancel := waitFor(ctx, r.Wait)
 	defer cancel()
+	if r.AllowRewrite != "" {
+		if err := d.allowRewrite(r.AllowRewrite); err != nil {
+			return api.Outcome{}, err
+		}
+	}
 	o, err := d.loop.Sync(ctx, r.Revision, r.By)
 	if err != nil {
 		return api.Outcome{}, refusal(err)

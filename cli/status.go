@@ -100,6 +100,9 @@ func liveSockets(env Env) ([]string, error) {
 
 func writeStatus(w io.Writer, r status.Report, verbose bool) error {
 	fmt.Fprintf(w, "source    %s\nrevision  %s\n", r.Source, orDash(r.Revision))
+	if c := r.Commit; c != nil {
+		fmt.Fprintf(w, "commit    by %s at %s: %s\n", c.Author, c.At.Format(time.RFC3339), c.Subject)
+	}
 	if len(r.Addresses) > 0 {
 		fmt.Fprintf(w, "declares  %s\n", strings.Join(r.Addresses, " "))
 	}

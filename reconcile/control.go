@@ -174,10 +174,21 @@ func (l *Loop) resume(who string) {
 	l.tell(Event{Type: Resumed, By: who})
 }
 
+// Looker is a watch.Source that looks by itself, and can be told to.
+type Looker interface {
+	// Look waits until the source was looked at after the call. What it found is Fetch's.
+	Look(ctx context.Context) error
+}
+
 // Sync looks at the source now, tries a revision in quarantine and objects that are held again, and waits for what becomes of
 // it. With a revision, or six characters and more that it begins with, that one is applied at once, whatever it waits for: the
 // one that the source has, or, when revisions wait here, one that it had before.
 func (l *Loop) Sync(ctx context.Context, revision, who string) (Outcome, error) {
+	if x, ok := l.Source.(Looker); ok && !l.suspended() {
+		if err := x.Look(ctx); err != nil { // here and not in the loop, which has others to serve
+			return Outcome{}, fmt.Errorf("source: %w", err)
+		}
+	}
 	return l.wait(ctx, func(loop context.Context, w waiter) error {
 		switch {
 		case l.suspended():

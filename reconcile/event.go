@@ -15,7 +15,8 @@ type EventType string
 const (
 	Fetched           EventType = "Fetched"           // another revision was read
 	SourceUnavailable EventType = "SourceUnavailable" // the source can not be read; told once, until it can be
-	SourceBack        EventType = "SourceBack"        // it can be read again
+	SourceBack        EventType = "SourceBack"        // it can be read again, or what it has is not refused any more
+	Refused           EventType = "Refused"           // what the source has now was refused before it was read: Reason says why
 	Invalid           EventType = "Invalid"           // a revision has errors of its own
 	Waiting           EventType = "Waiting"           // a revision is right, and is applied later
 	Accepted          EventType = "Accepted"          // a revision went to the target
@@ -45,13 +46,17 @@ type Event struct {
 	Reason      string // CamelCase; "" when the type says it all
 	Message     string // one line for a person
 	Diagnostics diag.List
-	Set         source.Set // of Revision, when it is at hand
-	HoldAt      source.Set // Programmed: what objects are to be held at from now on; without files: at Set
+	Commit      *source.Commit // that Revision names; nil: it is no commit, or is not known
+	Set         source.Set     // of Revision, when it is at hand
+	HoldAt      source.Set     // Programmed: what objects are to be held at from now on; without files: at Set
 }
 
 // tell passes an event on.
 func (l *Loop) tell(e Event) {
 	e.At = time.Now().UTC()
+	if e.Commit == nil {
+		e.Commit = e.Set.Commit
+	}
 	if l.Tell != nil {
 		l.Tell(e)
 	}

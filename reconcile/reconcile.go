@@ -6,6 +6,7 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"log/slog"
 	"maps"
@@ -235,11 +236,8 @@ func (l *Loop) fetch(ctx context.Context) bool {
 		if ctx.Err() != nil {
 			return true
 		}
-		l.Log.Error("source cannot be read; "+l.kept(), "source", l.Name, "error", err)
 		l.update(func(s *state) { s.fetchErr = err })
-		if before.fetchErr == nil {
-			l.tell(Event{Type: SourceUnavailable, By: bySource, Message: err.Error()})
-		}
+		l.unfetched(before.fetchErr, err)
 		l.fallBack(ctx)
 		return false
 	}
@@ -255,13 +253,58 @@ func (l *Loop) fetch(ctx context.Context) bool {
 		l.fallBack(ctx)
 		return true
 	}
-	l.Log.Info("fetched", "revision", set.Revision, "files", len(set.Files))
+	l.Log.Info("fetched", append([]any{"revision", set.Revision, "files", len(set.Files)}, commitArgs(set.Commit)...)...)
 	l.tell(Event{Type: Fetched, Revision: set.Revision, By: bySource, Set: set})
 	if l.quarantined(ctx, set) || l.waits(ctx, set) {
 		return true
 	}
 	l.build(ctx, set, bySource)
 	return true
+}
+
+// commitArgs are what a log says of a commit.
+func commitArgs(c *source.Commit) []any {
+	if c == nil {
+		return nil
+	}
+	return []any{"author", c.Author, "subject", c.Subject}
+}
+
+// unfetched tells why nothing was fetched, once for each reason. A source tells a refusal from an outage by a Reason.
+func (l *Loop) unfetched(before, err error) {
+	if before != nil && before.Error() == err.Error() {
+		return
+	}
+	e := Event{Type: SourceUnavailable, By: bySource, Message: err.Error()}
+	why := fetchReason(err)
+	var refusal interface {
+		Refused() (*source.Commit, bool)
+	}
+	if errors.As(err, &refusal) {
+		if commit, ok := refusal.Refused(); ok {
+			e.Type, e.Reason, e.Commit = Refused, why, commit
+			if commit != nil {
+				e.Revision = commit.ID
+			}
+		}
+	}
+	if e.Type == Refused {
+		l.Log.Error("what the source has is refused; "+l.kept(), append(append([]any{"reason", why, "revision", e.Revision}, commitArgs(e.Commit)...), "error", err)...)
+	} else {
+		l.Log.Error("source cannot be read; "+l.kept(), "source", l.Name, "error", err)
+	}
+	if before == nil || e.Type == Refused || fetchReason(before) != why {
+		l.tell(e)
+	}
+}
+
+// fetchReason is a CamelCase word for why a source gave nothing.
+func fetchReason(err error) string {
+	var r interface{ Reason() string }
+	if errors.As(err, &r) {
+		return r.Reason()
+	}
+	return "SourceUnavailable"
 }
 
 // build brings one set to the target, whole or not at all; with Hold, but for what is wrong.

@@ -42,7 +42,7 @@ func (l *Loop) Summary() status.Report {
 }
 
 func (l *Loop) summary(s state) status.Report {
-	return status.Report{Source: l.Name, Revision: s.good.set.Revision, LastFailed: s.failed, Conditions: s.conditions(), Pinned: s.control.Pinned, Suspended: s.control.Suspended, Waiting: s.control.Waiting}
+	return status.Report{Source: l.Name, Revision: s.good.set.Revision, Commit: s.good.set.Commit, LastFailed: s.failed, Conditions: s.conditions(), Pinned: s.control.Pinned, Suspended: s.control.Suspended, Waiting: s.control.Waiting}
 }
 
 // APIs lists the APIs of the revision that the target has, sorted.
@@ -69,7 +69,7 @@ func (s state) conditions() []status.Condition {
 	fetched := status.Condition{Type: status.Fetched, Status: status.True, Reason: "Fetched"}
 	switch {
 	case s.fetchErr != nil:
-		fetched = status.Condition{Type: status.Fetched, Status: status.False, Reason: "SourceUnavailable", Message: s.fetchErr.Error()}
+		fetched = status.Condition{Type: status.Fetched, Status: status.False, Reason: fetchReason(s.fetchErr), Message: s.fetchErr.Error()}
 	case s.control.Suspended != nil:
 		fetched = status.Condition{Type: status.Fetched, Status: status.Unknown, Reason: "Suspended", Message: s.control.Suspended.Reason}
 	case s.tried.Revision == "":

@@ -15,6 +15,7 @@ import (
 
 	"github.com/flexgw/flexgw/reconcile/status"
 	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/source"
 )
 
 // SchemaVersion is that of openapi.json. Fields may be added to answers; a change of what is there makes the next.
@@ -86,6 +87,8 @@ type SyncRequest struct {
 	Revision string `json:"revision,omitempty"` // applied whatever it waits for; or six characters or more that it begins with; "": what the source has, when its time comes
 	By       string `json:"by,omitempty"`
 	Wait     int    `json:"wait,omitempty"` // seconds to wait for Envoy; 0: 60
+
+	AllowRewrite string `json:"allowRewrite,omitempty"` // a commit that is taken once although it does not descend from the one before, or seven digits and more of it
 }
 
 // Held is an object that stays at its last good version.
@@ -115,13 +118,14 @@ type Outcome struct {
 
 // Record is one line of the history.
 type Record struct {
-	At       time.Time `json:"at"`
-	Event    string    `json:"event"`
-	Revision string    `json:"revision"`
-	Previous string    `json:"previous"`
-	By       string    `json:"by"`
-	Reason   string    `json:"reason"`
-	Message  string    `json:"message"`
+	At       time.Time      `json:"at"`
+	Event    string         `json:"event"`
+	Revision string         `json:"revision"`
+	Previous string         `json:"previous"`
+	By       string         `json:"by"`
+	Reason   string         `json:"reason"`
+	Message  string         `json:"message"`
+	Commit   *source.Commit `json:"commit,omitempty"` // that Revision names; nil: it is no commit, or is not known
 }
 
 // History is the answer to GET /v1/history, the newest record first.

@@ -102,7 +102,7 @@ func TestAnswersFitTheDescription(t *testing.T) {
 	}
 	bodies := map[string]any{
 		api.ApplyPath:    api.ApplyRequest{Files: []api.File{{Name: "a.yaml", Content: []byte("a")}}, DryRun: true, By: "me", Base: "b", MaxDelete: new(int), Wait: 1},
-		api.RollbackPath: api.RollbackRequest{Revision: "r", By: "me", Wait: 1}, api.SyncPath: api.SyncRequest{Revision: "abcdef", By: "me", Wait: 1},
+		api.RollbackPath: api.RollbackRequest{Revision: "r", By: "me", Wait: 1}, api.SyncPath: api.SyncRequest{Revision: "abcdef", By: "me", Wait: 1, AllowRewrite: "abcdefa"},
 		api.SuspendPath: api.SuspendRequest{Seconds: 1, Reason: "r", By: "me"}, api.ResumePath: api.OperatorRequest{By: "me"},
 		api.CordonPath: api.CordonRequest{Node: "e", Reason: "r", By: "me"}, api.UncordonPath: api.UncordonRequest{Node: "e", By: "me"},
 	}

@@ -28,10 +28,11 @@ type Purpose string
 
 // What the process calls others for.
 const (
-	JWKS     Purpose = "jwks"     // to fetch the remote key set that a JWT validation policy names
-	Webhook  Purpose = "webhook"  // to post events where --webhook says
-	Operator Purpose = "operator" // to ask whom an operator named in a flag: daemons on other hosts
-	Probe    Purpose = "probe"    // to ask the gateway's own listeners what a Probe says
+	JWKS     Purpose = "jwks"          // to fetch the remote key set that a JWT validation policy names
+	Webhook  Purpose = "webhook"       // to post events where --webhook says
+	Operator Purpose = "operator"      // to ask whom an operator named in a flag: daemons on other hosts
+	Config   Purpose = "config-source" // to read the repository that is followed
+	Probe    Purpose = "probe"         // to ask the gateway's own listeners what a Probe says
 )
 
 // Destination is one reason to call one host.

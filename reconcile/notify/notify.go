@@ -19,6 +19,7 @@ import (
 
 	"github.com/flexgw/flexgw/reconcile"
 	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/source"
 )
 
 // SchemaVersion is that of Body. Fields may be added; a change of what is there makes the next.
@@ -26,18 +27,19 @@ const SchemaVersion = 1
 
 // Body is what is posted, as JSON.
 type Body struct {
-	SchemaVersion int       `json:"schemaVersion"`
-	ID            string    `json:"id"` // the same for every try
-	Type          string    `json:"type"`
-	At            time.Time `json:"at"` // when it happened
-	Source        string    `json:"source"`
-	Revision      string    `json:"revision"`
-	Previous      string    `json:"previous"` // with RolledBack: the revision that is served again
-	By            string    `json:"by"`
-	Reason        string    `json:"reason"`
-	Message       string    `json:"message"`
-	Errors        int       `json:"errors"`      // how many there are
-	Diagnostics   diag.List `json:"diagnostics"` // the first of them, as validate --output json has them
+	SchemaVersion int            `json:"schemaVersion"`
+	ID            string         `json:"id"` // the same for every try
+	Type          string         `json:"type"`
+	At            time.Time      `json:"at"` // when it happened
+	Source        string         `json:"source"`
+	Revision      string         `json:"revision"`
+	Previous      string         `json:"previous"` // with RolledBack: the revision that is served again
+	By            string         `json:"by"`
+	Reason        string         `json:"reason"`
+	Message       string         `json:"message"`
+	Commit        *source.Commit `json:"commit"`      // that Revision names; null: it is no commit, or is not known
+	Errors        int            `json:"errors"`      // how many there are
+	Diagnostics   diag.List      `json:"diagnostics"` // the first of them, as validate --output json has them
 }
 
 // The headers of a post. The signature is "t=UNIXSECONDS,v1=HEX": the HMAC-SHA256, under the secret, of the seconds, a dot and the
@@ -77,7 +79,7 @@ func New(o Options) (*Notifier, error) {
 // Event takes an event in. It does not block: when too many wait, the oldest is dropped.
 func (n *Notifier) Event(e reconcile.Event) {
 	b := Body{SchemaVersion: SchemaVersion, ID: newID(), Type: string(e.Type), At: e.At, Source: n.o.Source, Revision: e.Revision, Previous: e.Previous,
-		By: e.By, Reason: e.Reason, Message: e.Message, Errors: e.Diagnostics.Count(diag.Error), Diagnostics: diag.List{}}
+		By: e.By, Reason: e.Reason, Message: e.Message, Commit: e.Commit, Errors: e.Diagnostics.Count(diag.Error), Diagnostics: diag.List{}}
 	for _, d := range e.Diagnostics {
 		if d.Severity == diag.Error && len(b.Diagnostics) < maxDiagnostics {
 			b.Diagnostics = append(b.Diagnostics, d)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/source"
 )
 
 // The types of a Condition, in the order in which a revision passes them.
@@ -137,18 +138,19 @@ type Daemon struct {
 
 // Report is the whole answer of `flexgw status`.
 type Report struct {
-	Revision   string        `json:"revision"` // the one that is served; "" before the first
-	Source     string        `json:"source"`
-	Daemon     Daemon        `json:"daemon"`
-	Addresses  []string      `json:"addresses"` // the declared listeners of that revision, sorted
-	Conditions []Condition   `json:"conditions"`
-	Objects    []Object      `json:"objects"`      // sorted by kind, namespace and name
-	Envoys     []Envoy       `json:"envoys"`       // sorted by node
-	Refused    []RefusedPeer `json:"refusedPeers"` // the newest first
-	LastFailed *Failed       `json:"lastFailed"`
-	Suspended  *Suspension   `json:"suspended"` // null: the source is followed
-	Pinned     *Pin          `json:"pinned"`    // null: the newest good revision is served
-	Waiting    *Waiting      `json:"waiting"`   // null: nothing is to be applied later
+	Revision   string         `json:"revision"` // the one that is served; "" before the first
+	Commit     *source.Commit `json:"commit"`   // that Revision names; null: it is no commit
+	Source     string         `json:"source"`
+	Daemon     Daemon         `json:"daemon"`
+	Addresses  []string       `json:"addresses"` // the declared listeners of that revision, sorted
+	Conditions []Condition    `json:"conditions"`
+	Objects    []Object       `json:"objects"`      // sorted by kind, namespace and name
+	Envoys     []Envoy        `json:"envoys"`       // sorted by node
+	Refused    []RefusedPeer  `json:"refusedPeers"` // the newest first
+	LastFailed *Failed        `json:"lastFailed"`
+	Suspended  *Suspension    `json:"suspended"` // null: the source is followed
+	Pinned     *Pin           `json:"pinned"`    // null: the newest good revision is served
+	Waiting    *Waiting       `json:"waiting"`   // null: nothing is to be applied later
 }
 
 // Condition finds a condition of the report by type.

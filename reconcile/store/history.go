@@ -12,17 +12,20 @@ import (
 	"time"
 
 	"github.com/flexgw/flexgw/reconcile/disk"
+
+	"github.com/flexgw/flexgw/schema/source"
 )
 
 // Record is one line of the history.
 type Record struct {
-	At       time.Time `json:"at"`
-	Event    string    `json:"event"` // a reconcile.EventType
-	Revision string    `json:"revision"`
-	Previous string    `json:"previous"` // that is served again, when Event is RolledBack
-	By       string    `json:"by"`
-	Reason   string    `json:"reason"`
-	Message  string    `json:"message"`
+	At       time.Time      `json:"at"`
+	Event    string         `json:"event"` // a reconcile.EventType
+	Revision string         `json:"revision"`
+	Previous string         `json:"previous"` // that is served again, when Event is RolledBack
+	By       string         `json:"by"`
+	Reason   string         `json:"reason"`
+	Message  string         `json:"message"`
+	Commit   *source.Commit `json:"commit,omitempty"` // that Revision names; nil: it is no commit, or is not known
 }
 
 // maxHistory is how many bytes the history may have before its older half is cut off.

@@ -165,7 +165,7 @@ func (r *Repo) step(id plumbing.Hash, step string) (plumbing.Hash, error) {
 
 // noParent says that history ends here, and why it may.
 func (r *Repo) noParent(id plumbing.Hash, why string) error {
-	if r.shallow[id] {
+	if r.isShallow(id) {
 		return errors.New("this clone is shallow and ends at " + short(id) + ": `git fetch --unshallow` fetches the rest (in CI: a checkout with the whole history)")
 	}
 	return errors.New(why)
@@ -405,7 +405,7 @@ func (r *Repo) commit(id plumbing.Hash) (plumbing.Hash, commit, error) {
 		case "tree":
 			c.tree = plumbing.NewHash(value)
 		case "parent":
-			if !r.shallow[id] {
+			if !r.isShallow(id) {
 				c.parents = append(c.parents, plumbing.NewHash(value))
 			}
 		case "committer":
@@ -415,6 +415,13 @@ func (r *Repo) commit(id plumbing.Hash) (plumbing.Hash, commit, error) {
 		}
 	}
 	return id, c, nil
+}
+
+// isShallow reports whether the parents of a commit are not there.
+func (r *Repo) isShallow(id plumbing.Hash) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.shallow[id]
 }
 
 // field is the value of a line in the head of a commit or a tag.

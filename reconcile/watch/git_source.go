@@ -462,7 +462,7 @@ func (s *GitSource) tell(err error) {
 	if e != nil {
 		e.Err = s.scrubbed(e.Err)
 		e.Since = time.Now().UTC().Truncate(time.Second)
-		if before != nil && before.Reason() == e.Reason() && before.Commit == e.Commit {
+		if before != nil && before.Reason() == e.Reason() && before.id() == e.id() {
 			e.Since = before.Since // it goes on
 		}
 	}
@@ -498,9 +498,9 @@ func (s *GitSource) scrubbed(err error) error {
 
 // GitError says why nothing was taken from a remote: because it cannot be reached, or because what it has is refused.
 type GitError struct {
-	URL    string    // that was asked first
-	Since  time.Time // UTC, whole seconds
-	Commit string    // that was refused; "": it is not known
+	URL    string         // that was asked first
+	Since  time.Time      // UTC, whole seconds
+	Commit *source.Commit // that was refused, with an ID at least; nil: it is not known
 	Err    error
 }
 
@@ -520,8 +520,15 @@ func (e *GitError) Reason() string {
 	return "SourceUnavailable"
 }
 
-// Refused is the commit that was refused; ok is false for an outage.
-func (e *GitError) Refused() (commit string, ok bool) { return e.Commit, hasReason(e.Err) }
+// Refused is the commit that was refused, nil when none is known; ok is false for an outage.
+func (e *GitError) Refused() (commit *source.Commit, ok bool) { return e.Commit, hasReason(e.Err) }
+
+func (e *GitError) id() string {
+	if e.Commit == nil {
+		return ""
+	}
+	return e.Commit.ID
+}
 
 // look asks the remotes in order. What one of them has and is refused is the answer: the next is for one that cannot be reached.
 func (s *GitSource) look(ctx context.Context) error {
@@ -727,24 +734,24 @@ func (s *GitSource) take(ctx context.Context, c chosen) error {
 	repo := s.store.repo
 	head, err := repo.whole(c.object)
 	if err != nil {
-		return refused(c.object.String(), err)
+		return refused(&source.Commit{ID: c.object.String()}, err)
 	}
 	if s.o.Path != "." && leads(filepath.Clean(s.o.Path)) {
 		return errOutside
 	}
 	rewrite, err := s.descends(head.ID)
 	if err != nil {
-		return refused(head.ID, err)
+		return refused(head.Shown(), err)
 	}
 	if err := s.verify(ctx, c, head, rewrite); err != nil {
-		return refused(head.ID, err)
+		return refused(head.Shown(), err)
 	}
 	set, ds, err := repo.At(head.ID, []string{s.o.Path})
 	if err != nil {
-		return refused(head.ID, unreadable(err))
+		return refused(head.Shown(), unreadable(err))
 	}
 	if len(set.Files) > s.o.Limits.Files {
-		return refused(head.ID, &tooLarge{fmt.Sprintf("it has %d files of declarations, more than %d", len(set.Files), s.o.Limits.Files)})
+		return refused(head.Shown(), &tooLarge{fmt.Sprintf("it has %d files of declarations, more than %d", len(set.Files), s.o.Limits.Files)})
 	}
 	set.Commit = head.Shown()
 	t := taken{Store: filepath.Base(s.store.dir), Size: s.taken.Size, Ref: s.o.Ref, Object: c.object.String(), Commit: head.ID, Verified: s.o.Verify != nil}
@@ -774,14 +781,14 @@ func (s *GitSource) take(ctx context.Context, c chosen) error {
 
 // about says which commit an error is about.
 type about struct {
-	commit string
+	commit *source.Commit
 	err    error
 }
 
 func (e *about) Error() string { return e.err.Error() }
 func (e *about) Unwrap() error { return e.err }
 
-func refused(commit string, err error) error { return &about{commit, err} }
+func refused(commit *source.Commit, err error) error { return &about{commit, err} }
 
 // badTree refuses a tree that cannot be read.
 type badTree struct{ err error }

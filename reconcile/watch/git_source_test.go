@@ -199,7 +199,7 @@ func TestRewrittenHistoryIsRefused(t *testing.T) {
 		_, err := looked(t, s)
 		var rewritten *watch.RewrittenError
 		var e *watch.GitError
-		if !errors.As(err, &rewritten) || rewritten.Old != second || rewritten.New != first || rewritten.Older != verify || !errors.As(err, &e) || e.Reason() != "HistoryRewritten" || e.Commit != first {
+		if !errors.As(err, &rewritten) || rewritten.Old != second || rewritten.New != first || rewritten.Older != verify || !errors.As(err, &e) || e.Reason() != "HistoryRewritten" || e.Commit.ID != first || e.Commit.Author != "a <a@example.org>" {
 			t.Fatalf("got %v", err)
 		}
 		// Another history.

@@ -444,7 +444,7 @@ func (g *gathering) file(at trail, name string) error {
 	if r.ours && !r.holds(id) {
 		return r.missing(id)
 	}
-	g.files = append(g.files, source.File{Name: name, Hash: blobHash(id), Bytes: func() ([]byte, error) {
+	g.files = append(g.files, source.File{Name: name, Hash: source.GitHash(id), Bytes: func() ([]byte, error) {
 		kind, b, err := r.object(id)
 		if err == nil && kind != plumbing.BlobObject {
 			err = fmt.Errorf("the object %s is a %s, expected a file", id, kind)
@@ -486,22 +486,6 @@ func IsPointer(b []byte) bool { return bytes.HasPrefix(b, []byte(lfsPointer)) &&
 
 const lfsPointer = "version https://git-lfs.github.com/spec/"
 
-// blobHash names a content by the name that Git gives it, so that it need not be read to be known. Other sources give equal
-// contents another hash.
-func blobHash(id plumbing.Hash) source.Hash {
-	return sha256.Sum256(append([]byte("git blob "), id[:]...))
-}
-
-// BlobHash is the hash that a content has in a Set of a repository, unless a Git LFS pointer stands for it.
-func BlobHash(b []byte) source.Hash {
-	h := sha1.New()
-	fmt.Fprintf(h, "blob %d\x00", len(b))
-	h.Write(b)
-	var id plumbing.Hash
-	h.Sum(id[:0])
-	return blobHash(id)
-}
-
 // Named gives the files of a Set the hashes that they have in a repository, so that what did not change since a revision is
 // seen to be the same. Their contents are read for it.
 func Named(set source.Set) source.Set {
@@ -511,7 +495,7 @@ func Named(set source.Set) source.Set {
 		if err != nil || len(b) > keepSize {
 			continue
 		}
-		files[i].Hash = BlobHash(b)
+		files[i].Hash = source.BlobHash(b)
 		files[i].Bytes = func() ([]byte, error) { return b, nil }
 	}
 	return source.Set{Revision: set.Revision, Files: files}

@@ -4,16 +4,36 @@
 package source
 
 import (
+	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
 	"time"
 )
 
-// Hash is the SHA-256 of a content.
+// Hash names a content: its SHA-256 or, in a Set of a Git repository, its GitHash, which is known without reading it.
 type Hash [sha256.Size]byte
+
+// GitHash is the Hash of a content that Git has under a name of its own, the SHA-1 of what it calls a blob.
+func GitHash(blob [sha1.Size]byte) Hash {
+	return sha256.Sum256(append([]byte("git blob "), blob[:]...))
+}
+
+// BlobHash is the GitHash of a content that is at hand.
+func BlobHash(b []byte) Hash {
+	h := sha1.New()
+	fmt.Fprintf(h, "blob %d\x00", len(b))
+	h.Write(b)
+	var blob [sha1.Size]byte
+	h.Sum(blob[:0])
+	return GitHash(blob)
+}
+
+// Names reports whether h is a Hash of b.
+func (h Hash) Names(b []byte) bool { return sha256.Sum256(b) == h || BlobHash(b) == h }
 
 // String is the hash in hexadecimal.
 func (h Hash) String() string { return hex.EncodeToString(h[:]) }
