@@ -2,6 +2,7 @@ package notify
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -77,6 +78,8 @@ func stateOf(e reconcile.Event) (state, text string) {
 		return success, "live"
 	case reconcile.HeldBack:
 		return failure, "live but for what is wrong: "
+	case reconcile.Refused:
+		return failure, "refused (" + e.Reason + "): "
 	case reconcile.Invalid:
 		return failure, "nothing changed: "
 	case reconcile.Rejected:
@@ -90,14 +93,15 @@ func stateOf(e reconcile.Event) (state, text string) {
 // Event takes an event in, when it is about a commit. It does not block.
 func (f *Forge) Event(e reconcile.Event) {
 	state, text := stateOf(e)
-	if state == "" || e.Set.Commit == nil {
+	commit := cmp.Or(e.Commit, e.Set.Commit)
+	if state == "" || commit == nil {
 		return
 	}
 	if state == failure {
 		text += firstErrors(e, descriptionLength[f.o.Kind]-len(text))
 	}
 	text = clip(text, descriptionLength[f.o.Kind])
-	sha := e.Set.Commit.ID
+	sha := commit.ID
 	what := sha + " " + state + " " + text
 	if what == f.last {
 		return

@@ -74,8 +74,8 @@ func TestSourceRefuses(t *testing.T) {
 		if !errors.As(err, &g) || g.Reason() != "Untrusted" {
 			t.Errorf("reason of %v", err)
 		}
-		if head, ok := g.Refused(); head != later || !ok {
-			t.Errorf("refused head %s, %v", head, ok)
+		if head, ok := g.Refused(); !ok || head == nil || head.ID != later {
+			t.Errorf("refused head %v, %v", head, ok)
 		}
 	}
 	allowed := c.read(c.signers)
