@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -72,6 +73,9 @@ func runCommand(env Env) *cli.Command {
 			verboseFlag(),
 		}, slices.Concat(gitFlags(), proofFlags(), rolloutFlags(), watchFlags(), remoteFlags())...),
 		Action: func(c *cli.Context) error {
+			if runtime.GOOS != "linux" {
+				return usage("run needs Linux, and this is %s; validate, fmt, diff, render and apply --target flex work here", runtime.GOOS)
+			}
 			d, err := newDaemon(c, env)
 			if err != nil {
 				return err

@@ -2,7 +2,6 @@ package harness
 
 import (
 	"bytes"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -137,27 +136,4 @@ func (d *Daemon) Write(p []byte) (int, error) {
 func (d *Daemon) Put(name, text string) {
 	d.t.Helper()
 	Replace(d.t, filepath.Join(d.Dir, filepath.FromSlash(name)), text)
-}
-
-// EnvoyPID is the Envoy of the state folder, as the kernel knows the peer of its admin socket.
-func (d *Daemon) EnvoyPID() int {
-	d.t.Helper()
-	c, err := net.Dial("unix", filepath.Join(d.State, "envoy-admin.sock"))
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	defer c.Close()
-	raw, err := c.(*net.UnixConn).SyscallConn()
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	pid := 0
-	if err := raw.Control(func(fd uintptr) {
-		if peer, e := syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED); e == nil {
-			pid = int(peer.Pid)
-		}
-	}); err != nil || pid == 0 {
-		d.t.Fatalf("whose the admin socket is cannot be told: %v", err)
-	}
-	return pid
 }

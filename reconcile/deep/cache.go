@@ -87,7 +87,8 @@ func (c *Cache) binaryName(path string) (string, bool) {
 	if !ok {
 		return "", false
 	}
-	return binaryPrefix + key(cacheFormat, path, fmt.Sprint(st.Dev, st.Ino, st.Size, st.Mtim, st.Ctim)), true
+	written, changed := disk.Times(st)
+	return binaryPrefix + key(cacheFormat, path, fmt.Sprint(st.Dev, st.Ino, st.Size, written, changed)), true
 }
 
 func key(parts ...string) string {

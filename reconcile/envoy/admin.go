@@ -12,8 +12,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
+
+	"github.com/flexgw/flexgw/reconcile/peercred"
 )
 
 // Admin asks one Envoy through the Unix socket of its admin interface. Every answer costs Envoy's main thread time: never
@@ -250,19 +251,6 @@ func (a *Admin) PID(ctx context.Context) (pid int, err error) {
 		return 0, err
 	}
 	defer c.Close()
-	raw, err := c.(*net.UnixConn).SyscallConn()
-	if err != nil {
-		return 0, err
-	}
-	var cred *syscall.Ucred
-	var credErr error
-	if err := raw.Control(func(fd uintptr) {
-		cred, credErr = syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED)
-	}); err != nil {
-		return 0, err
-	}
-	if credErr != nil {
-		return 0, credErr
-	}
-	return int(cred.Pid), nil
+	pid, _, err = peercred.Of(c.(*net.UnixConn))
+	return pid, err
 }

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/flexgw/flexgw/reconcile/disk"
 	"github.com/flexgw/flexgw/schema/source"
 )
 
@@ -24,8 +25,13 @@ var (
 )
 
 const (
-	keepSize   = 1 << 20               // larger contents are read again when they are wanted
-	readTries  = 6                     // of one file that changes while it is read
+	keepSize  = 1 << 20 // larger contents are read again when they are wanted
+	readTries = 6       // of one file that changes while it is read
+	// A file that is open for writing counts when its writer closes it, or has been silent for writerPause, or has kept
+	// us waiting for writerLimit.
+	writerPause = 500 * time.Millisecond
+	writerLimit = 5 * time.Second
+
 	stampGrain = 50 * time.Millisecond // a change within this of the last one may leave the times as they were
 )
 
@@ -36,7 +42,8 @@ type stamp struct {
 }
 
 func stampOf(st *syscall.Stat_t) stamp {
-	return stamp{dev: uint64(st.Dev), ino: st.Ino, size: st.Size, mtime: st.Mtim.Nano(), change: st.Ctim.Nano()}
+	mtime, change := disk.Times(st)
+	return stamp{dev: uint64(st.Dev), ino: st.Ino, size: st.Size, mtime: mtime.Nano(), change: change.Nano()}
 }
 
 // content is one file as it was read.
@@ -128,16 +135,6 @@ func readOnce(path string, closed bool) (b []byte, s stamp, steady bool, err err
 		return nil, s, false, err
 	}
 	return b[:n:n], s, stampOf(&st) == s && int64(n) == min(s.size, source.MaxFileSize+1), nil
-}
-
-// openForWriting asks the kernel for a lease, which it refuses while there is a writer: fcntl(2), F_SETLEASE. Where
-// leases cannot be had (another's file, some file systems) the answer is no.
-func openForWriting(fd int) bool {
-	_, _, err := syscall.Syscall(syscall.SYS_FCNTL, uintptr(fd), syscall.F_SETLEASE, syscall.F_RDLCK)
-	if err == 0 {
-		_, _, _ = syscall.Syscall(syscall.SYS_FCNTL, uintptr(fd), syscall.F_SETLEASE, syscall.F_UNLCK)
-	}
-	return err == syscall.EAGAIN
 }
 
 func retry(call func() (int, error)) (int, error) {

@@ -4,7 +4,7 @@
 // start with a dot are left out, unless a caller names one itself. Symbolic links are followed; one that leads back to a
 // folder above it, or nowhere, is an error that names it, because to leave its files out could take an API away.
 // Kubernetes' volumes (visible links through a hidden ..data that is swapped) and whole folders swapped by renaming a
-// link are therefore seen as what they are: one change. Linux only (inotify).
+// link are therefore seen as what they are: one change. Without inotify (Linux) it looks again every other second.
 package watch
 
 import (

@@ -11,6 +11,7 @@ import (
 	grpcpeer "google.golang.org/grpc/peer"
 
 	"github.com/flexgw/flexgw/reconcile/gate"
+	"github.com/flexgw/flexgw/reconcile/peercred"
 )
 
 // CheckPeer returns the process id of the peer of a Unix connection. It is an error when the peer is neither of our user
@@ -20,7 +21,7 @@ func CheckPeer(c net.Conn) (pid int, err error) {
 	if !ok {
 		return 0, fmt.Errorf("peer %s is not on a Unix socket", c.RemoteAddr())
 	}
-	pid, uid, err := credentialsOf(u)
+	pid, uid, err := peercred.Of(u)
 	if err != nil {
 		return 0, err
 	}

@@ -12,15 +12,8 @@ import (
 	"time"
 )
 
-const (
-	// A file that is open for writing counts when its writer closes it, or has been silent for writerPause, or has kept
-	// us waiting for writerLimit.
-	writerPause = 500 * time.Millisecond
-	writerLimit = 5 * time.Second
-
-	events = syscall.IN_CREATE | syscall.IN_DELETE | syscall.IN_MODIFY | syscall.IN_CLOSE_WRITE | syscall.IN_MOVED_FROM |
-		syscall.IN_MOVED_TO | syscall.IN_ATTRIB | syscall.IN_DELETE_SELF | syscall.IN_MOVE_SELF | syscall.IN_ONLYDIR
-)
+const events = syscall.IN_CREATE | syscall.IN_DELETE | syscall.IN_MODIFY | syscall.IN_CLOSE_WRITE | syscall.IN_MOVED_FROM |
+	syscall.IN_MOVED_TO | syscall.IN_ATTRIB | syscall.IN_DELETE_SELF | syscall.IN_MOVE_SELF | syscall.IN_ONLYDIR
 
 // place is one name in one watched directory.
 type place struct {

@@ -1,4 +1,4 @@
-package xds
+package peercred
 
 import (
 	"fmt"
@@ -6,8 +6,8 @@ import (
 	"syscall"
 )
 
-// credentialsOf is the process at the other end of a Unix socket when it connected.
-func credentialsOf(c *net.UnixConn) (pid, uid int, err error) {
+// Of is the process at the other end when it connected, and its user: SO_PEERCRED, unix(7).
+func Of(c *net.UnixConn) (pid, uid int, err error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return 0, 0, fmt.Errorf("read peer credentials: %w", err)

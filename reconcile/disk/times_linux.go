@@ -1,0 +1,6 @@
+package disk
+
+import "syscall"
+
+// Times are when a file was written last, and when anything about it changed last.
+func Times(st *syscall.Stat_t) (written, changed syscall.Timespec) { return st.Mtim, st.Ctim }
