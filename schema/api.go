@@ -9,7 +9,6 @@ import (
 
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/ir"
-	"github.com/flexgw/flexgw/schema/regex"
 	"github.com/flexgw/flexgw/schema/syntax"
 	"github.com/flexgw/flexgw/schema/v1alpha1"
 )
@@ -372,7 +371,7 @@ func (l *apiLinker) covered() {
 				if compared++; compared > maxComparisons {
 					return
 				}
-				if takes(*o.rule, m) {
+				if o.rule.Takes(m) {
 					by[i], open = o.route, open-1
 					break
 				}
@@ -396,22 +395,6 @@ func (l *apiLinker) covered() {
 			}
 		}
 	}
-}
-
-// takes reports whether one rule takes every request that another does.
-func takes(a, b ir.Match) bool {
-	for _, p := range []struct{ a, b, first string }{{a.Path.Text, b.Path.Text, "/"}, {a.Method.Text, b.Method.Text, ""}, {a.Host.Text, b.Host.Text, ""}} {
-		if p.a != "" && !regex.Covers(p.a, cmp.Or(p.b, ".*"), p.first) {
-			return false
-		}
-	}
-	for _, h := range a.Headers {
-		i := slices.IndexFunc(b.Headers, func(o ir.HeaderPattern) bool { return o.Name == h.Name })
-		if i < 0 || !regex.Covers(h.Text, b.Headers[i].Text, "") {
-			return false
-		}
-	}
-	return true
 }
 
 // placeOf is where a rule stands: its first pattern, or else what is given.

@@ -185,22 +185,7 @@ func (c *comparison) compareBindings(o, n *ir.Binding) (Change, bool) {
 			x.Summary, x.Reason = fmt.Sprintf("policy %s applies to other requests", n.Policy), "other requests pass through it"
 			x.Place = Place{false, orRange(n.RulesAt(), n.PolicyAt())}
 		}
-		switch same := fewer(o.Rules, n.Rules) && fewer(n.Rules, o.Rules) && len(o.Rules) > 0 && len(n.Rules) > 0; {
-		case same && len(config) == 0:
-			x.Summary, x.Reason = fmt.Sprintf("the rules of policy %s stand in another order", n.Policy), "it applies to what any of them matches"
-		case !same && guard != ir.GuardNone:
-			x.Class, x.Reason = Security, "it guards other requests than before"
-			switch {
-			case len(o.Rules) == 0:
-				x.Way, x.Reason = Looser, "requests that its rules do not match are not guarded any more"
-			case len(n.Rules) == 0 && x.Way != Looser:
-				x.Way, x.Reason = Tighter, "it guards every request"
-			case x.Way != Tighter && fewer(o.Rules, n.Rules):
-				x.Way, x.Reason = Looser, "requests that only the removed rules match are not guarded any more"
-			case x.Way != Looser && fewer(n.Rules, o.Rules):
-				x.Way, x.Reason = Tighter, "it guards what the new rules match too"
-			}
-		}
+		c.appliesTo(&x, o, n, len(config) > 0)
 	}
 	if named := o.Origin.Object.Name != n.Origin.Object.Name && !(inline(o) && inline(n)); named && len(x.Fields) == 0 {
 		x.Summary, x.Reason = fmt.Sprintf("the binding of policy %s is now called %q", n.Policy, n.Origin.Object.Name), "statistics are counted under its new name"
@@ -209,13 +194,83 @@ func (c *comparison) compareBindings(o, n *ir.Binding) (Change, bool) {
 	return x, len(x.Fields) > 0
 }
 
-// fewer reports whether all of these rules were among those before.
-func fewer(was, now []ir.Match) bool {
-	before := map[string]bool{}
-	for _, r := range was {
-		before[rulesText([]ir.Match{r})] = true
+// appliesTo classifies a change of the rules of a binding: what it guards, or opens, other requests may get it now. A direction is
+// told where it is sure; one that the configuration has already, and that goes the other way, is looser if either is.
+func (c *comparison) appliesTo(x *Change, o, n *ir.Binding, configured bool) {
+	guard, opens := max(o.Guard, n.Guard) != ir.GuardNone, c.opens(o, n)
+	wider, narrower := ir.TakeAll(n.Rules, o.Rules), ir.TakeAll(o.Rules, n.Rules)
+	before := x.Way
+	say := func(w Way, guards, opened string) {
+		if !guard && !opens {
+			return
+		}
+		why := guards
+		if !guard {
+			why, w = opened, map[Way]Way{Looser: Tighter, Tighter: Looser}[w]
+		}
+		if x.Class == Security {
+			why = x.Reason + "; " + why
+		}
+		switch {
+		case x.Class != Security:
+			x.Way = w
+		case before == Looser || w == Looser:
+			x.Way = Looser
+		case before != w:
+			x.Way = ""
+		}
+		x.Class, x.Reason = Security, why
 	}
-	return !slices.ContainsFunc(now, func(r ir.Match) bool { return !before[rulesText([]ir.Match{r})] })
+	switch {
+	case wider && narrower && sameRules(o.Rules, n.Rules):
+		if !configured {
+			x.Summary, x.Reason = fmt.Sprintf("the rules of policy %s stand in another order", n.Policy), "it applies to what any of them matches"
+		}
+	case wider && narrower: // as far as patterns are compared: not beyond ASCII
+		if !configured {
+			x.Summary = fmt.Sprintf("the rules of policy %s are written in another way", n.Policy)
+		}
+		say("", "its rules are written in another way, for what seem to be the same requests", "its rules are written in another way, for what seem to be the same requests")
+	case narrower && len(o.Rules) == 0:
+		say(Looser, "requests that its rules do not match are not guarded any more", "only requests that its rules match are opened by it")
+	case narrower:
+		say(Looser, "requests that only the rules before match are not guarded any more", "it opens fewer requests")
+	case wider && len(n.Rules) == 0:
+		say(Tighter, "it guards every request", "it opens every request")
+	case wider:
+		say(Tighter, "it guards what the new rules match too", "it opens what the new rules match too")
+	case slices.ContainsFunc(o.Rules, func(r ir.Match) bool { return apart(r, n.Rules) }):
+		say(Looser, "requests that only the rules before match are not guarded any more; others are now", "it opens other requests than before")
+	default:
+		say("", "it guards other requests than before", "it opens other requests than before")
+	}
+}
+
+// sameRules reports whether two lists of rules say the same, in another order.
+func sameRules(was, now []ir.Match) bool {
+	sorted := func(rules []ir.Match) []string {
+		var l []string
+		for _, r := range rules {
+			l = append(l, rulesText([]ir.Match{r}))
+		}
+		slices.Sort(l)
+		return slices.Compact(l)
+	}
+	return slices.Equal(sorted(was), sorted(now))
+}
+
+// apart reports whether surely none of some rules matches what a rule does.
+func apart(r ir.Match, rules []ir.Match) bool {
+	return !slices.ContainsFunc(rules, func(m ir.Match) bool { return !m.Apart(r) })
+}
+
+// opens reports whether a policy that guards nothing lets in who would stay outside without it.
+func (c *comparison) opens(o, n *ir.Binding) bool {
+	lets := func(b *ir.Binding) bool {
+		shifts, known := c.shifts(b, policy.Absent{}, configOf(b))
+		return known && way(shifts) == Looser
+	}
+	return lets(o) && lets(n)
 }
 
 // reconfigured classifies a change of a configuration by what the policy type says of it.

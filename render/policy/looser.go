@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/ir"
 	"github.com/flexgw/flexgw/schema/syntax"
 )
@@ -101,7 +102,8 @@ func (d *derivation) shifts(name string, was, now reflect.Value) []Shift {
 			return toward(on == (p.Looser == "true"))
 		}
 	case "more", "fewer":
-		x, y := reflect.ValueOf(a), reflect.ValueOf(b)
+		x, _ := a.([]any)
+		y, _ := b.([]any)
 		var l []Shift
 		if lacks(x, y) {
 			l = append(l, toward(p.Looser == "more")...)
@@ -122,13 +124,52 @@ func (p looseness) limit(x float64) float64 {
 	return x
 }
 
-// value is what a field of a configuration says, without where it says it; numbers are float64.
+// value is what a field of a configuration says.
 func (p looseness) value(v reflect.Value) any {
-	if v.Kind() == reflect.Pointer {
+	if v.Kind() == reflect.Pointer && v.IsNil() {
+		return p.Default
+	}
+	return said(v)
+}
+
+// said is what a value says, without where it says it, and without what was made of it (fields that are not declared); numbers are
+// float64, lists []any.
+func said(v reflect.Value) any {
+	switch v.Kind() {
+	case reflect.Pointer, reflect.Interface:
 		if v.IsNil() {
-			return p.Default
+			return nil
 		}
-		v = v.Elem()
+		return said(v.Elem())
+	case reflect.Slice, reflect.Array:
+		var l []any
+		for i := range v.Len() {
+			l = append(l, said(v.Index(i)))
+		}
+		return l
+	case reflect.Map:
+		m := map[any]any{}
+		for _, k := range v.MapKeys() {
+			m[k.Interface()] = said(v.MapIndex(k))
+		}
+		return m
+	case reflect.Struct:
+		switch t := v.Interface().(type) {
+		case syntax.Text:
+			return t.Value
+		case ir.Secret:
+			return t.Reveal() // to be compared
+		}
+		fields := map[any]any{}
+		for i := range v.NumField() {
+			if f := v.Type().Field(i); f.IsExported() && f.Type != reflect.TypeFor[diag.Range]() {
+				fields[f.Name] = said(v.Field(i))
+			}
+		}
+		if len(fields) == 0 {
+			return v.Interface()
+		}
+		return fields
 	}
 	switch {
 	case v.CanInt():
@@ -138,25 +179,12 @@ func (p looseness) value(v reflect.Value) any {
 	case v.CanFloat():
 		return v.Float()
 	}
-	if t, ok := v.Interface().(syntax.Text); ok {
-		return t.Value
-	}
 	return v.Interface()
 }
 
 // lacks reports whether a list does not have all entries of another one.
-func lacks(list, of reflect.Value) bool {
-	if list.Kind() != reflect.Slice || of.Kind() != reflect.Slice {
-		return false
-	}
-	var all []any
-	for i := range list.Len() {
-		all = append(all, list.Index(i).Interface())
-	}
-	for i := range of.Len() {
-		if !slices.ContainsFunc(all, func(x any) bool { return reflect.DeepEqual(x, of.Index(i).Interface()) }) {
-			return true
-		}
-	}
-	return false
+func lacks(list, of []any) bool {
+	return slices.ContainsFunc(of, func(x any) bool {
+		return !slices.ContainsFunc(list, func(y any) bool { return reflect.DeepEqual(x, y) })
+	})
 }

@@ -19,6 +19,12 @@ type limits struct {
 	Closed bool        `flex:"closed"`
 	Expose bool        `flex:"expose"`
 	Script syntax.Text `flex:"script"`
+	Paths  []rule      `flex:"paths"`
+}
+
+type rule struct {
+	Path syntax.Text `flex:"path"`
+	made *int        // of the path
 }
 
 // TestShiftsOfASchema: what a schema says of its properties is enough to tell which way a change goes.
@@ -26,7 +32,7 @@ func TestShiftsOfASchema(t *testing.T) {
 	t.Parallel()
 	const schema = `{"properties": {
 		"most": {"x-looser": "larger", "minimum": -1}, "period": {"x-looser": "smaller", "default": 1000}, "names": {"x-looser": "more"}, "denied": {"x-looser": "fewer"},
-		"open": {"x-looser": "true"}, "closed": {"x-looser": "false"}, "expose": {"x-looser": "never"}, "script": {}}}`
+		"open": {"x-looser": "true"}, "closed": {"x-looser": "false"}, "expose": {"x-looser": "never"}, "script": {}, "paths": {"x-looser": "more"}}}`
 	guards := policy.Always[limits](ir.Restricts)
 	spec := func(schema string, guard func(*limits) ir.Guard) policy.Type {
 		return policy.Define(policy.Spec[limits]{Name: "x", Schema: []byte(schema), Guard: guard})
@@ -52,6 +58,8 @@ func TestShiftsOfASchema(t *testing.T) {
 		"what nobody can say":         {limits{}, limits{Script: syntax.Text{Value: "a"}}, []policy.Way{policy.Other}},
 		"the same at another place":   {limits{Script: syntax.Text{Value: "a"}}, limits{Script: syntax.Text{Value: "a", Range: at}}, nil},
 		"a list in another order":     {limits{Names: []string{"a", "b"}}, limits{Names: []string{"b", "a"}}, nil},
+		"a list at another place":     {limits{Paths: []rule{{syntax.Text{Value: "a"}, new(int)}}}, limits{Paths: []rule{{syntax.Text{Value: "a", Range: at}, nil}}}, nil},
+		"a list that grows":           {limits{Paths: []rule{{Path: syntax.Text{Value: "a"}}}}, limits{Paths: []rule{{Path: syntax.Text{Value: "a", Range: at}}, {Path: syntax.Text{Value: "b"}}}}, []policy.Way{policy.Looser}},
 		"one looser, another tighter": {limits{Most: 1}, limits{Most: 2, Closed: true}, []policy.Way{policy.Looser, policy.Tighter}},
 	} {
 		shifts, known := typ.Shifts(&c.was, &c.now)

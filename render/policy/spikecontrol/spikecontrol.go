@@ -34,6 +34,7 @@ var Type = policy.Define(policy.Spec[config]{
 	Guard:    policy.Always[config](ir.Restricts),
 	Defaults: func() config { return config{Requests: 1, Period: 1000, Delay: 1000} },
 	Check:    check,
+	Shifts:   shifts,
 })
 
 type config struct {
@@ -54,10 +55,7 @@ func check(c *config, at policy.Locator) diag.List {
 		f.Warn("spikecontrol/long-window", fmt.Sprintf("timePeriodInMilliseconds is %d, and the platform takes at most %d", c.Period, maxPeriod),
 			"write at most 5000, or bind rate-limiting-flex, which counts over longer times", "timePeriodInMilliseconds")
 	}
-	attempts := uint32(1)
-	if c.Attempts != nil {
-		attempts = *c.Attempts
-	}
+	attempts := c.attempts()
 	switch {
 	case c.Queue == 0 && c.Attempts != nil && attempts > 0:
 		f.Warn("spikecontrol/no-queue", fmt.Sprintf("delayAttempts is %d, but queuingLimit is 0: no request ever waits, so none is tried again", attempts),
@@ -69,6 +67,13 @@ func check(c *config, at policy.Locator) diag.List {
 			"lower delayTimeInMillis or delayAttempts", "delayTimeInMillis")
 	}
 	return f.List
+}
+
+func (c *config) attempts() uint32 {
+	if c.Attempts == nil {
+		return 1
+	}
+	return *c.Attempts
 }
 
 // longWait is the default time for the answer of an upstream, in milliseconds.
