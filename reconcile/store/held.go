@@ -29,7 +29,7 @@ func (s *Store) KeepHeld(set source.Set, at map[source.Hash][]byte) (err error) 
 		return err
 	}
 	gone, fresh := changes(s.held, set.Files)
-	if err := s.putAll(fresh, at); err != nil {
+	if err := s.putAll(set, fresh, at); err != nil {
 		return err
 	}
 	if len(set.Files) == 0 {

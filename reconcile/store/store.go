@@ -37,10 +37,11 @@ type Store struct {
 	dir string
 
 	mu   sync.Mutex
-	uses map[source.Hash]int // how many times a file got a content, in the generations as they follow each other; nil before the first Save
-	kept []generation        // that uses counts, the newest first
-	last []source.File       // of the newest one
-	held []source.File       // of the set that KeepHeld kept, which uses counts too
+	uses map[source.Hash]int  // how many times a file got a content, in the generations as they follow each other; nil before the first Save
+	kept []generation         // that uses counts, the newest first
+	last []source.File        // of the newest one
+	held []source.File        // of the set that KeepHeld kept, which uses counts too
+	torn map[source.Hash]bool // contents that are named, and are not there or not as they were written; found when uses was
 
 	texts sync.Pool // *[]byte: indexes are large, and written one after another while edits follow each other
 }
@@ -100,7 +101,7 @@ func (s *Store) Save(set source.Set, at map[source.Hash][]byte) (err error) {
 		next.number = s.kept[0].number + 1
 	}
 	gone, fresh := changes(s.last, set.Files)
-	if err := s.putAll(fresh, at); err != nil {
+	if err := s.putAll(set, fresh, at); err != nil {
 		return err
 	}
 	text := s.text(set)
@@ -125,14 +126,23 @@ func (s *Store) prepare() error {
 	return nil
 }
 
-// putAll writes contents that no generation has.
-func (s *Store) putAll(fresh []source.File, at map[source.Hash][]byte) error {
-	for _, f := range fresh {
-		if s.uses[f.Hash] == 0 {
-			if err := s.put(f, at); err != nil {
-				return err
+// putAll writes the contents of a set that are not here, or are torn. Those of files that stay as they are were looked at when
+// this process began.
+func (s *Store) putAll(set source.Set, fresh []source.File, at map[source.Hash][]byte) error {
+	todo := fresh
+	if len(s.torn) > 0 {
+		todo = slices.Clone(fresh)
+		for _, f := range set.Files {
+			if s.torn[f.Hash] {
+				todo = append(todo, f)
 			}
 		}
+	}
+	for _, f := range todo {
+		if err := s.put(f, at); err != nil {
+			return err
+		}
+		delete(s.torn, f.Hash)
 	}
 	return nil
 }
@@ -247,7 +257,15 @@ func (s *Store) Missing(set source.Set) []source.File {
 		return set.Files
 	}
 	_, fresh := changes(s.last, set.Files)
-	return slices.DeleteFunc(fresh, func(f source.File) bool { return s.uses[f.Hash] > 0 })
+	missing := slices.DeleteFunc(fresh, func(f source.File) bool { return s.uses[f.Hash] > 0 })
+	if len(s.torn) > 0 {
+		for _, f := range set.Files {
+			if s.torn[f.Hash] {
+				missing = append(missing, f)
+			}
+		}
+	}
+	return missing
 }
 
 // Kept is a set whose contents come from here, as far as they are kept.
@@ -256,20 +274,20 @@ func (s *Store) Kept(set source.Set) source.Set {
 	defer s.mu.Unlock()
 	set.Files = slices.Clone(set.Files)
 	for i, f := range set.Files {
-		if s.uses[f.Hash] > 0 {
+		if s.uses[f.Hash] > 0 && !s.torn[f.Hash] {
 			set.Files[i].Bytes = s.bytes(f.Hash)
 		}
 	}
 	return set
 }
 
-// recount finds out which contents the generations name, and removes those that none does.
+// recount finds out which contents the generations name, which of them are torn, and removes those that none does.
 func (s *Store) recount() error {
 	numbers, err := s.numbers()
 	if err != nil {
 		return err
 	}
-	s.uses, s.kept, s.last, s.held = map[source.Hash]int{}, nil, nil, nil
+	s.uses, s.torn, s.kept, s.last, s.held = map[source.Hash]int{}, map[source.Hash]bool{}, nil, nil, nil
 	for _, n := range slices.Backward(numbers) {
 		set, err := s.read(n)
 		if err != nil {
@@ -288,13 +306,33 @@ func (s *Store) recount() error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	for h := range s.uses {
+		s.torn[h] = true // until it is seen
+	}
+	var text bytes.Buffer
 	for _, e := range entries {
 		var h source.Hash
 		if n, err := hex.Decode(h[:], []byte(e.Name())); err != nil || n != len(h) || s.uses[h] == 0 {
 			os.Remove(filepath.Join(s.dir, "contents", e.Name()))
+			continue
+		}
+		if s.sound(h, &text) {
+			delete(s.torn, h)
 		}
 	}
 	return nil
+}
+
+// sound says whether a content is what its name says. text is room to read into.
+func (s *Store) sound(h source.Hash, text *bytes.Buffer) bool {
+	f, err := os.Open(s.content(h))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	text.Reset()
+	_, err = text.ReadFrom(f)
+	return err == nil && sha256.Sum256(text.Bytes()) == h
 }
 
 func (s *Store) put(f source.File, at map[source.Hash][]byte) error {

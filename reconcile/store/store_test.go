@@ -236,6 +236,67 @@ func TestTornIsNotUsed(t *testing.T) {
 	}
 }
 
+// What is torn is written anew as soon as a generation names it again, whichever it was that had it, and whether it is changed for
+// it or as before.
+func TestTornIsWrittenAnew(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	older, newest := set("a", "b", "c"), set("a", "x", "c")
+	path := func(text string) string { return filepath.Join(dir, "contents", set(text).Files[0].Hash.String()) }
+	for _, c := range []struct {
+		what, text string
+		next       source.Set
+	}{
+		{"of the newest generation, which is saved again", "x", newest},
+		{"of all generations, in a set that is new", "a", set("a", "y", "c")},
+		{"of an older generation that comes back", "b", older},
+		{"of an older generation, in another file", "b", set("b", "x", "c")},
+	} {
+		for _, how := range []string{"cut", "empty", "other", "gone"} {
+			for _, again := range []bool{true, false} { // by a process that is new, or goes on
+				os.RemoveAll(dir)
+				s := store.New(dir)
+				save(t, s, older, newest)
+				whole, err := os.ReadFile(path(c.text))
+				if err != nil {
+					t.Fatal(err)
+				}
+				switch how {
+				case "cut":
+					err = os.Truncate(path(c.text), int64(len(whole))-1)
+				case "empty":
+					err = os.Truncate(path(c.text), 0)
+				case "other":
+					err = os.WriteFile(path(c.text), []byte("?"), 0o600)
+				case "gone":
+					err = os.Remove(path(c.text))
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				if again {
+					s = store.New(dir)
+					if missing := s.Missing(c.next); !slices.ContainsFunc(missing, func(f source.File) bool { return f.Hash == set(c.text).Files[0].Hash }) {
+						t.Errorf("%s, %s: missing are %v", c.what, how, missing)
+					}
+					for _, f := range s.Kept(c.next).Files {
+						if _, err := f.Bytes(); err != nil {
+							t.Errorf("%s, %s: %v", c.what, how, err)
+						}
+					}
+				} else if c.text != "b" {
+					continue // what did not change is not read by a process that wrote it
+				}
+				save(t, s, c.next)
+				sets, err := store.New(dir).Load()
+				if err != nil || len(sets) == 0 || sets[0].Revision != c.next.Revision {
+					t.Errorf("%s, %s, anew %t: %d sets, %v", c.what, how, again, len(sets), err)
+				}
+			}
+		}
+	}
+}
+
 // What objects are held at is likewise used whole or not at all, and is written anew after that.
 func TestTornHeldAtIsNotUsed(t *testing.T) {
 	t.Parallel()
