@@ -65,7 +65,7 @@ func percent(live uint64) int {
 // A daemon makes little garbage once it has begun, and what it does not need belongs to others: it is collected often.
 const (
 	lean      = 24 << 20
-	leanLeast = 20 // percent
+	leanLeast = 12 // percent
 )
 
 // leanPercent is GOGC for a daemon with a heap of which so much is in use.

@@ -229,8 +229,12 @@ func (x *folderTarget) flex(ctx context.Context, paths []string) (o api.Outcome,
 	if list.HasErrors() {
 		return api.Outcome{Result: api.Invalid, Message: firstOf(list), Diagnostics: list.WithoutSecrets(set.Bytes)}, set, nil
 	}
+	copied, left, err := leaveOut(set, ownOf(g))
+	if err != nil {
+		return o, set, err
+	}
 	target := flex.Target{Dir: x.dir}
-	change, err := target.Plan(set)
+	change, err := target.Plan(copied)
 	if err != nil {
 		return o, set, usage("%s", err)
 	}
@@ -239,7 +243,7 @@ func (x *folderTarget) flex(ctx context.Context, paths []string) (o api.Outcome,
 	for _, name := range change.Written {
 		fmt.Fprintf(&text, "writes    %s\n", name)
 	}
-	o.ChangesText = text.String()
+	o.ChangesText = text.String() + leftOut(left)
 	if err := x.refuses(change.Removed); err != nil {
 		return o, set, err
 	}
@@ -257,7 +261,7 @@ func (x *folderTarget) flex(ctx context.Context, paths []string) (o api.Outcome,
 			return x.prove(ctx, g)
 		}
 	}
-	switch _, err = target.Apply(set); {
+	switch _, err = target.Apply(copied); {
 	case err == nil:
 		o.Reason, o.Served = "Copied", set.Revision
 		o.Message = "copied; whether the gateway takes it, its own log says"

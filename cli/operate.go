@@ -56,9 +56,10 @@ func whoAsks(env Env) string {
 // answered turns a refusal of the daemon into an exit code.
 func answered(err error) error {
 	var e *api.Error
+	var coded *exit
 	switch {
-	case err == nil:
-		return nil
+	case err == nil || errors.As(err, &coded):
+		return err
 	case !errors.As(err, &e):
 		return world(err)
 	case e.Code == api.CodeStale:

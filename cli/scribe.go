@@ -172,13 +172,17 @@ func (s *scribe) write() (saved, ended bool) {
 			return false, ended
 		}
 		s.mu.Lock()
-		for _, f := range slices.Concat(set.Files, holdAt.Files) {
-			delete(s.held, f.Hash)
+		for _, files := range [][]source.File{set.Files, holdAt.Files} {
+			for _, f := range files {
+				delete(s.held, f.Hash)
+			}
 		}
-		s.held = maps.Clone(s.held) // a map stays as large as it ever was
-		if len(s.held) > maxHeld {  // of revisions that never became live
-			clear(s.held)
+		// A map stays as large as it ever was, and its clone becomes that too: at the start this one holds everything.
+		rest := make(map[source.Hash][]byte, len(s.held))
+		if len(s.held) <= maxHeld { // else they are of revisions that never became live
+			maps.Copy(rest, s.held)
 		}
+		s.held = rest
 		s.mu.Unlock()
 		if s.fresh || len(held) > maxHeld { // to begin takes twice what to go on takes, and so does a change of everything
 			s.fresh, held = false, nil

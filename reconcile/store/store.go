@@ -306,9 +306,7 @@ func (s *Store) recount() error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	for h := range s.uses {
-		s.torn[h] = true // until it is seen
-	}
+	sound := make(map[source.Hash]bool, len(s.uses))
 	var text bytes.Buffer
 	for _, e := range entries {
 		var h source.Hash
@@ -316,8 +314,11 @@ func (s *Store) recount() error {
 			os.Remove(filepath.Join(s.dir, "contents", e.Name()))
 			continue
 		}
-		if s.sound(h, &text) {
-			delete(s.torn, h)
+		sound[h] = s.sound(h, &text)
+	}
+	for h := range s.uses {
+		if !sound[h] {
+			s.torn[h] = true
 		}
 	}
 	return nil
