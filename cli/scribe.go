@@ -125,6 +125,7 @@ func (s *scribe) run() {
 	defer close(s.done)
 	quiet := time.NewTimer(calm)
 	defer quiet.Stop()
+	var thinned time.Time
 	for ended := false; !ended; {
 		select {
 		case <-s.wake:
@@ -135,6 +136,10 @@ func (s *scribe) run() {
 		var saved bool
 		if saved, ended = s.write(); saved {
 			quiet.Reset(calm)
+			if now := time.Now(); now.Sub(thinned) >= saveInterval {
+				thinned = now
+				shed() // edits touch little of the program, and the system maps sixteen pages for each one that they do
+			}
 		}
 		if !ended {
 			time.Sleep(saveInterval / 10) // records come in bursts
