@@ -117,6 +117,10 @@ func colour(w io.Writer, env Env) bool {
 	if v, ok := env.Getenv("NO_COLOR"); ok && v != "" {
 		return false
 	}
+	return terminal(w)
+}
+
+func terminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok {
 		return false

@@ -84,6 +84,7 @@ func (d *daemon) doorOf(c *cli.Context, name, who string) (door, error) {
 		return x, world(fmt.Errorf("--%s-listen: %w", name, err))
 	}
 	x.gate = g
+	d.unit.onReload("certificates for "+who, func() error { g.Refresh(); return nil })
 	return x, nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/flexgw/flexgw/render"
+	"github.com/flexgw/flexgw/schema/diag"
 )
 
 // renderedBootstrap has the sockets of a daemon that systemd runs: in $RUNTIME_DIRECTORY, or where that usually is.
@@ -30,7 +31,7 @@ func renderCommand(env Env) *cli.Command {
 		Usage:     "print what Envoy gets",
 		ArgsUsage: "PATH…",
 		Description: "resources: listeners, clusters, scopes, secrets and files, as the daemon delivers them.\n" +
-			"bootstrap: the file that the daemon starts Envoy with; with --remote, those for an Envoy on another host.\n" +
+			"bootstrap: the file that an Envoy is started with which the daemon does not start; it needs no PATH. With --remote, those for an Envoy on another host.\n" +
 			"static: one Envoy file with everything in it; with --show-secrets it needs no other file.",
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "form", Value: "resources", Usage: "`FORM`: " + strings.Join(forms, ", ")},
@@ -50,15 +51,18 @@ func renderCommand(env Env) *cli.Command {
 			if !slices.Contains(forms, form) {
 				return usage("no form %q; known are %s", form, strings.Join(forms, ", "))
 			}
-			set, err := readJudged(c.Args().Slice(), env)
-			if err != nil {
-				return err
-			}
-			p := onePass(env)
-			p.load.RequireEnv = true
-			_, r, list := p.build(set)
-			if list.HasErrors() {
-				return p.refuse(env, set, list)
+			var r *render.Resources
+			if form != "bootstrap" || c.Args().Present() { // no declaration is in a bootstrap: Envoy's unit has none at hand
+				set, err := readJudged(c.Args().Slice(), env)
+				if err != nil {
+					return err
+				}
+				p := onePass(env)
+				p.load.RequireEnv = true
+				var list diag.List
+				if _, r, list = p.build(set); list.HasErrors() {
+					return p.refuse(env, set, list)
+				}
 			}
 			text, err := printed(env, r, form, c.Bool("show-secrets"))
 			if err != nil {

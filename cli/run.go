@@ -33,6 +33,7 @@ import (
 	"github.com/flexgw/flexgw/reconcile/rollout"
 	"github.com/flexgw/flexgw/reconcile/status"
 	"github.com/flexgw/flexgw/reconcile/store"
+	"github.com/flexgw/flexgw/reconcile/systemd"
 	"github.com/flexgw/flexgw/reconcile/watch"
 	"github.com/flexgw/flexgw/render"
 	"github.com/flexgw/flexgw/render/policy"
@@ -115,6 +116,7 @@ type daemon struct {
 	remote   door          // for Envoys
 	apiDoor  door          // for operators
 	self     status.Daemon // as it is told
+	unit     *unit
 	prober   probe.Prober
 	plan     rollout.Plan  // of revisions of the source
 	window   *probe.Window // nil: the error rate is not watched
@@ -139,6 +141,11 @@ func newDaemon(c *cli.Context, env Env) (*daemon, error) {
 	if err != nil {
 		return nil, err
 	}
+	unit, err := systemd.Of(env.Getenv)
+	if err != nil {
+		return nil, world(err)
+	}
+	systemd.Forget()
 	if v := c.String("on-invalid"); v != "reject" && v != "hold" {
 		return nil, usage("--on-invalid %s: known are reject and hold", v)
 	}
@@ -152,7 +159,7 @@ func newDaemon(c *cli.Context, env Env) (*daemon, error) {
 	d := &daemon{
 		env: env, source: src, choice: c.String("envoy"), at: at, drain: c.Duration("drain-time"), quiet: c.Duration("debounce"),
 		workers: c.Int("concurrency"), verbose: c.Bool("verbose"), pipeline: newPipeline(env), egress: egress.New(egress.Options{}),
-		hold: c.String("on-invalid") == "hold", observe: c.Bool("observe"), git: repository,
+		hold: c.String("on-invalid") == "hold", observe: c.Bool("observe"), git: repository, unit: newUnit(unit),
 	}
 	if d.observe {
 		d.choice = "none"
@@ -264,6 +271,7 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	}()
 
 	d.loop = d.newLoop(src, target, enforcer{policies})
+	defer d.manage(ctx, src)()
 	serve(func() error { return api.Serve(serving, sockets.status, d.watchers.beside(api.Handler(d))) })
 	if err := d.serveAPI(serving, api.Handler(d), serve); err != nil {
 		return world(err)
@@ -295,7 +303,7 @@ func (d *daemon) newLoop(src watch.Source, target deliver.Target, policies recon
 	l := &reconcile.Loop{
 		Name: d.source, Source: src, Again: d.fetcher.Changed(), Build: d.build, Render: d.render, Published: d.published, Target: target, Enforce: policies,
 		LastGood: d.lastGood, HeldAt: d.heldAt, Blame: blame, Past: d.last.Find, Remember: d.remember, Control: d.remembered(), Observe: d.observe, Proof: d.proof,
-		Tell: d.told, Ready: d.ready, Log: d.log, Quiet: d.quiet, MaxWait: 2 * d.quiet, Drain: d.drain,
+		Tell: d.told, Ready: d.ready, Looked: d.unit.saw, Log: d.log, Quiet: d.quiet, MaxWait: 2 * d.quiet, Drain: d.drain,
 	}
 	if d.hold {
 		l.Hold = d.holdBack
@@ -321,6 +329,9 @@ func (d *daemon) sockets() (s sockets, err error) {
 		path, err := x.path()
 		if err != nil {
 			return s, err
+		}
+		if *x.to = d.unit.Sockets.At(path); *x.to != nil {
+			continue
 		}
 		if *x.to, err = listen(path); err != nil {
 			return s, err

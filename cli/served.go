@@ -272,6 +272,7 @@ func refusal(err error) error {
 func (d *daemon) told(e reconcile.Event) {
 	d.scribe.event(e)
 	d.watchers.event(e)
+	d.unit.event(e)
 	switch e.Type {
 	case reconcile.Invalid, reconcile.Rejected, reconcile.ProofFailed, reconcile.HeldBack:
 		d.show(e.Set, slices.DeleteFunc(slices.Clone(e.Diagnostics), func(x diag.Diagnostic) bool { return x.Severity != diag.Error && !d.verbose }))

@@ -58,10 +58,16 @@ func statusCommand(env Env) *cli.Command {
 	}
 }
 
+// unitSocket is that of the daemon of docs/systemd, which is found without naming it.
+const unitSocket = "/run/flexgw/" + socketName
+
 // findSocket finds the daemon that is meant.
 func findSocket(env Env, source, stateDir, socket string) (string, error) {
+	if socket != "" {
+		return socket, nil
+	}
 	_, unit := env.Getenv("RUNTIME_DIRECTORY")
-	if socket != "" || source != "" || stateDir != "" || unit {
+	if source != "" || stateDir != "" || unit {
 		p, err := findPlaces(env, source, stateDir, socket)
 		if err != nil {
 			return "", world(err)
@@ -74,7 +80,7 @@ func findSocket(env Env, source, stateDir, socket string) (string, error) {
 	}
 	switch len(live) {
 	case 0:
-		return "", world(fmt.Errorf("no daemon runs (looked in %s); name one with --socket or --state-dir", runtimeHome(env)))
+		return "", world(fmt.Errorf("no daemon runs (looked in %s and %s); name one with --socket or --state-dir", runtimeHome(env), filepath.Dir(unitSocket)))
 	case 1:
 		return live[0], nil
 	}
@@ -88,7 +94,7 @@ func liveSockets(env Env) ([]string, error) {
 		return nil, world(err)
 	}
 	var live []string
-	for _, f := range found {
+	for _, f := range append(found, unitSocket) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		if _, err := (api.Client{Socket: f}).Status(ctx); err == nil {
 			live = append(live, f)

@@ -30,7 +30,7 @@ func watchFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "metrics-listen", Usage: "answer GET /metrics on `HOST:PORT` too, to whoever can reach it"},
 		webhookFlag(),
-		&cli.StringFlag{Name: "webhook-secret-file", Usage: "sign what is posted with the secret in `FILE`"},
+		&cli.StringFlag{Name: "webhook-secret-file", Usage: "sign what is posted with the secret in `FILE` (default: the credential webhook-secret of the unit)"},
 		&cli.StringFlag{Name: "commit-status", Usage: "tell a forge how far each commit got: `KIND=URL`, of github, gitlab or gitea, and the URL of its API for the repository"},
 		&cli.StringFlag{Name: "commit-status-token-file", Usage: "the token for it in `FILE`, read anew each time (default: the credential commit-status-token of the unit)"},
 		&cli.StringFlag{Name: "commit-status-name", Usage: "what the status is called (default: flexgw/ and the name of this host)"},
@@ -57,6 +57,9 @@ func (d *daemon) watch(c *cli.Context) error {
 	}
 	secretFile := c.String("webhook-secret-file")
 	if c.IsSet("webhook") {
+		if path, ok := systemd.Credential(d.env.Getenv, "webhook-secret"); ok && secretFile == "" {
+			secretFile = path
+		}
 		secret, err := webhookSecret(secretFile)
 		if err != nil {
 			return err
@@ -69,6 +72,14 @@ func (d *daemon) watch(c *cli.Context) error {
 		if err != nil {
 			return usage("--webhook: %s", err)
 		}
+		hook := w.hook
+		d.unit.onReload("secret of the webhook", func() error {
+			secret, err := webhookSecret(secretFile)
+			if err == nil {
+				hook.SetSecret(secret)
+			}
+			return err
+		})
 	} else if secretFile != "" {
 		return usage("--webhook-secret-file signs what --webhook posts; no URL was given")
 	}

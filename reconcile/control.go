@@ -205,7 +205,7 @@ func (l *Loop) Sync(ctx context.Context, revision, who string) (Outcome, error) 
 		if before.back != nil || before.refused != nil || before.served.partial() {
 			l.update(func(s *state) { s.tried, s.refused, s.back = source.Set{}, nil, nil })
 		}
-		set, err := l.Source.Fetch(loop)
+		set, err := l.read(loop)
 		if err != nil {
 			return fmt.Errorf("source: %w", err)
 		}

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/flexgw/flexgw/reconcile/deliver"
@@ -58,6 +59,7 @@ type Loop struct {
 	Hold      Hold                                                                      // nil: a revision with an error changes nothing
 	Tell      func(Event)                                                               // must not block; nil: nobody is told
 	Ready     func(addresses []string)                                                  // the first revision is programmed; nil: nobody is told
+	Looked    func()                                                                    // the source was looked at for the first time, whatever came of it; nil: nobody is told
 	Remember  func(Control)                                                             // what operators asked for has changed, to be kept across restarts; nil: it is forgotten
 	Log       *slog.Logger
 
@@ -71,6 +73,8 @@ type Loop struct {
 
 	setUp            sync.Once
 	commands         chan func(context.Context)
+	looks            chan chan<- struct{}
+	reading          atomic.Int64 // when the read of the source began that is under way, in Unix nanoseconds; 0: none is
 	proofs           chan proof
 	stopProof        context.CancelFunc // of the proof that runs; nil: none does
 	waiting          []waiter
@@ -143,6 +147,7 @@ func (l *Loop) Run(ctx context.Context) error {
 		changed = l.Source.Changed()
 	}
 	for {
+		var asked chan<- struct{}
 		select {
 		case <-ctx.Done():
 			// What became live a moment ago is the last good state too.
@@ -151,6 +156,7 @@ func (l *Loop) Run(ctx context.Context) error {
 			cancel()
 			return nil
 		case <-again.C:
+		case asked = <-l.looks:
 		case <-changed:
 			l.settle(ctx)
 		case <-l.Again:
@@ -175,7 +181,15 @@ func (l *Loop) Run(ctx context.Context) error {
 				continue
 			}
 		}
-		if l.fetch(ctx) {
+		read := l.fetch(ctx)
+		if l.Looked != nil {
+			l.Looked()
+			l.Looked = nil
+		}
+		if asked != nil {
+			close(asked)
+		}
+		if read {
 			retry = retryBase
 			continue
 		}
@@ -187,7 +201,7 @@ func (l *Loop) Run(ctx context.Context) error {
 // begin makes what the exported fields leave out.
 func (l *Loop) begin() {
 	l.setUp.Do(func() {
-		l.commands, l.proofs = make(chan func(context.Context)), make(chan proof, 1)
+		l.commands, l.proofs, l.looks = make(chan func(context.Context)), make(chan proof, 1), make(chan chan<- struct{})
 		l.update(func(s *state) { s.control = l.Control })
 	})
 }
@@ -231,7 +245,7 @@ func (l *Loop) fetch(ctx context.Context) bool {
 		return true
 	}
 	before := l.snapshot()
-	set, err := l.Source.Fetch(ctx)
+	set, err := l.read(ctx)
 	if err != nil {
 		if ctx.Err() != nil {
 			return true

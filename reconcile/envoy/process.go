@@ -445,27 +445,34 @@ func (p *Process) clean() {
 	_ = os.Remove(p.options.recordPath())
 }
 
-// drain returns when there is nothing left to wait for. An Envoy that does not answer has nothing to be waited for
-// either, but for the time given.
 func (p *Process) drain(ctx context.Context, limit time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	if err := p.Admin.Drain(ctx); err != nil {
-		return
+	_ = Drain(ctx, p.Admin, p.done) // what can not be drained is ended all the same
+}
+
+// Drain fails health, drains listeners, and returns nil when there is nothing left to wait for, gone is closed, or ctx ends:
+// nobody may wait for longer. An error means that Envoy does not answer: there is nothing to be waited for either.
+func Drain(ctx context.Context, admin *Admin, gone <-chan struct{}) error {
+	if err := admin.Drain(ctx); err != nil {
+		return err
 	}
 	var last Traffic
 	quiet := time.Now()
 	for {
 		began := time.Now()
-		now, err := p.Admin.Traffic(ctx)
+		now, err := admin.Traffic(ctx)
 		if err != nil {
-			return
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
 		}
 		if now.Requests > 0 || now.Total != last.Total && last != (Traffic{}) {
 			quiet = time.Now()
 		}
 		if now.Requests == 0 && (now.Connections == 0 || time.Since(quiet) >= quietFor) {
-			return
+			return nil
 		}
 		last = now
 		// Asking costs the main thread; leave it most of its time.
@@ -474,10 +481,10 @@ func (p *Process) drain(ctx context.Context, limit time.Duration) {
 			pause = min(pause, max(time.Millisecond, quietFor-time.Since(quiet)))
 		}
 		select {
-		case <-p.done:
-			return
+		case <-gone:
+			return nil
 		case <-ctx.Done():
-			return
+			return nil
 		case <-time.After(pause):
 		}
 	}

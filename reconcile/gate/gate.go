@@ -154,6 +154,9 @@ func (g *Gate) refresh(whatever bool) {
 	}
 }
 
+// Refresh reads the files now, whatever their times say.
+func (g *Gate) Refresh() { g.refresh(true) }
+
 // lookAgain is how often files are looked at when nobody connects, so that what is wrong with them is told in time.
 const lookAgain = 10 * time.Second
 

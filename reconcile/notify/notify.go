@@ -76,6 +76,19 @@ func New(o Options) (*Notifier, error) {
 	return &Notifier{o, to}, nil
 }
 
+// SetSecret signs what is posted from now on with another secret; empty: it is not signed.
+func (n *Notifier) SetSecret(secret []byte) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.o.Secret = secret
+}
+
+func (n *Notifier) secret() []byte {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.o.Secret
+}
+
 // Event takes an event in. It does not block: when too many wait, the oldest is dropped.
 func (n *Notifier) Event(e reconcile.Event) {
 	b := Body{SchemaVersion: SchemaVersion, ID: newID(), Type: string(e.Type), At: e.At, Source: n.o.Source, Revision: e.Revision, Previous: e.Previous,
@@ -106,8 +119,8 @@ func (n *Notifier) request(b Body) (*http.Request, error) {
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set(IDHeader, b.ID)
 	r.Header.Set(TypeHeader, b.Type)
-	if len(n.o.Secret) > 0 {
-		r.Header.Set(SignatureHeader, Sign(n.o.Secret, time.Now(), body))
+	if secret := n.secret(); len(secret) > 0 {
+		r.Header.Set(SignatureHeader, Sign(secret, time.Now(), body))
 	}
 	return r, nil
 }
