@@ -132,7 +132,7 @@ func explainAll(w io.Writer, own ownRules) error {
 		longest = max(longest, len(c))
 	}
 	for _, c := range codes {
-		fmt.Fprintf(w, "  %-*s  %s\n", longest, c, own.ruleOf(diag.Code(c)).Summary)
+		fmt.Fprintf(w, "  %-*s  %s\n", longest, c, diag.OneLine(own.ruleOf(diag.Code(c)).Summary))
 	}
 	fmt.Fprintln(w, "KINDS AND POLICIES")
 	for _, name := range roots() {
@@ -145,11 +145,12 @@ func explainAll(w io.Writer, own ownRules) error {
 
 // roots are the names that a FIELD can start with.
 func roots() []string {
-	names := schema.Kinds()
+	policies := []string{"route", "route-weighted"} // of schema: they are no filters
 	for _, t := range (all.Catalog{}).All() {
-		names = append(names, t.Name())
+		policies = append(policies, t.Name())
 	}
-	return names
+	slices.Sort(policies)
+	return append(schema.Kinds(), policies...)
 }
 
 // field is the part of a JSON Schema that explain shows.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/flexgw/flexgw/reconcile/watch"
@@ -125,6 +126,28 @@ func (n *naming) unseen(set source.Set) func(under string, match func(string) bo
 			return nil
 		})
 		return errors.Is(err, found)
+	}
+}
+
+// there is project.Project's Idle for a set: a name counts that was read, or that is on the disk. Folders of Git and node_modules are
+// looked into only if a pattern begins there.
+func (n *naming) there(set source.Set) func(under string, match func(string) bool) bool {
+	return func(under string, match func(string) bool) bool {
+		found := errors.New("found")
+		root := filepath.Join(n.folder, filepath.FromSlash(under))
+		err := filepath.WalkDir(root, func(at string, e fs.DirEntry, err error) error {
+			name, _ := within(n.folder, at)
+			switch {
+			case err != nil:
+				return nil // what cannot be read is not there
+			case match(name):
+				return found
+			case at != root && e.IsDir() && (e.Name() == ".git" || e.Name() == "node_modules"):
+				return fs.SkipDir
+			}
+			return nil
+		})
+		return errors.Is(err, found) || slices.ContainsFunc(set.Files, func(f source.File) bool { return match(n.of(f.Name)) })
 	}
 }
 

@@ -45,7 +45,8 @@ func projectFileFlags() []cli.Flag {
 // settings are what the flags and the project file say about a check.
 type settings struct {
 	judge   project.Judge
-	file    source.File // of the project; no name: none
+	file    source.File   // of the project; no name: none
+	strays  []source.File // that were to be it, and have other names
 	rules   ownRules
 	known   project.Known // all codes, those of the rules too
 	problem diag.List     // what is wrong with it
@@ -112,6 +113,9 @@ func (s *settings) readProject(c *cli.Context) (*project.Project, error) {
 		codes(p)
 	}
 	s.problem = append(s.problem, s.rules.problem...)
+	for _, f := range s.strays {
+		s.problem = append(s.problem, project.Stray(f)...)
+	}
 	return p, failed
 }
 
@@ -150,7 +154,7 @@ func (s *settings) findProject(c *cli.Context) error {
 		return usage("--config and --no-config exclude each other")
 	}
 	if name == "" && !c.Bool("no-config") {
-		name = nearestProject()
+		name = s.nearestProject()
 	}
 	if name == "" {
 		return nil
@@ -164,10 +168,19 @@ func (s *settings) findProject(c *cli.Context) error {
 }
 
 // nearestProject is the path of the project file in the working directory or above it, within the repository; "" if there
-// is none.
-func nearestProject() string {
+// is none. Files that were to be it, by their names and what they say, are kept to be told.
+func (s *settings) nearestProject() string {
 	dir := "."
 	for {
+		for _, other := range project.Misnamed() {
+			name := filepath.Join(dir, other)
+			if info, err := os.Stat(name); err != nil || !info.Mode().IsRegular() || info.Size() > source.MaxFileSize {
+				continue
+			}
+			if b, err := os.ReadFile(name); err == nil {
+				s.strays = append(s.strays, source.NewFile(filepath.ToSlash(name), b))
+			}
+		}
 		name := filepath.Join(dir, project.FileName)
 		if info, err := os.Stat(name); err == nil && info.Mode().IsRegular() {
 			return name
@@ -286,6 +299,9 @@ func (s *settings) apply(set source.Set, w *watched, found diag.List) (project.O
 		wrong = append(wrong, l...)
 	}
 	s.judge.Unseen = s.names.unseen(set)
+	if s.judge.Project != nil {
+		wrong = append(wrong, s.judge.Project.Idle(s.names.there(set))...)
+	}
 	out := s.judge.Apply(slices.Concat(found, s.problem, wrong))
 	if s.write != "" {
 		if err := s.writeBaseline(out.Reported); err != nil {
@@ -322,6 +338,9 @@ func (s *settings) sources(set source.Set) func(string) ([]byte, error) {
 		b, err := set.Bytes(name)
 		if errors.Is(err, fs.ErrNotExist) && s.file.Name != "" && name == s.file.Name {
 			return s.file.Bytes()
+		}
+		if i := slices.IndexFunc(s.strays, func(f source.File) bool { return f.Name == name }); i >= 0 {
+			return s.strays[i].Bytes()
 		}
 		if rules, ok := s.rules.source(name); ok && errors.Is(err, fs.ErrNotExist) {
 			return rules.Bytes()

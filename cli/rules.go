@@ -59,9 +59,16 @@ func readRules(flags *values, projectFile string, p *project.Project) (ownRules,
 		if strings.ContainsAny(n.Value, "*?") {
 			var err error
 			names, err = matching(filepath.Dir(projectFile), n.Value)
+			all := len(names)
+			names = slices.DeleteFunc(names, func(name string) bool {
+				rel, inside := within(filepath.Dir(projectFile), name)
+				return inside && p.Excluded(rel)
+			})
 			switch {
 			case err != nil:
 				unread(n.Range, fmt.Sprintf("rules %q cannot be looked for: %s", n.Value, err), "mend what is named, or name the files")
+			case len(names) == 0 && all > 0:
+				unread(n.Range, fmt.Sprintf("every CUE file that matches rules %q is excluded", n.Value), "name the files, or take their folder out of exclude")
 			case len(names) == 0:
 				unread(n.Range, fmt.Sprintf("no CUE file matches rules %q", n.Value), "write names relative to the folder of this file, with * within a folder, or ** across folders")
 			}

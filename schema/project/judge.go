@@ -150,7 +150,7 @@ func (j Judge) leftover(all []*Suppression, known map[Entry]int) diag.List {
 		switch {
 		case j.expired(s):
 			report("project/expired-suppression", s.At, fmt.Sprintf("this suppression ended on %s", s.Until.Format(time.DateOnly)), "mend what it is about, or give it a new day")
-		case !s.used && !j.Narrowed && !j.elsewhere(s):
+		case !s.used && !s.idle && !j.Narrowed && !j.elsewhere(s):
 			report("project/unused-suppression", s.At, fmt.Sprintf("nothing here is reported as %s", codeWords(s.Codes)), "remove the suppression")
 		}
 	}

@@ -7,10 +7,12 @@ import (
 	_ "embed"
 	"fmt"
 	"math"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/flexgw/flexgw/schema"
 	"github.com/flexgw/flexgw/schema/diag"
@@ -21,6 +23,28 @@ import (
 
 // FileName is what the file is called, in the folder of the repository that it is about.
 const FileName = ".flexgw.yaml"
+
+// Misnamed are names that people give the file instead; nobody reads them.
+func Misnamed() []string {
+	return []string{".flexgw.yml", ".flexgw.json", ".flexgw.cue", ".flexgw", "flexgw.yaml", "flexgw.yml"}
+}
+
+// Stray is the warning of a file that has one of the Misnamed; none if it holds nothing of a project's settings.
+func Stray(f source.File) diag.List {
+	b, err := f.Bytes()
+	if err != nil || !setting.Match(b) {
+		return nil
+	}
+	first, _, _ := strings.Cut(string(b), "\n")
+	start := diag.Pos{Line: 1, Column: 1}
+	end := diag.Pos{Line: 1, Column: int32(1 + utf8.RuneCountInString(strings.TrimRight(first, "\r"))), Offset: int32(len(strings.TrimRight(first, "\r")))}
+	return diag.List{{Severity: diag.Warning, Code: "project/wrong-name", Subject: diag.Range{File: f.Name, Start: start, End: end},
+		Summary: fmt.Sprintf("settings of a repository are read from %s alone, and this file is called %s", FileName, path.Base(f.Name)),
+		Hint:    fmt.Sprintf("rename it, or name it with --config %s", f.Name)}}
+}
+
+// setting is a field of the file.
+var setting = regexp.MustCompile(`(?m)^[ \t"]*(?:targetVersion|severity|suppress|baseline|rules|partial|exclude)"?[ \t]*:`)
 
 //go:embed project.schema.json
 var shape []byte
@@ -37,12 +61,54 @@ type Project struct {
 	Rules    []syntax.Text // paths relative to the file
 	Partial  bool
 
-	exclude []*regexp.Regexp // names of files, relative to the folder of this file
+	exclude []exclusion
+	files   []fileNames // what else names files by a pattern
+}
+
+// fileNames is a pattern of files, as it is written.
+type fileNames struct {
+	text  syntax.Text
+	what  string // the setting
+	under string // the folder or file that holds all that it can match
+	re    *regexp.Regexp
+	of    *Suppression // nil: an exclusion's
+}
+
+// exclusion is what holds no declarations.
+type exclusion struct {
+	fileNames
+	below *regexp.Regexp // what is below a folder of that name
 }
 
 // Excluded reports whether a file, by its name relative to the folder of the project file, holds no declarations.
 func (p *Project) Excluded(name string) bool {
-	return slices.ContainsFunc(p.exclude, func(re *regexp.Regexp) bool { return re.MatchString(name) })
+	return slices.ContainsFunc(p.exclude, func(x exclusion) bool { return x.re.MatchString(name) || x.below.MatchString(name) })
+}
+
+// Idle are warnings of patterns that name nothing. there reports whether there is a file or a folder at or below a folder, of a
+// name that matches, wherever declarations were looked for.
+func (p *Project) Idle(there func(under string, match func(name string) bool) bool) diag.List {
+	var ds diag.List
+	all := slices.Clone(p.files)
+	for _, x := range p.exclude {
+		all = append(all, x.fileNames)
+	}
+	for _, n := range all {
+		idle := !there(n.under, n.re.MatchString)
+		if n.of != nil {
+			n.of.idle = idle
+		}
+		if !idle {
+			continue
+		}
+		hint := "mend the pattern, or remove it; it is relative to the folder of this file"
+		if strings.ContainsAny(n.text.Value, `[]{}!\\`) {
+			hint = "only * (within a folder), ** (across folders) and ? (one character) are patterns; other characters stand for themselves, and folders are parted by /"
+		}
+		ds = append(ds, diag.Diagnostic{Severity: diag.Warning, Code: "project/idle-pattern", Subject: n.text.Range,
+			Summary: fmt.Sprintf("no file or folder is called %q, so this %s does nothing", n.text.Value, n.what), Hint: hint})
+	}
+	return ds
 }
 
 // Level gives codes a severity.
@@ -219,14 +285,16 @@ func (p *Project) decode(root *syntax.Node, dropped []*syntax.Node, codes func(*
 		p.Target = r
 	}
 	for _, t := range raw.Exclude {
-		for _, glob := range []string{t.Value, t.Value + "/**"} {
-			re, _, err := pattern(glob)
-			if err != nil {
-				ds = append(ds, bad(t.Range, fmt.Sprintf("%q is no pattern of files here", t.Value), patternHint))
-				break
-			}
-			p.exclude = append(p.exclude, re)
+		re, under, err := pattern(t.Value)
+		if err != nil {
+			ds = append(ds, bad(t.Range, fmt.Sprintf("%q is no pattern of files here", t.Value), patternHint))
+			continue
 		}
+		below, _, err := pattern(t.Value + "/**")
+		if err != nil {
+			panic(fmt.Sprintf("project: %v", err)) // it is one without what was added
+		}
+		p.exclude = append(p.exclude, exclusion{fileNames{t, "exclude", under, re, nil}, below})
 	}
 	known := codes(p)
 	if raw.Severity != nil {
@@ -246,6 +314,9 @@ func (p *Project) decode(root *syntax.Node, dropped []*syntax.Node, codes func(*
 			ds = append(ds, more...)
 			if !more.HasErrors() {
 				p.Suppress = append(p.Suppress, s)
+				if s.files != nil {
+					p.files = append(p.files, fileNames{s.asked, "suppression", s.under, s.files, s})
+				}
 			}
 		}
 	}
@@ -278,6 +349,7 @@ func suppression(n *syntax.Node, known Known) (*Suppression, diag.List) {
 		if s.files, s.under, err = pattern(raw.File.Value); err != nil {
 			ds = append(ds, bad(raw.File.Range, fmt.Sprintf("file %q is no pattern", raw.File.Value), patternHint))
 		}
+		s.asked = raw.File
 	}
 	return s, ds
 }

@@ -191,6 +191,12 @@ func TestWhatIsMeantIsNotIgnored(t *testing.T) {
 		"a: flexgw-ignore":                                         "",
 		"a: 'x # flexgw-ignore'":                                   "",
 		"# what flexgw-ignored files are":                          "",
+		"# flexgw:ingore link/no-routes until 2099-01-31: x":       `a.yaml:1:3: error: "flexgw:ingore" is no form of a suppression, and changes nothing [project/bad-suppression]`,
+		"# flexgw: ignore link/no-routes until 2099-01-31: x":      `a.yaml:1:3: error: "flexgw: ignore" is no form of a suppression, and changes nothing [project/bad-suppression]`,
+		"# flexgw ignore link/no-routes until 2099-01-31: x":       `a.yaml:1:3: error: "flexgw ignore" is no form of a suppression, and changes nothing [project/bad-suppression]`,
+		"# flexgw:ignored link/*":                                  `a.yaml:1:3: error: "flexgw:ignored" is no form of a suppression [project/bad-suppression]`,
+		"# flexgw:disable link/no-routes":                          `a.yaml:1:3: error: "flexgw:disable" is no form of a suppression, and changes nothing [project/bad-suppression]`,
+		"# flexgw ignores this, flexgw:serves and/or that":         "",
 	} {
 		found, l := project.Comments("a.yaml", []byte(in+"\n"), known)
 		if got := strings.TrimSuffix(text(l), "\n"); got != want || len(found) > 0 {

@@ -23,12 +23,42 @@ import (
 // starts with //. JSON has no comments: the project file's `suppress` is for it.
 const Marker = "flexgw:ignore"
 
-// meant is what somebody wrote who meant the Marker, alone or with its scope.
-var meant = regexp.MustCompile(`(?i)flexgw[ \t]*[:_-][ \t]*ignore(?:[ \t]*[_-][ \t]*(?:document|file))?(?:$|[ \t\r\n:])`)
+// meant is what somebody wrote who meant the Marker, alone or with its scope: in another spelling, or with another word of about
+// its letters, which miswritten compares.
+var meant = regexp.MustCompile(`(?i)flexgw(?:[ \t]*[:_-][ \t]*|[ \t]+)([a-z]{4,9})(?:[ \t]*[_-][ \t]*(?:document|file))?(?:$|[ \t\r\n:])`)
+
+// miswritten is where a text has what was meant to be the Marker and is not; nil: nowhere. Prose about flexgw is none: a word that is
+// only like "ignore", or stands apart from the name, must have a code behind it.
+func miswritten(text []byte) []int {
+	for from := 0; ; {
+		m := meant.FindSubmatchIndex(text[from:])
+		if m == nil {
+			return nil
+		}
+		at, end, word := from+m[0], from+m[1], text[from+m[2]:from+m[3]]
+		near := strings.EqualFold(string(word), "ignore")
+		if joined := bytes.ContainsAny(text[at:from+m[2]], ":_-"); !near || !joined {
+			near = (near || alike(string(word))) && codeBehind.Match(text[end:])
+		}
+		if near {
+			return []int{at, end}
+		}
+		from = end - 1
+	}
+}
+
+// codeBehind is what stands behind a word that is followed by a code.
+var codeBehind = regexp.MustCompile(`^[ \t]*(?:[a-z*]+/[a-z0-9*-]+|\*)`)
+
+// alike reports whether a word is probably a slip of "ignore", or another tool's word for it.
+func alike(word string) bool {
+	w := strings.ToLower(word)
+	return diag.Nearest(w, []string{"ignore"}) != "" || slices.Contains([]string{"ignored", "ignores", "disable", "suppress", "nolint", "skip", "noqa"}, w)
+}
 
 // Marked reports whether a text may have suppressions in it, well written or not.
 func Marked(text []byte) bool {
-	return named(text) && (bytes.Contains(text, []byte(Marker)) || meant.Match(text))
+	return named(text) && (bytes.Contains(text, []byte(Marker)) || miswritten(text) != nil)
 }
 
 // named reports whether our name stands somewhere in a text, in whatever case: nearly no file has it, and all are asked.
@@ -58,6 +88,8 @@ type Suppression struct {
 	Object string // "Kind namespace/name"; "": every object
 
 	files    *regexp.Regexp // of the project file: names of files, relative to its folder; nil: every file
+	asked    syntax.Text    // files, as it is written
+	idle     bool           // no file is called so: that is told
 	under    string         // the folder or file that holds all that files can match; "": the folder of the project file
 	file     string         // of a comment: its file
 	from, to int            // of a comment: lines, both inclusive
@@ -170,13 +202,12 @@ type lineAt struct {
 // line looks for a suppression on the line i.
 func (c *comments) line(i int) {
 	text := c.lines[i].text
-	m, miswritten := strings.Index(text, Marker), false
+	m, slip := strings.Index(text, Marker), []int(nil)
 	if m < 0 {
-		at := meant.FindStringIndex(text)
-		if at == nil {
+		if slip = miswritten([]byte(text)); slip == nil {
 			return
 		}
-		m, miswritten = at[0], true
+		m = slip[0]
 	}
 	before := strings.TrimRight(text[:m], " \t")
 	head, ok := strings.CutSuffix(before, c.lead)
@@ -193,8 +224,8 @@ func (c *comments) line(i int) {
 	start := utf8.RuneCountInString(text[:m]) + 1
 	at := diag.Range{File: c.file, Start: diag.Pos{Line: int32(i + 1), Column: int32(start), Offset: int32(c.lines[i].offset + m)},
 		End: diag.Pos{Line: int32(i + 1), Column: int32(utf8.RuneCountInString(text) + 1), Offset: int32(c.lines[i].offset + len(text))}}
-	if miswritten {
-		word := strings.TrimRight(meant.FindString(text), " \t:")
+	if slip != nil {
+		word := strings.TrimRight(text[slip[0]:slip[1]], " \t:")
 		c.bad(at, fmt.Sprintf("%q is no form of a suppression, and changes nothing", word), "write flexgw:ignore, flexgw:ignore-document or flexgw:ignore-file")
 		return
 	}
