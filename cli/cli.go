@@ -119,6 +119,7 @@ func newApp(env Env) *cli.App {
 // onUsageError gives every command the words of newApp for a flag that it does not have.
 func onUsageError(commands []*cli.Command) {
 	for _, c := range commands {
+		c.HideHelpCommand = len(c.Subcommands) == 0 // else "help", or "h", is no folder
 		c.OnUsageError = func(_ *cli.Context, err error, _ bool) error { return usage("%s", plain(err)) }
 		onUsageError(c.Subcommands)
 	}

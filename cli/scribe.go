@@ -95,13 +95,18 @@ func (s *scribe) heldOf(set source.Set) source.Set {
 	return set
 }
 
+// kept is an older set whose contents come from here, as far as they are kept here.
+func (s *scribe) kept(old source.Set) source.Set {
+	old = s.store.Kept(old)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.heldOf(old)
+}
+
 // readable is an older set whose contents can be had, although an editor may have written over its files since; false: of
 // one that is not also in now they can not.
 func (s *scribe) readable(old, now source.Set) (source.Set, bool) {
-	old = s.store.Kept(old)
-	s.mu.Lock()
-	old = s.heldOf(old)
-	s.mu.Unlock()
+	old = s.kept(old)
 	same := make(map[source.Hash]bool, len(now.Files))
 	for _, f := range now.Files {
 		same[f.Hash] = true

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"github.com/flexgw/flexgw/render"
 	"github.com/flexgw/flexgw/render/diff"
 	"github.com/flexgw/flexgw/render/policy/all"
+	"github.com/flexgw/flexgw/schema"
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/ir"
 	"github.com/flexgw/flexgw/schema/source"
@@ -92,7 +94,7 @@ func (d *daemon) Apply(ctx context.Context, r api.ApplyRequest) (api.Outcome, er
 		return out, nil
 	case r.MaxDelete != nil && len(try.deleted) > *r.MaxDelete:
 		return out, &api.Error{Status: http.StatusConflict, Code: api.CodeTooMany, Message: fmt.Sprintf(
-			"%d objects would be deleted, and %d may be: %s", len(try.deleted), *r.MaxDelete, some(out.Deleted))}
+			"%s would be deleted, and %d may be: %s", objects(len(try.deleted)), *r.MaxDelete, some(out.Deleted))}
 	case r.DryRun:
 		out.Result, out.Reason = api.Accepted, "DryRun"
 		return out, nil
@@ -102,6 +104,13 @@ func (d *daemon) Apply(ctx context.Context, r api.ApplyRequest) (api.Outcome, er
 		return out, refusal(err)
 	}
 	return d.outcome(done, out), nil
+}
+
+func objects(n int) string {
+	if n == 1 {
+		return "1 object"
+	}
+	return fmt.Sprintf("%d objects", n)
 }
 
 // some names the first of a list.
@@ -131,17 +140,39 @@ func (d *daemon) try(ctx context.Context, set source.Set) (t trial, err error) {
 		}
 		t.deleted = reconcile.Deleted(now.Gateway, next.Gateway)
 		t.changes = review.Diff{Old: review.Side{Label: "served", Revision: served.Revision}, New: review.Side{Label: "applied", Revision: set.Revision}}
-		t.changes.Found = diff.Compare(side(now), side(next), all.Catalog{})
+		t.changes.Found = diff.Compare(d.side(d.scribe.kept(served), now), d.side(set, next), all.Catalog{})
 	})
 	return t, err
 }
 
 // side is one side of a comparison; what is not built declares nothing.
-func side(b reconcile.Built) diff.Side {
+func (d *daemon) side(set source.Set, b reconcile.Built) diff.Side {
 	if b.Gateway == nil {
 		return diff.Side{Gateway: &ir.Gateway{Settings: &ir.Settings{}}, Resources: &render.Resources{}}
 	}
-	return diff.Side{Gateway: b.Gateway, Resources: b.Resources}
+	root := commonFolder(set.Files)
+	files := make([]diff.File, len(set.Files))
+	for i, f := range set.Files {
+		files[i] = diff.File{Name: f.Name, Path: strings.TrimPrefix(f.Name, root), Hash: f.Hash}
+	}
+	o := d.pipeline.load
+	o.Memo = nil
+	return diff.Side{Gateway: b.Gateway, Resources: b.Resources, Files: files, Documents: func(wanted func(string) bool) []ir.Document { return schema.Documents(set, o, wanted) }}
+}
+
+// commonFolder is the folder that all files are in, with its slash; "": none. An apply names files as its arguments did, and a
+// source as they are called below it.
+func commonFolder(files []source.File) string {
+	if len(files) == 0 {
+		return ""
+	}
+	root, _ := path.Split(files[0].Name)
+	for _, f := range files {
+		for root != "" && !strings.HasPrefix(f.Name, root) {
+			root, _ = path.Split(strings.TrimSuffix(root, "/"))
+		}
+	}
+	return root
 }
 
 func (t trial) answer(set source.Set) api.Outcome {

@@ -219,7 +219,7 @@ func writeFailed(w io.Writer, r status.Report, verbose bool) {
 
 func writeCondition(w io.Writer, who string, c status.Condition) {
 	fmt.Fprintf(w, "%s%s=%s (%s)", who, c.Type, c.Status, c.Reason)
-	if c.Place != nil {
+	if c.Place != nil && !strings.HasPrefix(c.Message, c.Place.String()) { // which then says it
 		fmt.Fprintf(w, " at %s", c.Place)
 	}
 	if c.Message != "" {

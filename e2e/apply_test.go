@@ -64,8 +64,8 @@ func TestApply(t *testing.T) {
 		t.Errorf("a mistake: %+v", o)
 	}
 	put(g.rewrite(version("2")))
-	if o := g.applied(0, "--dry-run", file); o.Result != api.Accepted || !strings.Contains(string(o.Changes), `"changes"`) {
-		t.Errorf("dry run: %+v", o)
+	if o := g.applied(0, "--dry-run", file); o.Result != api.Accepted || !strings.Contains(string(o.Changes), `"changes"`) || !strings.Contains(o.ChangesText, `"1" → "2"`) {
+		t.Errorf("dry run, which shows what is configured in another way: %+v", o)
 	}
 	plan := filepath.Join(t.TempDir(), "plan.json")
 	g.applied(0, "--save-plan", plan, file)
@@ -86,7 +86,7 @@ func TestApply(t *testing.T) {
 	x.End(t, 2)
 
 	put(strings.Replace(g.rewrite(version("2")), "name: shop", "name: renamed", 1))
-	if _, errs, code := harness.Command(t, "apply", "--state-dir", g.State, "--max-delete", "0", file); code != 2 || !strings.Contains(errs, "shop") {
+	if _, errs, code := harness.Command(t, "apply", "--state-dir", g.State, "--max-delete", "0", file); code != 2 || !strings.Contains(errs, "1 object would be deleted, and 0 may be: ApiInstance default/shop") {
 		t.Errorf("deletions ended with %d: %s", code, errs)
 	}
 	if out, errs, code := harness.Command(t, "rollback", "--state-dir", g.State, one.Revision[7:17]); code != 0 {

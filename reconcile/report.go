@@ -85,7 +85,10 @@ func (s state) conditions() []status.Condition {
 		accepted.Status, accepted.Reason, accepted.Message = status.Unknown, "Waiting", s.control.Waiting.String()
 	case s.served.partial() && s.served.set.Revision == s.tried.Revision:
 		accepted = refusal("Held", s.served.list)
-		accepted.Message += "; the rest is served, and as it was before: " + heldNames(s.served.held)
+		accepted.Message += "; the rest is served"
+		if len(s.served.held) > 0 {
+			accepted.Message += ", and as it was before: " + heldNames(s.served.held)
+		}
 	}
 	programmed := status.Condition{Type: status.Programmed, Status: status.True, Reason: "Live"}
 	switch {
@@ -104,9 +107,6 @@ func (s state) conditions() []status.Condition {
 // heldNames names the first of the held objects.
 func heldNames(held []Held) string {
 	const shown = 3
-	if len(held) == 0 {
-		return "nothing"
-	}
 	var names []string
 	for _, h := range held[:min(len(held), shown)] {
 		names = append(names, h.Object.String())
@@ -222,18 +222,19 @@ func declared(g *ir.Gateway, visit func(o, owner ir.Origin)) {
 	}
 }
 
-// Deleted lists the objects that old declares and now does not, sorted; nil gateways declare nothing.
+// Deleted lists the objects that old declares and now does not, sorted, as their authors count them: what stands inline in one goes
+// with it. nil gateways declare nothing.
 func Deleted(old, now *ir.Gateway) []diag.Object {
 	stays := map[diag.Object]bool{}
 	if now != nil {
-		declared(now, func(o, _ ir.Origin) { stays[o.Object] = true })
+		declared(now, func(o, _ ir.Origin) { stays[o.Declared()] = true })
 	}
 	var gone []diag.Object
 	if old != nil {
 		declared(old, func(o, _ ir.Origin) {
-			if !o.Object.IsZero() && !stays[o.Object] {
-				stays[o.Object] = true
-				gone = append(gone, o.Object)
+			if x := o.Declared(); !x.IsZero() && !stays[x] {
+				stays[x] = true
+				gone = append(gone, x)
 			}
 		})
 	}
