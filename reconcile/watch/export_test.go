@@ -3,6 +3,7 @@ package watch
 import (
 	"maps"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -72,3 +73,13 @@ func ParseCommit(b []byte) (Commit, error) { return parseCommit("", b) }
 
 // ReadTag reads an annotated tag.
 func ReadTag(r *Repo, id string) (*Tag, error) { return r.tag(plumbing.NewHash(id)) }
+
+// Newest is the newest of tags within a range of versions; "": none.
+func Newest(tags []string, within string) string {
+	refs := map[string]plumbing.Hash{}
+	for _, t := range tags {
+		refs["refs/tags/"+t] = plumbing.ZeroHash
+	}
+	ref, _ := newest(refs, within)
+	return strings.TrimPrefix(ref, "refs/tags/")
+}

@@ -86,7 +86,7 @@ func plainly(err error) error {
 		return errors.New("nobody that this host trusts vouches for its certificate: --git-ca-file names its authority")
 	case errors.As(err, &name):
 		return errors.New("its certificate is for another name: " + said(name.Error()))
-	case errors.As(err, &record):
+	case errors.As(err, &record), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
 		return errors.New("it does not speak TLS: is it http:// ?")
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return errors.New("it sent nothing for a while")

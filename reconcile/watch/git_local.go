@@ -212,9 +212,11 @@ func (c *copying) tree(ctx context.Context, id plumbing.Hash, at string) error {
 		return &tooLarge{fmt.Sprintf("more than %d folders in each other", maxDepth)}
 	}
 	folder := &item{mode: filemode.Dir, id: id}
-	if err := c.from.open(folder); err != nil {
+	err := c.from.open(folder)
+	if gone := (errMissing{}); errors.As(err, &gone) {
 		return err
 	}
+	// One that is broken is copied as it is: whether it matters is judged where it does.
 	if err := c.add(id); err != nil {
 		return err
 	}

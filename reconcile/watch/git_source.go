@@ -611,6 +611,9 @@ func (s *GitSource) ask(ctx context.Context, r remote) error {
 			s.o.Log.Warn("the packs of the Git store stay as they are", "error", err)
 		}
 	}
+	if s.grown() {
+		s.Poke() // the next look, which finds nothing new, tidies up
+	}
 	return nil
 }
 

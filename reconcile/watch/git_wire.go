@@ -66,6 +66,8 @@ func readAdvertised(in io.Reader, limit int64) (*advertised, error) {
 		return nil, errors.New("it closed the connection in the middle of its list of refs")
 	case bounded.err != nil:
 		return nil, bounded.err
+	case isWorld(err):
+		return nil, plainly(err)
 	case err != nil:
 		return nil, errors.New("what it answers is not Git's protocol: " + said(err.Error()))
 	}
