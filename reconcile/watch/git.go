@@ -34,7 +34,8 @@ type Repo struct {
 	ours    bool                   // it is a GitSource's own: nobody can mend it with git, and all that a tree names must be there
 	most    int                    // entries of one tree with all below it; 0: maxEntries
 
-	mu sync.Mutex // of what the stores keep
+	mu    sync.Mutex             // of what the stores keep, and the rest
+	there map[plumbing.Hash]bool // contents of the last tree that was read, which need not be looked for again; not written to
 }
 
 // ErrNoRepository is the error of OpenRepo where there is no repository.

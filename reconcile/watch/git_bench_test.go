@@ -2,7 +2,9 @@ package watch_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -14,21 +16,23 @@ import (
 	"github.com/flexgw/flexgw/reconcile/watch"
 )
 
-// sizeOf is how many bytes and packs are below a folder.
+// sizeOf is how many bytes and packs are below a folder, from which files may go meanwhile.
 func sizeOf(t testing.TB, dir string) (bytes int64, packs int) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(p string, d os.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() {
-			return err
+		if errors.Is(err, fs.ErrNotExist) || err == nil && !d.Type().IsRegular() {
+			return nil
 		}
-		info, err := d.Info()
-		if err == nil {
-			bytes += info.Size()
+		if err != nil {
+			return err
 		}
 		if strings.HasSuffix(p, ".pack") {
 			packs++
 		}
-		return err
+		if info, err := d.Info(); err == nil {
+			bytes += info.Size()
+		}
+		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +58,7 @@ func TestAThousandCommits(t *testing.T) {
 				}
 				return b.String()
 			}
-			const rounds, each = 250, 4
+			const rounds, each = 125, 8
 			seen, last := 0, ""
 			o := watch.GitOptions{Dir: filepath.Join(t.TempDir(), "git"), Limits: watch.GitLimits{Packs: 8, Grown: 256 << 10}}
 			if verify {
@@ -114,10 +118,12 @@ func TestAThousandCommits(t *testing.T) {
 				}
 				bytes, n := sizeOf(t, o.Dir)
 				largest, packs = max(largest, bytes), max(packs, n)
-				if list, _ := os.ReadDir(o.Dir); true {
-					stores = max(stores, len(list))
+				list, err := os.ReadDir(o.Dir)
+				if err != nil {
+					t.Fatal(err)
 				}
-				if round%50 == 49 {
+				stores = max(stores, len(list))
+				if round%25 == 24 {
 					runtime.GC()
 					var m runtime.MemStats
 					runtime.ReadMemStats(&m)
@@ -134,10 +140,10 @@ func TestAThousandCommits(t *testing.T) {
 				t.Errorf("the last that was verified is %s, not the head %s", last, head)
 			}
 			t.Logf("store %d KiB at most, in %d packs and %d entries; heap %d to %d KiB", largest>>10, packs, stores, least>>10, most>>10)
-			if packs > 2*(8+2) || stores > 3 {
+			if packs > 3*(8+2) || stores > 4 { // the store, the one before, and one that is being filled
 				t.Errorf("the store has %d packs and %d entries", packs, stores)
 			}
-			if whole := int64(commit) * 2 * 1100; !verify && largest > whole || verify && largest > 4*whole {
+			if whole := int64(commit) * 2 * 1100; !verify && largest > whole*2/3 || verify && largest > 4*whole {
 				t.Errorf("the store has %d KiB, and all that was ever committed about %d", largest>>10, whole>>10)
 			}
 			if most > least+(32<<20) {
@@ -155,27 +161,28 @@ func TestClonedAnew(t *testing.T) {
 	first := r.push("a.yaml", "1")
 	o := watch.GitOptions{Dir: filepath.Join(t.TempDir(), "git"), Limits: watch.GitLimits{Grown: 1}}
 	s := follow(t, o, smart(t, r, nil).URL+"/gateway.git")
-	old, err := looked(t, s)
-	if err != nil || old.Revision != first {
-		t.Fatal(old.Revision, err)
+	set, err := looked(t, s)
+	if err != nil || set.Revision != first {
+		t.Fatal(set.Revision, err)
 	}
 	for i := range 20 {
 		r.push("a.yaml", fmt.Sprint(i))
-		if _, err := looked(t, s); err != nil {
+		before := set
+		if set, err = looked(t, s); err != nil {
 			t.Fatal(err)
 		}
+		if set, err = looked(t, s); err != nil { // nothing new: time to tidy
+			t.Fatal(err)
+		}
+		contents(t, before)
+		if got := contents(t, set)["a.yaml"]; got != fmt.Sprint(i) {
+			t.Errorf("got %q, want %d", got, i)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(o.Dir, "1")); err == nil {
+		t.Error("the first store is still there: it was never replaced, or never removed")
 	}
 	before, _ := sizeOf(t, o.Dir)
-	set, err := looked(t, s) // nothing new: time to tidy
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(filepath.Join(o.Dir, "1")); err != nil {
-		t.Error("the store that older sets are read from is gone:", err)
-	}
-	if got := contents(t, set)["a.yaml"]; got != "19" {
-		t.Errorf("got %q", got)
-	}
 	s.Close()
 	s = follow(t, o, "file://"+r.bare)
 	if set, err = looked(t, s); err != nil || contents(t, set)["a.yaml"] != "19" {

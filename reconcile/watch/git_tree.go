@@ -200,6 +200,8 @@ type gathering struct {
 	owners  map[string]int // by the real path in the tree: which path brought a file first
 	names   map[string]bool
 	faults  map[string]error
+	before  map[plumbing.Hash]bool // contents that were there the last time; of a repository of ours
+	there   map[plumbing.Hash]bool // that are
 	entries int
 	now     int // number of the path that is read
 }
@@ -209,11 +211,21 @@ func (r *Repo) gather(root *item, what string, paths []string) (source.Set, diag
 		paths = []string{"."}
 	}
 	g := &gathering{repo: r, root: root, what: what, owners: map[string]int{}, names: map[string]bool{}, faults: map[string]error{}}
+	if r.ours {
+		r.mu.Lock()
+		g.before, g.there = r.there, map[plumbing.Hash]bool{}
+		r.mu.Unlock()
+	}
 	for i, p := range paths {
 		g.now = i
 		if err := g.path(p); err != nil {
 			g.faults[p] = fmt.Errorf("read %s: %w", p, err)
 		}
+	}
+	if r.ours {
+		r.mu.Lock()
+		r.there = g.there
+		r.mu.Unlock()
 	}
 	return source.NewSet(g.files), g.ds.Sort(), joined(g.faults)
 }
@@ -441,8 +453,11 @@ func (g *gathering) file(at trail, name string) error {
 	}
 	g.owners[at.real()], g.names[name] = g.now, true
 	id, r := at.last().id, g.repo
-	if r.ours && !r.holds(id) {
-		return r.missing(id)
+	if r.ours {
+		if !g.before[id] && !r.holds(id) {
+			return r.missing(id)
+		}
+		g.there[id] = true
 	}
 	g.files = append(g.files, source.File{Name: name, Hash: source.GitHash(id), Bytes: func() ([]byte, error) {
 		kind, b, err := r.object(id)
