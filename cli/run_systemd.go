@@ -253,6 +253,8 @@ func statusLine(r status.Report, away time.Time) string {
 	switch {
 	case r.Revision != "":
 		parts = append(parts, "serving "+short(r.Revision))
+	case programmed.Reason == "Observed":
+		parts = append(parts, "observing")
 	case programmed.Reason == "NothingAccepted":
 		parts = append(parts, "serving nothing yet")
 	default:

@@ -57,6 +57,9 @@ func (s *scribe) event(e reconcile.Event) {
 	s.add(func() {
 		switch e.Type {
 		case reconcile.Accepted, reconcile.HeldBack:
+			if e.Reason == "Observed" {
+				break // nothing more comes of it
+			}
 			s.hold(e.Set)
 			if e.Type == reconcile.Accepted {
 				return

@@ -62,3 +62,21 @@ func TestScribeKeepsWhatWasAcceptedMeanwhile(t *testing.T) {
 		t.Error("the second revision is not kept")
 	}
 }
+
+// What a daemon only judges is in its history, and is not waited for.
+func TestScribeOfAnObserver(t *testing.T) {
+	t.Parallel()
+	st := store.New(t.TempDir())
+	s := newScribe(st, slog.New(slog.DiscardHandler))
+	set := source.NewSet([]source.File{source.NewFile("a.yaml", []byte("a: 1\n"))})
+	s.event(reconcile.Event{Type: reconcile.Accepted, Reason: "Observed", Set: set, Revision: set.Revision})
+	if len(s.held) != 0 {
+		t.Errorf("%d contents are held for a set that is never saved", len(s.held))
+	}
+	go s.run()
+	s.stop()
+	records, err := st.History(10)
+	if err != nil || len(records) != 1 || records[0].Event != "Accepted" || records[0].Reason != "Observed" || records[0].Revision != set.Revision {
+		t.Errorf("%+v %v", records, err)
+	}
+}

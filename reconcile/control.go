@@ -220,6 +220,8 @@ func (l *Loop) Sync(ctx context.Context, revision, who string) (Outcome, error) 
 			l.answer(set.Revision, Outcome{Result: Pinned, Reason: "Pinned", Message: "revision " + s.control.Pinned.Revision + " is pinned; flexgw resume ends that"})
 		case s.control.Waiting != nil && s.control.Waiting.Revision == set.Revision:
 			l.answer(set.Revision, Outcome{Result: Waiting, Reason: "Waiting", Message: s.control.Waiting.String()})
+		case l.Observe && s.tried.Revision == set.Revision: // it was judged before
+			l.answer(set.Revision, Outcome{Result: Accepted, Reason: "Observed"})
 		case s.served.set.Revision == set.Revision && s.reason == "" && !s.served.partial():
 			l.answer(set.Revision, Outcome{Result: Programmed, Reason: "Unchanged"})
 		}

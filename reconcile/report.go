@@ -42,7 +42,11 @@ func (l *Loop) Summary() status.Report {
 }
 
 func (l *Loop) summary(s state) status.Report {
-	return status.Report{Source: l.Name, Revision: s.good.set.Revision, Commit: s.good.set.Commit, LastFailed: s.failed, Conditions: s.conditions(), Pinned: s.control.Pinned, Suspended: s.control.Suspended, Waiting: s.control.Waiting}
+	conditions := s.conditions()
+	if c := &conditions[len(conditions)-1]; l.Observe && c.Reason == "NothingAccepted" {
+		c.Reason, c.Message = "Observed", "this daemon observes (run --observe) and publishes nothing"
+	}
+	return status.Report{Source: l.Name, Revision: s.good.set.Revision, Commit: s.good.set.Commit, LastFailed: s.failed, Conditions: conditions, Pinned: s.control.Pinned, Suspended: s.control.Suspended, Waiting: s.control.Waiting}
 }
 
 // APIs lists the APIs of the revision that the target has, sorted.

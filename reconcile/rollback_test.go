@@ -356,12 +356,26 @@ func TestObserverPublishesNothing(t *testing.T) {
 		w.target.answer(synced)
 		w.source.put(api(1), nil)
 		settle(time.Second)
+		sync := func(want reconcile.EventType) {
+			t.Helper()
+			ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+			defer stop()
+			from := time.Now()
+			if o, err := w.loop.Sync(ctx, "", "me"); err != nil || o.Result != want || time.Since(from) > time.Second {
+				t.Errorf("sync: %+v %v after %s", o, err, time.Since(from))
+			}
+		}
+		sync(reconcile.Accepted)
+		if c := condition(t, w, status.Programmed, status.Unknown, "Observed"); !strings.Contains(c.Message, "--observe") {
+			t.Errorf("%+v", c)
+		}
 		w.source.put("kind: [", nil)
 		settle(time.Second)
+		sync(reconcile.Invalid)
 		if n := len(w.target.revisions()); n != 0 {
 			t.Errorf("%d revisions were published", n)
 		}
-		if got, want := w.types(), []reconcile.EventType{"Fetched", "Accepted", "Fetched", "Invalid"}; !slices.Equal(got, want) {
+		if got, want := w.types(), []reconcile.EventType{"Fetched", "Accepted", "Fetched", "Invalid", "Fetched", "Invalid"}; !slices.Equal(got, want) {
 			t.Errorf("told %v, want %v", got, want)
 		}
 	})
