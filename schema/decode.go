@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -96,8 +97,14 @@ func (d *decoder) unit(u syntax.Unit) *unitResult {
 	out := newUnitResult()
 	defer out.settle()
 	var found diag.List
+	var heads []head
 	ds := u.Lend(func(docs []*syntax.Document) (kept bool) {
 		out.documents += len(docs)
+		for _, doc := range docs {
+			if doc.Root.Kind == syntax.Mapping {
+				heads = append(heads, head{doc.Range, doc.Root.KeyRange("kind"), doc.Root.KeyRange("apiVersion")})
+			}
+		}
 		if len(docs) <= few { // as most files: nothing to put together
 			before := out.trees
 			out.trees = false
@@ -127,9 +134,68 @@ func (d *decoder) unit(u syntax.Unit) *unitResult {
 			o.cause = causeOf(ds)
 			out.doubts = append(out.doubts, o)
 		}
+		ambiguous(u, ds, heads, found)
+		partly(u, ds, found)
 	}
 	out.ds = append(ds, withoutPlaceholders(ds, found)...).Sort()
 	return out
+}
+
+// head is where a document says what it is.
+type head struct{ document, kind, version diag.Range }
+
+// ambiguous makes what is said of documents that tell twice what they are, and not the same, consequences of that.
+func ambiguous(u syntax.Unit, read diag.List, heads []head, found diag.List) {
+	var text []byte
+	for _, d := range read {
+		if !strings.HasSuffix(string(d.Code), "/duplicate-key") || len(d.Related) == 0 {
+			continue
+		}
+		i := slices.IndexFunc(heads, func(h head) bool { return h.kind == d.Related[0].Subject || h.version == d.Related[0].Subject })
+		if i < 0 {
+			continue
+		}
+		if text == nil {
+			text, _ = u.Files[0].Bytes()
+		}
+		if after(text, d.Subject) == after(text, d.Related[0].Subject) {
+			continue
+		}
+		for j := range found {
+			if inside(found[j].Subject, heads[i].document) {
+				found[j].Cause = d.Subject
+			}
+		}
+	}
+}
+
+// after is the word behind a key.
+func after(text []byte, key diag.Range) string {
+	if int(key.End.Offset) > len(text) {
+		return ""
+	}
+	if m := valueOfKey.FindSubmatch(text[key.End.Offset:]); m != nil {
+		return string(m[1])
+	}
+	return ""
+}
+
+var valueOfKey = regexp.MustCompile(`^\s*:\s*["']?([\w./-]+)`)
+
+// partly makes what the documents of a CUE package lack a consequence of its files that cannot be read: it may stand there.
+func partly(u syntax.Unit, read, found diag.List) {
+	if !isCUE(u) {
+		return
+	}
+	i := slices.IndexFunc(read, func(d diag.Diagnostic) bool { return d.Code == "cue/syntax" || d.Code == "source/merge-conflict" })
+	if i < 0 {
+		return
+	}
+	for j := range found {
+		if c := found[j].Code; c == "shape/missing-field" || c == "shape/too-few" || c == "shape/empty-value" {
+			found[j].Cause = read[i].Subject
+		}
+	}
 }
 
 // withoutPlaceholders drops what is said about the type of a value that is a template's placeholder: {{ name }} reads as a
@@ -144,7 +210,7 @@ func withoutPlaceholders(read, found diag.List) diag.List {
 	if len(inJSON) > 0 {
 		found = slices.DeleteFunc(found, func(d diag.Diagnostic) bool {
 			return d.Subject.Start.Line == d.Subject.End.Line && slices.ContainsFunc(inJSON, func(r diag.Range) bool {
-				return r.Start.Line == d.Subject.Start.Line && r.Start != d.Subject.Start && inside(r, d.Subject)
+				return r.Start.Line == d.Subject.Start.Line && (r == d.Subject || r.Start != d.Subject.Start) && inside(r, d.Subject)
 			})
 		})
 	}

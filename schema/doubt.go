@@ -78,8 +78,8 @@ func doubtful(u syntax.Unit, ds diag.List, read bool) []*doubt {
 		part, first := text[from:to], line
 		from, line = to, line+int32(strings.Count(text[from:to], "\n"))
 		if slices.ContainsFunc(ds, func(d diag.Diagnostic) bool {
-			at := d.Subject.Start.Line
-			return d.Severity == diag.Error && (at < 1 || at >= first && (at < line || to == len(text)))
+			from, until := d.Subject.Start.Line, d.Subject.End.Line
+			return d.Severity == diag.Error && (from < 1 || until >= first && (from < line || to == len(text)))
 		}) {
 			part = commentInYAML.ReplaceAllString(part, "")
 			out = doubtfulText(out, name, part, kindInYAML.FindAllStringSubmatch(part, -1), versionInYAML)

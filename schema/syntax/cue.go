@@ -280,6 +280,8 @@ type cueRun struct {
 	more    string          // CUE that counts as written at the end of the first file
 	missing map[spot]bool   // imports of packages that are not there
 	without map[spot]bool   // those, and references that lead nowhere, which has been said
+	broken  map[string]bool // files that do not parse
+	lost    map[string]bool // what such files of the package name: all that depends on it is left out
 	cueText
 	ds diag.List
 }
@@ -317,24 +319,36 @@ func parseCUEWithin(u Unit, limit time.Duration) ([]*Node, diag.List) {
 // whichever of its exported fields and elements, at any depth, have both.
 func parseCUE(u Unit) (roots []*Node, ds diag.List) {
 	r := newCUERun(u)
+	var said diag.List
 	defer func() { // the CUE library panics on some malformed input
 		if e := recover(); e != nil {
-			roots, ds = nil, diag.List{{Severity: diag.Error, Code: "cue/syntax", Subject: diag.Range{File: u.Files[0].Name},
+			if roots, ds = nil, append(said, r.ds...); len(ds) > 0 {
+				return // that may be why
+			}
+			ds = diag.List{{Severity: diag.Error, Code: "cue/syntax", Subject: diag.Range{File: u.Files[0].Name},
 				Summary: "this package makes the CUE evaluator fail", Hint: "simplify it, and tell us about it"}}
 		}
 	}()
 	root, ok := r.evaluate(u)
-	var said diag.List
-	defer func() { ds = append(said, ds...) }()
+	if whole := r.sound(u); !ok && len(whole) > 0 {
+		said = r.ds
+		lost := r.lostWords(u, whole)
+		u.Files = whole
+		r = newCUERun(u)
+		r.lost = lost
+		root, ok = r.evaluate(u)
+	}
+	defer func() { ds = append(said, r.withoutLost(ds)...) }()
 	for range 2 { // references are looked at once no import is missing
 		without := r.unresolved()
 		if len(without) == 0 {
 			break
 		}
 		maps.Copy(without, r.without)
-		said = append(said, r.ds...)
+		said = append(said, r.withoutLost(r.ds)...)
+		lost := r.lost
 		r = newCUERun(u)
-		r.without = without
+		r.without, r.lost = without, lost
 		root, ok = r.evaluate(u)
 	}
 	if !ok {
@@ -368,7 +382,7 @@ func (r *cueRun) evaluate(u Unit) (root cue.Value, ok bool) {
 }
 
 func newCUERun(u Unit) *cueRun {
-	r := &cueRun{world: u.cue, context: build.NewContext(), made: map[string]*build.Instance{}, busy: map[string]bool{}, missing: map[spot]bool{}, cueText: newCUEText()}
+	r := &cueRun{world: u.cue, context: build.NewContext(), made: map[string]*build.Instance{}, busy: map[string]bool{}, missing: map[spot]bool{}, broken: map[string]bool{}, cueText: newCUEText()}
 	r.first = u.Files[0].Name
 	for _, f := range u.Files {
 		r.own[f.Name] = true
@@ -406,6 +420,7 @@ func (r *cueRun) load(key string, files []source.File) *build.Instance {
 	for _, f := range files {
 		file := r.parse(f)
 		if file == nil {
+			r.broken[f.Name] = true
 			continue
 		}
 		r.parsed[key] = append(r.parsed[key], file)
@@ -445,15 +460,23 @@ func (r *cueRun) parse(f source.File) *ast.File {
 		return nil
 	}
 	file, err := parser.ParseFile(f.Name, x.src)
+	if conflicts := mergeConflicts(x); err != nil && len(conflicts) > 0 {
+		r.ds = append(r.ds, conflicts...)
+		return nil
+	}
 	if err != nil {
 		lines := map[int32]bool{}
+		open, bracket := openBracket(x.src)
 		for _, e := range errors.Errors(err) {
 			d := r.diagnostic(e, "cue/syntax")
+			after := open >= 0 && int(d.Subject.Start.Offset) > open // what the parser finds behind an open bracket is for want of the closing one
+			if after {
+				d.Subject, d.Summary = r.cursors[f.Name].at(open), "this bracket is not closed"
+			}
 			if !lines[d.Subject.Start.Line] { // the parser's echoes stand on the line of the error
 				lines[d.Subject.Start.Line] = true
 				d.Hint = "check the brackets, commas and quotes before this place"
-				if at, bracket := openBracket(x.src); at >= 0 && strings.Contains(d.Summary, "'EOF'") {
-					d.Subject, d.Summary = r.cursors[f.Name].at(at), "this bracket is not closed"
+				if after {
 					d.Hint = fmt.Sprintf("add the closing %q", bracket)
 				}
 				r.ds = append(r.ds, d)
@@ -514,6 +537,8 @@ func (r *cueRun) imports(dir, key string, file *ast.File) {
 func (r *cueRun) errors(err error) {
 	all := withoutOtherBranches(errors.Errors(err))
 	seen := map[string]bool{}
+	from := len(r.ds)
+	var paths []string // of those that are reported
 	for _, e := range all {
 		message := e.Error()
 		if r.fromCut(e) {
@@ -548,8 +573,35 @@ func (r *cueRun) errors(err error) {
 			seen[about] = true
 		}
 		seen[id] = true
-		r.ds = append(r.ds, d)
+		r.ds, paths = append(r.ds, d), append(paths, strings.Join(e.Path(), "."))
 	}
+	r.ds = append(r.ds[:from], once(r.ds[from:], paths)...)
+}
+
+// once tells one mistake once that a comprehension makes in several values: the same is wrong, at the same places.
+func once(ds diag.List, paths []string) diag.List {
+	const few = 3
+	tail := func(i int) string { return strings.TrimPrefix(ds[i].Summary, paths[i]+": ") }
+	var out diag.List
+	done := make([]bool, len(ds))
+	for i, d := range ds {
+		if done[i] {
+			continue
+		}
+		same := []string{paths[i]}
+		for j := i + 1; j < len(ds); j++ {
+			if !done[j] && paths[j] != "" && ds[j].Subject == d.Subject && ds[j].Code == d.Code && tail(j) == tail(i) && slices.Equal(ds[j].Related, d.Related) {
+				done[j], same = true, append(same, paths[j])
+			}
+		}
+		if n := len(same); n > few {
+			d.Summary = fmt.Sprintf("%s and %d more: %s", strings.Join(same[:few], ", "), n-few, tail(i))
+		} else if n > 1 {
+			d.Summary = fmt.Sprintf("%s and %s: %s", strings.Join(same[:n-1], ", "), same[n-1], tail(i))
+		}
+		out = append(out, d)
+	}
+	return out
 }
 
 // withoutOtherBranches leaves out why a value is not of a branch of a disjunction that is of another type, where another branch says
@@ -723,6 +775,10 @@ func (r *cueRun) declarations(v cue.Value, nodes []ast.Node, where, key diag.Ran
 	}
 	fields, err := v.Fields()
 	for err == nil && fields.Next() {
+		if sel := fields.Selector(); sel.LabelType() != cue.StringLabel { // of a list that holds an error
+			r.declarations(fields.Value(), r.items(nodes, sel.Index()), where, diag.Range{}, depth+1, found)
+			continue
+		}
 		name := fields.Selector().Unquoted()
 		key, next := r.fields(nodes, name)
 		r.declarations(fields.Value(), next, cmp.Or(key, where), key, depth+1, found)

@@ -3,13 +3,18 @@ package syntax
 import (
 	"cmp"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 
 	"cuelang.org/go/cue/ast"
 	"cuelang.org/go/cue/ast/astutil"
 	"cuelang.org/go/cue/errors"
 	"cuelang.org/go/cue/token"
+
+	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/source"
 )
 
 // A reference that leads nowhere, as to a package that is not there, keeps CUE from evaluating anything of a package. So that the rest is judged in the same run, the
@@ -54,6 +59,59 @@ func (r *cueRun) cut(file *ast.File) {
 		return true
 	}, nil)
 }
+
+// A file of a package that does not parse is left out in the same way, and what the others say is judged but for what it may have said.
+
+// sound are the files of a package that parse, when others do not and nothing else is known to be wrong.
+func (r *cueRun) sound(u Unit) []source.File {
+	if len(r.broken) == 0 || slices.ContainsFunc(r.ds, func(d diag.Diagnostic) bool { return !r.broken[d.Subject.File] || !r.own[d.Subject.File] }) {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(u.Files), func(f source.File) bool { return r.broken[f.Name] })
+}
+
+// lostWords are the words of the files that are not among whole.
+func (r *cueRun) lostWords(u Unit, whole []source.File) map[string]bool {
+	words := map[string]bool{}
+	for _, f := range u.Files {
+		if slices.ContainsFunc(whole, func(w source.File) bool { return w.Name == f.Name }) {
+			continue
+		}
+		text, err := f.Bytes()
+		if err != nil {
+			continue
+		}
+		for _, w := range strings.FieldsFunc(string(text), func(c rune) bool {
+			return !unicode.IsLetter(c) && !unicode.IsDigit(c) && !strings.ContainsRune("_#$-", c)
+		}) {
+			words[w] = true
+		}
+	}
+	return words
+}
+
+// withoutLost leaves out what may be wrong only because a file is left out: of what it names, and of values that nobody gives.
+func (r *cueRun) withoutLost(ds diag.List) diag.List {
+	if len(r.lost) == 0 {
+		return ds
+	}
+	return slices.DeleteFunc(slices.Clone(ds), func(d diag.Diagnostic) bool {
+		switch {
+		case d.Code == "cue/incomplete":
+			return true
+		case !strings.HasPrefix(string(d.Code), "cue/"):
+			return false
+		}
+		if m := quotedName.FindStringSubmatch(d.Summary); m != nil && r.lost[m[1]+m[2]] {
+			return true
+		}
+		path, _, ok := strings.Cut(d.Summary, ": ")
+		return ok && r.lost[path[strings.LastIndexByte(path, '.')+1:]]
+	})
+}
+
+// quotedName is the name that a message of the evaluator is about.
+var quotedName = regexp.MustCompile(`reference "([^"]+)" not found|undefined field: ([^ ]+)`)
 
 // fromCut reports whether an error is one of those that cut made.
 func (r *cueRun) fromCut(e errors.Error) bool {

@@ -13,11 +13,16 @@ import (
 )
 
 // parseJSON returns the root of a file that holds one JSON object, or the elements of an array of objects (RFC 8259).
-// A comma too many, a second object behind the first, comments and unknown escapes are errors that hide nothing; any other syntax
-// error ends the file.
+// A comma or a bracket too many, a second object behind the first, comments, unknown escapes, other quotes and words without quotes are
+// errors that hide nothing; any other syntax error ends the file.
 func parseJSON(x *index) ([]*Node, diag.List) {
 	p := &jsonParser{cursor: newCursor(x), at: x.start}
 	root, ok := p.document()
+	if len(p.ds) > 0 {
+		if conflicts := mergeConflicts(x); len(conflicts) > 0 {
+			return nil, conflicts
+		}
+	}
 	if !ok {
 		p.reportComments()
 		p.countOdd()
@@ -178,11 +183,16 @@ func (p *jsonParser) document() (*Node, bool) {
 		return nil, false
 	}
 	p.space()
-	if p.at < len(p.src) {
-		p.fail("the end of the file", "put several objects into an array")
-		return root, root.Kind == Mapping && p.rest()
+	if p.at == len(p.src) {
+		return root, true
 	}
-	return root, true
+	if rest := bytes.TrimRight(p.src[p.at:], " \t\r\n"); len(bytes.Trim(rest, "]}, \t\r\n")) == 0 { // closed once too often
+		p.fail("the end of the file", "remove it: all that was opened is closed before it")
+		p.ds[len(p.ds)-1].Fixes = []diag.Fix{{Range: p.span(p.at, p.at+len(rest)), Text: ""}}
+		return root, true
+	}
+	p.fail("the end of the file", "put several objects into an array")
+	return root, root.Kind == Mapping && p.rest()
 }
 
 // rest reads the objects behind the first; it is false unless nothing else is there, which says that they were meant so.
@@ -217,19 +227,52 @@ func (p *jsonParser) value(n *Node, depth int) bool {
 	case b == '-' || b >= '0' && b <= '9':
 		ok = p.number(n)
 	case b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z':
-		ok = p.word(n)
+		ok = p.word(n, depth)
 	case b == '/' || b == '#':
 		return p.fail("a value", "JSON has no comments")
-	case b == '\'':
-		return p.fail("a value", "JSON strings are in double quotes")
 	default:
-		return p.fail("a value", "write a value here; text stands in double quotes")
+		var s string
+		if s, ok = p.otherQuotes("a value"); !ok {
+			return p.fail("a value", "write a value here; text stands in double quotes")
+		}
+		n.Scalar, n.Text, n.Quoted = s, s, true
 	}
 	n.Range = p.span(from, p.at)
 	return ok
 }
 
-func (p *jsonParser) word(n *Node) bool {
+// otherQuotes reads over a text on one line between quotes that JSON does not have, and says so; false: there is none.
+func (p *jsonParser) otherQuotes(expected string) (string, bool) {
+	open, size := utf8.DecodeRune(p.src[p.at:])
+	closing := "’'"
+	switch open {
+	case '\'', '‘', '’':
+	case '“', '”', '„', '‟', '«', '»':
+		closing = "”“»«\""
+	default:
+		return "", false
+	}
+	from := p.at + size
+	n := bytes.IndexAny(p.src[from:], closing+"\n")
+	if n < 0 || p.src[from+n] == '\n' {
+		return "", false
+	}
+	text := p.src[from : from+n]
+	_, last := utf8.DecodeRune(p.src[from+n:])
+	what := fmt.Sprintf("expected %s, found the quote %c", expected, open)
+	p.reportOdd(p.span(p.at, from+n+last), what, `write " for it: a text of JSON stands in double quotes`)
+	if p.odd <= maxOdd && bytes.IndexAny(text, `"\`) < 0 {
+		p.ds[len(p.ds)-1].Fixes = []diag.Fix{{Range: p.span(p.at, from), Text: `"`}, {Range: p.span(from+n, from+n+last), Text: `"`}}
+	}
+	p.at = from + n + last
+	return string(text), true
+}
+
+// foreignWords are the values of other languages that JSON writes otherwise.
+var foreignWords = map[string]string{"True": "true", "TRUE": "true", "yes": "true", "False": "false", "FALSE": "false", "no": "false",
+	"None": "null", "nil": "null", "NULL": "null", "Null": "null", "undefined": "null"}
+
+func (p *jsonParser) word(n *Node, depth int) bool {
 	end := p.at
 	for end < len(p.src) && (p.src[end] >= 'a' && p.src[end] <= 'z' || p.src[end] >= 'A' && p.src[end] <= 'Z' || p.src[end] >= '0' && p.src[end] <= '9' || p.src[end] == '_') {
 		end++
@@ -240,8 +283,28 @@ func (p *jsonParser) word(n *Node) bool {
 	case "null":
 		n.Text = w
 	default:
-		p.report("json/syntax", p.span(p.at, end), "expected a value, found "+hush(p.src, p.at, quote(w)), "JSON strings are in double quotes")
-		return false
+		at := p.span(p.at, end)
+		summary, hint := "expected a value, found "+hush(p.src, p.at, quote(w)), "put it into double quotes if it is a text"
+		to := foreignWords[w]
+		switch {
+		case to != "":
+			hint = fmt.Sprintf("write %s, or put it into double quotes if it is a text", to)
+		case diag.Nearest(w, []string{"true", "false", "null"}) != "":
+			hint = fmt.Sprintf("did you mean %s? Else put it into double quotes", diag.Nearest(w, []string{"true", "false", "null"}))
+		case w == "NaN" || w == "Infinity" || w == "inf":
+			hint = "JSON has finite numbers alone: write one, or leave the field out"
+		}
+		p.reportOdd(at, summary, hint)
+		if depth == 0 {
+			return false // this is no JSON at all
+		}
+		n.Scalar, n.Text = w, w // reads on: what is said of the type of the value is not told
+		if to == "true" || to == "false" {
+			n.Scalar, n.Text = to == "true", to
+		}
+		if p.odd <= maxOdd && to != "" && w != "yes" && w != "no" {
+			p.ds[len(p.ds)-1].Fixes = []diag.Fix{{Range: at, Text: to}}
+		}
 	}
 	p.at = end
 	return true
@@ -373,11 +436,21 @@ func (p *jsonParser) escape(buf []byte) []byte {
 			_, n := utf8.DecodeRune(p.src[start+1:])
 			end = start + 1 + n
 		}
+		hint := `write \\ for a backslash`
+		switch {
+		case b == 'u':
+			for end < len(p.src) && end < start+6 && p.src[end] >= '0' && p.src[end] != '"' && p.src[end] != '\\' && p.src[end] < utf8.RuneSelf {
+				end++
+			}
+			hint = `write four hexadecimal digits behind \u, or \\ for a backslash`
+		case b == '\'':
+			hint = `write ' without a backslash`
+		}
 		summary := fmt.Sprintf("unknown escape %s in a string", p.src[start:end])
 		if p.odd < maxOdd && diag.SecretAt(p.src, start) { // it looks at much of the text
 			summary = "unknown escape in a string"
 		}
-		p.reportOdd(p.span(start, end), summary, `write \\ for a backslash`)
+		p.reportOdd(p.span(start, end), summary, hint)
 		p.at = start + 1
 		return buf
 	}
@@ -428,6 +501,30 @@ func (p *jsonParser) array(n *Node, depth int) bool {
 	}
 }
 
+// key reads a key. Without quotes, or in others, it is reported and counts.
+func (p *jsonParser) key() (string, bool) {
+	if p.peek() == '"' {
+		return p.string()
+	}
+	if name, ok := p.otherQuotes("a key in double quotes"); ok {
+		return name, true
+	}
+	end := p.at
+	for end < len(p.src) && (p.src[end] >= 'a' && p.src[end] <= 'z' || p.src[end] >= 'A' && p.src[end] <= 'Z' || p.src[end] >= '0' && p.src[end] <= '9' || p.src[end] == '_' || p.src[end] == '-') {
+		end++
+	}
+	if end == p.at || end == len(p.src) || bytes.IndexByte([]byte(" \t:"), p.src[end]) < 0 {
+		return "", p.fail("a key in double quotes", "put the key in double quotes")
+	}
+	at, name := p.span(p.at, end), string(p.src[p.at:end])
+	p.reportOdd(at, "expected a key in double quotes, found "+quote(name), "put the key in double quotes")
+	if p.odd <= maxOdd {
+		p.ds[len(p.ds)-1].Fixes = []diag.Fix{{Range: at, Text: strconv.Quote(name)}}
+	}
+	p.at = end
+	return name, true
+}
+
 // object keeps the first of two equal keys, and reports the second.
 func (p *jsonParser) object(n *Node, depth int) bool {
 	n.Kind = Mapping
@@ -440,15 +537,11 @@ func (p *jsonParser) object(n *Node, depth int) bool {
 	var seen map[string]int
 	for {
 		p.space()
-		switch p.peek() {
-		case '"':
-		case '}':
+		if p.peek() == '}' {
 			return p.extraComma("a key in double quotes", "remove the comma before the brace")
-		default:
-			return p.fail("a key in double quotes", "put the key in double quotes")
 		}
 		from := p.at
-		name, ok := p.string()
+		name, ok := p.key()
 		if !ok {
 			return false
 		}

@@ -40,6 +40,7 @@ func parseYAML(x *index, f func([]*Node) (kept bool)) diag.List {
 	chunks := chunksOf(splitYAML(x))
 	var ds diag.List
 	for batch := range slices.Chunk(chunks, batchSize*runtime.GOMAXPROCS(0)) {
+		before := len(ds)
 		type result struct {
 			roots []*Node
 			ds    diag.List
@@ -57,6 +58,12 @@ func parseYAML(x *index, f func([]*Node) (kept bool)) diag.List {
 				roots = append(roots, r.roots...)
 			}
 			ds = append(ds, r.ds...)
+		}
+		if len(ds) > before {
+			if conflicts := mergeConflicts(x); len(conflicts) > 0 {
+				ds = append(ds[:before], withoutConflicts(ds[before:], conflicts, batch)...)
+				roots = slices.DeleteFunc(roots, func(n *Node) bool { return inConflict(n.Range, conflicts) })
+			}
 		}
 		kept := f(roots)
 		for _, r := range results {
