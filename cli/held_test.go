@@ -87,7 +87,7 @@ type holder struct {
 func newHolder(t *testing.T, dir string) *holder {
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError + 1}))
 	env := Env{Stdout: io.Discard, Stderr: io.Discard, Getenv: func(string) (string, bool) { return "", false }}
-	d := &daemon{env: env, log: log, hold: true, pipeline: newPipeline(env), egress: egress.New(egress.Options{}), last: store.New(filepath.Join(dir, "last-good"))}
+	d := &daemon{env: env, log: log, hold: true, pipeline: newPipeline(env), egress: egress.New(egress.Options{}), last: store.New(filepath.Join(dir, "last-good")), unit: newUnit(nil)}
 	d.pipeline.load.RequireEnv = true
 	d.fetcher = fetch.New(d.egress.HTTPClient(egress.JWKS), usable, filepath.Join(dir, "fetched"), log)
 	d.echoes = echo.New(log)
