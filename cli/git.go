@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"slices"
+	"sync"
 
 	"github.com/flexgw/flexgw/reconcile/watch"
 	"github.com/flexgw/flexgw/schema/diag"
@@ -120,21 +121,35 @@ func (p *pipeline) judge(r reading) (list diag.List, left int) {
 	return list, left
 }
 
-// renamed finds the name that a file of before has now: its own, or that of a new file with the same content. "" is none.
+// renamed finds the name that a file of before has now: its own, that of a new file with the same content, or that of the one new
+// file that says nearly the same. "" is none.
 func renamed(before, now source.Set) func(string) string {
 	was, names, fresh := map[string]source.Hash{}, map[string]bool{}, map[source.Hash]string{}
 	for _, f := range before.Files {
 		was[f.Name] = f.Hash
 	}
+	var gone, added []source.File
 	for _, f := range now.Files {
 		if names[f.Name] = true; was[f.Name] == (source.Hash{}) {
-			fresh[f.Hash] = f.Name
+			fresh[f.Hash], added = f.Name, append(added, f)
 		}
 	}
+	same := map[source.Hash]bool{}
+	for _, f := range before.Files {
+		if !names[f.Name] && fresh[f.Hash] == "" {
+			gone = append(gone, f)
+		}
+		same[f.Hash] = true
+	}
+	added = slices.DeleteFunc(added, func(f source.File) bool { return same[f.Hash] })
+	like := sync.OnceValue(func() map[string]string { return moved(gone, added) })
 	return func(file string) string {
 		if names[file] {
 			return file
 		}
-		return fresh[was[file]]
+		if to := fresh[was[file]]; to != "" {
+			return to
+		}
+		return like()[file]
 	}
 }

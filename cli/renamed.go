@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 
@@ -102,4 +103,66 @@ func renamedIn(l diag.List, all []rename) diag.List {
 		}
 	}
 	return l
+}
+
+// mostMoved is how many files that are gone are looked for under other names by what is in them.
+const mostMoved = 100
+
+// moved pairs files that are gone with new ones that say nearly the same; each if one is alone. What a file says of no object
+// (that it cannot be read) is known again by that.
+func moved(gone, fresh []source.File) map[string]string {
+	if len(gone) == 0 || len(fresh) == 0 || len(gone) > mostMoved || len(fresh) > mostMoved {
+		return nil
+	}
+	to, from := map[string][]string{}, map[string][]string{}
+	for _, g := range gone {
+		a, err := g.Bytes()
+		if err != nil {
+			continue
+		}
+		for _, f := range fresh {
+			if b, err := f.Bytes(); err == nil && nearlySame(a, b) {
+				to[g.Name], from[f.Name] = append(to[g.Name], f.Name), append(from[f.Name], g.Name)
+			}
+		}
+	}
+	pairs := map[string]string{}
+	for g, names := range to {
+		if len(names) == 1 && len(from[names[0]]) == 1 {
+			pairs[g] = names[0]
+		}
+	}
+	return pairs
+}
+
+// nearlySame reports whether two texts have most of their lines in common, or differ in the middle alone, as one that is a single
+// line does.
+func nearlySame(a, b []byte) bool {
+	if len(a) == 0 || len(b) == 0 {
+		return false
+	}
+	most, least := max(len(a), len(b)), min(len(a), len(b))
+	front := 0
+	for front < least && a[front] == b[front] {
+		front++
+	}
+	back := 0
+	for back < least-front && a[len(a)-1-back] == b[len(b)-1-back] {
+		back++
+	}
+	if 4*(front+back) >= 3*most {
+		return true
+	}
+	lines := map[string]int{}
+	for line := range bytes.Lines(a) {
+		lines[string(bytes.TrimSpace(line))]++
+	}
+	same := 0
+	for line := range bytes.Lines(b) {
+		if l := string(bytes.TrimSpace(line)); lines[l] > 0 {
+			lines[l]--
+			same += len(line)
+		}
+	}
+	return 4*same >= 3*most
 }
