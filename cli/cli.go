@@ -152,7 +152,7 @@ func suggest(name string, known []string) string {
 	if best == "" {
 		return ""
 	}
-	return fmt.Sprintf(", did you mean %q?", best)
+	return fmt.Sprintf(" (did you mean %q?)", best)
 }
 
 func commandNames(app *cli.App) []string {

@@ -43,6 +43,9 @@ func diffCommand(env Env) *cli.Command {
 			&cli.StringFlag{Name: "fail-on", Usage: "exit with 1 if a change is relevant to `CLASS` or more: security, traffic, any"},
 		}, projectFileFlags()...),
 		Action: func(c *cli.Context) error {
+			if err := given(c, "path", "config"); err != nil {
+				return err
+			}
 			defer collectLess()()
 			outs, err := outputsOf(c, formats...)
 			if err != nil {

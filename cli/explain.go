@@ -25,11 +25,11 @@ func explainCommand(env Env) *cli.Command {
 	return &cli.Command{
 		Name:      "explain",
 		Usage:     "say what a diagnostic's code or a declared field means",
-		ArgsUsage: "[CODE|FIELD]",
+		ArgsUsage: "[CODE|AREA|FIELD]",
 		Flags:     append([]cli.Flag{outputFlag("text", "json"), rulesFlag()}, projectFileFlags()...),
 		Description: "A CODE is what stands in brackets behind a diagnostic: link/unknown-service, or a code of the organisation's own rules.\n" +
-			"A FIELD is a path from a kind or a policy: ApiInstance.spec.address, rate-limiting-flex.rateLimits. Without either: all\n" +
-			"codes, kinds and policies.",
+			"A FIELD is a path from a kind or a policy: ApiInstance.spec.address, rate-limiting-flex.rateLimits. An area of codes (link)\n" +
+			"lists them. Without any: all codes, kinds and policies.",
 		Action: func(c *cli.Context) error {
 			outs, err := outputsOf(c, "text", "json")
 			if err != nil {
@@ -84,7 +84,15 @@ func explain(w io.Writer, args []string, own ownRules) error {
 		_, err := fmt.Fprintf(w, "%s\n\n%s\n", what, text)
 		return err
 	}
+	if codes := inArea(what, own.known(knownCodes()).Names); len(codes) > 0 {
+		return explainCodes(w, codes, own)
+	}
 	return explainField(w, what)
+}
+
+// inArea are the codes of an area, "link" or what a policy's codes begin with.
+func inArea(area string, codes []string) []string {
+	return slices.DeleteFunc(slices.Clone(codes), func(c string) bool { return !strings.HasPrefix(c, area+"/") })
 }
 
 // policyDiagnostic is what a policy's folder says of a code, with what validate answers to its bad example.
@@ -125,18 +133,27 @@ func answerTo(e policy.Example) []byte {
 }
 
 func explainAll(w io.Writer, own ownRules) error {
-	fmt.Fprintln(w, "CODES")
-	codes := own.known(knownCodes()).Names
-	longest := 0
-	for _, c := range codes {
-		longest = max(longest, len(c))
-	}
-	for _, c := range codes {
-		fmt.Fprintf(w, "  %-*s  %s\n", longest, c, diag.OneLine(own.ruleOf(diag.Code(c)).Summary))
+	if err := explainCodes(w, own.known(knownCodes()).Names, own); err != nil {
+		return err
 	}
 	fmt.Fprintln(w, "KINDS AND POLICIES")
 	for _, name := range roots() {
 		if _, err := fmt.Fprintln(w, "  "+name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// explainCodes lists codes, one a line.
+func explainCodes(w io.Writer, codes []string, own ownRules) error {
+	longest := 0
+	for _, c := range codes {
+		longest = max(longest, len(c))
+	}
+	fmt.Fprintln(w, "CODES")
+	for _, c := range codes {
+		if _, err := fmt.Fprintf(w, "  %-*s  %s\n", longest, c, diag.OneLine(own.ruleOf(diag.Code(c)).Summary)); err != nil {
 			return err
 		}
 	}
@@ -184,6 +201,9 @@ type field struct {
 func (f *field) bounds() []string {
 	var out []string
 	number := func(least, most json.Number, unit string) {
+		if most == "1" || most == "" && least == "1" {
+			unit = strings.TrimSuffix(unit, "s")
+		}
 		switch {
 		case least != "" && most != "":
 			out = append(out, fmt.Sprintf("%s to %s%s", least, most, unit))

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -33,6 +34,20 @@ func outputsOf(c *cli.Context, formats ...string) ([]output, error) {
 		v = &values{}
 	}
 	return parseOutputs(*v, formats...)
+}
+
+// given refuses what a shell makes of a variable that is not set: an empty argument, or one of these flags without a value. Left
+// out in silence, more or less would be judged than was asked for.
+func given(c *cli.Context, flags ...string) error {
+	if slices.Contains(c.Args().Slice(), "") {
+		return usage("an argument is empty: is a variable of the shell not set?")
+	}
+	for _, f := range flags {
+		if c.IsSet(f) && c.String(f) == "" {
+			return usage("--%s is empty: is a variable of the shell not set?", f)
+		}
+	}
+	return nil
 }
 
 func verboseFlag() cli.Flag {

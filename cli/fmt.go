@@ -26,6 +26,9 @@ func fmtCommand(env Env) *cli.Command {
 			&cli.BoolFlag{Name: "diff", Usage: "change nothing; print what would change"},
 		},
 		Action: func(c *cli.Context) error {
+			if err := given(c); err != nil {
+				return err
+			}
 			defer collectLess()()
 			paths := c.Args().Slice()
 			set, unread := readJudged(paths, env)

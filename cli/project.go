@@ -305,7 +305,7 @@ func (s *settings) apply(set source.Set, w *watched, found diag.List) (project.O
 	out := s.judge.Apply(slices.Concat(found, s.problem, wrong))
 	if s.write != "" {
 		if err := s.writeBaseline(out.Reported); err != nil {
-			return out, world(fmt.Errorf("write the baseline: %w", err))
+			return out, world(fmt.Errorf("write the baseline %s: %w", s.write, disk.Cause(err)))
 		}
 	}
 	out.Reported = out.Reported.WithoutConsequences()

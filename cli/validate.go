@@ -30,6 +30,9 @@ func validateCommand(env Env) *cli.Command {
 		}, slices.Concat(projectFlags(), fixFlags(), deepFlags(), []cli.Flag{cacheFlag()})...),
 		Action: func(c *cli.Context) error {
 			defer collectLess()()
+			if err := given(c, "changed-since", "config", "baseline", "write-baseline", "target-version"); err != nil {
+				return err
+			}
 			outs, err := outputsOf(c, formats...)
 			if err != nil {
 				return err

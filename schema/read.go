@@ -57,9 +57,9 @@ func readWords(set source.Set) string {
 	case 0:
 		return "there is no file that ends in .yaml, .yml, .json or .cue; "
 	case 1:
-		return "read " + set.Files[0].Name + "; "
+		return set.Files[0].Name + " was read; "
 	default:
-		return fmt.Sprintf("read %s and %s; ", set.Files[0].Name, count(n-1, "other file"))
+		return fmt.Sprintf("%s and %s were read; ", set.Files[0].Name, count(n-1, "other file"))
 	}
 }
 
