@@ -2,6 +2,7 @@ package harness
 
 import (
 	"bytes"
+	"cmp"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,7 +15,8 @@ import (
 
 // Daemon is one `flexgw run`, which may be killed and run again. Make one with NewDaemon; it has not been run then.
 type Daemon struct {
-	Dir      string   // of the declarations, which it follows
+	Dir      string   // of the declarations
+	Source   string   // what it follows; "": Dir
 	State    string   // its state folder
 	Args     []string // more arguments of `flexgw run`
 	Env      []string // NAME=VALUE, beside the environment
@@ -42,7 +44,7 @@ func (d *Daemon) Run() {
 	if d.NoSource {
 		args = append(args, "--no-source")
 	} else {
-		args = append(args, d.Dir)
+		args = append(args, cmp.Or(d.Source, d.Dir))
 	}
 	cmd := exec.Command(Binary(d.t), args...)
 	cmd.Env = append(os.Environ(), d.Env...)
