@@ -10,6 +10,7 @@ import (
 	"github.com/flexgw/flexgw/cli/report"
 	"github.com/flexgw/flexgw/reconcile/egress"
 	"github.com/flexgw/flexgw/reconcile/probe"
+	"github.com/flexgw/flexgw/reconcile/watch"
 	"github.com/flexgw/flexgw/render"
 	"github.com/flexgw/flexgw/render/policy/all"
 )
@@ -23,7 +24,7 @@ func egressCommand(env Env) *cli.Command {
 			Usage:       "list the hosts that the daemon itself would call for these declarations",
 			ArgsUsage:   "PATH…",
 			Description: "Envoy's own upstreams are those of `flexgw list`.",
-			Flags:       []cli.Flag{outputFlag("text", "json"), webhookFlag()},
+			Flags:       []cli.Flag{outputFlag("text", "json"), &cli.StringSliceFlag{Name: "follow", Usage: "`URL` of a Git repository that run would follow; may repeat"}, webhookFlag()},
 			Action: func(c *cli.Context) error {
 				outs, err := outputsOf(c, "text", "json")
 				if err != nil {
@@ -35,6 +36,15 @@ func egressCommand(env Env) *cli.Command {
 				}
 				e := egress.New(egress.Options{})
 				e.Set(egress.JWKS, destinations(new(render.Needy).Needs(g, all.Catalog{})))
+				var urls []watch.GitURL
+				for _, text := range c.StringSlice("follow") {
+					u, err := watch.ParseGitURL(text)
+					if err != nil {
+						return usage("--follow: %s", err)
+					}
+					urls = append(urls, u)
+				}
+				e.Set(egress.Config, gitHosts(urls, "--follow", "--follow"))
 				if c.IsSet("webhook") {
 					if err := allowWebhook(e, c.String("webhook")); err != nil {
 						return err

@@ -180,23 +180,26 @@ func (d *daemon) follow() (watch.Source, error) {
 	o := d.git.options
 	o.Dir = filepath.Join(d.at.state, "git")
 	o.Log = d.log
-	var hosts []egress.Destination
-	for i, u := range o.URLs {
-		if u.Host != "" {
-			why := "SOURCE"
-			if i > 0 {
-				why = "--remote"
-			}
-			hosts = append(hosts, egress.Destination{Host: u.Host, Why: why})
-		}
-	}
-	d.egress.Set(egress.Config, hosts)
+	d.egress.Set(egress.Config, gitHosts(o.URLs, "SOURCE", "--remote"))
 	o.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		return d.egress.Dial(ctx, egress.Config, network, addr)
 	}
 	var err error
 	d.git.source, err = watch.Git(o)
 	return d.git.source, err
+}
+
+// gitHosts are whom repositories are read from, and who named the first and the others.
+func gitHosts(urls []watch.GitURL, first, others string) []egress.Destination {
+	var out []egress.Destination
+	why := first
+	for _, u := range urls {
+		if u.Host != "" {
+			out = append(out, egress.Destination{Host: u.Host, Why: why})
+		}
+		why = others
+	}
+	return out
 }
 
 // allowRewrite has a head taken once, whatever it rewrites.
