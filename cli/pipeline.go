@@ -11,6 +11,7 @@ import (
 	"github.com/flexgw/flexgw/render/policy/all"
 	"github.com/flexgw/flexgw/schema"
 	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/fix"
 	"github.com/flexgw/flexgw/schema/ir"
 	"github.com/flexgw/flexgw/schema/lint"
 	"github.com/flexgw/flexgw/schema/require"
@@ -77,7 +78,7 @@ func (p *pipeline) build(set source.Set) (*ir.Gateway, *render.Resources, diag.L
 		return nil, nil, list
 	}
 	r, more := render.Render(g, all.Catalog{}, p.render, &p.memo)
-	list = append(list, more...).Sort()
+	list = append(list, more.Found(set.Bytes)...).Sort()
 	if r == nil || list.HasErrors() {
 		return nil, nil, list
 	}
@@ -90,7 +91,11 @@ func (p *pipeline) report(set source.Set, list diag.List) report.Report {
 	for i, f := range set.Files {
 		names[i] = f.Name
 	}
-	return report.Report{Files: names, Documents: p.read, Diagnostics: list.Together(), Sources: set.Bytes}
+	return report.Report{Files: names, Documents: p.read, Diagnostics: list.Together(), Sources: set.Bytes,
+		Fixable: func(l diag.List) int {
+			n, _ := fix.Count(set, schema.Resolve(set, l)) // what cannot be read is told elsewhere
+			return n
+		}}
 }
 
 // refuse says on standard error what is wrong with declarations that a command needs to be right.

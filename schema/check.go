@@ -862,6 +862,10 @@ func (x *explainer) distinct() diag.List {
 	for _, u := range x.meant {
 		meant[field{u.object, u.names[0]}] = true
 	}
+	lone := map[*syntax.Node][]missed{}
+	for _, u := range x.lone {
+		lone[u.object] = append(lone[u.object], u)
+	}
 	for _, m := range x.missed { // the one unknown field of an object that lacks one
 		var names []string
 		for _, name := range m.names {
@@ -869,7 +873,7 @@ func (x *explainer) distinct() diag.List {
 				names = append(names, name)
 			}
 		}
-		of := slices.DeleteFunc(slices.Clone(x.lone), func(u missed) bool { return u.object != m.object })
+		of := lone[m.object]
 		if len(names) != 1 || len(of) != 1 || x.ds[m.index].Hint != "" || !x.fits(m, of[0].names[0], names[0]) {
 			continue
 		}

@@ -97,7 +97,7 @@ func LoadHeld(set, good source.Set, wrong []diag.Object, o Options) (*ir.Gateway
 	}
 	s.order, s.held.fresh, s.held.active = order, nil, false
 	m.close(s)
-	list = WithSteps(traced(append(read, list...)).Sort().WithoutConsequences().Together())
+	list = WithSteps(traced(append(read, list...).Found(set.Bytes)).Sort().WithoutConsequences().Together())
 	if g == nil {
 		return nil, nil, list
 	}

@@ -72,7 +72,7 @@ func Load(set source.Set, o Options) (*ir.Gateway, diag.List) {
 	g, more := s.link()
 	more = s.withCauses(more)
 	m.close(s)
-	ds = traced(append(ds, more...)).Sort()
+	ds = traced(append(ds, more...).Found(set.Bytes)).Sort()
 	if !o.Consequences {
 		ds = ds.WithoutConsequences()
 	}

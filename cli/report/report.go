@@ -29,6 +29,7 @@ type Report struct {
 
 	Sources func(file string) ([]byte, error) // of a file; for the lines that text and junit show
 	Name    func(file string) string          // a file as CI systems look for it; nil: as it is
+	Fixable func(diag.List) int               // how many of them validate --fix would mend; for text. Nil: none
 	Rule    func(code diag.Code) Rule         // what is known of a code, where that is something; nil: nothing
 
 	OnGitHub bool // sarif: without what is suppressed or known, for which code scanning would open alerts (github/codeql-action issue 1230)

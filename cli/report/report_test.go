@@ -44,7 +44,7 @@ func everything() report.Report {
 		Diagnostics: diag.List{
 			{Severity: diag.Error, Code: "source/no-declarations", Summary: "no declaration was found", Hint: "is it the right folder?"},
 			{Severity: diag.Error, Code: "source/too-large", Summary: "this file is too large", Subject: diag.Range{File: orders}},
-			{Severity: diag.Warning, Code: "shape/key-case", Summary: `field "address" is spelt "Address"`, Hint: `write "address"`, Object: object, Path: "/spec", Subject: address,
+			{Severity: diag.Warning, Code: "shape/key-case", Summary: `field "address" is spelt "Address"`, Hint: `write "address"`, Object: object, Objects: []diag.Object{object, {Kind: "Service", Namespace: "default", Name: "b"}}, Path: "/spec", Subject: address,
 				Fixes: []diag.Fix{{Range: address, Text: "address"}, {Range: at(other, 3, 3, 29, 3, 3, 29), Text: "x: ü, "}}},
 			{Severity: diag.Note, Code: "link/unset-variable", Summary: "variable X is not set", Subject: at(orders, 4, 5, 72, 4, 6, 74)},
 			{Severity: diag.Error, Code: "cors/bad-origin", Summary: "see [this](1) and 100% # of it", Object: object, Subject: at(orders, 5, 13, 91, 5, 27, 105),
@@ -56,7 +56,8 @@ func everything() report.Report {
 			{Diagnostic: diag.Diagnostic{Severity: diag.Warning, Code: "link/no-routes", Summary: "no routes", Object: object, Subject: at(orders, 2, 1, 29, 2, 5, 33)}, InSource: true, Reason: "routes come later # soon"},
 			{Diagnostic: diag.Diagnostic{Severity: diag.Error, Code: "link/no-routes", Summary: "no routes either", Subject: diag.Range{File: other}}},
 		},
-		Unread: []report.Unread{{File: "gw/gone.yaml", Reason: "no such file or directory"}},
+		Unread:  []report.Unread{{File: "gw/gone.yaml", Reason: "no such file or directory"}},
+		Fixable: func(l diag.List) int { return len(l) },
 		Sources: func(name string) ([]byte, error) {
 			if t, ok := texts[name]; ok {
 				return []byte(t), nil

@@ -255,8 +255,12 @@ func (r Report) sarifResult(d diag.Diagnostic) sarifResult {
 	if at.Physical.Region == nil {
 		at.Physical.Region = &sarifRegion{StartLine: 1}
 	}
-	if !d.Object.IsZero() {
-		at.Logical = []sarifLogical{{Name: d.Object.Name, Full: d.Object.String() + d.Path, Kind: "object"}}
+	about := d.Objects
+	if len(about) == 0 && !d.Object.IsZero() {
+		about = []diag.Object{d.Object}
+	}
+	for _, o := range about {
+		at.Logical = append(at.Logical, sarifLogical{Name: o.Name, Full: o.String() + d.Path, Kind: "object"})
 	}
 	res := sarifResult{RuleID: string(d.Code), Level: d.Severity.String(), Locations: []sarifLocation{at}}
 	text := escapeLinks(d.Summary)

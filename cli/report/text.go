@@ -24,7 +24,7 @@ func text(w io.Writer, r Report) error {
 	if r.LeftOut > 0 {
 		hidden += "; " + plural(r.LeftOut, "old problem") + " left out"
 	}
-	if n := fixable(r.Diagnostics); n > 0 {
+	if n := r.fixable(); n > 0 {
 		hidden += fmt.Sprintf("; validate --fix may mend %d", n)
 	}
 	verdict := "ok"
@@ -39,15 +39,18 @@ func text(w io.Writer, r Report) error {
 	return err
 }
 
-// fixable is how many problems have an edit that mends them. What became of it in the text is not looked at.
-func fixable(l diag.List) int {
-	n := 0
-	for i := range l {
-		if l[i].Severity > diag.Note && len(l[i].Edits)+len(l[i].Fixes) > 0 {
-			n++
+// fixable is how many problems, notes left out, validate --fix would mend.
+func (r Report) fixable() int {
+	var l diag.List
+	for _, d := range r.Diagnostics {
+		if d.Severity > diag.Note && len(d.Edits)+len(d.Fixes) > 0 {
+			l = append(l, d)
 		}
 	}
-	return n
+	if len(l) == 0 || r.Fixable == nil {
+		return 0
+	}
+	return r.Fixable(l)
 }
 
 func plural(n int, word string) string {

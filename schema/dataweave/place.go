@@ -9,8 +9,8 @@ import (
 
 // At maps the offsets of text to places within r, the range of the scalar that holds it. How the scalar is quoted follows from
 // how much longer it is than its text: plain, in single quotes (each of which is doubled inside), or in double quotes with
-// escapes. A block scalar is recognised by its indentation; any other on several lines is named as a whole. Text may be of any
-// language: whole scripts and schemas are placed by it too.
+// escapes. A block scalar is recognised by its indentation; in any other on several lines places are marked (diag.Range.Within), to be
+// found once the source is at hand. Text may be of any language: whole scripts and schemas are placed by it too.
 func At(text string, r diag.Range) Mapper {
 	if r.Start.IsZero() {
 		return func(int, int) diag.Range { return r }
@@ -81,7 +81,7 @@ func atBlock(text string, r diag.Range) Mapper {
 		header = left - len(lines)*indent
 	}
 	if len(lines) != int(r.End.Line-r.Start.Line) || indent < 1 || header < 2 || header > 3 {
-		return func(int, int) diag.Range { return r }
+		return atFolded(text, r)
 	}
 	pos := func(offset int) diag.Pos {
 		before := text[:min(max(offset, 0), len(text))]
@@ -98,5 +98,20 @@ func atBlock(text string, r diag.Range) Mapper {
 	}
 	return func(start, end int) diag.Range {
 		return diag.Range{File: r.File, Start: pos(start), End: pos(end)}
+	}
+}
+
+// atFolded marks places in a text whose lines were joined: which of its spaces were ends of lines, the source alone says (diag.Range.Within).
+func atFolded(text string, r diag.Range) Mapper {
+	signs := make([]int32, len(text)+1) // how many bytes before are no white space
+	for i := range len(text) {
+		signs[i+1] = signs[i]
+		if !diag.IsBlank(text[i]) {
+			signs[i+1]++
+		}
+	}
+	return func(start, end int) diag.Range {
+		from, to := min(max(start, 0), len(text)), min(max(end, 0), len(text))
+		return r.Within(signs[from], max(signs[from], signs[to]))
 	}
 }

@@ -101,8 +101,9 @@ type Diagnostic struct {
 	Summary  string // what is wrong: one line, lower case, no full stop, with the value in it
 	Hint     string // what to do about it; may be empty
 	Object   Object
-	Path     string // JSON Pointer within the object; may be empty
-	Subject  Range  // what to underline
+	Objects  []Object // of what is told once of several objects (List.Together): all of them, sorted; else nil
+	Path     string   // JSON Pointer within the object; may be empty
+	Subject  Range    // what to underline
 	Related  []Related
 	Fixes    []Fix
 	Edits    []Edit // what is to be changed, before it is known how the text is written; in no output

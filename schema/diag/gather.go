@@ -89,7 +89,8 @@ func (l List) Together() List {
 		}
 		d := l[i]
 		if n > i+1 {
-			d.Summary += ", in " + objects(l[i:n])
+			d.Objects = objectsOf(l[i:n])
+			d.Summary += ", in " + listObjects(d.Objects)
 		}
 		if out != nil {
 			out = append(out, d)
@@ -102,14 +103,21 @@ func (l List) Together() List {
 	return out
 }
 
-// objects names the objects of diagnostics, sorted.
-func objects(l List) string {
-	var names []string
+// objectsOf are the objects of diagnostics, sorted, each once.
+func objectsOf(l List) []Object {
+	var all []Object
 	for _, d := range l {
-		names = append(names, d.Object.String())
+		all = append(all, d.Object)
 	}
-	slices.Sort(names)
-	names = slices.Compact(names)
+	slices.SortFunc(all, func(a, b Object) int { return strings.Compare(a.String(), b.String()) })
+	return slices.Compact(all)
+}
+
+func listObjects(all []Object) string {
+	var names []string
+	for _, o := range all {
+		names = append(names, o.String())
+	}
 	if n := len(names); n > maxTogether {
 		return strings.Join(names[:maxTogether], ", ") + fmt.Sprintf(" and %d more", n-maxTogether)
 	}

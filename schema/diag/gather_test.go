@@ -58,7 +58,10 @@ note: z is wrong [a/b]
 	if got != want {
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)
 	}
-	if l[0].Summary != "x is wrong" {
+	if all := l.Together()[0].Objects; len(all) != 2 || all[0] != of("a") || all[1] != of("b") {
+		t.Errorf("told of %v", all)
+	}
+	if l[0].Summary != "x is wrong" || l[0].Objects != nil {
 		t.Error("the list that was given is changed")
 	}
 }

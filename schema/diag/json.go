@@ -14,6 +14,7 @@ type (
 		Summary  string        `json:"summary"`
 		Hint     string        `json:"hint"`
 		Object   *wireObject   `json:"object"`
+		Objects  []wireObject  `json:"objects,omitempty"`
 		Path     string        `json:"path"`
 		Subject  *Range        `json:"subject"`
 		Related  []wireRelated `json:"related"`
@@ -40,6 +41,9 @@ func (d Diagnostic) MarshalJSON() ([]byte, error) {
 	if !d.Object.IsZero() {
 		w.Object = &wireObject{d.Object.Kind, d.Object.Namespace, d.Object.Name}
 	}
+	for _, o := range d.Objects {
+		w.Objects = append(w.Objects, wireObject{o.Kind, o.Namespace, o.Name})
+	}
 	if !d.Subject.IsZero() {
 		w.Subject = &d.Subject
 	}
@@ -65,6 +69,9 @@ func (d *Diagnostic) UnmarshalJSON(b []byte) error {
 	*d = Diagnostic{Code: w.Code, Severity: w.Severity, Summary: w.Summary, Hint: w.Hint, Path: w.Path}
 	if w.Object != nil {
 		d.Object = Object{Kind: w.Object.Kind, Namespace: w.Object.Namespace, Name: w.Object.Name}
+	}
+	for _, o := range w.Objects {
+		d.Objects = append(d.Objects, Object{Kind: o.Kind, Namespace: o.Namespace, Name: o.Name})
 	}
 	if w.Subject != nil {
 		d.Subject = *w.Subject

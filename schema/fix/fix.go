@@ -44,7 +44,7 @@ type Changed struct {
 // Apply makes the fixes that check's diagnostics have. All fixes of a diagnostic are made, or none. A file that would then not
 // be parsed as well as before, or that had no error and would have one, keeps the text that it had.
 func Apply(set source.Set, check func(source.Set) diag.List) (Result, error) {
-	a := &applier{set: set, texts: map[string][]byte{}, first: map[string][]byte{}, count: map[string]int{}, frozen: map[string]diag.Code{}}
+	a := newApplier(set)
 	list := check(set)
 	for range maxRounds {
 		before := a.set
@@ -72,6 +72,42 @@ func Apply(set source.Set, check func(source.Set) diag.List) (Result, error) {
 		}
 	}
 	return r, nil
+}
+
+// Count is how many of the diagnostics, whose Edits are resolved, Apply would mend, as far as their texts tell: fixes that would leave a
+// file worse than it is do not count. What a fix uncovers is not looked for.
+func Count(set source.Set, list diag.List) (int, error) {
+	if !slices.ContainsFunc(list, func(d diag.Diagnostic) bool { return len(d.Fixes) > 0 }) {
+		return 0, nil
+	}
+	a := newApplier(set)
+	units := unitsOf(set)
+	if _, err := a.round(list); err != nil {
+		return 0, err
+	}
+	n := 0
+	for _, d := range list {
+		if a.unit(units, d) != nil {
+			n++
+		}
+	}
+	return n, nil
+}
+
+func newApplier(set source.Set) *applier {
+	return &applier{set: set, texts: map[string][]byte{}, first: map[string][]byte{}, count: map[string]int{}, frozen: map[string]diag.Code{}}
+}
+
+// unit is where all fixes of a diagnostic are to be made; nil: it has none, or they are not made.
+func (a *applier) unit(units map[string]*syntax.Unit, d diag.Diagnostic) *syntax.Unit {
+	if len(d.Fixes) == 0 {
+		return nil
+	}
+	u := units[d.Fixes[0].Range.File]
+	if u == nil || slices.ContainsFunc(d.Fixes, func(f diag.Fix) bool { return units[f.Range.File] != u || a.frozen[f.Range.File] != "" }) {
+		return nil
+	}
+	return u
 }
 
 // harmed takes back the edits of files that had no error, and have one now; it reports whether there were any. What has errors
@@ -134,12 +170,8 @@ func (a *applier) round(list diag.List) (bool, error) {
 	byUnit, codes := map[*syntax.Unit][][]diag.Fix{}, map[*syntax.Unit]diag.Code{} // of the first
 	units := unitsOf(a.set)
 	for _, d := range list {
-		if len(d.Fixes) == 0 {
-			continue
-		}
-		u := units[d.Fixes[0].Range.File]
-		inside := func(f diag.Fix) bool { return u != nil && units[f.Range.File] == u && a.frozen[f.Range.File] == "" }
-		if slices.ContainsFunc(d.Fixes, func(f diag.Fix) bool { return !inside(f) }) {
+		u := a.unit(units, d)
+		if u == nil {
 			continue
 		}
 		if byUnit[u] = append(byUnit[u], d.Fixes); len(byUnit[u]) == 1 {

@@ -141,3 +141,28 @@ func TestApplyBringsNoError(t *testing.T) {
 		t.Errorf("a %q, b %q, %+v", a, b, r)
 	}
 }
+
+// TestCount counts the diagnostics that Apply would mend, and not those of which it would make something worse, or nothing.
+func TestCount(t *testing.T) {
+	t.Parallel()
+	set := source.NewSet([]source.File{source.NewFile("a.yaml", []byte("a: x x\n")), source.NewFile("b.yaml", []byte("b: x\n"))})
+	for name, c := range map[string]struct {
+		rules []word
+		more  diag.List
+		want  int
+	}{
+		"all":         {rules: []word{{"x", "y", false}}, want: 3},
+		"worse":       {rules: []word{{"b: x", "b: [", false}}, want: 0},
+		"nothing":     {more: diag.List{{Code: "a/b", Edits: []diag.Edit{{Op: diag.Remove}}}}, want: 0},
+		"elsewhere":   {more: diag.List{{Code: "a/b", Fixes: []diag.Fix{{Range: diag.Range{File: "c.yaml"}}}}}, want: 0},
+		"one of each": {rules: []word{{"a: x", "a: z", false}, {"b: x", "b: [", false}}, want: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			list := append(rules(c.rules...)(set), c.more...)
+			if got, err := fix.Count(set, list); got != c.want || err != nil {
+				t.Errorf("%d problems would be mended, want %d (%v)", got, c.want, err)
+			}
+		})
+	}
+}

@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"maps"
 	"path"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"cuelang.org/go/cue"
 	"cuelang.org/go/cue/ast"
@@ -467,8 +470,17 @@ func (r *cueRun) parse(f source.File) *ast.File {
 	if err != nil {
 		lines := map[int32]bool{}
 		open, bracket := openBracket(x.src)
-		for _, e := range errors.Errors(err) {
+		for i, e := range errors.Errors(err) {
 			d := r.diagnostic(e, "cue/syntax")
+			if odd := illegal.FindStringSubmatch(d.Summary); odd != nil {
+				if r.illegal(&d, odd[1]); !lines[d.Subject.Start.Line] { // quotes come in pairs
+					r.ds, lines[d.Subject.Start.Line] = append(r.ds, d), true
+				}
+				continue
+			}
+			if i > 0 && strings.Contains(d.Summary, "'EOF'") {
+				continue // for want of what was not read
+			}
 			after := open >= 0 && int(d.Subject.Start.Offset) > open // what the parser finds behind an open bracket is for want of the closing one
 			if after {
 				d.Subject, d.Summary = r.cursors[f.Name].at(open), "this bracket is not closed"
@@ -500,6 +512,28 @@ func (r *cueRun) parse(f source.File) *ast.File {
 	}
 	r.add(file)
 	return file
+}
+
+// illegal is how the parser names a character that stands outside of texts and that CUE does not have.
+var illegal = regexp.MustCompile(`^illegal character U\+([0-9A-F]{4,6})`)
+
+// illegal says of such a character what it is, and what to do.
+func (r *cueRun) illegal(d *diag.Diagnostic, code string) {
+	n, err := strconv.ParseUint(code, 16, 32)
+	c := r.cursors[d.Subject.File]
+	if err != nil || c == nil {
+		return
+	}
+	odd := rune(n)
+	from := int(d.Subject.Start.Offset)
+	d.Subject = c.span(from, min(from+utf8.RuneLen(odd), len(c.src)))
+	d.Summary, d.Hint = fmt.Sprintf("%q is no sign of CUE", odd), "remove it, or put the text in which it stands in double quotes"
+	switch {
+	case strings.ContainsRune("“”„‟«»‘’", odd):
+		d.Summary, d.Hint = fmt.Sprintf("%c is a typographic quote, which is no quote of CUE", odd), `write " for it`
+	case isInvisible(odd):
+		d.Summary, d.Hint = fmt.Sprintf("invisible character U+%04X (%s) breaks this CUE", odd, Invisible(odd)), "delete it"
+	}
 }
 
 // ownPackages begins the paths of the packages that we write ourselves.
