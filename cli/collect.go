@@ -62,14 +62,16 @@ func percent(live uint64) int {
 	return int(max(least, (max(roomy, live)-live)*100/live))
 }
 
-// A daemon makes little garbage once it has begun, and what it does not need belongs to others: it is collected often.
+// A daemon makes little garbage once it has begun, and what it does not need belongs to others: it is collected often. Not as often
+// while it begins, when all that it holds is made, and nothing would be spared.
 const (
-	lean      = 24 << 20
-	leanLeast = 12 // percent
+	lean       = 24 << 20
+	leanBegins = 20 // percent
+	leanLeast  = 12
 )
 
-// leanPercent is GOGC for a daemon with a heap of which so much is in use.
-func leanPercent(live uint64) int {
+// leanPercent is GOGC for a daemon with a heap of which so much is in use, or least, if that is more.
+func leanPercent(live uint64, least int) int {
 	live = max(live, 4<<20)
-	return int(max(leanLeast, (max(lean, live)-live)*100/live))
+	return max(least, int((max(lean, live)-live)*100/live))
 }

@@ -81,7 +81,7 @@ func runCommand(env Env) *cli.Command {
 			if err != nil {
 				return err
 			}
-			defer collectBy(leanPercent)()
+			defer collectBy(d.scribe.percent)()
 			// Only here: a command that does not drain must end at once when it is told to.
 			ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
 			defer stop()

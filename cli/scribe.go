@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/flexgw/flexgw/reconcile"
@@ -33,13 +34,23 @@ type scribe struct {
 	control *reconcile.Control     // likewise
 	held    map[source.Hash][]byte // contents of accepted sets that are not on disk yet: their files may be written over
 	ended   bool
-	fresh   bool // nothing was saved yet; used by run alone
+	fresh   atomic.Bool // nothing was saved yet
 	wake    chan struct{}
 	done    chan struct{}
 }
 
 func newScribe(s *store.Store, log *slog.Logger) *scribe {
-	return &scribe{store: s, log: log, fresh: true, held: map[source.Hash][]byte{}, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	x := &scribe{store: s, log: log, held: map[source.Hash][]byte{}, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	x.fresh.Store(true)
+	return x
+}
+
+// percent is GOGC of a daemon with a heap of which so much is in use: it has begun when its first state is on disk.
+func (s *scribe) percent(live uint64) int {
+	if s.fresh.Load() {
+		return leanPercent(live, leanBegins)
+	}
+	return leanPercent(live, leanLeast)
 }
 
 func (s *scribe) add(f func()) {
@@ -197,8 +208,8 @@ func (s *scribe) write() (saved, ended bool) {
 		}
 		s.held = rest
 		s.mu.Unlock()
-		if s.fresh || len(held) > maxHeld { // to begin takes twice what to go on takes, and so does a change of everything
-			s.fresh, held = false, nil
+		if s.fresh.Swap(false) || len(held) > maxHeld { // to begin takes twice what to go on takes, and so does a change of everything
+			held = nil
 			giveBack()
 		}
 	}

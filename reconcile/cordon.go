@@ -72,30 +72,23 @@ func known(progress []deliver.Progress) string {
 
 // counted are the Envoys whose word counts.
 func (c Control) counted(progress []deliver.Progress) []deliver.Progress {
-	if len(c.Cordoned) == 0 {
-		return progress
-	}
-	var out []deliver.Progress
-	for _, p := range progress {
-		if _, aside := c.Cordoned[p.Node]; !aside {
-			out = append(out, p)
-		}
-	}
-	return out
+	return countedOf(c, progress, func(p deliver.Progress) string { return p.Node })
 }
 
 // countedReport is what those Envoys did with each resource.
 func (c Control) countedReport(all []deliver.Delivery) []deliver.Delivery {
+	return countedOf(c, all, func(d deliver.Delivery) string { return d.Node })
+}
+
+// countedOf leaves out what is of a cordoned node; the list itself stays as it is.
+func countedOf[T any](c Control, all []T, node func(T) string) []T {
 	if len(c.Cordoned) == 0 {
 		return all
 	}
-	var out []deliver.Delivery
-	for _, d := range all {
-		if _, aside := c.Cordoned[d.Node]; !aside {
-			out = append(out, d)
-		}
-	}
-	return out
+	return slices.DeleteFunc(slices.Clone(all), func(x T) bool {
+		_, aside := c.Cordoned[node(x)]
+		return aside
+	})
 }
 
 // mark adds who is cordoned to a list of Envoys; also those that have not been seen since this process began.
