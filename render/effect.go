@@ -50,7 +50,7 @@ func (r *renderer) ask(b *ir.Binding, in policy.Input) (*asked, diag.List) {
 	}
 	a.binding, a.typ, a.id = b, t, in.ID
 	var err error
-	if a.effect, err = t.Effect(b.Config, in); err != nil {
+	if a.effect, err = t.Effect(b.Config(), in); err != nil {
 		return nil, diag.List{internal(b.Origin, "policy %s: %v", b.Policy, err)}
 	}
 	if a.effect.Enforce == nil {
@@ -63,7 +63,7 @@ func (r *renderer) ask(b *ir.Binding, in policy.Input) (*asked, diag.List) {
 	}
 	a.instance = in.ID + "@" + hash
 	in.Instance = a.instance
-	if a.effect, err = t.Effect(b.Config, in); err != nil {
+	if a.effect, err = t.Effect(b.Config(), in); err != nil {
 		return nil, diag.List{internal(b.Origin, "policy %s: %v", b.Policy, err)}
 	}
 	return a, nil
@@ -88,7 +88,7 @@ func (r *renderer) got(n policy.Need) ([]byte, bool) {
 // unready reports whether nothing can be made of a binding, which only validate lets pass: an unset $VARIABLE in its
 // config, or a policy that is not enforced yet.
 func unready(b *ir.Binding) bool {
-	return b == nil || len(b.Unresolved()) > 0 || b.Unenforced || b.Config == nil
+	return b == nil || len(b.Unresolved()) > 0 || b.Unenforced || b.Made == nil
 }
 
 // brought adds what an effect brings beside filters: clusters, secrets, files, an instance.
@@ -181,5 +181,5 @@ func (r *renderer) needs(b *ir.Binding) []policy.Need {
 	if !ok {
 		return nil
 	}
-	return t.Needs(b.Config)
+	return t.Needs(b.Config())
 }

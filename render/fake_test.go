@@ -150,7 +150,7 @@ func service(s *ir.Settings, name, scheme, host string, port uint16, bs ...*ir.B
 }
 
 func bind(policyName, name string, c pair, rules ...ir.Match) *ir.Binding {
-	return &ir.Binding{Origin: place("PolicyBinding", name, 30), Policy: policyName, Config: &c, Rules: rules}
+	return &ir.Binding{Origin: place("PolicyBinding", name, 30), Policy: policyName, Made: &c, Rules: rules}
 }
 
 func api(s *ir.Settings, name, base string, to *ir.Upstream, bs ...*ir.Binding) *ir.API {

@@ -66,7 +66,7 @@ var goldens = map[string]golden{
 	"instances": {types: []string{ScopeType}, model: func() *ir.Gateway { return oneAPI(bind("limit", "limit", pair{"n", "5"}, method("GET"))) }},
 	"unresolved": {types: []string{ScopeType}, model: func() *ir.Gateway {
 		b := bind("auth", "secret", pair{})
-		b.Config, b.Own().Unresolved = nil, []string{"PASSWORD"}
+		b.Made, b.Own().Unresolved = nil, []string{"PASSWORD"}
 		return oneAPI(b)
 	}},
 }

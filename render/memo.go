@@ -237,8 +237,10 @@ func newMemoCluster(name string, ups []*ir.Upstream, r *renderer) (*memoCluster,
 		return nil, l
 	}
 	x := &memoCluster{ups: ups, bundle: b, warned: len(l) > 0}
-	for _, c := range ups[0].Bindings {
-		x.needs = append(x.needs, r.needs(c)...)
+	if !r.opts.Judge { // which keeps nothing
+		for _, c := range ups[0].Bindings {
+			x.needs = append(x.needs, r.needs(c)...)
+		}
 	}
 	return x, l
 }

@@ -78,7 +78,7 @@ func (f *fingerprint) bindings(list []*ir.Binding) {
 		f.text(b.Policy)
 		f.text(b.Unresolved()...)
 		f.number(len(b.Unresolved()), b.Order, len(b.Rules), int(b.Guard), int(b.PolicyAt().Start.Offset))
-		f.flag(b.Automated, b.Unenforced, b.Config == nil, b.More().Draft == nil)
+		f.flag(b.Automated, b.Unenforced, b.Made == nil, b.More().Drafted == nil)
 	}
 }
 
@@ -111,20 +111,29 @@ func (f *fingerprint) api(a *ir.API) {
 	}
 }
 
-// inCommon is what all elements of a model depend on.
+// inCommon is a hash of what all elements of a model depend on.
 func inCommon(g *ir.Gateway, o Options) string {
 	s := *g.Settings
 	s.Origins = nil
-	return fmt.Sprintf("%+v %q", s, []string{o.Files, o.SystemCA, o.UsageLog})
+	sum := sha256.Sum256(fmt.Appendf(nil, "%+v %q", s, []string{o.Files, o.SystemCA, o.UsageLog}))
+	return string(sum[:])
 }
 
 func (r *renderer) fingerprint(kind, name string) *fingerprint {
-	f := &fingerprint{proofs: r.opts.Proofs, b: make([]byte, 0, 1024), void: r.opts.Got != nil}
+	f, _ := r.prints.Get().(*fingerprint)
+	if f == nil {
+		f = &fingerprint{b: make([]byte, 0, 1024)}
+	}
+	*f = fingerprint{proofs: r.opts.Proofs, b: f.b[:0], void: r.opts.Got != nil}
 	f.text(kind, name, r.common)
 	return f
 }
 
-func (f *fingerprint) sum() Hash { return sha256.Sum256(f.b) }
+// sum ends the use of a fingerprint; void: it stands for nothing.
+func (r *renderer) sum(f *fingerprint) (sum Hash, void bool) {
+	defer r.prints.Put(f)
+	return sha256.Sum256(f.b), f.void
+}
 
 // judgeScope is scope, unless the very same one was judged before.
 func (r *renderer) judgeScope(j *scopeJob) (*bundle, diag.List) {
@@ -137,14 +146,14 @@ func (r *renderer) judgeScope(j *scopeJob) (*bundle, diag.List) {
 		f.void = f.void || a.Settings != r.gateway.Settings
 		f.api(a)
 	}
-	sum := f.sum()
-	if !f.void {
+	sum, void := r.sum(f)
+	if !void {
 		if slots, ok := r.opts.Proofs.Known(sum); ok {
 			return &bundle{slots: int(slots), resource: &Resource{Key: Key{ScopeType, j.name}}}, nil
 		}
 	}
 	b, l := r.scope(j)
-	if b != nil && len(l) == 0 && len(b.resources) == 0 && !f.void {
+	if b != nil && len(l) == 0 && len(b.resources) == 0 && !void {
 		r.opts.Proofs.Keep(sum, uint64(b.slots))
 	}
 	return b, l
@@ -160,14 +169,14 @@ func (r *renderer) judgeCluster(name string, ups []*ir.Upstream) (*bundle, diag.
 		f.void = f.void || u.Settings != r.gateway.Settings
 		f.upstream(u)
 	}
-	sum := f.sum()
-	if !f.void {
+	sum, void := r.sum(f)
+	if !void {
 		if _, ok := r.opts.Proofs.Known(sum); ok {
 			return &bundle{resource: &Resource{Key: Key{ClusterType, name}}}, nil
 		}
 	}
 	b, l := r.cluster(name, ups)
-	if b != nil && len(l) == 0 && len(b.resources) == 0 && !f.void {
+	if b != nil && len(l) == 0 && len(b.resources) == 0 && !void {
 		r.opts.Proofs.Keep(sum, 0)
 	}
 	return b, l

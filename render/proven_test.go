@@ -47,7 +47,7 @@ func (r *remembered) filed(g *ir.Gateway) *ir.Gateway {
 	bindings := func(of string, list []*ir.Binding) (out []*ir.Binding) {
 		for i, b := range list {
 			c := *b
-			config := *b.Config.(*pair)
+			config := *b.Config().(*pair)
 			if len(c.Rules) > 0 && config.Value < "3" {
 				c.Rules = append([]ir.Match{{Path: ir.Pattern{Text: "never"}}}, c.Rules...)
 			}

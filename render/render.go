@@ -69,8 +69,9 @@ type renderer struct {
 	patterns *match.Patterns
 	*walker
 	constants
-	protocols sync.Map // protocolKey → *anypb.Any
-	common    string   // see inCommon
+	protocols sync.Map  // protocolKey → *anypb.Any
+	common    string    // see inCommon
+	prints    sync.Pool // *fingerprint
 }
 
 // Render is the back half of the pipeline. The result is nil if the list has an Error (but see

@@ -382,7 +382,7 @@ func checkWhole(t *testing.T, g *ir.Gateway) {
 		}
 	}
 	for _, b := range g.Bindings() {
-		if len(b.Unresolved()) > 0 || b.Unenforced || b.Config == nil {
+		if len(b.Unresolved()) > 0 || b.Unenforced || b.Made == nil {
 			t.Errorf("%s has no configuration", b.Origin.Object)
 		}
 	}

@@ -508,7 +508,7 @@ func (d *docDecoder) configure(b *bindingDecl, typ PolicyType, config *syntax.No
 			return
 		}
 		draft, _ := typ.Decode(c.node) // what is wrong with it is the variable's
-		b.ir.Guard, b.ir.Own().Draft = typ.Guard(draft), draft
+		b.ir.Guard, b.ir.Own().Drafted = typ.Guard(draft), draft
 		b.ir.Own().Validity = typ.Validity(draft, c.node) // a certificate ends, whatever its key is
 		return
 	}
@@ -518,7 +518,8 @@ func (d *docDecoder) configure(b *bindingDecl, typ PolicyType, config *syntax.No
 		b.broken = true
 		return
 	}
-	b.ir.Config, b.ir.Guard, b.ir.Shares = cfg, typ.Guard(cfg), typ.Shares(cfg)
+	b.ir.Made, b.ir.Guard, b.ir.Shares = cfg, typ.Guard(cfg), typ.Shares(cfg)
+	_, b.ir.Sets = cfg.(ir.Setter)
 	if v := typ.Validity(cfg, c.node); len(v) > 0 {
 		b.ir.Own().Validity = v
 	}

@@ -271,7 +271,7 @@ func (d *dumper) binding(indent int, what string, b *ir.Binding) {
 	if len(b.Unresolved()) > 0 {
 		d.line(indent+1, "unresolved %s", strings.Join(b.Unresolved(), ", "))
 	} else {
-		text, err := json.Marshal(b.Config)
+		text, err := json.Marshal(b.Config())
 		if err != nil {
 			text = []byte(err.Error())
 		}

@@ -295,10 +295,10 @@ func (c *comparison) reconfigured(x *Change, o, n *ir.Binding, guard ir.Guard) {
 
 // configOf is what is known of a configuration.
 func configOf(b *ir.Binding) any {
-	if b.Config == nil {
-		return b.More().Draft
+	if b.Made == nil {
+		return b.Draft()
 	}
-	return b.Config
+	return b.Config()
 }
 
 func orRange(a, b diag.Range) diag.Range {

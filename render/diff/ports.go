@@ -222,11 +222,11 @@ func (c *comparison) differs(o, n *ir.Binding) bool {
 // hidden reports whether the resources do not show what a binding says: a $VARIABLE is not set here, its policy is judged only,
 // or it waits for what nobody fetched (a remote key set).
 func (c *comparison) hidden(b *ir.Binding) bool {
-	if len(b.Unresolved()) > 0 || b.Unenforced || b.Config == nil {
+	if len(b.Unresolved()) > 0 || b.Unenforced || b.Made == nil {
 		return true
 	}
 	t, ok := c.types.Type(b.Policy)
-	return !ok || len(t.Needs(b.Config)) > 0
+	return !ok || len(t.Needs(b.Config())) > 0
 }
 
 // shifts asks a policy type what a change does.

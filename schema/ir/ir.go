@@ -201,10 +201,27 @@ type Binding struct {
 	Automated  bool    // bound by a Selector
 	Guard      Guard   // what it keeps away
 	Shares     bool    // it asks for counts or contents that all replicas have in common
+	Sets       bool    // its Config is a Setter
 	Unenforced bool    // its policy is judged, but not enforced yet: nothing is made of it (validate only)
 	Rules      []Match // alternatives; empty: every request
-	Config     any     // made and read by the policy type alone; nil while Unresolved
+	Made       any     // see Config; or a Later. Nil while Unresolved
 	Rare       *Rare   // nil: nothing of it. See More
+}
+
+// Later makes the Config or Draft of a binding when it is asked for. Several goroutines may ask at once.
+type Later interface{ Make(b *Binding) any }
+
+// Config is made and read by the policy type alone; nil while Unresolved.
+func (b *Binding) Config() any { return b.made(b.Made) }
+
+// Draft is, while Unresolved, a Config in which variables stand for themselves; to be judged, never rendered.
+func (b *Binding) Draft() any { return b.made(b.More().Drafted) }
+
+func (b *Binding) made(x any) any {
+	if l, ok := x.(Later); ok {
+		return l.Make(b)
+	}
+	return x
 }
 
 // Rare is what most bindings do not have.
@@ -214,7 +231,7 @@ type Rare struct {
 	Validity   []Validity
 	Type       any      // what Catalog.Custom returned, for a policy that an Extension defines; nil for a listed one
 	Unresolved []string // names of unset $VARIABLEs in its config: nothing can be made of it (validate only)
-	Draft      any      // while Unresolved: a Config in which variables stand for themselves; to be judged, never rendered
+	Drafted    any      // see Draft; or a Later
 }
 
 // More is what of a binding is rare, to be read.

@@ -178,7 +178,7 @@ func setTwice(g *ir.Gateway, _ Options) diag.List {
 				if !sets(b) {
 					continue
 				}
-				for _, what := range b.Config.(ir.Setter).Sets() {
+				for _, what := range b.Config().(ir.Setter).Sets() {
 					first := by[what]
 					if by[what] = b; first == nil || first == b {
 						continue
@@ -195,8 +195,7 @@ func setTwice(g *ir.Gateway, _ Options) diag.List {
 
 // sets reports whether a policy sets the same things of every request.
 func sets(b *ir.Binding) bool {
-	_, ok := b.Config.(ir.Setter)
-	return ok && len(b.Rules) == 0
+	return b.Sets && len(b.Rules) == 0
 }
 
 // few reports whether less than two have a property.

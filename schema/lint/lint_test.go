@@ -227,5 +227,5 @@ type setter []string
 func (s setter) Sets() []string { return s }
 
 func sets(what ...string) *ir.Binding {
-	return &ir.Binding{Policy: "p", Config: setter(what), Rare: &ir.Rare{PolicyAt: pattern("").Range}}
+	return &ir.Binding{Policy: "p", Made: setter(what), Sets: true, Rare: &ir.Rare{PolicyAt: pattern("").Range}}
 }

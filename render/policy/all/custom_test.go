@@ -81,11 +81,11 @@ func TestShiftsOfCustomPolicies(t *testing.T) {
 		}
 		typ := binding("block").More().Type.(policy.Type)
 		for mode, n := range map[string]int{"block": 0, "log": want} {
-			if l, known := typ.Shifts(binding("block").Config, binding(mode).Config); !known || len(l) != n {
+			if l, known := typ.Shifts(binding("block").Config(), binding(mode).Config()); !known || len(l) != n {
 				t.Errorf("%q, from block to %s: %v, %v", labels, mode, l, known)
 			}
 		}
-		if l, known := typ.Shifts(policy.Absent{}, binding("log").Config); labels != "category: Security" && (!known || len(l) != want) {
+		if l, known := typ.Shifts(policy.Absent{}, binding("log").Config()); labels != "category: Security" && (!known || len(l) != want) {
 			t.Errorf("%q, bound: %v, %v", labels, l, known)
 		}
 	}
@@ -106,7 +106,7 @@ func TestCustomConfigIsSecret(t *testing.T) {
 	if g == nil {
 		t.Fatal(ds)
 	}
-	c := g.Listeners[0].APIs[0].Bindings[0].Config
+	c := g.Listeners[0].APIs[0].Bindings[0].Config()
 	b, err := json.Marshal(c)
 	if err != nil {
 		t.Fatal(err)

@@ -28,7 +28,7 @@ type shown struct {
 func effects(g *ir.Gateway, typ policy.Type, got map[string][]byte) (shown, error) {
 	var s shown
 	ask := func(b *ir.Binding, api *ir.API, up *ir.Upstream, settings *ir.Settings) error {
-		if b == nil || b.Policy != typ.Name() || b.Config == nil {
+		if b == nil || b.Policy != typ.Name() || b.Made == nil {
 			return nil
 		}
 		d := dump{typ: typ}
@@ -129,7 +129,7 @@ func (d *dump) binding(b *ir.Binding, api *ir.API, up *ir.Upstream, settings *ir
 			return "/files/" + hex.EncodeToString(sum[:6]) + ext
 		},
 		Earlier: policy.Published{Principal: policy.Ref{Namespace: "default.earlier", Keys: []string{"username"}}}}
-	e, err := d.typ.Effect(b.Config, in)
+	e, err := d.typ.Effect(b.Config(), in)
 	if err != nil {
 		return err
 	}
@@ -138,12 +138,12 @@ func (d *dump) binding(b *ir.Binding, api *ir.API, up *ir.Upstream, settings *ir
 			return err
 		}
 		in.Instance = id + "@hash"
-		if e, err = d.typ.Effect(b.Config, in); err != nil {
+		if e, err = d.typ.Effect(b.Config(), in); err != nil {
 			return err
 		}
 	}
 	d.add("binding", id)
-	if needs := d.typ.Needs(b.Config); len(needs) > 0 {
+	if needs := d.typ.Needs(b.Config()); len(needs) > 0 {
 		var list []any
 		for _, n := range needs {
 			list = append(list, mapping{{"purpose", n.Purpose}, {"url", n.URL}, {"ttl", n.TTL.String()}, {"timeout", n.Timeout.String()}})

@@ -138,7 +138,7 @@ func TestEffectsSeeTheWholeInstance(t *testing.T) {
 		d := dump{typ: policy.Define(policy.Spec[struct{}]{Name: "p", Effect: func(*struct{}, policy.Input) (policy.Effect, error) {
 			return policy.Effect{Enforce: enforce}, nil
 		}})}
-		err := d.binding(&ir.Binding{Config: &struct{}{}}, nil, nil, &ir.Settings{}, nil)
+		err := d.binding(&ir.Binding{Made: &struct{}{}}, nil, nil, &ir.Settings{}, nil)
 		text, _ := d.yaml()
 		return string(text), err
 	}

@@ -61,8 +61,8 @@ func opposite(w policy.Way) policy.Way {
 func (p *policyTest) configsOf(g *ir.Gateway) []any {
 	var all []any
 	for _, b := range g.Bindings() {
-		if b.Policy == p.typ.Name() && b.Config != nil {
-			all = append(all, b.Config)
+		if b.Policy == p.typ.Name() && b.Made != nil {
+			all = append(all, b.Config())
 		}
 	}
 	return all
