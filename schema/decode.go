@@ -91,8 +91,8 @@ func (d *decoder) getenv(name string) (string, bool) {
 	return d.o.Getenv(name)
 }
 
-// unit parses one unit and decodes its documents; the documents of a large file on all cores.
-func (d *decoder) unit(u syntax.Unit) *unitResult {
+// parsed parses one unit and decodes its documents; the documents of a large file on all cores.
+func (d *decoder) parsed(u syntax.Unit) *unitResult {
 	const few = 16 // documents for one goroutine at a time
 	out := newUnitResult()
 	defer out.settle()

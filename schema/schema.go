@@ -56,6 +56,8 @@ type Options struct {
 	Salvage bool
 	// Consequences leaves in what List.WithoutConsequences leaves out, for those who accept diagnostics first.
 	Consequences bool
+	// Sound are files that need not be decoded again; nil: all are decoded.
+	Sound Sound
 	// Memo keeps what earlier calls made of unchanged files; nil: nothing is kept.
 	Memo *Memo
 }
