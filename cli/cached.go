@@ -132,7 +132,10 @@ func (v *verdicts) check(p *pipeline, set source.Set) diag.List {
 		set = v.verified(set)
 	}
 	known := v.proofs(p, set)
-	p.render.Proofs = known
+	p.render.Proofs, p.load.Sound = known, sound{known}
+	if p.deep != nil { // which asks for the configurations of all
+		p.load.Sound = nil
+	}
 	list, g := p.look(set)
 	v.putProofs(p, known)
 	k := kept{Found: list, Documents: p.read, Marked: v.watched.marks(set)}
@@ -216,8 +219,11 @@ func (v *verdicts) keeps(set source.Set, list diag.List) bool {
 	if v.self() == "" || slices.ContainsFunc(set.Files, func(f source.File) bool { return v.isOdd(f.Hash) }) {
 		return false
 	}
-	return !slices.ContainsFunc(list, func(d diag.Diagnostic) bool { return slices.Contains(byLuck, d.Code) || secret(d) })
+	return !slices.ContainsFunc(list, passing)
 }
+
+// passing reports whether a diagnostic is not to be kept.
+func passing(d diag.Diagnostic) bool { return slices.Contains(byLuck, d.Code) || secret(d) }
 
 // secret reports whether a diagnostic carries a text to be written that looks like a secret. What people are shown of it does not.
 func secret(d diag.Diagnostic) bool {

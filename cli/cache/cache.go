@@ -65,25 +65,29 @@ func (f *Folder) Get(k Key) ([]byte, bool) {
 	return b, ok
 }
 
-// Put keeps b under a key, in the place of what was there: the whole of it or nothing. Only its owner may read it.
-func (f *Folder) Put(k Key, b []byte) error {
+// Put keeps parts, one after the other, under a key, in the place of what was there: the whole of it or nothing. Only its owner
+// may read it.
+func (f *Folder) Put(k Key, parts ...[]byte) error {
+	b := seal(k, parts...)
 	if len(b) > mostOfOne/2 {
 		return nil
 	}
 	f.mark()
-	return f.files.Put(name(k), seal(k, b))
+	return f.files.Put(name(k), b)
 }
 
 // seal adds to a content what open wants to see.
-func seal(k Key, b []byte) []byte {
-	sum := checksum(k, b)
-	return slices.Concat([]byte(magic), sum[:], b)
+func seal(k Key, parts ...[]byte) []byte {
+	sum := checksum(k, parts...)
+	return slices.Concat(append([][]byte{[]byte(magic), sum[:]}, parts...)...)
 }
 
-func checksum(k Key, b []byte) [sha256.Size]byte {
+func checksum(k Key, parts ...[]byte) [sha256.Size]byte {
 	h := sha256.New()
 	h.Write(k[:])
-	h.Write(b)
+	for _, p := range parts {
+		h.Write(p)
+	}
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
