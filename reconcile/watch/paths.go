@@ -83,6 +83,10 @@ func (r *reader) read(i int, path string) error {
 	if err := t.finish(context.Background()); err != nil {
 		return err
 	}
+	if len(r.files) == 0 { // mostly there is one path
+		n := len(t.known)
+		r.files, r.names, r.owners = make([]source.File, 0, n), make(map[string]bool, n), make(map[id]int, n)
+	}
 	for name, c := range t.known {
 		r.add(i, c, filepath.ToSlash(filepath.Join(prefix, name)))
 	}
