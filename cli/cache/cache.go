@@ -8,9 +8,9 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"os"
 	"slices"
+	"strconv"
 
 	"github.com/flexgw/flexgw/reconcile/disk"
 )
@@ -21,9 +21,11 @@ type Key [sha256.Size]byte
 // KeyOf is the Key of parts, which it tells apart: ("ab", "c") is another Key than ("a", "bc").
 func KeyOf(parts ...string) Key {
 	h := sha256.New()
-	for _, p := range parts {
-		fmt.Fprintf(h, "%d:", len(p))
-		h.Write([]byte(p))
+	var b []byte
+	for _, p := range parts { // of many files, names and hashes
+		b = append(strconv.AppendInt(b[:0], int64(len(p)), 10), ':')
+		b = append(b, p...)
+		h.Write(b)
 	}
 	return Key(h.Sum(nil))
 }
