@@ -303,6 +303,19 @@ func TestSince(t *testing.T) {
 	if err := c.verify(o, ""); err != nil {
 		t.Errorf("since the head: %v", err)
 	}
+	// Somebody who cannot take a commit out of a branch can vouch for it, and for what is before it alone.
+	o.Since = since
+	if err := c.verify(o, c.first); err != nil {
+		t.Errorf("since a commit that is named: %v", err)
+	}
+	o.Since = old
+	refused(t, c.verify(o, c.first), trust.Unsigned, since, "Mallory")
+	o.Since = c.first
+	refused(t, c.verify(o, c.first), trust.Unsigned, old, "Mallory")
+	c.git("checkout", "-q", "-b", "beside", since)
+	o.Since = c.commit(c.alice) // main does not reach it
+	c.git("checkout", "-q", "main")
+	refused(t, c.verify(o, c.first), trust.Unsigned, old, "Mallory")
 	c.git("reset", "-q", "--hard", c.first)
 	c.commit(c.alice)
 	o.Since = since

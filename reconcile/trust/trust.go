@@ -115,7 +115,7 @@ func (e *FileError) Reason() string { return "KeysUnreadable" }
 type Options struct {
 	Signers string // file of SSH keys as ALLOWED SIGNERS of ssh-keygen(1) has it; "": no SSH signature counts
 	OpenPGP string // file of OpenPGP public keys, armoured or not; "": no OpenPGP signature counts
-	Since   string // hash of a commit: without a head that was taken before, all that came after it must be signed; "": the head alone
+	Since   string // hash of a commit that is trusted by name, with all that it reaches; "": without a head that was taken before, the head alone is verified
 	Tagged  bool   // the head is named by a tag, which must be signed too
 
 	Zone *time.Location   // of times in Signers that name none; nil: the host's
@@ -204,8 +204,8 @@ func counted(n int, what string) string {
 }
 
 // Verify says whether a new head may be taken: nil, a *Refused that names the first commit that may not, a *FileError, or
-// that history could not be read. All that came since the head that was taken before is verified, by all parents; without
-// one the head alone, or what came since Options.Since.
+// that history could not be read. All that came since the head that was taken before is verified, by all parents, but for what
+// Options.Since reaches; without a head before, the head alone, or what came since Options.Since.
 func (p *Policy) Verify(ctx context.Context, h watch.History) error {
 	keys, err := p.keys()
 	if err != nil {
@@ -218,22 +218,25 @@ func (p *Policy) Verify(ctx context.Context, h watch.History) error {
 		}
 	}
 	commits, since := h.Commits, h.Since
+	var vouched map[string]bool
 	if since == "" {
 		if p.o.Since == "" {
 			return v.commit(h.Head)
 		}
 		since = p.o.Since
 		commits = func() iter.Seq2[watch.Commit, error] { return h.From(since) }
+	} else if vouched, err = p.vouched(ctx, commits); err != nil {
+		return err
 	}
 	head, descends := h.Head.ID == since, h.Head.ID == since || h.Rewrite
 	for c, err := range commits() {
-		if err == nil {
-			err = ctx.Err()
-		}
-		if err != nil {
-			return fmt.Errorf("commits to verify: %w", err)
+		if err := unread(ctx, err); err != nil {
+			return err
 		}
 		head, descends = head || c.ID == h.Head.ID, descends || slices.Contains(c.Parents, since)
+		if vouched[c.ID] {
+			continue
+		}
 		if err := v.commit(c); err != nil {
 			return err
 		}
@@ -245,6 +248,39 @@ func (p *Policy) Verify(ctx context.Context, h watch.History) error {
 		return &Refused{Commit: h.Head.ID, Author: person(h.Head.Author), Rule: SinceNotReached, Detail: "it does not descend from " + diag.Visible(since)}
 	}
 	return nil
+}
+
+func unread(ctx context.Context, err error) error {
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		return fmt.Errorf("commits to verify: %w", err)
+	}
+	return nil
+}
+
+// vouched are the commits of a range that Options.Since reaches, itself among them: an operator named it, so its hash is as good
+// as a signature. Without it in the range there are none.
+func (p *Policy) vouched(ctx context.Context, commits func() iter.Seq2[watch.Commit, error]) (map[string]bool, error) {
+	if p.o.Since == "" {
+		return nil, nil
+	}
+	parents := map[string][]string{}
+	for c, err := range commits() {
+		if err := unread(ctx, err); err != nil {
+			return nil, err
+		}
+		parents[c.ID] = c.Parents
+	}
+	found := map[string]bool{}
+	for queue := []string{p.o.Since}; len(queue) > 0; queue = queue[1:] {
+		if of, ok := parents[queue[0]]; ok && !found[queue[0]] {
+			found[queue[0]] = true
+			queue = append(queue, of...)
+		}
+	}
+	return found, nil
 }
 
 // verifier verifies one range.
