@@ -34,6 +34,7 @@ import (
 	"github.com/flexgw/flexgw/reconcile/status"
 	"github.com/flexgw/flexgw/reconcile/store"
 	"github.com/flexgw/flexgw/reconcile/systemd"
+	"github.com/flexgw/flexgw/reconcile/trust"
 	"github.com/flexgw/flexgw/reconcile/watch"
 	"github.com/flexgw/flexgw/render"
 	"github.com/flexgw/flexgw/render/policy"
@@ -72,7 +73,7 @@ func runCommand(env Env) *cli.Command {
 			&cli.IntFlag{Name: "concurrency", Usage: "worker threads of Envoy (default: one per CPU)"},
 			&cli.StringFlag{Name: "log-format", Value: "text", Usage: "`text|json`"},
 			verboseFlag(),
-		}, slices.Concat(gitFlags(), proofFlags(), rolloutFlags(), watchFlags(), remoteFlags())...),
+		}, slices.Concat(gitFlags(), trustFlags(), hookFlags(), proofFlags(), rolloutFlags(), watchFlags(), remoteFlags())...),
 		Action: func(c *cli.Context) error {
 			if runtime.GOOS != "linux" {
 				return usage("run needs Linux, and this is %s; validate, fmt, diff, render and apply --target flex work here", runtime.GOOS)
@@ -111,7 +112,9 @@ type daemon struct {
 	last     *store.Store
 	scribe   *scribe
 	loop     *reconcile.Loop
-	git      *repository // that is followed; nil: a directory is, or nothing
+	git      *repository   // that is followed; nil: a directory is, or nothing
+	trust    *trust.Policy // nil: whoever may push is trusted
+	hook     *receiver     // of forges' webhooks; nil: none are taken
 	watchers watchers
 	remote   door          // for Envoys
 	apiDoor  door          // for operators
@@ -190,6 +193,12 @@ func newDaemon(c *cli.Context, env Env) (*daemon, error) {
 		}
 	}
 	d.scribe = newScribe(d.last, d.log)
+	if err := d.trustOf(c); err != nil {
+		return nil, err
+	}
+	if err := d.hookOf(c); err != nil {
+		return nil, err
+	}
 	d.self = status.Daemon{Version: version(), Started: time.Now().UTC()}
 	d.self.Host, _ = os.Hostname() // a host without a name has none
 	if err := d.watch(c); err != nil {
@@ -277,6 +286,9 @@ func (d *daemon) run(ctx context.Context) (err error) {
 		return world(err)
 	}
 	if err := d.watchers.start(serving, d.log, serve); err != nil {
+		return world(err)
+	}
+	if err := d.serveHook(serving, serve); err != nil {
 		return world(err)
 	}
 	stopRemote, err := d.serveRemote(serving, target, policies, serve)

@@ -32,6 +32,7 @@ var _ api.Daemon = (*daemon)(nil)
 func (d *daemon) Report() status.Report {
 	r := d.loop.Report()
 	d.knownCommit(&r)
+	r.Requires = d.required()
 	r.Daemon = d.self
 	r.Refused = slices.Concat(d.remote.refusedPeers(), d.apiDoor.refusedPeers())
 	return r

@@ -109,6 +109,9 @@ func writeStatus(w io.Writer, r status.Report, verbose bool) error {
 	if c := r.Commit; c != nil {
 		fmt.Fprintf(w, "commit    by %s at %s: %s\n", c.Author, c.At.Format(time.RFC3339), c.Subject)
 	}
+	if r.Requires != "" {
+		fmt.Fprintf(w, "requires  %s\n", r.Requires)
+	}
 	if len(r.Addresses) > 0 {
 		fmt.Fprintf(w, "declares  %s\n", strings.Join(r.Addresses, " "))
 	}

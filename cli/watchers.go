@@ -96,6 +96,9 @@ func (d *daemon) watch(c *cli.Context) error {
 	if w.forge != nil {
 		o.Forge = w.forge.Counts
 	}
+	if d.hook != nil {
+		o.Hook = d.hook.Counts
+	}
 	if !d.observe {
 		socket, err := envoy.SocketPath(d.at.run, "envoy-admin.sock")
 		if err != nil {

@@ -1,6 +1,8 @@
 package trust
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/flexgw/flexgw/reconcile/watch"
@@ -32,3 +34,6 @@ func PGP(keys []byte, by watch.Person, signature, over []byte, now time.Time) (R
 	v.openpgp = list
 	return v.signature(signed{by, signature, over}).rule, nil
 }
+
+// Rules are all rules.
+func Rules() []Rule { return slices.Sorted(maps.Keys(hints)) }

@@ -184,3 +184,16 @@ func TestSourceOverTime(t *testing.T) {
 	_, err := look(t, s)
 	refused(t, err, trust.WrongTime, evil, "Alice")
 }
+
+func TestPageHasEveryRule(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/gitops.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range trust.Rules() {
+		if !strings.Contains(string(page), "`"+string(r)+"`") {
+			t.Errorf("docs/gitops.md says nothing about the rule %s", r)
+		}
+	}
+}
