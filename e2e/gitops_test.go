@@ -67,6 +67,9 @@ func TestGitOpsPage(t *testing.T) {
 			if daemon, ok := strings.CutSuffix(command, " &"); ok {
 				fmt.Fprintf(&script, "%s >said 2>&1 &\nstarted\n", daemon)
 			} else {
+				if strings.HasPrefix(command, "flexgw history") { // it is written after what it tells of
+					script.WriteString("sleep 1\n")
+				}
 				fmt.Fprintf(&script, "[ ${code:-0} = 0 ] || (exit $code)\n%s\ncode=$?\n", command)
 			}
 		}
