@@ -22,17 +22,20 @@ const minSecret = 16
 
 func hookFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "hook-listen", Usage: "take webhooks of GitHub, GitLab, Gitea, Forgejo and Bitbucket at `HOST:PORT` or unix:PATH; a push makes the daemon look at its Git repository at once"},
+		&cli.StringFlag{Name: "hook-listen", Usage: "take webhooks of GitHub, GitLab, Gitea, Forgejo and Bitbucket at `HOST:PORT`, unix:PATH, or on the socket hook of the service manager (systemd); a push makes the daemon look at its Git repository at once"},
 		&cli.StringFlag{Name: "hook-secret-file", Usage: "`FILE` with the secret of these webhooks (or systemd's credential hook-secret), one a line while it changes; read at each use"},
 		&cli.StringFlag{Name: "hook-tls-cert", Usage: "the certificate chain of --hook-listen in `FILE`, PEM; read again when it changes"},
 		&cli.StringFlag{Name: "hook-tls-key", Usage: "the key of --hook-tls-cert in `FILE`"},
 	}
 }
 
+// hookSocket is the name of the socket that a service manager listens on for us (FileDescriptorName=).
+const hookSocket = "hook"
+
 // receiver takes webhooks.
 type receiver struct {
 	*hook.Hook
-	network, address string
+	network, address string      // address "": the service manager has the socket
 	tls              *tls.Config // nil: without
 }
 
@@ -52,13 +55,12 @@ func (d *daemon) hookOf(c *cli.Context) error {
 		return usage("--hook-listen is for pushes, and the source is no URL of a Git repository")
 	}
 	r := &receiver{network: "tcp", address: listen}
-	if path, ok := strings.CutPrefix(listen, "unix:"); ok {
+	if path, ok := strings.CutPrefix(listen, "unix:"); ok && path != "" {
 		r.network, r.address = "unix", path
+	} else if listen == "systemd" {
+		r.address = ""
 	} else if _, _, err := net.SplitHostPort(listen); err != nil {
-		return usage("--hook-listen %s: HOST:PORT or unix:PATH is expected", listen)
-	}
-	if r.address == "" {
-		return usage("--hook-listen %s: HOST:PORT or unix:PATH is expected", listen)
+		return usage("--hook-listen %s: HOST:PORT, unix:PATH or systemd is expected", listen)
 	}
 	secret := credential(c, d.env, "hook-secret-file", "hook-secret")
 	if secret == "" {
@@ -113,15 +115,24 @@ func (d *daemon) serveHook(ctx context.Context, serve func(func() error)) error 
 	if r == nil {
 		return nil
 	}
-	l, err := r.listen()
-	if err != nil {
-		return fmt.Errorf("--hook-listen: %w", err)
+	list := d.unit.Sockets.Named(hookSocket)
+	if len(list) == 0 {
+		if r.address == "" {
+			return fmt.Errorf("--hook-listen systemd: the service manager gave no socket of the name %s", hookSocket)
+		}
+		l, err := r.listen()
+		if err != nil {
+			return fmt.Errorf("--hook-listen: %w", err)
+		}
+		list = append(list, l)
 	}
-	d.log.Info("webhooks are taken", "address", l.Addr().String(), "tls", r.tls != nil)
-	if r.tls != nil {
-		l = tls.NewListener(l, r.tls)
+	for _, l := range list {
+		d.log.Info("webhooks are taken", "address", l.Addr().String(), "tls", r.tls != nil)
+		if r.tls != nil {
+			l = tls.NewListener(l, r.tls)
+		}
+		serve(func() error { return r.Serve(ctx, l) })
 	}
-	serve(func() error { return r.Serve(ctx, l) })
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -153,5 +154,49 @@ func TestHookToLive(t *testing.T) {
 	}, map[string]string{`flexgw_hook_requests_total{result="taken"}`: "11", `flexgw_hook_requests_total{result="replayed"}`: "10", `flexgw_hook_requests_total{result="forbidden"}`: "1"})
 	if strings.Contains(d.Log(), hookSecret) {
 		t.Error("the secret is in the log")
+	}
+}
+
+// The socket is a service manager's: who calls before the daemon runs waits, and is answered.
+func TestHookOnASocketOfSystemd(t *testing.T) {
+	t.Parallel()
+	activate, err := exec.LookPath("systemd-socket-activate")
+	if err != nil {
+		if testing.Short() {
+			t.Skip(err)
+		}
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	repo, secret := filepath.Join(dir, "gateway.git"), filepath.Join(dir, "secret")
+	if out, err := exec.Command("git", "init", "-q", "--bare", repo).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if err := os.WriteFile(secret, []byte(hookSecret), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"run", "--observe", "--state-dir", filepath.Join(dir, "state"), "--hook-listen", "systemd", "--hook-secret-file", secret, "file://" + repo}
+	if _, stderr, code := harness.Command(t, args...); code != 3 || !strings.Contains(stderr, "--hook-listen systemd: the service manager gave no socket of the name hook") {
+		t.Errorf("without a socket: %d, %s", code, stderr)
+	}
+	address := "127.0.0.1:" + strconv.Itoa(harness.FreePort(t))
+	cmd := exec.Command(activate, append([]string{"--listen", address, "--fdname", "hook", harness.Binary(t)}, args...)...)
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(os.Interrupt)
+		_ = cmd.Wait()
+	})
+	harness.Until(t, 30*time.Second, func() error {
+		c, err := net.Dial("tcp", address)
+		if err == nil {
+			c.Close()
+		}
+		return err
+	})
+	if got := pushed(t, "http://"+address, hookSecret, "1"); got != http.StatusAccepted {
+		t.Errorf("answered with %d", got)
 	}
 }
