@@ -59,7 +59,7 @@ func (d *daemon) hookOf(c *cli.Context) error {
 		r.network, r.address = "unix", path
 	} else if listen == "systemd" {
 		r.address = ""
-	} else if _, _, err := net.SplitHostPort(listen); err != nil {
+	} else if _, port, err := net.SplitHostPort(listen); err != nil || port == "" {
 		return usage("--hook-listen %s: HOST:PORT, unix:PATH or systemd is expected", listen)
 	}
 	secret := credential(c, d.env, "hook-secret-file", "hook-secret")
