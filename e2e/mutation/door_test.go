@@ -13,40 +13,57 @@ import (
 	"github.com/flexgw/flexgw/schema/diag"
 )
 
-// everyNth change is also judged by the command: what TestEveryField puts together itself, because it is called thousands of times,
-// must name what users are told.
-const everyNth = 150
+// today is the day of every run: certificates in cases must not expire.
+var today = time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC)
 
-// door is what flexgw validate says about the declarations with one text changed, with the names that they have here.
-func (g gateway) door(t *testing.T, changed, text string) diag.List {
+// door is a gateway on the disk, for the command.
+type door struct {
+	gateway
+	dir string
+}
+
+func (g gateway) door(t *testing.T) door {
 	t.Helper()
-	dir := t.TempDir()
-	for name, own := range g.files {
-		if name == changed {
-			own = text
-		}
-		file := filepath.Join(dir, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(own), 0o644); err != nil {
-			t.Fatal(err)
-		}
+	d := door{g, t.TempDir()}
+	for name, text := range g.files {
+		d.write(t, name, text)
+	}
+	return d
+}
+
+func (d door) write(t *testing.T, name, text string) {
+	t.Helper()
+	file := filepath.Join(d.dir, filepath.FromSlash(name))
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// ask is what flexgw validate says about the declarations with one text changed ("": none), with the names that they have here.
+func (d door) ask(t *testing.T, changed, text string) diag.List {
+	t.Helper()
+	if changed != "" {
+		d.write(t, changed, text)
+		defer d.write(t, changed, d.files[changed])
 	}
 	var out, errs bytes.Buffer
-	code := cli.Main([]string{"flexgw", "validate", "--output", "json", dir}, cli.Env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs,
-		Getenv: func(name string) (string, bool) { v, ok := g.env[name]; return v, ok }, Now: func() time.Time { return today }})
+	code := cli.Main([]string{"flexgw", "validate", "--no-config", "--output", "json", d.dir}, cli.Env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs,
+		Getenv: d.getenv, Now: func() time.Time { return today }})
 	var said struct{ Diagnostics diag.List }
 	if err := json.Unmarshal(out.Bytes(), &said); err != nil || code > 1 {
-		t.Fatalf("%s: %v, exit %d: %s", g.name, err, code, errs.String())
+		t.Fatalf("%s: %v, exit %d: %s", d.name, err, code, errs.String())
 	}
-	prefix := filepath.ToSlash(dir) + "/"
+	prefix := filepath.ToSlash(d.dir) + "/"
+	own := func(r *diag.Range) { r.File = strings.TrimPrefix(r.File, prefix) }
 	for i := range said.Diagnostics {
-		d := &said.Diagnostics[i]
-		d.Subject.File = strings.TrimPrefix(d.Subject.File, prefix)
-		d.Summary = strings.ReplaceAll(d.Summary, prefix, "")
-		for j := range d.Related {
-			d.Related[j].Subject.File = strings.TrimPrefix(d.Related[j].Subject.File, prefix)
+		x := &said.Diagnostics[i]
+		own(&x.Subject)
+		x.Summary = strings.ReplaceAll(x.Summary, prefix, "")
+		for j := range x.Related {
+			own(&x.Related[j].Subject)
 		}
 	}
 	return said.Diagnostics
