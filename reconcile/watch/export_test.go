@@ -1,6 +1,8 @@
 package watch
 
 import (
+	"bytes"
+	"context"
 	"maps"
 	"slices"
 	"strings"
@@ -82,4 +84,20 @@ func Newest(tags []string, within string) string {
 	}
 	ref, _ := newest(refs, within)
 	return strings.TrimPrefix(ref, "refs/tags/")
+}
+
+// TakePack takes a pack into a store, which is made when it is not there.
+func TakePack(dir string, pack []byte, max GitLimits) error {
+	b, err := newBare(dir, max.orDefault())
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	return b.take(context.Background(), bytes.NewReader(pack), nil)
+}
+
+// ReadAdvertised reads a list of refs.
+func ReadAdvertised(b []byte) error {
+	_, err := readAdvertised(bytes.NewReader(b), 1<<20)
+	return err
 }

@@ -222,7 +222,7 @@ func TestHostileServers(t *testing.T) {
 			t.Parallel()
 			a := newAttacker(t)
 			first := a.push("a.yaml", "1")
-			o := watch.GitOptions{Dir: filepath.Join(t.TempDir(), "git"), Limits: watch.GitLimits{Idle: 2 * time.Second, Total: 8 * time.Second, Refs: 1 << 20, Inflated: 32 << 20, Chain: 50, Pack: 8 << 20}}
+			o := watch.GitOptions{Dir: filepath.Join(t.TempDir(), "git"), Limits: watch.GitLimits{Idle: 3 * time.Second, Total: 10 * time.Second, Refs: 1 << 20, Inflated: 32 << 20, Chain: 50, Pack: 8 << 20}}
 			s := follow(t, o, a.url)
 			good, err := looked(t, s)
 			if err != nil || good.Revision != first {
@@ -262,6 +262,41 @@ func TestHostileServers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// FuzzPack: whatever a server sends in the place of a pack is refused, or is a pack that git takes too; it leaves nothing half.
+func FuzzPack(f *testing.F) {
+	small := entry(blobKind, 4, nil, []byte("abcd"))
+	d := delta(4, 8, 0x90, 4, 0x90, 4)
+	f.Add(packOf(1, small))
+	f.Add(packOf(2, small, entry(ofsKind, uint64(len(d)), []byte{byte(len(small))}, d)))
+	sum := sha1.Sum([]byte("blob 4\x00abcd"))
+	f.Add(packOf(2, entry(refKind, uint64(len(d)), sum[:], d), small))
+	f.Add([]byte("PACK\x00\x00\x00\x02\xff\xff\xff\xff"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		dir := t.TempDir()
+		for _, pack := range [][]byte{b, packOf(binary.BigEndian.Uint32(append(b, 0, 0, 0, 1)[:4])%4, b)} { // as it is, and with a sum that is right
+			err := watch.TakePack(filepath.Join(dir, "store"), pack, watch.GitLimits{Inflated: 1 << 20, Pack: 1 << 20})
+			if half, _ := filepath.Glob(filepath.Join(dir, "store", "objects", "pack", "tmp_*")); len(half) > 0 {
+				t.Errorf("left behind: %v", half)
+			}
+			if err != nil && strings.TrimSpace(err.Error()) == "" {
+				t.Error("an error without words")
+			}
+		}
+	})
+}
+
+// FuzzAdvertised: a list of refs is read, or refused in words on one line.
+func FuzzAdvertised(f *testing.F) {
+	f.Add([]byte(line("# service=git-upload-pack\n") + "0000" + line("%s HEAD\x00 ofs-delta symref=HEAD:refs/heads/main\n", evil) + line("%s refs/tags/v1^{}\n", evil) + line("shallow %s", evil) + "0000"))
+	f.Add([]byte("0000"))
+	f.Add([]byte(line("ERR no\n")))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if err := watch.ReadAdvertised(b); err != nil && (strings.TrimSpace(err.Error()) == "" || strings.ContainsAny(err.Error(), "\n\x1b")) {
+			t.Errorf("%q", err)
+		}
+	})
 }
 
 // TestAHugeBlobIsNotRead: a gigabyte that deflates to a megabyte is refused by its head, in no time and memory.
