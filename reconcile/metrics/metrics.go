@@ -62,7 +62,7 @@ type M struct {
 // outcomes are the values of a label, for the events that are the fate of a revision.
 var outcomes = map[reconcile.EventType]string{
 	reconcile.Fetched: "fetched", reconcile.Waiting: "waiting", reconcile.Invalid: "invalid", reconcile.Accepted: "accepted", reconcile.HeldBack: "held", reconcile.Programmed: "programmed",
-	reconcile.Rejected: "rejected", reconcile.ProofFailed: "proof_failed", reconcile.RolledBack: "rolled_back",
+	reconcile.Rejected: "rejected", reconcile.ProofFailed: "proof_failed", reconcile.RolledBack: "rolled_back", reconcile.Refused: "refused",
 }
 
 // New registers every metric, with zeros.

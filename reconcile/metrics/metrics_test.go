@@ -99,7 +99,7 @@ func TestZeros(t *testing.T) {
 		`flexgw_api_latency_seconds_bucket{namespace="default",api="shop",le="+Inf"} 0`,
 		`flexgw_api_latency_seconds_sum{namespace="default",api="shop"} 0`,
 	}
-	for _, outcome := range []string{"fetched", "invalid", "accepted", "held", "programmed", "rejected", "proof_failed", "rolled_back"} {
+	for _, outcome := range []string{"fetched", "invalid", "accepted", "held", "programmed", "rejected", "proof_failed", "rolled_back", "refused"} {
 		want = append(want, `flexgw_revisions_total{outcome="`+outcome+`"} 0`)
 	}
 	has(t, text(t, m), want...)

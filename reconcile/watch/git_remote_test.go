@@ -399,6 +399,64 @@ func TestOutages(t *testing.T) {
 	}
 }
 
+// TestAHangingServerHoldsUpNobody: what was taken, or that nothing was yet, is said at once.
+func TestAHangingServerHoldsUpNobody(t *testing.T) {
+	t.Parallel()
+	r := newRemote(t)
+	first := r.push("a.yaml", "1")
+	var hanging atomic.Bool
+	h := smart(t, r, func(w http.ResponseWriter, q *http.Request) bool {
+		if hanging.Load() {
+			<-q.Context().Done()
+		}
+		return hanging.Load()
+	})
+	begun := time.Now()
+	fetch := func(s *watch.GitSource) string {
+		t.Helper()
+		set, err := s.Fetch(t.Context())
+		if took := time.Since(begun); err != nil || took > 10*time.Second {
+			t.Errorf("after %s: %v", took, err)
+		}
+		return set.Revision
+	}
+	s := follow(t, watch.GitOptions{}, h.URL+"/gateway.git")
+	if _, err := looked(t, s); err != nil {
+		t.Fatal(err)
+	}
+	hanging.Store(true)
+	s.Poke()
+	begun = time.Now()
+	if got := fetch(s); got != first {
+		t.Errorf("got %q", got)
+	}
+	begun = time.Now()
+	if got := fetch(follow(t, watch.GitOptions{}, h.URL+"/gateway.git")); got != "" {
+		t.Errorf("got %q of a server that says nothing", got)
+	}
+}
+
+// TestARefThatMovesBetween: the list and the request are two requests, and a push may come between them.
+func TestARefThatMovesBetween(t *testing.T) {
+	t.Parallel()
+	r := newRemote(t)
+	r.push("a.yaml", "1")
+	var moved atomic.Pointer[string]
+	h := smart(t, r, func(_ http.ResponseWriter, q *http.Request) bool {
+		if q.Method == http.MethodPost && moved.Load() == nil {
+			r.git("commit", "-q", "--amend", "-m", "another")
+			id := r.git("rev-parse", "HEAD")
+			r.git("push", "-q", "--force", "origin", "HEAD")
+			moved.Store(&id)
+		}
+		return false
+	})
+	set, err := looked(t, follow(t, watch.GitOptions{}, h.URL+"/gateway.git"))
+	if err != nil || set.Revision != *moved.Load() {
+		t.Errorf("got %s, %v", set.Revision, err)
+	}
+}
+
 // TestPokesMakeOneLook: however many come while one is under way, one follows.
 func TestPokesMakeOneLook(t *testing.T) {
 	t.Parallel()

@@ -262,6 +262,11 @@ func (b *bare) index(ctx context.Context, f *os.File) error {
 		}
 		return errors.New("the pack that it sent is broken: " + said(err.Error()))
 	}
+	return b.place(f, sum, w)
+}
+
+// place gives a pack its name, then its index: a pack without one is not there.
+func (b *bare) place(f *os.File, sum plumbing.Hash, w *idxfile.Writer) error {
 	idx, err := w.Index()
 	if err != nil {
 		return err
@@ -270,11 +275,6 @@ func (b *bare) index(ctx context.Context, f *os.File) error {
 	if _, err := idxfile.NewEncoder(&text).Encode(idx); err != nil {
 		return err
 	}
-	return b.place(f, sum, text.Bytes())
-}
-
-// place gives a pack its name, then its index: a pack without one is not there.
-func (b *bare) place(f *os.File, sum plumbing.Hash, idx []byte) error {
 	if err := f.Sync(); err != nil {
 		return err
 	}
@@ -285,7 +285,7 @@ func (b *bare) place(f *os.File, sum plumbing.Hash, idx []byte) error {
 	if err := os.Rename(f.Name(), name+".pack"); err != nil {
 		return err
 	}
-	return disk.Write(name+".idx", idx, 0o600)
+	return disk.Write(name+".idx", text.Bytes(), 0o600)
 }
 
 // addShallow notes commits whose parents are not there.
@@ -396,15 +396,7 @@ func (b *bare) merge() (err error) {
 	if err := merged.OnFooter(id); err != nil {
 		return err
 	}
-	idx, err := merged.Index()
-	if err != nil {
-		return err
-	}
-	var text bytes.Buffer
-	if _, err := idxfile.NewEncoder(&text).Encode(idx); err != nil {
-		return err
-	}
-	if err := b.place(f, id, text.Bytes()); err != nil {
+	if err := b.place(f, id, merged); err != nil {
 		return err
 	}
 	// Readers go by the names that they have read: nobody may look between the removal and the reload.

@@ -236,6 +236,9 @@ func answerError(err error) error {
 	case isWorld(err):
 		return plainly(err)
 	}
+	if text, ok := strings.CutPrefix(err.Error(), "unexpected error: "); ok { // the third side band, as go-git tells of it
+		return errors.New("it says: " + said(text))
+	}
 	return errors.New("what it answers is not Git's protocol: " + said(err.Error()))
 }
 
