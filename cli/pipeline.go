@@ -127,7 +127,7 @@ func (p *pipeline) look(set source.Set) (diag.List, *ir.Gateway) {
 		rare <- lint.Check(g, lint.Options{Today: p.today, Target: p.load.Target, Partial: p.load.Partial, Asked: p.asked})
 	}()
 	r, more := render.Render(g, all.Catalog{}, p.render, &p.memo)
-	more = append(more, <-rare...)
+	more = append(more, <-rare...).Found(set.Bytes)
 	if p.deep != nil && r != nil {
 		more = append(more, p.deep.judge(set, g, r)...)
 	}
