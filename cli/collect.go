@@ -62,12 +62,12 @@ func percent(live uint64) int {
 	return int(max(least, (max(roomy, live)-live)*100/live))
 }
 
-// A daemon makes little garbage once it has begun, and what it does not need belongs to others: it is collected often. Not as often
-// while it begins, when all that it holds is made, and nothing would be spared.
+// A daemon at rest makes little garbage, and what it does not need belongs to others: it is collected often. Not as often while it
+// begins, or edits follow each other: that costs more time (a quarter more of an edit's, at 10,000 APIs) than it spares memory (4 %).
 const (
-	lean       = 24 << 20
-	leanBegins = 20 // percent
-	leanLeast  = 12
+	lean      = 24 << 20
+	leanBusy  = 20 // percent
+	leanLeast = 12
 )
 
 // leanPercent is GOGC for a daemon with a heap of which so much is in use, or least, if that is more.

@@ -34,21 +34,22 @@ type scribe struct {
 	control *reconcile.Control     // likewise
 	held    map[source.Hash][]byte // contents of accepted sets that are not on disk yet: their files may be written over
 	ended   bool
-	fresh   atomic.Bool // nothing was saved yet
+	fresh   bool        // nothing was saved yet; used by run alone
+	busy    atomic.Bool // the daemon begins, or edits follow each other
 	wake    chan struct{}
 	done    chan struct{}
 }
 
 func newScribe(s *store.Store, log *slog.Logger) *scribe {
-	x := &scribe{store: s, log: log, held: map[source.Hash][]byte{}, wake: make(chan struct{}, 1), done: make(chan struct{})}
-	x.fresh.Store(true)
+	x := &scribe{store: s, log: log, fresh: true, held: map[source.Hash][]byte{}, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	x.busy.Store(true)
 	return x
 }
 
-// percent is GOGC of a daemon with a heap of which so much is in use: it has begun when its first state is on disk.
+// percent is GOGC of a daemon with a heap of which so much is in use.
 func (s *scribe) percent(live uint64) int {
-	if s.fresh.Load() {
-		return leanPercent(live, leanBegins)
+	if s.busy.Load() {
+		return leanPercent(live, leanBusy)
 	}
 	return leanPercent(live, leanLeast)
 }
@@ -149,11 +150,13 @@ func (s *scribe) run() {
 		select {
 		case <-s.wake:
 		case <-quiet.C:
+			s.busy.Store(false)
 			giveBack()
 			continue
 		}
 		var saved bool
 		if saved, ended = s.write(); saved {
+			s.busy.Store(true)
 			quiet.Reset(calm)
 			if now := time.Now(); now.Sub(thinned) >= saveInterval {
 				thinned = now
@@ -208,8 +211,8 @@ func (s *scribe) write() (saved, ended bool) {
 		}
 		s.held = rest
 		s.mu.Unlock()
-		if s.fresh.Swap(false) || len(held) > maxHeld { // to begin takes twice what to go on takes, and so does a change of everything
-			held = nil
+		if s.fresh || len(held) > maxHeld { // to begin takes twice what to go on takes, and so does a change of everything
+			s.fresh, held = false, nil
 			giveBack()
 		}
 	}
