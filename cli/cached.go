@@ -79,7 +79,7 @@ func readCache(c *cli.Context, s *settings, env Env) (*verdicts, error) {
 	if s.file.Name != "" {
 		text = s.file.Hash.String()
 	}
-	v.asked = fmt.Sprintf("%q %s", levels, text)
+	v.asked = fmt.Sprintf("%q %s %s", levels, text, env.keys.now().Fingerprint())
 	return v, nil
 }
 

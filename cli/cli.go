@@ -33,6 +33,8 @@ type Env struct {
 	Stdout, Stderr io.Writer
 	Getenv         func(string) (string, bool)
 	Now            func() time.Time // nil: the clock
+
+	keys *keyring // of this run; set by Main
 }
 
 // System is the process's own world.
@@ -63,6 +65,7 @@ func world(err error) error { return &exit{ExitWorld, err} }
 
 // Main runs one command and returns the exit code. args[0] is the program's name.
 func Main(args []string, env Env) int {
+	env.keys = &keyring{}
 	app := newApp(env)
 	sorted, err := sortArgs(app, args)
 	if err == nil {
@@ -112,6 +115,7 @@ func newApp(env Env) *cli.App {
 			policyCommand(env), explainCommand(env), schemaCommand(env), egressCommand(env), versionCommand(env),
 		},
 	}
+	withKeys(env, app.Commands...)
 	onUsageError(app.Commands)
 	return app
 }

@@ -23,6 +23,7 @@ type pipeline struct {
 	load   schema.Options
 	render render.Options
 	memo   render.Memo
+	keys   *keyring
 	today  time.Time
 	asked  func(diag.Code) bool // see lint.Options
 	rules  *require.Rules       // of the organisation, for check; nil: none
@@ -41,7 +42,8 @@ func onePass(env Env) *pipeline {
 // newPipeline is a pipeline whose next pass costs what changed.
 func newPipeline(env Env) *pipeline {
 	return &pipeline{
-		load:   schema.Options{Policies: all.Catalog{}, Getenv: env.Getenv, Memo: &schema.Memo{}},
+		load:   schema.Options{Policies: all.Catalog{}, Getenv: env.Getenv, Memo: &schema.Memo{}, Keys: env.keys.now()},
+		keys:   env.keys,
 		render: render.Options{Files: filesDir, SystemCA: systemCA(env)},
 		today:  env.now(),
 	}
@@ -51,6 +53,7 @@ func newPipeline(env Env) *pipeline {
 const filesDir = "/var/lib/flexgw/files"
 
 func (p *pipeline) model(set source.Set) (*ir.Gateway, diag.List) {
+	p.load.Keys = p.keys.now()
 	g, list := schema.Load(set, p.load)
 	p.read = p.load.Memo.Documents()
 	return g, list
@@ -78,7 +81,7 @@ func (p *pipeline) build(set source.Set) (*ir.Gateway, *render.Resources, diag.L
 		return nil, nil, list
 	}
 	r, more := render.Render(g, all.Catalog{}, p.render, &p.memo)
-	list = append(list, more.Found(set.Bytes)...).Sort()
+	list = append(list, more.Found(set.Bytes).Hiding(g.Sealed)...).Sort()
 	if r == nil || list.HasErrors() {
 		return nil, nil, list
 	}
@@ -135,7 +138,7 @@ func (p *pipeline) look(set source.Set) (diag.List, *ir.Gateway) {
 		more = beside(more, list)
 	}
 	more = append(more, p.rules.Check(set, g, require.Options{Policies: all.Catalog{}, Found: list, Partial: p.load.Partial, Budget: budgetOf(patience)})...)
-	list = append(list, more...)
+	list = append(list, more.Hiding(g.Sealed)...)
 	// What the product does and flexgw does not is no mistake of the declaration; who serves it has to refuse it all the same.
 	for i := range list {
 		if strings.HasSuffix(string(list[i].Code), "/not-supported-yet") {

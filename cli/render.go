@@ -96,8 +96,12 @@ func printed(env Env, r *render.Resources, form string, show bool) (render.Text,
 		}
 		m = s
 	}
-	if !show {
-		m = render.Redact(m)
+	if show {
+		return render.JSON(m)
 	}
-	return render.JSON(m)
+	text, err := render.JSON(render.Redact(m))
+	if err == nil && r != nil {
+		text = render.Text(diag.Hide(string(text), r.Sealed()))
+	}
+	return text, err
 }

@@ -120,6 +120,7 @@ type daemon struct {
 	apiDoor  door          // for operators
 	self     status.Daemon // as it is told
 	unit     *unit
+	ageKeys  string // of --age-key-file
 	prober   probe.Prober
 	plan     rollout.Plan  // of revisions of the source
 	window   *probe.Window // nil: the error rate is not watched
@@ -162,7 +163,7 @@ func newDaemon(c *cli.Context, env Env) (*daemon, error) {
 	d := &daemon{
 		env: env, source: src, choice: c.String("envoy"), at: at, drain: c.Duration("drain-time"), quiet: c.Duration("debounce"),
 		workers: c.Int("concurrency"), verbose: c.Bool("verbose"), pipeline: newPipeline(env), egress: egress.New(egress.Options{}),
-		hold: c.String("on-invalid") == "hold", observe: c.Bool("observe"), git: repository, unit: newUnit(unit),
+		hold: c.String("on-invalid") == "hold", observe: c.Bool("observe"), git: repository, unit: newUnit(unit), ageKeys: c.String("age-key-file"),
 	}
 	if d.observe {
 		d.choice = "none"
@@ -558,6 +559,7 @@ func (d *daemon) warn(set source.Set, list diag.List) {
 // render is the back half alone.
 func (d *daemon) render(_ context.Context, g *ir.Gateway) (reconcile.Built, diag.List) {
 	r, list := render.Render(g, all.Catalog{}, d.pipeline.render, &d.pipeline.memo)
+	list = list.Hiding(g.Sealed)
 	if r == nil || list.HasErrors() {
 		return reconcile.Built{}, list
 	}

@@ -203,6 +203,16 @@ func (d *daemon) reload(ctx context.Context, src watch.Source) {
 	}
 	limit, cancel := context.WithTimeout(ctx, reloadLimit)
 	defer cancel()
+	changed, err := d.env.keys.load(d.env, d.ageKeys)
+	switch {
+	case err != nil:
+		d.log.Error("age keys can not be read again; what was read before stays", "error", err)
+	case changed: // what could not be opened is tried again
+		d.log.Info("age keys were read again, and are others")
+		if _, err := d.loop.Sync(limit, "", "reload"); err == nil {
+			return
+		}
+	}
 	if err := d.loop.Look(limit); err != nil && ctx.Err() == nil {
 		d.log.Warn("the source could not be looked at", "error", err)
 	}

@@ -19,7 +19,7 @@ func Culprit(g *ir.Gateway, t Types, r *Resources, k Key, words string) (Blame, 
 	if !ok {
 		return Blame{}, false
 	}
-	one := &Resources{revision: r.revision, instances: r.instances, files: r.files}
+	one := &Resources{revision: r.revision, instances: r.instances, files: r.files, sealed: r.sealed}
 	one.byType[slices.Index(resourceTypes[:], k.TypeURL)] = []*Resource{res}
 	x := NewTrial(g, t, one)
 	parts, err := x.Parts() // also finds the APIs; of a resource that cannot be taken apart there are none

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"unicode/utf8"
+
+	"github.com/flexgw/flexgw/schema/diag"
 )
 
 // Text is a printed form: JSON with indentation, its members in a fixed order.
@@ -63,6 +65,9 @@ func (r *Resources) Print(show bool) (Text, error) {
 	e.SetIndent("", "  ")
 	if err := e.Encode(out); err != nil {
 		return nil, err
+	}
+	if !show {
+		return Text(diag.Hide(b.String(), r.sealed)), nil
 	}
 	return b.Bytes(), nil
 }

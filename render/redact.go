@@ -176,6 +176,9 @@ func (t *Trial) Secrets() []string {
 			h.add(string(f.Data))
 		}
 	}
+	for _, s := range t.res.sealed {
+		h.add(s)
+	}
 	return h.list()
 }
 

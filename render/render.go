@@ -299,7 +299,7 @@ func (s *sum) resources(g *ir.Gateway) *Resources {
 	for _, l := range s.byType {
 		sortResources(l)
 	}
-	r := &Resources{revision: g.Revision, byType: s.byType, bundles: s.bundles}
+	r := &Resources{revision: g.Revision, byType: s.byType, bundles: s.bundles, sealed: g.Sealed}
 	r.instances = sync.OnceValue(func() map[string]Instance { return gatherInstances(r.bundles) })
 	r.files = sync.OnceValue(func() []File { return gatherFiles(r.bundles) })
 	ls := slices.Clone(g.Listeners)

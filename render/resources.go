@@ -60,7 +60,11 @@ type Resources struct {
 	instances func() map[string]Instance
 	files     func() []File
 	addresses []string
+	sealed    []string // see ir.Gateway
 }
+
+// Sealed are texts that were encrypted where they were written: wherever they stand, nobody may be shown them.
+func (r *Resources) Sealed() []string { return r.sealed }
 
 // Each calls f for every resource of a type, sorted by name.
 func (r *Resources) Each(typeURL string, f func(*Resource)) {

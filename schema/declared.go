@@ -121,7 +121,7 @@ func (w *declaring) scalar(v view, n *syntax.Node, out *ir.Declared) {
 		out.Text = "$" + name
 	case isText && variable.MatchString(text):
 		out.Text = text // unset
-	case n.Scalar != nil && n.Text != "" && (v.hidden || secretName(w.path) || w.looksSecret(n)):
+	case n.Scalar != nil && n.Text != "" && (v.hidden || secretName(w.path) || w.looksSecret(n) || w.d.out.sealedAt[n.Range]):
 		out.Secret = ir.NewSecret(canonical(n))
 		out.Text = diag.Redacted
 	case isText:

@@ -39,6 +39,10 @@ type others struct {
 	echoes     []*echoDecl
 	kept       []ir.Document // for Documents alone
 	doubts     []*doubt      // what could not be read as what it was meant to be
+
+	sealed   []string            // texts that were encrypted, see ir.Gateway
+	sealedAt map[diag.Range]bool // values that were, or still are; nil: SOPS did not write the file
+	skipped  bool                // some document is encrypted, and was not read
 }
 
 // noOthers is what units share that have none. Nobody writes to it.
@@ -49,7 +53,7 @@ func newUnitResult() *unitResult { return &unitResult{others: &others{}} }
 // settle lets go of the memory for others when there are none.
 func (r *unitResult) settle() {
 	o := r.others
-	if len(o.configs)+len(o.extensions)+len(o.contracts)+len(o.secrets)+len(o.probes)+len(o.echoes)+len(o.kept)+len(o.doubts) == 0 {
+	if len(o.configs)+len(o.extensions)+len(o.contracts)+len(o.secrets)+len(o.probes)+len(o.echoes)+len(o.kept)+len(o.doubts) == 0 && o.sealedAt == nil {
 		r.others = noOthers
 	}
 }
@@ -98,7 +102,12 @@ func (d *decoder) parsed(u syntax.Unit) *unitResult {
 	defer out.settle()
 	var found diag.List
 	var heads []head
-	ds := u.Lend(func(docs []*syntax.Document) (kept bool) {
+	sealed := false
+	lent := func(docs []*syntax.Document) (kept bool) {
+		if sealed = sealed || out.documents == 0 && len(docs) > 0 && docs[0].Sops != nil; sealed {
+			return false // it is needed as a whole
+		}
+		found = append(found, strayValues(docs)...)
 		out.documents += len(docs)
 		for _, doc := range docs {
 			if doc.Root.Kind == syntax.Mapping {
@@ -128,7 +137,11 @@ func (d *decoder) parsed(u syntax.Unit) *unitResult {
 			kept = kept || parts[i].trees
 		}
 		return kept
-	})
+	}
+	ds := u.Lend(lent)
+	if sealed {
+		ds = d.unseal(u, out, &found)
+	}
 	if ds.HasErrors() {
 		for _, o := range doubtful(u, ds, out.documents > 0) {
 			o.cause = causeOf(ds)

@@ -14,6 +14,7 @@ import (
 // and what of it has edits is parsed again. An edit that the text does not allow (an alias, a value that CUE computes) is
 // dropped. ds is changed and returned.
 func Resolve(set source.Set, ds diag.List) diag.List {
+	withoutSealedFixes(set, ds)
 	wanted := map[string][]int{} // by file: diagnostics with edits
 	for i := range ds {
 		if len(ds[i].Edits) > 0 {

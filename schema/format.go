@@ -15,6 +15,17 @@ import (
 // files that are left alone, and why; whether declarations are right is not judged.
 func Format(set source.Set, o Options) (source.Set, diag.List, error) {
 	o.Partial, o.Memo = true, &Memo{}
+	var left diag.List
+	var alone []source.File
+	set.Files = slices.DeleteFunc(slices.Clone(set.Files), func(f source.File) bool {
+		if !sealedFile(f) {
+			return false
+		}
+		alone = append(alone, f)
+		left = append(left, diag.Diagnostic{Severity: diag.Warning, Code: "sops/left-alone", Subject: diag.Range{File: f.Name}, Summary: "left as it is: SOPS wrote this file, and its MAC would no longer fit",
+			Hint: "sops edit changes it; a file that SOPS writes has its form"})
+		return true
+	})
 	spelt, err := fix.Apply(set, func(set source.Set) diag.List {
 		written := source.NewSet(slices.DeleteFunc(slices.Clone(set.Files), func(f source.File) bool { return isCUEFile(f.Name) }))
 		_, ds := Load(written, o) // CUE is not evaluated to be formatted
@@ -40,7 +51,7 @@ func Format(set source.Set, o Options) (source.Set, diag.List, error) {
 			files[i] = source.NewFile(f.Name, text)
 		}
 	}
-	return source.NewSet(files), ds.Sort(), nil
+	return source.NewSet(append(files, alone...)), append(ds, left...).Sort(), nil
 }
 
 // envelope is the order of the fields of a declaration.

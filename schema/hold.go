@@ -75,8 +75,8 @@ func LoadHeld(set, good source.Set, wrong []diag.Object, o Options) (*ir.Gateway
 			s.held.active = false
 		}
 		m.close(s)
-		g.Revision = set.Revision
-		return g, nil, WithSteps(append(read, more...).Sort())
+		g.Revision, g.Sealed = set.Revision, s.sealed()
+		return g, nil, WithSteps(append(read, more...).Sort()).Hiding(g.Sealed)
 	}
 	if s.held == nil {
 		s.held = &heldState{}
@@ -95,13 +95,15 @@ func LoadHeld(set, good source.Set, wrong []diag.Object, o Options) (*ir.Gateway
 	for _, undo := range slices.Backward(h.undo) {
 		undo()
 	}
+	sealed := s.sealed() // of what is held too
 	s.order, s.held.fresh, s.held.active = order, nil, false
+	sealed = append(sealed, s.sealed()...)
 	m.close(s)
-	list = WithSteps(traced(append(read, list...).Found(set.Bytes)).Sort().WithoutConsequences().Together())
+	list = WithSteps(traced(append(read, list...).Found(set.Bytes)).Sort().WithoutConsequences().Together()).Hiding(sealed)
 	if g == nil {
 		return nil, nil, list
 	}
-	g.Revision = set.Revision
+	g.Revision, g.Sealed = set.Revision, sealed
 	return g, h.list(), list
 }
 

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/sops"
 	"github.com/flexgw/flexgw/schema/syntax"
 )
 
@@ -235,6 +236,9 @@ var (
 
 func (z *normal) scalar(v view, n *syntax.Node) *syntax.Node {
 	text, isText := n.Scalar.(string)
+	if isText && strings.HasPrefix(text, "ENC[") && sops.Encrypted(n) { // its key is not at hand, which is said already
+		return z.sealed(v, n)
+	}
 	if z.getenv != nil && isText && strings.HasPrefix(text, "$") {
 		if literal.MatchString(text) {
 			return &syntax.Node{Scalar: text[1:], Text: text[1:], Quoted: true, Range: n.Range}
@@ -398,6 +402,16 @@ func (z *normal) variable(v view, n *syntax.Node, name string) *syntax.Node {
 	z.report(severity, "link/unset-variable", n.Range, fmt.Sprintf("environment variable %s %s", name, what), hint)
 	if !slices.Contains(z.unresolved, name) {
 		z.unresolved = append(z.unresolved, name)
+	}
+	out := *n
+	z.unknown.add(v, &out)
+	return &out
+}
+
+// sealed takes a value that is still encrypted as right, as it does that of a variable that is not set.
+func (z *normal) sealed(v view, n *syntax.Node) *syntax.Node {
+	if !slices.Contains(z.unresolved, sealedName) {
+		z.unresolved = append(z.unresolved, sealedName)
 	}
 	out := *n
 	z.unknown.add(v, &out)

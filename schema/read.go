@@ -37,6 +37,7 @@ func (s *state) read(set source.Set) diag.List {
 			}
 		}
 	}
+	s.lacking()
 	declared := 0
 	s.doubts = nil
 	for _, k := range s.order {
@@ -88,7 +89,7 @@ func (s *state) decode(changed source.Set) diag.List {
 		i = todo[i]
 		r := results[i]
 		results[i] = nil
-		if s.once && len(r.ds)+len(r.bindings) == 0 {
+		if s.once && len(r.ds)+len(r.bindings)+len(r.sealed) == 0 && !r.skipped {
 			quiet.documents, quiet.declared = quiet.documents+r.documents, quiet.declared+r.declared
 			s.add(r)
 			return

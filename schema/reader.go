@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/sops"
 	"github.com/flexgw/flexgw/schema/syntax"
 	"github.com/flexgw/flexgw/schema/v1alpha1"
 )
@@ -255,7 +256,7 @@ func (h *hider) scalar(v view, n *syntax.Node, path []string, z *normal) *syntax
 		return textNode(n.Text, n.Range)
 	case wild:
 		h.unknown[n] = true // a copy that normal made for this document alone
-	case v.hidden || isText && looksSecret(s):
+	case v.hidden || isText && looksSecret(s) || sops.Encrypted(n):
 		return textNode(diag.Redacted, n.Range)
 	}
 	return n

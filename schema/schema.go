@@ -7,6 +7,7 @@ package schema
 import (
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/ir"
+	"github.com/flexgw/flexgw/schema/sops"
 	"github.com/flexgw/flexgw/schema/source"
 	"github.com/flexgw/flexgw/schema/syntax"
 )
@@ -44,6 +45,9 @@ type Options struct {
 	Getenv func(string) (string, bool)
 	// RequireEnv makes an unset $VARIABLE an error; else it is a note, and the binding that has it is Unresolved.
 	RequireEnv bool
+	// Keys open what SOPS encrypted. Without one that fits, encrypted values are an error when RequireEnv is set; else they are a
+	// note, and treated as unset $VARIABLEs are.
+	Keys *sops.Keys
 	// AllowUnenforced makes a binding of a policy that is not enforced yet a warning, for those who judge declarations and
 	// do not serve them; else it is an error, for an API without its guard must not be served.
 	AllowUnenforced bool
@@ -79,10 +83,12 @@ func Load(set source.Set, o Options) (*ir.Gateway, diag.List) {
 		ds = ds.WithoutConsequences()
 	}
 	ds = WithSteps(commented(set, ds))
+	sealed := s.sealed()
+	ds = ds.Hiding(sealed)
 	if ds.HasErrors() && !o.Salvage {
 		return nil, ds
 	}
-	g.Revision = set.Revision
+	g.Revision, g.Sealed = set.Revision, sealed
 	return g, ds
 }
 
@@ -94,7 +100,7 @@ func WithBeside(set source.Set, folder func(dir string) []source.File) source.Se
 // open reads a set into what is known, which is the caller's until close.
 func (m *Memo) open(set source.Set, o Options) (*state, diag.List) {
 	s := m.state
-	if s == nil || s.requireEnv != o.RequireEnv || s.partial != o.Partial || s.unenforced != o.AllowUnenforced || s.target != o.Target {
+	if s == nil || s.requireEnv != o.RequireEnv || s.decoder.o.Partial != o.Partial || s.unenforced != o.AllowUnenforced || s.target != o.Target || s.decoder.o.Keys != o.Keys {
 		s = newState(o)
 	}
 	m.state = nil // whatever happens from here on, half a state is never used again

@@ -35,6 +35,7 @@ type Gateway struct {
 	Upstreams []*Upstream // sorted by name; every Service, referenced or not
 	Probes    []*Probe    // sorted by namespace and name
 	Echoes    []*Echo     // sorted by address
+	Sealed    []string    // texts that were encrypted where they were written: nobody may be shown them; sorted
 	Gaps      bool        // some binding reaches nothing: what APIs lack may have been meant for them
 }
 

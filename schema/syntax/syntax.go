@@ -56,4 +56,5 @@ type Document struct {
 	Index int // 0-based within the unit
 	Root  *Node
 	Range diag.Range // of the root value
+	Sops  *Field     // what SOPS wrote beside the fields of Root about how values were encrypted, taken out of it; nil: it did not
 }

@@ -132,7 +132,7 @@ func (u Unit) Lend(f func([]*Document) (kept bool)) diag.List {
 	batch := func(roots []*Node) bool {
 		docs := make([]*Document, len(roots))
 		for i, root := range roots {
-			docs[i] = &Document{Unit: u, Index: n + i, Root: root, Range: root.Range}
+			docs[i] = &Document{Unit: u, Index: n + i, Root: root, Range: root.Range, Sops: takeSops(root)}
 		}
 		n += len(roots)
 		return f(docs)
@@ -152,6 +152,17 @@ func (u Unit) Lend(f func([]*Document) (kept bool)) diag.List {
 		return ds.Sort()
 	}
 	return parseYAML(x, batch).Sort()
+}
+
+// takeSops takes the field of SOPS out of a root. It is no field of any kind.
+func takeSops(root *Node) *Field {
+	i := indexOf(root.Fields, "sops")
+	if i < 0 || root.Fields[i].Value.Kind != Mapping || root.Fields[i].Value.Get("mac") == nil {
+		return nil
+	}
+	f := root.Fields[i]
+	root.Fields = append(root.Fields[:i:i], root.Fields[i+1:]...)
+	return &f
 }
 
 // read returns the index of a file that is UTF-8 text of a bearable size, or nil and the reason.

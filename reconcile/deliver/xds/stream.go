@@ -487,7 +487,7 @@ func (st *stream) refused(resp *response, message string) {
 		default:
 			e.solo = false
 			st.doubt(e, slices.DeleteFunc(slices.Clone(e.maybe), func(r *render.Resource) bool { return r.Hash == it.res.Hash }))
-			said := envoy.Hide(message, it.res.Secrets())
+			said := envoy.Hide(message, append(it.res.Secrets(), st.w.sealed...))
 			e.refusal = refusal{version: version(it.res), message: said, at: time.Now()}
 			e.tries++
 			st.warned(e, said)

@@ -51,6 +51,7 @@ type world struct {
 	seq      uint64 // from 1
 	revision string
 	snap     snapshot
+	sealed   []string // see render.Resources
 
 	once     sync.Once
 	declared map[diag.Object]bool // what its scopes come from; made by the first declares

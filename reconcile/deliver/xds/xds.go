@@ -290,7 +290,7 @@ func (s *Server) Publish(ctx context.Context, r deliver.Revision) error {
 	if err := s.files.Write(r.Resources.Files()); err != nil {
 		return fmt.Errorf("publish %s: %w", r.Resources.Revision(), err)
 	}
-	s.swap(r.Resources.Revision(), rendered{r.Resources})
+	s.swap(r.Resources.Revision(), rendered{r.Resources}, r.Resources.Sealed()...)
 	return nil
 }
 
@@ -313,9 +313,9 @@ func (s *Server) Prune(live func(path string) bool) error {
 
 // swap replaces the world and wakes the streams. The walk for differences is done once, here, whatever the number of
 // Envoys.
-func (s *Server) swap(revision string, snap snapshot) {
+func (s *Server) swap(revision string, snap snapshot, sealed ...string) {
 	old := s.current()
-	next := &world{seq: 1, revision: revision, snap: snap}
+	next := &world{seq: 1, revision: revision, snap: snap, sealed: sealed}
 	var prev snapshot
 	if old != nil {
 		next.seq, prev = old.seq+1, old.snap
