@@ -30,7 +30,7 @@ type store struct {
 const maxAlternates = 5
 
 // openStores opens the objects of a repository and those it borrows (gitrepository-layout(5), objects/info/alternates).
-func openStores(common string, getenv func(string) (string, bool)) ([]*store, error) {
+func openStores(common string, cached cache.FileSize, getenv func(string) (string, bool)) ([]*store, error) {
 	dir := filepath.Join(common, "objects")
 	if v, ok := getenv("GIT_OBJECT_DIRECTORY"); ok && v != "" {
 		if dir, ok = v, true; !filepath.IsAbs(v) {
@@ -73,13 +73,17 @@ func openStores(common string, getenv func(string) (string, bool)) ([]*store, er
 	stores := make([]*store, len(dirs))
 	for i, d := range dirs {
 		git := dotgit.New(mounted{osfs.New(d)})
-		stores[i] = &store{dir: d, objects: filesystem.NewObjectStorageWithOptions(git, cache.NewObjectLRU(objectCache), filesystem.Options{KeepDescriptors: true, LargeObjectThreshold: maxBlob})}
+		stores[i] = &store{dir: d, objects: filesystem.NewObjectStorageWithOptions(git, cache.NewObjectLRU(cached), filesystem.Options{KeepDescriptors: true, LargeObjectThreshold: maxBlob})}
 	}
 	return stores, nil
 }
 
-// objectCache is how many bytes of objects are kept as bases of others.
-const objectCache = 16 << 20
+// How many bytes of objects are kept as bases of others: by a command, which reads all of a tree and ends, and by a daemon,
+// which reads what is new and stays.
+const (
+	objectCache = 16 << 20
+	smallCache  = 1 << 20
+)
 
 // mounted is a folder of objects as a repository's: GIT_OBJECT_DIRECTORY and alternates name folders of any name.
 type mounted struct{ billy.Filesystem }

@@ -200,8 +200,9 @@ type gathering struct {
 	owners  map[string]int // by the real path in the tree: which path brought a file first
 	names   map[string]bool
 	faults  map[string]error
-	before  map[plumbing.Hash]bool // contents that were there the last time; of a repository of ours
-	there   map[plumbing.Hash]bool // that are
+	before  map[treePlace]*known // folders of the tree that was read before; of a repository of ours
+	known   map[treePlace]*known // of this one
+	links   int                  // that were met
 	entries int
 	now     int // number of the path that is read
 }
@@ -211,22 +212,14 @@ func (r *Repo) gather(root *item, what string, paths []string) (source.Set, diag
 		paths = []string{"."}
 	}
 	g := &gathering{repo: r, root: root, what: what, owners: map[string]int{}, names: map[string]bool{}, faults: map[string]error{}}
-	if r.ours {
-		r.mu.Lock()
-		g.before, g.there = r.there, map[plumbing.Hash]bool{}
-		r.mu.Unlock()
-	}
+	g.remember()
 	for i, p := range paths {
 		g.now = i
 		if err := g.path(p); err != nil {
 			g.faults[p] = fmt.Errorf("read %s: %w", p, err)
 		}
 	}
-	if r.ours {
-		r.mu.Lock()
-		r.there = g.there
-		r.mu.Unlock()
-	}
+	g.forget()
 	return source.NewSet(g.files), g.ds.Sort(), joined(g.faults)
 }
 
@@ -391,9 +384,13 @@ func (g *gathering) folder(at trail, shown string, above []string) error {
 	if i := slices.Index(above, at.real()); i >= 0 {
 		return fmt.Errorf("the symbolic link leads back to %s, which holds it", cmp.Or(at.real(), "the root of the repository"))
 	}
+	if k := g.before[treePlace{at.last().id, shown}]; k != nil {
+		return g.again(k)
+	}
 	if err := g.repo.open(at.last()); err != nil {
 		return err
 	}
+	n := g.note(at, shown)
 	above = append(slices.Clip(above), at.real())
 	kids := at.last().kids
 	names := make([]string, 0, len(kids))
@@ -404,15 +401,17 @@ func (g *gathering) folder(at trail, shown string, above []string) error {
 	}
 	slices.Sort(names)
 	for _, name := range names {
-		if most := cmp.Or(g.repo.most, maxEntries); g.entries >= most {
-			return &tooLarge{fmt.Sprintf("more than %d files and folders", most)}
+		if err := g.count(1); err != nil {
+			return err
 		}
-		g.entries++
 		full := path.Join(shown, name)
+		n.entry()
 		if err := g.entry(at, name, full, above); err != nil {
 			g.faults[full] = fmt.Errorf("read %s: %w", full, err)
 		}
+		n.entered(kids[name], full)
 	}
+	n.done()
 	return nil
 }
 
@@ -420,6 +419,7 @@ func (g *gathering) entry(at trail, name, full string, above []string) error {
 	kid := at.last().kids[name]
 	to := at.down(name, kid)
 	if kid.mode == filemode.Symlink {
+		g.links++
 		links := 0
 		var err error
 		if to, err = g.follow(at, name, &links); err != nil {
@@ -453,11 +453,8 @@ func (g *gathering) file(at trail, name string) error {
 	}
 	g.owners[at.real()], g.names[name] = g.now, true
 	id, r := at.last().id, g.repo
-	if r.ours {
-		if !g.before[id] && !r.holds(id) {
-			return r.missing(id)
-		}
-		g.there[id] = true
+	if r.ours && !r.holds(id) {
+		return r.missing(id)
 	}
 	g.files = append(g.files, source.File{Name: name, Hash: source.GitHash(id), Bytes: func() ([]byte, error) {
 		kind, b, err := r.object(id)
