@@ -20,6 +20,7 @@ import (
 	"github.com/flexgw/flexgw/reconcile/echo"
 	"github.com/flexgw/flexgw/reconcile/egress"
 	"github.com/flexgw/flexgw/reconcile/fetch"
+	"github.com/flexgw/flexgw/reconcile/status"
 	"github.com/flexgw/flexgw/reconcile/store"
 	"github.com/flexgw/flexgw/render"
 	"github.com/flexgw/flexgw/schema/ir"
@@ -365,5 +366,28 @@ func (m *model) live() {
 		if n := len(m.right[file]); n > 0 && n == len(m.objects[file]) && (file != "g.yaml" || !m.unguarded()) {
 			m.good[file] = m.right[file]
 		}
+	}
+}
+
+// A held object whose file cannot be read has a line of its own, which says why; what refers to it is as right as it was.
+func TestAHeldObjectSaysWhatKeepsIt(t *testing.T) {
+	t.Parallel()
+	h := newHolder(t, t.TempDir())
+	defer h.stop()
+	texts := map[string]string{"a.yaml": testAPI("a", 8081, "/a"), "b.yaml": testAPI("b", 8082, "/b"),
+		"probe.yaml": "apiVersion: flexgw/v1alpha1\nkind: Probe\nmetadata: {name: a-health}\nspec: {targetRef: {name: a}, http: {path: /a/health}}\n"}
+	h.apply(t, texts)
+	texts["a.yaml"] = cutOff
+	h.apply(t, texts)
+	var got []string
+	for _, o := range h.loop.Report().Objects {
+		for _, c := range o.Conditions {
+			if c.Type == status.Accepted && c.Status != status.True {
+				got = append(got, fmt.Sprintf("%s %s %s: %s", o.Kind, o.Name, c.Reason, c.Message))
+			}
+		}
+	}
+	if want := []string{"ApiInstance a Held: a.yaml:1:11 cannot be read: this bracket is not closed [yaml/syntax]"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }

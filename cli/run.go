@@ -519,7 +519,7 @@ func (d *daemon) holdBack(ctx context.Context, set source.Set, good []source.Set
 	built.HoldAt = schema.NextGood(set, best.good, best.g, best.held, best.list, d.pipeline.load)
 	held := make([]reconcile.Held, len(best.held))
 	for i, h := range best.held {
-		held[i] = reconcile.Held{Object: h.Object, Place: h.Place}
+		held[i] = reconcile.Held{Object: h.Object, Place: h.Place, Why: h.Why}
 	}
 	return built, held, list
 }

@@ -188,6 +188,11 @@ func objects(g *ir.Gateway, deliveries []deliver.Delivery, s state) []status.Obj
 	for o := range x.wrong {
 		x.addWrong(o)
 	}
+	for _, h := range s.served.held {
+		if h.Place.IsZero() { // no version of it is served, and it is named all the same
+			x.addWrong(h.Object)
+		}
+	}
 	status.SortObjects(x.out)
 	return x.out
 }
@@ -311,11 +316,15 @@ func (x *judge) addWrong(o diag.Object) {
 // accepted says whether the newest version of an object counts.
 func (x *judge) accepted(o diag.Object) status.Condition {
 	d, wrong := x.wrong[o]
-	if !wrong {
+	i := slices.IndexFunc(x.served.held, func(h Held) bool { return h.Object == o })
+	switch {
+	case !wrong && i >= 0:
+		return status.Condition{Type: status.Accepted, Status: status.False, Reason: "Held", Message: x.served.held[i].Why}
+	case !wrong:
 		return status.Condition{Type: status.Accepted, Status: status.True, Reason: "Accepted"}
 	}
 	reason := "Invalid"
-	if slices.ContainsFunc(x.served.held, func(h Held) bool { return h.Object == o }) {
+	if i >= 0 {
 		reason = "Held"
 	}
 	return status.Condition{Type: status.Accepted, Status: status.False, Reason: reason, Message: d.Summary + " [" + string(d.Code) + "]", Place: status.Place(d.Subject)}

@@ -15,6 +15,7 @@ import (
 type Held struct {
 	Object diag.Object
 	Place  diag.Range // in the older version
+	Why    string     // in words; what is said when no error names the object itself
 }
 
 // Hold builds set with what is wrong in it as good, the best first, declares it: what the list of the errors names, and besides it the

@@ -303,7 +303,7 @@ func (l *apiLinker) routing() {
 				diag.Related{Subject: all.at, Summary: "the route that takes every request"})
 			continue
 		}
-		if !r.broken && takesAll(r.rules) {
+		if !r.broken && !r.unclear && takesAll(r.rules) {
 			all = r
 		}
 	}
@@ -361,7 +361,7 @@ func (l *apiLinker) covered() {
 	before := make([]tried, 0, min(rules, maxComparisons))
 	compared := 0
 	for _, r := range l.routes {
-		if r.broken {
+		if r.broken || r.unclear {
 			continue
 		}
 		by := make([]*routeDecl, len(r.rules))

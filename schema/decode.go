@@ -151,6 +151,11 @@ func (d *decoder) parsed(u syntax.Unit) *unitResult {
 		partly(u, ds, found)
 	}
 	out.ds = append(ds, withoutPlaceholders(ds, found)...).Sort()
+	for _, o := range out.doubts {
+		if ds.HasErrors() && !slices.ContainsFunc(out.ds, func(d diag.Diagnostic) bool { return d.Severity == diag.Error && d.Subject == o.cause }) {
+			o.cause = causeOf(ds) // what was said of a placeholder is not said any more
+		}
+	}
 	return out
 }
 
@@ -521,6 +526,9 @@ func (d *docDecoder) classify() (kind, group string, ok bool) {
 	if kindField != nil {
 		name = text(kindField.Value).Value
 	}
+	if d.cutOff(version) {
+		return "", "", false
+	}
 	if version == nil || version.Value.IsNull() {
 		return d.unversioned(name, kindField)
 	}
@@ -555,6 +563,16 @@ func (d *docDecoder) classify() (kind, group string, ok bool) {
 	}
 	d.foreign(version.Range, fmt.Sprintf("this document has the apiVersion %q and is skipped", v))
 	return "", "", false
+}
+
+// cutOff reports, and says, that a document ends in the middle of an apiVersion of ours: nobody else's is that alone.
+func (d *docDecoder) cutOff(version *syntax.Field) bool {
+	if version == nil || len(d.doc.Root.Fields) != 1 || version.Value.Kind != syntax.Scalar || ourVersion(version.Value.Text) || !strings.HasPrefix(v1alpha1.Version, version.Value.Text) && !strings.HasPrefix(v1alpha1.Ours, version.Value.Text) {
+		return false
+	}
+	d.wrong("decode/near-miss-version", version.Range, fmt.Sprintf("this document ends at apiVersion %s, expected %q and what is declared", quoteShort(version.Value.Text), v1alpha1.Version),
+		"write the rest of the declaration, kind, metadata and spec, or remove the file: it looks as if it had been cut off")
+	return true
 }
 
 // notText reports whether a value is a list, a mapping or a scalar that is no text.
@@ -894,6 +912,13 @@ func (d *docDecoder) apiInstanceSpec(spec *syntax.Node) v1alpha1.ApiInstanceSpec
 		d.policies = s.Policies
 	}
 	return s
+}
+
+// routeRules are the rules of a route; unclear: something of them is wrong, and they may take more than they were meant to.
+func (d *docDecoder) routeRules(list []v1alpha1.Rule) (rules []ir.Match, unclear bool) {
+	from := len(d.out.ds)
+	rules = d.match(list, true)
+	return rules, slices.ContainsFunc(d.out.ds[from:], func(x diag.Diagnostic) bool { return x.Severity == diag.Error || x.Code == "link/empty-pattern" })
 }
 
 // match turns rules into alternatives and judges their patterns. A route's path may have capture groups.

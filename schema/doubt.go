@@ -25,6 +25,7 @@ type doubt struct {
 	every bool            // it may be anything: its text says nothing, or computes names
 	bound bool            // it is bound to something, and nobody knows to what
 	part  bool            // of an ApiInstance that is declared: some of its services or labels may be lost
+	blank bool            // nothing in it says what it is called
 }
 
 // wordsOf are the words of a text: names are among them.
@@ -61,7 +62,7 @@ func doubtful(u syntax.Unit, ds diag.List, read bool) []*doubt {
 		return nil // nothing was meant to be declared there
 	}
 	if err != nil || !legible(text) {
-		return []*doubt{{at: name, every: true}}
+		return []*doubt{{at: name, every: true, blank: true}}
 	}
 	if strings.EqualFold(path.Ext(name), ".json") {
 		if read {
@@ -100,6 +101,7 @@ var (
 	kindInJSON    = regexp.MustCompile(`(?i)"kind"\s*:\s*"([^"]*)`)
 	versionInJSON = regexp.MustCompile(`(?i)"apiVersion"\s*:\s*"([^"]*)`)
 	refInJSON     = regexp.MustCompile(`"(?:\w+Ref|selector)"\s*:\s*\{(?:[^{}]|\{[^{}]*\})*`)
+	nameTemplate  = regexp.MustCompile(`(?m)^[ \t]+["']?name["']?[ \t]*:[ \t]*["']?\S*\{\{`)
 	commentInJSON = regexp.MustCompile(`(?s)("(?:[^"\\\n]|\\.)*")|(?://|#)[^\n]*|/\*.*?\*/`)
 )
 
@@ -126,6 +128,7 @@ func doubtfulText(to []*doubt, at, text string, kinds [][]string, version *regex
 	for _, m := range declaredName().FindAllStringSubmatch(text, -1) {
 		o.names[m[1]] = true
 	}
+	o.blank = len(o.names) == 0 || nameTemplate.MatchString(text)
 	return append(to, &o)
 }
 
@@ -190,6 +193,8 @@ func (d *docDecoder) doubt(found diag.List, bindings []*bindingDecl) {
 	o := d.unnamed()
 	o.cause = causeOf(found)
 	o.part = part
+	delete(o.names, "")
+	o.blank = len(o.names) == 0
 	if o.bound = lost; lost {
 		o.names = nil // it has a name, which is known
 	}
@@ -285,6 +290,7 @@ func (s *state) withCauses(ds diag.List) diag.List {
 		out = append(out, d)
 	}
 	s.misnamed(out)
+	s.nameless(out)
 	s.unrouted(out)
 	return out
 }
@@ -327,6 +333,76 @@ func (s *state) lostIn(d diag.Diagnostic) (cause diag.Range, hint string) {
 		return diag.Range{}, "it may be declared in " + strconv.Quote(s.doubts[i].at) + ", which cannot be read as a whole"
 	}
 	return diag.Range{}, ""
+}
+
+// nameless gives what is absent to the documents that do not say what they are called: to one in a file of that name, or else, if no more
+// names are left than documents whose kind is known, to one of those. A name that is surely a slip is none of them.
+func (s *state) nameless(ds diag.List) {
+	blank := slices.DeleteFunc(slices.Clone(s.doubts), func(o *doubt) bool { return !o.blank })
+	if len(blank) == 0 {
+		return
+	}
+	by := map[diag.Object][]int{}
+	for i, d := range ds {
+		switch {
+		case !d.Cause.IsZero():
+		case d.Code == "link/no-routes":
+			if j := slices.IndexFunc(blank, func(o *doubt) bool {
+				return o.may(v1alpha1.PolicyBinding) && !o.words["targetRef"] && (len(o.kinds) > 0 || o.filed(d.Object.Name))
+			}); j >= 0 {
+				ds[i].Cause = blank[j].cause
+			}
+		case !d.Absent.IsZero() && unknownCodes[d.Absent.Kind] == d.Code:
+			by[d.Absent] = append(by[d.Absent], i)
+		}
+	}
+	left := map[*doubt]bool{}
+	for _, o := range blank {
+		left[o] = len(o.kinds) > 0
+	}
+	give := func(id diag.Object, fits func(o *doubt) bool) {
+		j := slices.IndexFunc(blank, func(o *doubt) bool {
+			return (o.may(id.Kind) || id.Kind == v1alpha1.Service && o.may(v1alpha1.ApiInstance)) && fits(o)
+		})
+		if j < 0 {
+			return
+		}
+		for _, i := range by[id] {
+			ds[i].Cause = blank[j].cause
+		}
+		left[blank[j]] = false
+		delete(by, id)
+	}
+	ids := sortedObjects(by)
+	for _, id := range ids {
+		give(id, func(o *doubt) bool { return o.filed(id.Name) })
+	}
+	free := 0
+	for _, is := range left {
+		if is {
+			free++
+		}
+	}
+	ids = slices.DeleteFunc(ids, func(id diag.Object) bool {
+		return len(by[id]) == 0 || diag.Unmistakable(id.Name, s.meant(id.Name, s.namesOf(id.Kind).names[id.Namespace]), s.namesOf(id.Kind).names[id.Namespace])
+	})
+	for _, id := range ids {
+		if len(ids) <= free {
+			give(id, func(o *doubt) bool { return left[o] })
+		}
+		for _, i := range by[id] {
+			j := slices.IndexFunc(blank, func(o *doubt) bool { return o.may(id.Kind) })
+			if ds[i].Hint == "" && ds[i].Severity == diag.Error && j >= 0 {
+				ds[i].Hint = "it may be declared in " + strconv.Quote(blank[j].at) + ", which cannot be read as a whole"
+			}
+		}
+	}
+}
+
+// filed reports whether the name of the file is that of an object, or begins or ends with it.
+func (d *doubt) filed(name string) bool {
+	stem := strings.TrimSuffix(path.Base(d.at), path.Ext(d.at))
+	return stem == name || strings.HasPrefix(stem, name+"-") || strings.HasSuffix(stem, "-"+name) || strings.HasPrefix(name, stem+"-")
 }
 
 // misnamed finds references that dangle because the name of what they mean is wrong: one that no object may have is an error of its own,

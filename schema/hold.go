@@ -242,6 +242,9 @@ func (h *holding) faults(found diag.List, later bool, list *diag.List) []stuck {
 		if at, have := h.at[id]; seen[id] || have && at == h.round {
 			continue // it has moved since this was found
 		}
+		if at, have := h.at[h.owner(d.Absent)]; have && at == h.round && h.choice[h.owner(d.Absent)] == asGood {
+			continue // it is there again, as good declares it
+		}
 		seen[id] = true
 		switch h.choice[id] {
 		case asSet:

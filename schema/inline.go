@@ -79,6 +79,7 @@ type routeDecl struct {
 	rules    []ir.Match
 	to       []splitDecl
 	inline   bool
+	unclear  bool // a condition of its rules is wrong and not in them
 }
 
 // splitDecl is one alternative of a route.
@@ -187,8 +188,9 @@ func (d *docDecoder) inlineService(api *apiDecl, in v1alpha1.InlineService) {
 		if !r.RulesAt.IsZero() {
 			at = r.RulesAt
 		}
+		rules, unclear := d.routeRules(r.Rules)
 		api.routes = append(api.routes, &routeDecl{decl: decl{id: rid, of: d.holder, named: r.Range, broken: d.broken}, policy: routePolicy,
-			at: at, order: defaultOrder, rules: d.match(r.Rules, true), inline: true,
+			at: at, order: defaultOrder, rules: rules, unclear: unclear, inline: true,
 			to: []splitDecl{{service: id, ref: in.Key, weight: 1, prefix: r.DestinationPath.Value}}})
 	}
 }
@@ -530,7 +532,8 @@ func (d *docDecoder) configure(b *bindingDecl, typ PolicyType, config *syntax.No
 }
 
 func (d *docDecoder) bindRoute(b *bindingDecl, config *syntax.Node, misnamed bool, rules []v1alpha1.Rule, path []string, key diag.Range) {
-	r := &routeDecl{decl: b.decl, policy: b.policy, at: b.at(), order: int(b.order), explicit: b.explicit, rules: d.match(rules, true)}
+	matches, unclear := d.routeRules(rules)
+	r := &routeDecl{decl: b.decl, policy: b.policy, at: b.at(), order: int(b.order), explicit: b.explicit, rules: matches, unclear: unclear}
 	b.route = r
 	if b.forTarget == ir.TargetUpstream {
 		d.report(diag.Error, "link/wrong-target", b.policyAt(), fmt.Sprintf("policy %q applies to an ApiInstance, found a Service", b.policy), "name the Service in config.destinationRef, and the ApiInstance in targetRef")

@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"fmt"
 	"path"
 	"regexp"
 	"slices"
@@ -160,7 +161,7 @@ var computed = regexp.MustCompile(`\\#*\(|\bfor\b|\bimport\b`)
 // misread notes an object of a file that cannot be read as a whole.
 func (h *holding) misread(id diag.Object, d diag.Diagnostic) {
 	if _, have := h.wrong[id]; !have {
-		h.wrong[id] = cause{why: d.Subject.String() + " cannot be read"}
+		h.wrong[id] = cause{why: fmt.Sprintf("%s cannot be read: %s [%s]", d.Subject, d.Summary, d.Code)}
 	}
 }
 
