@@ -266,8 +266,11 @@ func stateOf(r status.Report) string {
 			return c.Type + "=" + c.Status + " (" + c.Reason + ")"
 		}
 	}
-	if r.Pinned != nil {
+	switch {
+	case r.Pinned != nil:
 		return "pinned"
+	case r.Waiting != nil:
+		return "live, and " + short(r.Waiting.Revision) + " waits"
 	}
 	return "live"
 }
