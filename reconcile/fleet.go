@@ -7,7 +7,6 @@ import (
 	"github.com/flexgw/flexgw/render"
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/ir"
-	"github.com/flexgw/flexgw/schema/source"
 )
 
 // Several Envoys: what one on another host cannot have, and what it refuses that was right before.
@@ -57,7 +56,7 @@ func (l *Loop) lasting(progress []deliver.Progress, served revision) map[refused
 		return nil
 	}
 	base := l.snapshot().good
-	if base.none() && slices.ContainsFunc(l.former(), func(set source.Set) bool { return set.Revision == served.set.Revision }) {
+	if base.none() && l.wasLive(served.set.Revision) {
 		base = served // the daemon before this one had it programmed
 	}
 	if base.none() {

@@ -147,7 +147,7 @@ func (l *Loop) rollBack(ctx context.Context, r revision, reason string, list dia
 	if good.none() || good.set.Revision == r.set.Revision {
 		return false
 	}
-	good.proven = true
+	good.proven, good.against = true, nil
 	if err := l.publish(ctx, good); err != nil {
 		l.Log.Error("could not go back; what Envoy took stays", "revision", good.set.Revision, "error", err)
 		return false
@@ -275,8 +275,21 @@ func (l *Loop) proved(ctx context.Context, p proof) {
 	if l.rollBack(ctx, s.served, "ProofFailed", against) {
 		return
 	}
-	l.update(func(s *state) { s.place = firstPlace(against) }) // there is nothing to go back to: it is served, and said to fail
+	l.update(func(s *state) {
+		s.place = firstPlace(against) // there is nothing to go back to: it is served, and said to fail
+		if s.good.none() && l.wasLive(p.revision) {
+			s.good = s.served // what fails has changed, and not the revision: the next one is taken back to it
+			if !s.served.partial() {
+				s.whole = s.served
+			}
+		}
+	})
 	l.answer(p.revision, Outcome{Result: ProofFailed, Reason: "ProofFailed", Message: firstError(against), Diagnostics: against})
+}
+
+// wasLive reports whether a revision was programmed before this process began.
+func (l *Loop) wasLive(revision string) bool {
+	return slices.ContainsFunc(l.former(), func(set source.Set) bool { return set.Revision == revision })
 }
 
 // firstPlace is what the first error of a list is about; nil: nothing.

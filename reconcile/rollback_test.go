@@ -226,6 +226,28 @@ func TestFirstRevisionThatFailsItsProof(t *testing.T) {
 	})
 }
 
+// After a restart a probe fails that has nothing to do with the revision: that is kept, and what follows is taken back to it.
+func TestProofThatFailsAfterARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := run(t, prober("bad", time.Second), func(w *world) {
+			w.loop.LastGood = func() []source.Set { return []source.Set{set(named("bad", 1)), set(named("bad", 0))} }
+			w.source.set = set(named("bad", 1))
+		})
+		w.target.answer(synced)
+		settle(10 * time.Second)
+		condition(t, w, status.Programmed, status.False, "ProofFailed")
+		if r := w.loop.Report(); r.Revision != set(named("bad", 1)).Revision || served(w) != r.Revision {
+			t.Errorf("revision %q, served is %s", r.Revision, served(w))
+		}
+		w.source.put(named("bad", 2), nil)
+		settle(10 * time.Second)
+		condition(t, w, status.Programmed, status.False, "RolledBack")
+		if got, want := served(w), set(named("bad", 1)).Revision; got != want {
+			t.Errorf("served is %s, want %s", got, want)
+		}
+	})
+}
+
 func TestSuspendedSourceIsNotFollowed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := run(t)
