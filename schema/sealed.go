@@ -26,7 +26,7 @@ func (d *decoder) unseal(u syntax.Unit, out *unitResult, found *diag.List) diag.
 		return ds // which hides whether it was changed beside SOPS too
 	}
 	block := docs[0].Sops
-	if !slices.ContainsFunc(docs, func(doc *syntax.Document) bool { return encryptedBelow(doc.Root) }) && d.o.Keys == nil {
+	if !slices.ContainsFunc(docs, func(doc *syntax.Document) bool { return sops.Any(doc.Root) }) && d.o.Keys == nil {
 		return append(ds, d.decodeSealed(docs, out, found)...)
 	}
 	opened, more := sops.Open(docs, d.o.Keys)
@@ -62,11 +62,6 @@ func (d *decoder) decodeSealed(docs []*syntax.Document, out *unitResult, found *
 	return ds
 }
 
-func encryptedBelow(n *syntax.Node) (yes bool) {
-	sops.Values(n, func([]string, *syntax.Node) { yes = true })
-	return yes
-}
-
 // vital is where a value is still encrypted that is not within the configuration of a policy; "": nowhere.
 func vital(root *syntax.Node) (at string) {
 	kind := ""
@@ -98,7 +93,7 @@ func inConfig(kind string, path []string) bool {
 // strayValues finds values of SOPS in a file that says nothing of a key: a gateway would take the text itself for the value.
 func strayValues(docs []*syntax.Document) (ds diag.List) {
 	for _, doc := range docs {
-		if doc.Sops != nil {
+		if doc.Sops != nil || !sops.Any(doc.Root) {
 			continue
 		}
 		sops.Values(doc.Root, func(_ []string, n *syntax.Node) {

@@ -74,6 +74,16 @@ func Encrypted(n *syntax.Node) bool {
 	return ok && n.Kind == syntax.Scalar && strings.HasPrefix(s, prefix)
 }
 
+// Any reports whether there is an encrypted value below n. It is cheap: files of everybody are asked.
+func Any(n *syntax.Node) bool {
+	for i := range n.Fields {
+		if Any(n.Fields[i].Value) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(n.Items, Any) || Encrypted(n)
+}
+
 // Values calls f for each encrypted value below n, with its path, which f must not keep.
 func Values(n *syntax.Node, f func(path []string, n *syntax.Node)) { values(n, nil, f) }
 
