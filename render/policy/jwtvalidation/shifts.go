@@ -29,9 +29,18 @@ func keyShifts(was, now *config) []policy.Shift {
 		policy.Differs(was.Origin, now.Origin, "jwtOrigin", "the token is found another way"),
 		policy.Differs(was.Expression.Value, now.Expression.Value, "jwtExpression", "the token is found another way"),
 		policy.Differs(was.Method, now.Method, "signingMethod", "tokens signed another way are accepted"),
+		policy.Differs(was.Length, now.Length, "signingKeyLength", "tokens signed another way are accepted"),
 		policy.Differs(was.KeyOrigin, now.KeyOrigin, "jwtKeyOrigin", "the keys that tokens are checked with come from elsewhere"),
 		policy.Differs(was.URLs, now.URLs, "jwksUrl", "the keys that tokens are checked with come from elsewhere"),
 		policy.Differs(was.CustomKey, now.CustomKey, "customKeyExpression", "the keys that tokens are checked with come from elsewhere"))
+	if was.KeyOrigin == "jwks" && now.KeyOrigin == "jwks" {
+		switch {
+		case now.TTL > was.TTL:
+			l = append(l, policy.Shift{Way: policy.Looser, Path: []string{"jwksServiceTimeToLive"}, Summary: "a key that was withdrawn is believed for longer"})
+		case now.TTL < was.TTL:
+			l = append(l, policy.Shift{Way: policy.Tighter, Path: []string{"jwksServiceTimeToLive"}, Summary: "a key that was withdrawn is believed for less long"})
+		}
+	}
 	if !was.TextKey.Equal(now.TextKey.Secret) {
 		l = append(l, policy.Shift{Way: policy.Other, Path: []string{"textKey"}, Summary: "tokens are checked with another key"})
 	}

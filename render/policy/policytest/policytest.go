@@ -43,6 +43,8 @@ import (
 //   - that every code in the folder's source appears in a case and on the page, and every property in a case;
 //   - that every code of the page has a reason, a source, an example that shows it alone and one without problems (codes.md);
 //   - that what it says of changes (Spec.Shifts) is nothing for equal configurations, and the opposite for a change back;
+//   - that a change of any property of a policy that authenticates is told as one of who gets through, unless its schema says that it
+//     decides nothing (`x-looser: never`);
 //   - that a $VARIABLE which is not set excuses its own value alone, wherever in a case it stands: what the values that people
 //     write in its place do not change is said all the same, and nothing that the right value would not bring about;
 //   - that each effect is valid by Envoy's own rules and has the same bytes when asked for twice.
@@ -64,6 +66,7 @@ func Run(t *testing.T, typ policy.Type) {
 	t.Run("unknown", p.unknown)
 	t.Run("shifts", p.shifts)
 	t.Run("loosers", p.loosers)
+	t.Run("decides", p.decides)
 }
 
 // Area is the diagnostic area and the folder of a policy: its name without -flex and hyphens.

@@ -2,6 +2,7 @@ package policytest
 
 import (
 	"encoding/json"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -35,6 +36,90 @@ func (p *policyTest) shifts(t *testing.T) {
 			}
 		}
 	}
+}
+
+// decides holds what an authenticating type says of changes to its properties: a change of each must be told, in one of its accepted
+// configurations at least, unless the schema says `x-looser: never`. A property that is forgotten would be told as "who gets through stays the same".
+func (p *policyTest) decides(t *testing.T) {
+	var s struct {
+		Properties map[string]struct {
+			Looser string `json:"x-looser"`
+		} `json:"properties"`
+	}
+	if err := json.Unmarshal(p.typ.ConfigSchema(), &s); err != nil {
+		t.Fatal(err)
+	}
+	told, asked := map[string]bool{}, map[string]bool{}
+	for _, c := range p.configs {
+		v := reflect.ValueOf(c)
+		if p.typ.Guard(c) != ir.Authenticates || v.Kind() != reflect.Pointer || v.Elem().Kind() != reflect.Struct {
+			continue
+		}
+		for i := range v.Elem().NumField() {
+			name := v.Elem().Type().Field(i).Tag.Get("flex")
+			if name == "" {
+				continue
+			}
+			try := func(change func(field reflect.Value) bool) {
+				changed := reflect.New(v.Elem().Type())
+				changed.Elem().Set(v.Elem())
+				if told[name] || !change(changed.Elem().Field(i)) {
+					return
+				}
+				asked[name] = true
+				shifts, known := p.typ.Shifts(c, changed.Interface())
+				told[name] = !known || len(shifts) > 0 // what is not known counts as security-relevant
+			}
+			for _, up := range []bool{true, false} {
+				try(func(f reflect.Value) bool { return alter(f, up) })
+			}
+			for _, other := range p.configs { // what another case has there
+				try(func(f reflect.Value) bool { f.Set(reflect.ValueOf(other).Elem().Field(i)); return true })
+			}
+		}
+	}
+	for name := range asked {
+		if !told[name] && s.Properties[name].Looser != "never" {
+			t.Errorf("a change of %s is never told as one of who gets through: Shifts must say it, or the schema `x-looser: never`", name)
+		}
+	}
+}
+
+// alter changes a value to another of its type; ok is false when there is none.
+func alter(v reflect.Value, up bool) (ok bool) {
+	switch {
+	case v.Kind() == reflect.Bool:
+		v.SetBool(!v.Bool())
+	case v.CanInt() && up:
+		v.SetInt(v.Int() + 1)
+	case v.CanInt():
+		v.SetInt(v.Int() - 1)
+	case v.Kind() == reflect.String && up:
+		v.SetString(v.String() + "q")
+	case v.Kind() == reflect.String:
+		v.SetString("")
+	case v.Kind() == reflect.Slice && up:
+		item := reflect.New(v.Type().Elem()).Elem()
+		alter(item, true)
+		v.Set(reflect.Append(v.Slice3(0, v.Len(), v.Len()), item))
+	case v.Kind() == reflect.Slice && v.Len() > 0:
+		v.Set(v.Slice(0, v.Len()-1))
+	case v.Type() == reflect.TypeFor[policy.Secret]():
+		v.Set(reflect.ValueOf(policy.Secret{Secret: ir.NewSecret("another")}))
+	case v.Kind() == reflect.Struct:
+		for i := range v.NumField() {
+			if v.Type().Field(i).IsExported() && alter(v.Field(i), up) {
+				return true
+			}
+		}
+		return false
+	case v.Kind() == reflect.Pointer && up:
+		v.Set(reflect.New(v.Type().Elem()))
+		alter(v.Elem(), true)
+	default:
+		return false
+	}
+	return true
 }
 
 func count(l []policy.Shift, w policy.Way) int {
