@@ -31,18 +31,26 @@ func (c *comparison) routesOf(p pair) {
 		return out
 	}
 	file := p.old.api.Origin.Range.File
+	old, now := p.old.api.Routes, p.now.api.Routes
 	for _, r := range removed {
-		c.add(Change{Class: Traffic, Kind: RouteRemoved, Object: p.now.object(), Summary: "a route is gone: " + routeText(r), Reason: "its requests take a later route, or get 404",
-			Place: Place{true, r.Origin.Range}, about: about(r), files: []string{file}})
+		c.add(reach(old, now, r, nil, Change{Class: Traffic, Kind: RouteRemoved, Object: p.now.object(), Summary: "a route is gone: " + routeText(r), Reason: "its requests take a later route, or get 404",
+			Place: Place{true, r.Origin.Range}, about: about(r), files: []string{file}}))
 	}
 	for _, r := range added {
-		c.add(Change{Class: Traffic, Kind: RouteAdded, Object: p.now.object(), Summary: "a route is new: " + routeText(r), Reason: "requests that it matches take it, unless an earlier one does",
-			Place: Place{false, r.Origin.Range}, about: about(r), files: []string{file}})
+		c.add(reach(old, now, nil, r, Change{Class: Traffic, Kind: RouteAdded, Object: p.now.object(), Summary: "a route is new: " + routeText(r), Reason: "requests that it matches take it, unless an earlier one does",
+			Place: Place{false, r.Origin.Range}, about: about(r), files: []string{file}}))
 	}
 	for _, r := range pairs {
 		if fields := compareRoutes(r.old, r.now); len(fields) > 0 {
-			c.add(Change{Class: Traffic, Kind: RouteChanged, Object: p.now.object(), Summary: fmt.Sprintf("the route %s changes", labelOf(r.now)), Reason: routeReason(fields), Fields: fields,
-				Place: Place{false, r.now.Origin.Range}, about: about(r.old, r.now), files: []string{file, r.old.Origin.Range.File}})
+			x := Change{Class: Traffic, Kind: RouteChanged, Object: p.now.object(), Summary: fmt.Sprintf("the route %s changes", labelOf(r.now)), Reason: routeReason(fields), Fields: fields,
+				Place: Place{false, r.now.Origin.Range}, about: about(r.old, r.now), files: []string{file, r.old.Origin.Range.File}}
+			if fields[0].Path == "rules" { // where else its requests go is told as that
+				x = reach(old, now, r.old, r.now, x)
+			}
+			if other := routeReason(fields); x.Class == Security && fields[len(fields)-1].Path != "rules" {
+				x.Reason += "; " + other
+			}
+			c.add(x)
 		}
 	}
 	before := func(r routePair) int { return slices.Index(p.old.api.Routes, r.old) }
@@ -54,6 +62,53 @@ func (c *comparison) routesOf(p pair) {
 			return
 		}
 	}
+}
+
+// reach makes the change from one route of an API to another (nil: it is new, or gone) one of security when other requests reach an
+// upstream. Which way it goes is told where it is sure: what any route takes reaches an upstream, and what none takes gets 404.
+func reach(old, now []*ir.Route, o, n *ir.Route, x Change) Change {
+	lacks := func(all []*ir.Route, r *ir.Route) (any, upstream bool) {
+		if r == nil {
+			return false, false
+		}
+		same := func(a *ir.Route) bool { return leadsTo(a, r) }
+		return !taken(all, r, func(*ir.Route) bool { return true }), !taken(all, r, same)
+	}
+	more, moreOfIt := lacks(old, n)
+	fewer, fewerOfIt := lacks(now, o)
+	switch {
+	case more && fewer:
+		x.Class, x.Reason = Security, "other requests reach an upstream than before"
+	case more:
+		x.Class, x.Way, x.Reason = Security, Looser, "requests reach an upstream that got 404"
+	case fewer:
+		x.Class, x.Way, x.Reason = Security, Tighter, "requests get 404 that reached an upstream"
+	case moreOfIt || fewerOfIt:
+		x.Class, x.Reason = Security, "requests reach another upstream than before"
+	}
+	return x
+}
+
+// taken reports whether those of some routes that are wanted surely take every request that r does, in whatever order.
+func taken(routes []*ir.Route, r *ir.Route, wanted func(*ir.Route) bool) bool {
+	var rules []ir.Match
+	for _, a := range routes {
+		if !wanted(a) {
+			continue
+		}
+		if len(a.Rules) == 0 {
+			return true
+		}
+		rules = append(rules, a.Rules...)
+	}
+	return len(rules) > 0 && ir.TakeAll(rules, r.Rules) // to TakeAll, no rules are all requests
+}
+
+// leadsTo reports whether a route leads to every upstream that another one does.
+func leadsTo(a, r *ir.Route) bool {
+	return !slices.ContainsFunc(r.To, func(s ir.Split) bool {
+		return !slices.ContainsFunc(a.To, func(t ir.Split) bool { return sameService(s, t) })
+	})
 }
 
 // matchRoutes pairs routes: what is the same, then what has the same name, then what leads to the same Service. They are in
