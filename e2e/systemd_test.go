@@ -335,6 +335,8 @@ until_status() {
     sleep 0.1
   done
   say "timeout: $(show flexgw.service StatusText)"
+  journalctl --no-pager -o cat -u flexgw.service | tail -n 20
+  exit 1
 }
 echo token >/run/token; chmod 600 /run/token
 mkdir -p /run/systemd/system/flexgw.service.d

@@ -6,7 +6,6 @@
 package systemd
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -139,5 +138,5 @@ func Credential(getenv func(string) (string, bool), name string) (path string, o
 	}
 	path = filepath.Join(dir, name)
 	info, err := os.Stat(path)
-	return path, !errors.Is(err, os.ErrNotExist) && (err != nil || info.Mode().IsRegular())
+	return path, err == nil && info.Mode().IsRegular()
 }
