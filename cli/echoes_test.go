@@ -91,3 +91,31 @@ func TestAWrongRuleTakesNotEverything(t *testing.T) {
 		}
 	}
 }
+
+// What RE2 takes is a pattern, whatever Go's own parser says of it; what it has not is told with what to write.
+func TestPatternsAreThoseOfRE2(t *testing.T) {
+	t.Parallel()
+	validate := func(path string) string {
+		dir := t.TempDir()
+		text := strings.Replace(echoAPI, "- {}\n", "- rules: [{path: '"+path+"'}]\n", 1)
+		if err := os.WriteFile(filepath.Join(dir, "a.yaml"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return runOn(t, dir, "validate", "--no-config", "--verbose").stdout
+	}
+	for _, path := range []string{`/b\C.*`, `/(?P<größe>[0-9]+)`, `/\p{Old_Italic}?`, `/[a\P{Linear_B}]`} {
+		if got := validate(path); strings.Contains(got, "[link/") || strings.Contains(got, "[render/pattern]") {
+			t.Errorf("%s: %s", path, got)
+		}
+	}
+	for path, hint := range map[string]string{
+		`/a\Z`:          `hint: write \z for the end`,
+		`/(?#c)a`:       "hint: RE2 has no comments in expressions: take (?#…) out",
+		`/[[:foo:]]`:    "hint: RE2 knows [:alnum:], [:alpha:]",
+		`/[[:digits:]]`: "hint: did you mean [:digit:]?",
+	} {
+		if got := validate(path); !strings.Contains(got, hint) || !strings.Contains(got, "[link/bad-regex]") {
+			t.Errorf("%s: %s\nwant %s", path, got, hint)
+		}
+	}
+}

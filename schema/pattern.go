@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/regex"
 )
 
 // patterns keeps what was found out about regular expressions, so that each distinct one is parsed once.
@@ -52,7 +53,7 @@ var backReference = regexp.MustCompile(`\\[1-9]|\\k<|\(\?P=`)
 
 // parsePattern only parses: a compiled expression costs 12.7 KiB, and Envoy compiles its own (flex-resources.md, 8.3).
 func parsePattern(text string) pattern {
-	re, err := resyntax.Parse(text, resyntax.Perl)
+	re, err := regex.Parse(text)
 	if err != nil {
 		p := pattern{wrong: err.Error()}
 		var e *resyntax.Error
@@ -65,6 +66,15 @@ func parsePattern(text string) pattern {
 			p.hint = "RE2 has no look-around; say what may match, in several rules if need be"
 		case backReference.MatchString(text):
 			p.hint = "write out what may match: RE2 has no back-references"
+		case e != nil && e.Expr == `\Z`:
+			p.hint = `write \z for the end of the text; a pattern matches the whole value, so it can be left out`
+		case e != nil && e.Expr == "(?#":
+			p.hint = "RE2 has no comments in expressions: take (?#…) out, or write \\( for the character itself"
+		case e != nil && strings.HasPrefix(e.Expr, "[:"):
+			p.hint = "RE2 knows [:" + strings.Join(posixClasses, ":], [:") + ":]"
+			if to := diag.Nearest(strings.Trim(e.Expr, "[:^]"), posixClasses); to != "" {
+				p.hint = fmt.Sprintf("did you mean [:%s:]? %s", to, p.hint)
+			}
 		case strings.HasPrefix(text, "*") && plainText.MatchString(text[1:]):
 			p.hint = "patterns are regular expressions: write .*" + regexp.QuoteMeta(text[1:])
 		case strings.HasPrefix(text, "*"):
@@ -94,6 +104,9 @@ func parsePattern(text string) pattern {
 	return pattern{groups: re.MaxCap(), nested: nests(re, false)}
 }
 
+// posixClasses are the names that may stand in [[:…:]].
+var posixClasses = []string{"alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space", "upper", "word", "xdigit"}
+
 // maxSought is how long an expression may be in which the wrong part is looked for.
 const maxSought = 300
 
@@ -118,7 +131,7 @@ func wrongPart(text string, e *resyntax.Error) (from, to int) {
 		if !strings.HasSuffix(text[:k], e.Expr) {
 			continue
 		}
-		_, err := resyntax.Parse(text[:k], resyntax.Perl)
+		_, err := regex.Parse(text[:k])
 		var same *resyntax.Error
 		if errors.As(err, &same) && same.Code == e.Code && same.Expr == e.Expr {
 			return k - len(e.Expr), k

@@ -18,6 +18,7 @@ import (
 
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/ir"
+	"github.com/flexgw/flexgw/schema/regex"
 )
 
 const (
@@ -252,8 +253,7 @@ func (t target) right(answer *http.Response) error {
 			return fmt.Errorf("answered %d without a header %q", answer.StatusCode, w.Name)
 		}
 		value := strings.Join(values, ", ")
-		re, err := regexp.Compile(`^(?:` + w.Text + `)$`)
-		if err != nil || !re.MatchString(value) {
+		if !matches(w.Text, value) {
 			return fmt.Errorf("answered with header %s%s, expected a value that matches %q", w.Name, t.excerpt([]byte(value)), w.Text)
 		}
 	}
@@ -302,4 +302,14 @@ func (t target) excerpt(text []byte) string {
 		s = string(r[:shown]) + "…"
 	}
 	return " " + strconv.Quote(s)
+}
+
+// matches reports whether an expression of RE2 matches a whole value.
+func matches(pattern, value string) bool {
+	tree, err := regex.Parse(pattern)
+	if err != nil {
+		return false
+	}
+	re, err := regexp.Compile(`^(?:` + tree.String() + `)$`)
+	return err == nil && re.MatchString(value)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/ir"
+	"github.com/flexgw/flexgw/schema/regex"
 )
 
 // kind says what a pattern is matched against.
@@ -23,7 +24,7 @@ const (
 // parse reads a pattern into a tree of which every rune is a byte and which has no anchors, because Envoy matches whole
 // values. A nil tree comes with a diagnostic.
 func parse(p ir.Pattern, k kind) (*syntax.Regexp, diag.List) {
-	re, err := syntax.Parse(p.Text, syntax.Perl)
+	re, err := regex.Parse(p.Text)
 	if err != nil {
 		return nil, diag.List{{Severity: diag.Error, Code: "render/pattern", Subject: p.Range,
 			Summary: fmt.Sprintf("pattern %q is not a regular expression that Envoy accepts: %v", p.Text, err),

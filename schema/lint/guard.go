@@ -185,7 +185,7 @@ func neighbours(pattern string) (stem string, paths []string, all bool) {
 	if s, ok := strings.CutSuffix(stem, "/"); ok && !all {
 		stem, last = s, ""
 	}
-	re, err := syntax.Parse(stem, syntax.Perl)
+	re, err := regex.Parse(stem)
 	if err != nil || stem == "" || all && choosesOutside(stem) {
 		return "", nil, false
 	}

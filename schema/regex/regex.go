@@ -134,7 +134,7 @@ type machine struct {
 }
 
 func newMachine(text string) (*machine, bool) {
-	re, err := syntax.Parse(text, syntax.Perl)
+	re, err := Parse(text)
 	if err != nil {
 		return nil, false
 	}

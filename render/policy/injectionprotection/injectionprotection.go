@@ -18,6 +18,7 @@ import (
 	"github.com/flexgw/flexgw/render/policy"
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/ir"
+	"github.com/flexgw/flexgw/schema/regex"
 )
 
 //go:embed injectionprotection.schema.json
@@ -103,7 +104,7 @@ func (x *checker) checkCustom(p protection, i int) {
 			break
 		}
 	}
-	re, err := syntax.Parse(p.Regex, syntax.Perl)
+	re, err := regex.Parse(p.Regex)
 	if err != nil {
 		x.badRegex(p.Regex, err, at("regex"))
 		return

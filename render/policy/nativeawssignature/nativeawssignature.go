@@ -8,13 +8,13 @@ package nativeawssignature
 import (
 	_ "embed"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 
 	"github.com/flexgw/flexgw/render/policy"
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/ir"
+	"github.com/flexgw/flexgw/schema/regex"
 )
 
 //go:embed nativeawssignature.schema.json
@@ -100,7 +100,7 @@ func (m matcher) check(f *policy.Findings, index string) {
 	if ways != 1 {
 		f.Error("nativeawssignature/matcher", fmt.Sprintf("this entry has %d ways to match a header, expected one", ways), "write one of exact, prefix, suffix, contains and safeRegex", "matchExcludedHeaders", index)
 	}
-	if _, err := regexp.Compile(m.Regex.Text); err != nil {
+	if _, err := regex.Parse(m.Regex.Text); err != nil {
 		f.Error("nativeawssignature/bad-regex", fmt.Sprintf("%q is not an expression of RE2", m.Regex.Text), "write it in RE2's syntax: https://github.com/google/re2/wiki/Syntax", "matchExcludedHeaders", index, "safeRegex", "regex")
 	}
 }
