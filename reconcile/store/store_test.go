@@ -23,6 +23,16 @@ func set(texts ...string) source.Set {
 	return source.NewSet(files)
 }
 
+// gitSet is a set whose contents have the hashes that Git gives them.
+func gitSet(texts ...string) source.Set {
+	x := set(texts...)
+	for i, t := range texts {
+		x.Files[i].Hash = source.BlobHash([]byte(t))
+	}
+	x.Revision = fmt.Sprintf("%x", texts)
+	return x
+}
+
 func save(t *testing.T, s *store.Store, sets ...source.Set) {
 	t.Helper()
 	for _, x := range sets {
@@ -240,6 +250,15 @@ func TestTornIsNotUsed(t *testing.T) {
 // it or as before.
 func TestTornIsWrittenAnew(t *testing.T) {
 	t.Parallel()
+	for _, of := range []struct {
+		source string
+		set    func(texts ...string) source.Set
+	}{{"a directory", set}, {"a Git repository", gitSet}} {
+		t.Run(of.source, func(t *testing.T) { tornIsWrittenAnew(t, of.set) })
+	}
+}
+
+func tornIsWrittenAnew(t *testing.T, set func(texts ...string) source.Set) {
 	dir := t.TempDir()
 	older, newest := set("a", "b", "c"), set("a", "x", "c")
 	path := func(text string) string { return filepath.Join(dir, "contents", set(text).Files[0].Hash.String()) }
@@ -276,8 +295,12 @@ func TestTornIsWrittenAnew(t *testing.T) {
 				}
 				if again {
 					s = store.New(dir)
-					if missing := s.Missing(c.next); !slices.ContainsFunc(missing, func(f source.File) bool { return f.Hash == set(c.text).Files[0].Hash }) {
+					missing := s.Missing(c.next)
+					if !slices.ContainsFunc(missing, func(f source.File) bool { return f.Hash == set(c.text).Files[0].Hash }) {
 						t.Errorf("%s, %s: missing are %v", c.what, how, missing)
+					}
+					if slices.ContainsFunc(missing, func(f source.File) bool { return f.Hash == set("c").Files[0].Hash }) {
+						t.Errorf("%s, %s: a content that is whole is missing", c.what, how)
 					}
 					for _, f := range s.Kept(c.next).Files {
 						if _, err := f.Bytes(); err != nil {
