@@ -1,8 +1,10 @@
 package gate
 
 import (
+	"errors"
 	"net"
 	"sync"
+	"time"
 )
 
 // Listen lets in who comes to l, for a server that is not gRPC's: connections are accepted when their handshake is over. They
@@ -20,28 +22,50 @@ type door struct {
 	in     chan net.Conn
 	closed chan struct{}
 	once   sync.Once
-	err    error // why nobody comes any more; set before closed is
 }
 
+// The pauses after an Accept that failed, from the first to the longest.
+const (
+	firstPause   = 5 * time.Millisecond
+	longestPause = time.Second
+)
+
+// run lets in whoever comes, until the listener is closed. Another error, such as that no descriptor is free, goes by.
 func (d *door) run() {
+	var pause time.Duration
 	for {
 		raw, err := d.Listener.Accept()
-		if err != nil {
-			d.once.Do(func() { d.err = err; close(d.closed) })
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			d.Close()
 			return
-		}
-		go func() {
-			conn, _, err := d.creds.ServerHandshake(raw)
-			if err != nil {
-				raw.Close() // who was refused is told of already
+		case err != nil:
+			if pause == 0 {
+				d.creds.gate.o.Log.Error("nobody can connect for now; it is tried again", "address", d.Addr().String(), "error", err)
+			}
+			pause = min(max(2*pause, firstPause), longestPause)
+			select {
+			case <-time.After(pause):
+				continue
+			case <-d.closed:
 				return
 			}
-			select {
-			case d.in <- conn:
-			case <-d.closed:
-				conn.Close()
-			}
-		}()
+		}
+		pause = 0
+		go d.admit(raw)
+	}
+}
+
+func (d *door) admit(raw net.Conn) {
+	conn, _, err := d.creds.ServerHandshake(raw)
+	if err != nil {
+		raw.Close() // who was refused is told of already
+		return
+	}
+	select {
+	case d.in <- conn:
+	case <-d.closed:
+		conn.Close()
 	}
 }
 
@@ -51,13 +75,13 @@ func (d *door) Accept() (net.Conn, error) {
 	case c := <-d.in:
 		return c, nil
 	case <-d.closed:
-		return nil, d.err
+		return nil, net.ErrClosed
 	}
 }
 
 // Close implements net.Listener.
 func (d *door) Close() error {
 	err := d.Listener.Close()
-	d.once.Do(func() { d.err = net.ErrClosed; close(d.closed) })
+	d.once.Do(func() { close(d.closed) })
 	return err
 }
