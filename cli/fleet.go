@@ -351,9 +351,13 @@ func rollOut(c *cli.Context, env Env, outs []output, members []member) error {
 		steps[i] = step{Daemon: m.name, Result: stepNotTried}
 	}
 	var failed error
+	revision := c.String("revision")
 	for i, m := range members {
 		fmt.Fprintf(env.Stderr, "%s …\n", m.name)
-		if failed = roll(c, env, m, &steps[i]); failed == nil && i < len(members)-1 {
+		if failed = roll(c, env, m, revision, &steps[i]); failed == nil {
+			revision = steps[i].Outcome.Revision // what it begins with may begin another one elsewhere
+		}
+		if failed == nil && i < len(members)-1 {
 			failed = stays(c, m, &steps[i])
 		}
 		if failed != nil {
@@ -366,7 +370,7 @@ func rollOut(c *cli.Context, env Env, outs []output, members []member) error {
 				SchemaVersion int    `json:"schemaVersion"`
 				Revision      string `json:"revision"`
 				Daemons       []step `json:"daemons"`
-			}{api.SchemaVersion, c.String("revision"), steps})
+			}{api.SchemaVersion, revision, steps})
 		}
 		return writeSteps(w, steps)
 	})
@@ -379,10 +383,10 @@ func rollOut(c *cli.Context, env Env, outs []output, members []member) error {
 }
 
 // roll brings the revision to one daemon.
-func roll(c *cli.Context, env Env, m member, s *step) error {
+func roll(c *cli.Context, env Env, m member, revision string, s *step) error {
 	ctx, cancel, seconds := limited(c)
 	defer cancel()
-	o, err := m.client.Sync(ctx, api.SyncRequest{Revision: c.String("revision"), By: whoAsks(env), Wait: seconds})
+	o, err := m.client.Sync(ctx, api.SyncRequest{Revision: revision, By: whoAsks(env), Wait: seconds})
 	if err != nil {
 		s.Result, s.Error = stepFailed, err.Error()
 		return at(m, answered(err))

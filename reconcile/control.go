@@ -127,7 +127,10 @@ func (l *Loop) Rollback(ctx context.Context, revision, who string) (Outcome, err
 		if !ok {
 			return fmt.Errorf("%w: %q (flexgw history lists those that are)", ErrNoPast, revision)
 		}
-		from := l.snapshot().tried
+		from := l.snapshot().tried.Revision
+		if x := l.snapshot().control.Waiting; x != nil {
+			from = x.Revision // it is what the source has; what was tried may be an earlier one
+		}
 		w.revision = set.Revision
 		l.await(w)
 		l.build(loop, set, by("rollback", who))
@@ -135,9 +138,10 @@ func (l *Loop) Rollback(ctx context.Context, revision, who string) (Outcome, err
 			return nil // it can not be served any more; the outcome says why
 		}
 		l.control(func(c *Control) {
-			c.Pinned, c.Quarantined = &status.Pin{Revision: set.Revision, From: from.Revision, At: time.Now().UTC(), By: who}, nil
+			c.Waiting = nil // resume has it wait anew
+			c.Pinned, c.Quarantined = &status.Pin{Revision: set.Revision, From: from, At: time.Now().UTC(), By: who}, nil
 		})
-		l.tell(Event{Type: Pinned, Revision: set.Revision, Previous: from.Revision, By: who, Message: "pinned until the source has another revision, or flexgw resume"})
+		l.tell(Event{Type: Pinned, Revision: set.Revision, Previous: from, By: who, Message: "pinned until the source has another revision, or flexgw resume"})
 		return nil
 	})
 }
@@ -197,13 +201,6 @@ func (l *Loop) Sync(ctx context.Context, revision, who string) (Outcome, error) 
 			return ErrNoSource
 		case revision != "" && l.Observe:
 			return ErrObserves
-		case revision != "" && len(revision) < shortest:
-			return fmt.Errorf("%w: %q is too short to name one, %d characters are expected", ErrNotThere, revision, shortest)
-		}
-		before := l.snapshot()
-		l.control(func(c *Control) { c.Quarantined = nil })
-		if before.back != nil || before.refused != nil || before.served.partial() {
-			l.update(func(s *state) { s.tried, s.refused, s.back = source.Set{}, nil, nil })
 		}
 		set, err := l.read(loop)
 		if err != nil {
@@ -211,6 +208,11 @@ func (l *Loop) Sync(ctx context.Context, revision, who string) (Outcome, error) 
 		}
 		if revision != "" {
 			return l.syncTo(loop, w, set, revision, who)
+		}
+		before := l.snapshot()
+		l.control(func(c *Control) { c.Quarantined = nil })
+		if before.back != nil || before.refused != nil || before.served.partial() {
+			l.update(func(s *state) { s.tried, s.refused, s.back = source.Set{}, nil, nil })
 		}
 		w.revision = set.Revision
 		l.await(w)

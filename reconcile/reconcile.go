@@ -112,6 +112,7 @@ type state struct {
 	fetchErr error
 	tried    source.Set // the newest set that was fetched, or given by hand
 	refused  diag.List  // of tried; nil: it was accepted
+	waits    source.Set // what control.Waiting is about, once this process has seen it
 	served   revision   // what the target was given last
 	good     revision   // the last one that was programmed
 	whole    revision   // the last one that was, with nothing held

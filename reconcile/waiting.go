@@ -20,7 +20,7 @@ type Earlier interface {
 // ErrNotThere is the error of a Sync to a revision that the source does not have.
 var ErrNotThere = errors.New("the source does not have that revision")
 
-// shortest is how much of a revision names it.
+// shortest is how many digits of a revision name it.
 const shortest = 6
 
 // waits says whether a new revision of the source is not to be applied yet; then it is judged, and what is served stays. An
@@ -56,7 +56,7 @@ func (l *Loop) waits(ctx context.Context, set source.Set) bool {
 	}
 	l.supersede(set.Revision)
 	l.control(func(c *Control) { c.Waiting = w })
-	l.update(func(s *state) { s.tried, s.refused, s.back = set, nil, nil })
+	l.update(func(s *state) { s.tried, s.waits, s.refused, s.back = set, set, nil, nil })
 	if fresh {
 		l.Log.Info("a revision waits; what is served stays", "revision", set.Revision, "until", w.End())
 		l.tell(Event{Type: Waiting, Revision: set.Revision, By: bySource, Message: w.String(), Set: set})
@@ -71,38 +71,64 @@ func (l *Loop) forgetWaiting() {
 	}
 }
 
-// release applies the revision whose time has come.
+// release applies the revision whose time has come. What an operator went back to stays.
 func (l *Loop) release(ctx context.Context) {
 	s := l.snapshot()
 	w, now := s.control.Waiting, time.Now()
-	if w == nil || w.Until == nil || now.Before(*w.Until) || s.tried.Revision != w.Revision || l.suspended() || l.When == nil {
+	if l.When == nil || w == nil || w.Until == nil || now.Before(*w.Until) || s.waits.Revision != w.Revision || s.control.Pinned != nil || l.suspended() {
 		return
 	}
 	if at := l.When(w.Since, now); at.IsZero() || at.After(now) { // the clock was set, or the host slept through the window
-		l.waits(ctx, s.tried)
+		l.waits(ctx, s.waits)
 		return
 	}
 	l.forgetWaiting()
-	l.build(ctx, s.tried, bySource)
+	l.build(ctx, s.waits, bySource)
 }
 
-// syncTo applies a revision of the source at once, whatever it waits for. head is what the source has now.
-func (l *Loop) syncTo(ctx context.Context, w waiter, head source.Set, revision, who string) error {
-	set := head
-	if !strings.HasPrefix(head.Revision, revision) {
-		earlier, ok := l.Source.(Earlier)
-		switch {
-		case !ok:
-			return fmt.Errorf("%w: %s is not the one that it has now, %s", ErrNotThere, revision, head.Revision)
-		case l.When == nil:
-			return fmt.Errorf("%w: it has %s, which this daemon follows at once (run --approve-after, or --window, lets it wait; flexgw rollback goes back)", ErrNotThere, head.Revision)
-		}
-		var err error
-		if set, err = earlier.FetchAt(ctx, revision); err != nil {
-			return fmt.Errorf("%w: %w", ErrNotThere, err)
-		}
+// named finds what an operator calls revision: what the source has now, or, when revisions wait here, what it had before.
+func (l *Loop) named(ctx context.Context, head source.Set, revision string) (source.Set, error) {
+	if head.Revision == revision {
+		return head, nil
 	}
-	l.control(func(c *Control) { c.Pinned = nil })
+	begins := len(digits(revision)) >= shortest && strings.HasPrefix(digits(head.Revision), digits(revision))
+	earlier, ok := l.Source.(Earlier)
+	switch {
+	case len(digits(revision)) < shortest:
+		return head, fmt.Errorf("%w: %q is too short to name one, %d digits are expected", ErrNotThere, revision, shortest)
+	case !ok && begins:
+		return head, nil
+	case !ok:
+		return head, fmt.Errorf("%w: %s is not the one that it has now, %s", ErrNotThere, revision, head.Revision)
+	}
+	set, err := earlier.FetchAt(ctx, revision) // the head too: another commit may begin so
+	switch {
+	case err != nil:
+		return head, fmt.Errorf("%w: %w", ErrNotThere, err)
+	case set.Revision == head.Revision:
+		return head, nil
+	case l.When == nil:
+		return head, fmt.Errorf("%w: it has %s, which this daemon follows at once (run --approve-after, or --window, lets it wait; flexgw rollback goes back)", ErrNotThere, head.Revision)
+	}
+	return set, nil
+}
+
+// digits are those of a revision, without the name of its hash.
+func digits(revision string) string { return strings.TrimPrefix(revision, "sha256:") }
+
+// syncTo applies a revision of the source at once, whatever it waits for. head is what the source has now. What waits beside it
+// goes on waiting.
+func (l *Loop) syncTo(ctx context.Context, w waiter, head source.Set, revision, who string) error {
+	set, err := l.named(ctx, head, revision)
+	if err != nil {
+		return err
+	}
+	l.control(func(c *Control) {
+		c.Pinned = nil
+		if c.Quarantined != nil && c.Quarantined.Revision == set.Revision {
+			c.Quarantined = nil
+		}
+	})
 	w.revision = set.Revision
 	l.await(w)
 	if s := l.snapshot(); s.good.set.Revision == set.Revision && s.served.set.Revision == set.Revision && s.reason == "" && !s.served.partial() {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/flexgw/flexgw/reconcile"
+	"github.com/flexgw/flexgw/reconcile/deliver"
 	"github.com/flexgw/flexgw/reconcile/rollout"
 	"github.com/flexgw/flexgw/reconcile/status"
 	"github.com/flexgw/flexgw/schema/source"
@@ -108,7 +109,7 @@ func TestSyncAppliesWhatWaits(t *testing.T) {
 		w.source.put(api(2), nil)
 		settle(24 * time.Hour)
 		next := set(api(2)).Revision
-		for _, wrong := range []string{"sha25", "sha256:0000000000"} {
+		for _, wrong := range []string{"sha25", "sha256", "sha256:", "sha256:" + next[7:12], "sha256:0000000000"} {
 			if _, err := w.loop.Sync(t.Context(), wrong, "me"); !errors.Is(err, reconcile.ErrNotThere) {
 				t.Errorf("sync to %s: %v", wrong, err)
 			}
@@ -116,7 +117,7 @@ func TestSyncAppliesWhatWaits(t *testing.T) {
 		if got := served(w); got != set(api(1)).Revision {
 			t.Fatalf("%s is served, and nobody said so", got)
 		}
-		if o, err := w.loop.Sync(t.Context(), next[:12], "me"); err != nil || o.Result != reconcile.Programmed || o.Revision != next {
+		if o, err := w.loop.Sync(t.Context(), next[:13], "me"); err != nil || o.Result != reconcile.Programmed || o.Revision != next {
 			t.Errorf("sync: %+v, %v", o, err)
 		}
 		if w.loop.Report().Waiting != nil {
@@ -164,6 +165,83 @@ func TestSyncToAnEarlierRevision(t *testing.T) {
 		}
 		if _, err := w.loop.Sync(t.Context(), "ffffffff", "me"); !errors.Is(err, reconcile.ErrNotThere) {
 			t.Errorf("a revision that never was: %v", err)
+		}
+	})
+}
+
+// What waits beside an earlier revision goes on waiting, and is applied when its time comes.
+func TestWhatWaitsBesideAnEarlierRevision(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := served1(t, rollout.Plan{After: 30 * time.Minute}, func(w *world) { w.loop.Source = past{w.source} })
+		w.source.put(api(3), nil)
+		settle(10 * time.Minute)
+		if o, err := w.loop.Sync(t.Context(), set(api(2)).Revision, "me"); err != nil || o.Result != reconcile.Programmed {
+			t.Errorf("sync: %+v, %v", o, err)
+		}
+		settle(19 * time.Minute)
+		if got := served(w); got != set(api(2)).Revision {
+			t.Errorf("%s is served before its time", got)
+		}
+		settle(2 * time.Minute)
+		if got := served(w); got != set(api(3)).Revision || w.loop.Report().Waiting != nil {
+			t.Errorf("%s is served after it", got)
+		}
+	})
+}
+
+// An operator who went back is not overtaken by what waited.
+func TestRollbackEndsTheWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := served1(t, rollout.Plan{After: 30 * time.Minute}, func(w *world) {
+			w.loop.Past = func(string, string) (source.Set, bool) { return set(api(9)), true }
+		})
+		w.source.put(api(2), nil)
+		settle(10 * time.Minute)
+		if _, err := w.loop.Rollback(t.Context(), "x", "me"); err != nil {
+			t.Fatal(err)
+		}
+		w.source.put(api(2), nil) // it looks again
+		settle(2 * time.Hour)
+		if r := w.loop.Report(); served(w) != set(api(9)).Revision || r.Pinned == nil || r.Waiting != nil {
+			t.Errorf("%s is served; pinned %+v, waiting %+v", served(w), r.Pinned, r.Waiting)
+		}
+		if err := w.loop.Resume(t.Context(), "me"); err != nil {
+			t.Fatal(err)
+		}
+		settle(29 * time.Minute)
+		if got := served(w); got != set(api(9)).Revision {
+			t.Errorf("%s is served at once after resume", got)
+		}
+		settle(2 * time.Minute)
+		if got := served(w); got != set(api(2)).Revision {
+			t.Errorf("%s is served half an hour after resume", got)
+		}
+	})
+}
+
+// A sync to what is not there changes nothing: not the quarantine either.
+func TestRefusedSyncKeepsTheQuarantine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := run(t)
+		w.target.answer(synced)
+		w.source.put(api(1), nil)
+		settle(time.Second)
+		w.target.next = &deliver.Progress{Node: "n", Connected: true, Stale: 1}
+		w.source.put(api(2), nil)
+		settle(time.Second)
+		w.refuse()
+		settle(time.Second)
+		n := len(w.target.revisions())
+		if _, err := w.loop.Sync(t.Context(), "deadbeef", "me"); !errors.Is(err, reconcile.ErrNotThere) {
+			t.Error(err)
+		}
+		w.source.put(api(2), nil)
+		settle(time.Hour)
+		if got := w.target.revisions(); len(got) != n {
+			t.Errorf("tried again: %v", got[n:])
+		}
+		if o, err := w.loop.Sync(t.Context(), set(api(2)).Revision, "me"); err != nil || o.Result != reconcile.Programmed {
+			t.Errorf("a sync that names it: %+v, %v", o, err)
 		}
 	})
 }
