@@ -34,7 +34,7 @@ func (g gateway) inCUE(t *testing.T) (out gateway, ok bool) {
 }
 
 // mutantsInCUE are those of the same texts as JSON.
-func (g gateway) mutantsInCUE(t *testing.T, want func(key string) bool) []mutant {
+func (g gateway) mutantsInCUE(t *testing.T, want func(what, field string) bool) []mutant {
 	t.Helper()
 	asJSON := gateway{name: g.name, files: map[string]string{}, env: g.env}
 	for name, text := range g.files {
@@ -62,7 +62,8 @@ func TestEveryFieldInCUE(t *testing.T) {
 		}
 	}
 	seen := map[string]bool{}
-	once := func(key string) bool {
+	once := func(what, field string) bool {
+		key := what + " " + field
 		first := !seen[key]
 		seen[key] = true
 		return first
