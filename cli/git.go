@@ -16,6 +16,7 @@ type reading struct {
 	set    source.Set
 	ds     diag.List   // about the place that the files come from
 	unread error       // what could not be read, beside the set
+	since  string      // the revision of then
 	then   *source.Set // what was there before, if that is left out of what is reported
 	old    diag.List   // as ds, of then
 	repo   *watch.Repo // that files are read from when they are asked for
@@ -68,7 +69,7 @@ func readAsked(paths []string, staged bool, since string, env Env) (now reading,
 		return now, world(err)
 	}
 	then = besideIn(then, func(paths []string) (source.Set, diag.List, error) { return now.repo.At(since, paths) })
-	if now.then, now.old = &then, old; !staged {
+	if now.since, now.then, now.old = since, &then, old; !staged {
 		now.set = watch.Named(now.set)
 	}
 	return now, nil

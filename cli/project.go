@@ -283,6 +283,35 @@ func (w *watched) marks(set source.Set) []string {
 	return names
 }
 
+// earlier notes the suppressions that were there before.
+func (s *settings) earlier(now reading, w *watched) {
+	if now.then == nil {
+		return
+	}
+	name := renamed(*now.then, now.set)
+	for _, f := range now.then.Files {
+		to := name(f.Name)
+		if !w.marked[to] {
+			continue
+		}
+		if b, err := f.Bytes(); err == nil {
+			comments, _ := project.Comments(to, b, s.known)
+			s.judge.Before = append(s.judge.Before, comments...)
+		}
+	}
+	if s.judge.Project == nil || s.file.Name == "" || now.repo == nil {
+		return
+	}
+	text, err := s.file.Bytes()
+	was, _, unread := now.repo.At(now.since, []string{s.file.Name})
+	if err != nil || unread != nil || len(was.Files) != 1 {
+		return
+	}
+	if b, err := was.Files[0].Bytes(); err == nil && bytes.Equal(b, text) { // of another text, each is looked at anew
+		s.judge.Before = append(s.judge.Before, s.judge.Project.Suppress...)
+	}
+}
+
 // apply judges what was found in a set.
 func (s *settings) apply(set source.Set, w *watched, found diag.List) (project.Outcome, error) {
 	var wrong diag.List

@@ -77,6 +77,7 @@ func validateCommand(env Env) *cli.Command {
 			now.watch(&w)
 			p.deep = deeper // after fixing, which looks again and again
 			list, left := p.judge(now)
+			s.earlier(now, &w)
 			judged, err := s.apply(now.set, &w, list)
 			if err != nil {
 				return err

@@ -46,15 +46,12 @@ func ReadBaseline(b []byte) (*Baseline, error) {
 	return out, nil
 }
 
-// afterwards are the codes of what is said of suppressions and of the baseline itself, which no baseline leaves out.
-var afterwards = []diag.Code{"project/expired-suppression", "project/unused-suppression", "project/stale-baseline"}
-
-// NewBaseline makes a baseline of what is reported; notes are no problem. old is the one that it replaces, or nil: what that
+// NewBaseline makes a baseline of what is reported; notes are no problem, and what is said of the baseline itself is none of its own. old is the one that it replaces, or nil: what that
 // says of declarations which were not looked at is still so.
 func (j Judge) NewBaseline(l diag.List, old *Baseline) *Baseline {
 	counts := map[Entry]int{}
 	for _, d := range l {
-		if d.Severity != diag.Note && !slices.Contains(afterwards, d.Code) {
+		if d.Severity != diag.Note && d.Code != "project/stale-baseline" {
 			counts[j.entryOf(d)]++
 		}
 	}

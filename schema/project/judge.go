@@ -14,6 +14,7 @@ type Judge struct {
 	Levels   []Level        // of the flags; they win over the project's
 	Project  *Project       // nil: none
 	Comments []*Suppression // of all files
+	Before   []*Suppression // those that were there before the change which is judged: that they end is none of its doing
 	Baseline *Baseline      // nil: none
 	BaseAt   diag.Range     // the baseline's place, for what is said about it
 	Today    time.Time
@@ -84,7 +85,15 @@ func (j Judge) Apply(found diag.List) Outcome {
 		}
 		out.Reported = append(out.Reported, d)
 	}
-	out.Reported = append(out.Reported, j.leftover(all, known)...)
+	for _, d := range j.leftover(all) {
+		if e := j.entryOf(d); known[e] > 0 {
+			known[e]--
+			out.Known = append(out.Known, d)
+			continue
+		}
+		out.Reported = append(out.Reported, d)
+	}
+	out.Reported = append(out.Reported, j.stale(known)...)
 	out.Reported = out.Reported.Sort()
 	return out
 }
@@ -136,26 +145,39 @@ func (j Judge) Names(code diag.Code) bool {
 
 func (j Judge) expired(s *Suppression) bool { return !j.Today.Before(s.Until.AddDate(0, 0, 1)) }
 
-// leftover reports acceptances that have ended or that nothing needs.
-func (j Judge) leftover(all []*Suppression, known map[Entry]int) diag.List {
-	var l diag.List
-	report := func(code diag.Code, at diag.Range, summary, hint string) {
-		d := diag.Diagnostic{Severity: diag.Warning, Code: code, Subject: at, Summary: summary, Hint: hint}
-		sev, off := j.severity(d)
-		if d.Severity = sev; !off {
-			l = append(l, d)
-		}
+// report is a warning of what is judged here, of the severity that it has.
+func (j Judge) report(code diag.Code, at diag.Range, summary, hint string) diag.List {
+	d := diag.Diagnostic{Severity: diag.Warning, Code: code, Subject: at, Summary: summary, Hint: hint}
+	sev, off := j.severity(d)
+	if d.Severity = sev; off {
+		return nil
 	}
+	return diag.List{d}
+}
+
+// leftover reports suppressions that have ended or that nothing needs.
+func (j Judge) leftover(all []*Suppression) diag.List {
+	var l diag.List
+	before := slices.Clone(j.Before)
 	for _, s := range all {
 		switch {
 		case j.expired(s):
-			report("project/expired-suppression", s.At, fmt.Sprintf("this suppression ended on %s", s.Until.Format(time.DateOnly)), "mend what it is about, or give it a new day")
+			if i := slices.IndexFunc(before, s.says); i >= 0 {
+				before = slices.Delete(before, i, i+1)
+				continue
+			}
+			l = append(l, j.report("project/expired-suppression", s.At, fmt.Sprintf("this suppression ended on %s", s.Until.Format(time.DateOnly)), "mend what it is about, or give it a new day")...)
 		case !s.used && !s.idle && !j.Narrowed && !j.elsewhere(s):
-			report("project/unused-suppression", s.At, fmt.Sprintf("nothing here is reported as %s", codeWords(s.Codes)), "remove the suppression")
+			l = append(l, j.report("project/unused-suppression", s.At, fmt.Sprintf("nothing here is reported as %s", codeWords(s.Codes)), "remove the suppression")...)
 		}
 	}
+	return l
+}
+
+// stale reports what a baseline knows and nobody found.
+func (j Judge) stale(known map[Entry]int) diag.List {
 	if j.Narrowed {
-		return l
+		return nil
 	}
 	var gone []Entry
 	count := 0
@@ -181,9 +203,9 @@ func (j Judge) leftover(all []*Suppression, known map[Entry]int) diag.List {
 			}
 			hint += "; gone as well: " + strings.Join(names, "; ")
 		}
-		report("project/stale-baseline", j.BaseAt, summary, hint)
+		return j.report("project/stale-baseline", j.BaseAt, summary, hint)
 	}
-	return l
+	return nil
 }
 
 // alsoGone is how many problems that are gone are named beside the first.

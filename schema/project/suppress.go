@@ -96,6 +96,11 @@ type Suppression struct {
 	used     bool
 }
 
+// says reports whether another suppression is the same one, wherever in the file it stands.
+func (s *Suppression) says(o *Suppression) bool {
+	return s.At.File == o.At.File && slices.Equal(s.Codes, o.Codes) && s.Reason == o.Reason && s.Until.Equal(o.Until) && s.Object == o.Object && s.asked.Value == o.asked.Value
+}
+
 func (s *Suppression) match(d diag.Diagnostic, name func(string) string) bool {
 	if !slices.ContainsFunc(s.Codes, func(c Codes) bool { return c.Match(d.Code) }) || s.Object != "" && s.Object != d.Object.String() {
 		return false
