@@ -134,6 +134,24 @@ func breaksOff(text string) func(http.ResponseWriter, *http.Request) {
 	}
 }
 
+// treeless has two heads in turn on the commit that was taken, which comes with them; their tree does not.
+func treeless(a *attacker, first string) attack {
+	taken := []byte(a.git("cat-file", "commit", first) + "\n")
+	var looks atomic.Int64
+	head := func() (id string, commit []byte) {
+		commit = fmt.Appendf(nil, "tree %s\nparent %s\nauthor a <a@b> 1 +0000\ncommitter a <a@b> %d +0000\n\nx\n", evil, first, 1+looks.Load()%2)
+		return fmt.Sprintf("%x", sha1.Sum(append(fmt.Appendf(nil, "commit %d\x00", len(commit)), commit...))), commit
+	}
+	return attack{refs: func(w http.ResponseWriter, _ *http.Request) {
+		looks.Add(1)
+		id, _ := head()
+		fmt.Fprint(w, line("# service=git-upload-pack\n")+"0000"+line("%s HEAD\x00 ofs-delta symref=HEAD:refs/heads/main\n", id)+line("%s refs/heads/main\n", id)+"0000")
+	}, pack: func(w http.ResponseWriter, q *http.Request) {
+		_, commit := head()
+		sends(packOf(2, entry(commitKind, uint64(len(commit)), nil, commit), entry(commitKind, uint64(len(taken)), nil, taken)))(w, q)
+	}}
+}
+
 // TestHostileServers: whatever a server sends is refused with the reason within bounds of time and memory, and nothing of what was
 // taken before moves.
 func TestHostileServers(t *testing.T) {
@@ -217,6 +235,7 @@ func TestHostileServers(t *testing.T) {
 		{"pack-hollow", attack{refs: func(w http.ResponseWriter, _ *http.Request) {
 			fmt.Fprint(w, line("# service=git-upload-pack\n")+"0000"+line("%s HEAD\x00 ofs-delta\n", hollow)+"0000")
 		}, pack: sends(packOf(1, entry(commitKind, uint64(len(tree)), nil, tree)))}, "history was rewritten", "HistoryRewritten"},
+		{"pack-treeless", attack{}, "it did not send everything", "SourceUnavailable"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -232,12 +251,17 @@ func TestHostileServers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			x := c.attack
-			if x.refs == nil {
+			x, looks := c.attack, 1
+			switch {
+			case c.name == "pack-treeless":
+				x, looks = treeless(a, first), 6 // each head makes the store be cloned anew
+			case x.refs == nil:
 				x.refs = evilRefs
 			}
 			a.attack.Store(&x)
-			_, err = looked(t, s)
+			for range looks {
+				_, err = looked(t, s)
+			}
 			var e *watch.GitError
 			ok := false
 			for _, want := range strings.Split(c.want, "|") {
@@ -251,6 +275,12 @@ func TestHostileServers(t *testing.T) {
 			}
 			if got := contents(t, good)["a.yaml"]; got != "1" {
 				t.Errorf("what was taken reads %q", got)
+			}
+			if again, err := s.FetchAt(t.Context(), first); err != nil || contents(t, again)["a.yaml"] != "1" {
+				t.Errorf("the commit that was taken: %v", err)
+			}
+			if stores, _ := filepath.Glob(filepath.Join(o.Dir, "[0-9]*")); len(stores) > 2 {
+				t.Errorf("stores pile up: %v", stores)
 			}
 			a.attack.Store(nil) // the server comes to its senses
 			second := a.push("a.yaml", "2")

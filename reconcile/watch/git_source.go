@@ -96,7 +96,7 @@ type GitSource struct {
 	// The rest is the look's alone.
 	taken   taken
 	store   *bare
-	old     *bare         // the one before, which sets that were taken from it may still be read from
+	old     *bare         // one before, which sets that were taken from it may still be read from
 	suspect plumbing.Hash // the head whose objects were not all there; zero: they are
 	broken  bool          // clone anew before the next look
 	offered []plumbing.Hash
@@ -104,7 +104,7 @@ type GitSource struct {
 
 // taken is what outlives the process, beside the store: the store may be lost.
 type taken struct {
-	Store    string `json:"store"`  // name of the folder
+	Store    string `json:"store"`  // name of the folder that Commit was taken from
 	Size     int64  `json:"size"`   // of the store after it was cloned, in bytes
 	Ref      string `json:"ref"`    // that was followed
 	Object   string `json:"object"` // that the ref named
@@ -240,7 +240,11 @@ func isStore(name string) bool { return name == "" || strings.Trim(name, "012345
 
 // newStore makes an empty store beside the one that there is.
 func (s *GitSource) newStore() (*bare, error) {
-	n, _ := strconv.Atoi(s.taken.Store)
+	last := s.taken.Store
+	if s.store != nil { // from which nothing may have been taken yet
+		last = filepath.Base(s.store.dir)
+	}
+	n, _ := strconv.Atoi(last)
 	dir := filepath.Join(s.o.Dir, strconv.Itoa(n+1))
 	if err := os.RemoveAll(dir); err != nil {
 		return nil, err
@@ -701,8 +705,8 @@ func (s *GitSource) get(ctx context.Context, into *bare, x session, adv *adverti
 
 func compareHashes(a, b plumbing.Hash) int { return slices.Compare(a[:], b[:]) }
 
-// cloneAnew puts a new store in the place of the one that there is. The old one stays until the next time: sets that were
-// taken from it are still read from it.
+// cloneAnew puts a new store in the place of the one that there is. When a set was taken from that one, it is still read from
+// it: it stays until another was taken from a later store, and that one is replaced. taken names the new one once a set comes of it.
 func (s *GitSource) cloneAnew(ctx context.Context, x session, adv *advertised, c chosen) error {
 	fresh, err := s.newStore()
 	if err != nil {
@@ -711,24 +715,22 @@ func (s *GitSource) cloneAnew(ctx context.Context, x session, adv *advertised, c
 	before := s.store
 	s.store = fresh // what onDisk must not leave out
 	err = s.get(ctx, fresh, x, adv, c)
-	if err == nil {
-		t := s.taken
-		t.Store = filepath.Base(fresh.dir)
-		t.Size, _ = fresh.size()
-		err = s.remember(t)
-	}
 	if err != nil {
 		s.store = before
 		return errors.Join(err, fresh.close(), os.RemoveAll(fresh.dir))
 	}
 	s.broken = false
-	if s.old != nil {
-		if err := errors.Join(s.old.close(), os.RemoveAll(s.old.dir)); err != nil {
+	unused := before
+	if filepath.Base(before.dir) == s.taken.Store {
+		unused, s.old = s.old, before
+	}
+	if unused != nil {
+		if err := errors.Join(unused.close(), os.RemoveAll(unused.dir)); err != nil {
 			s.o.Log.Warn("an old Git store stays", "error", err)
 		}
 	}
-	s.old = before
-	s.o.Log.Info("the repository was cloned anew", "bytes", s.taken.Size)
+	bytes, _ := fresh.size()
+	s.o.Log.Info("the repository was cloned anew", "bytes", bytes)
 	return nil
 }
 
@@ -758,7 +760,7 @@ func (s *GitSource) take(ctx context.Context, c chosen) error {
 	}
 	set.Commit = head.Shown()
 	t := taken{Store: filepath.Base(s.store.dir), Size: s.taken.Size, Ref: s.o.Ref, Object: c.object.String(), Commit: head.ID, Verified: s.o.Verify != nil}
-	if t.Size == 0 {
+	if t.Size == 0 || t.Store != s.taken.Store {
 		t.Size, _ = s.store.size()
 	}
 	if t.Verified {
