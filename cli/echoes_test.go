@@ -119,3 +119,50 @@ func TestPatternsAreThoseOfRE2(t *testing.T) {
 		}
 	}
 }
+
+// bound is a PolicyBinding to the API a; text is its spec without the target.
+func bound(text string) string {
+	return "apiVersion: gateway.mulesoft.com/v1alpha1\nkind: PolicyBinding\nmetadata:\n  name: p\nspec:\n  targetRef:\n    name: a\n  policyRef:\n    name: " + text
+}
+
+// One slip is told once, with what to write.
+func TestASlipIsToldOnceWithTheNextStep(t *testing.T) {
+	t.Parallel()
+	quotes := `header-injection-flex` + "\n  config:\n    outboundHeaders: [{key: x, value: \"#[attributes.headers[\u2018x\u2019]]\"}]\n"
+	probe := strings.Replace(echoProbe, "/health", "PATH", 1)
+	api := strings.NewReplacer("name: a", "name: other", "8081", "8082").Replace(echoAPI)
+	for name, c := range map[string]struct{ text, want, hint string }{
+		"config beside name":       {bound("ip-allowlist-flex\n    config:\n    ips: [10.0.0.0/8]\n"), "p.yaml:10:5 error shape/unknown-field", `"config" belongs further out, in "spec"`},
+		"config without a value":   {bound("header-injection-flex\n  config:\n"), "p.yaml:10:3 error headerinjection/nothing-to-inject", "add a header"},
+		"an expression without #[": {bound("ip-allowlist-flex\n  config:\n    ipExpression: attributes.headers['x']\n    ips: [10.0.0.0/8]\n"), "p.yaml:11:19 warning expr/plain-text", "#[attributes.headers['x']]"},
+		"a name with a port":       {strings.Replace(bound("header-injection-flex\n  config: {outboundHeaders: [{key: x, value: on-all}]}\n"), "name: a\n", "name: a:8081\n", 1), "p.yaml:7:11 error link/unknown-api", `did you mean "a"`},
+		"policies below services":  {api + "    policies:\n      - policyRef: {name: message-logging-flex}\n", "p.yaml:12:5 error shape/wrong-type", `"policies" belongs further out, in "spec"`},
+		"dashes without blanks":    {bound("ip-allowlist-flex\n  config:\n    ips:\n      -10.0.0.0/8\n      -11.0.0.0/8\n"), "p.yaml:12:7 error shape/wrong-type", `a space is missing after the dash: write "- 10.0.0.0/8"`},
+		"a colon without a blank":  {strings.Replace(bound("ip-allowlist-flex\n  config: {ips: [10.0.0.0/8]}\n"), "  targetRef:\n    name: a\n", "  targetRef: {name:a}\n", 1), "p.yaml:6:15 error shape/unknown-field", `a space is missing after the colon: write "name: a"`},
+		"order in config":          {bound("ip-allowlist-flex\n  config:\n    ips: [10.0.0.0/8]\n    order: 4\n"), "p.yaml:12:5 error shape/unknown-field", `"order" belongs further out, in "spec"`},
+		"a comma":                  {bound("ip-allowlist-flex\n  order: 10,\n  config: {ips: [10.0.0.0/8]}\n"), "p.yaml:10:10 error shape/wrong-type", "take away the comma: write 10"},
+		"an address as path":       {strings.Replace(api, "- {}", "- config: {destinationPath: http://other/x}", 1), "p.yaml:11:37 error link/bad-destination-path", "belong into the address of a Service"},
+		"an address without http":  {strings.Replace(api, "http://0.0.0.0:8082", "0.0.0.0:8082/a", 1), "p.yaml:6:12 error link/bad-address", "write http://0.0.0.0:8082/a"},
+		"a status of a probe":      {strings.Replace(probe, "PATH", "/x\n    expect: {status: [2x]}", 1), "p.yaml:10:23 error shape/pattern", "write for example 200, 200-299 or 2xx"},
+		"a path of a probe":        {strings.Replace(probe, "PATH", "health", 1), "p.yaml:9:11 error shape/pattern", "such as /health"},
+		"no jwksUrl":               {bound("jwt-validation-flex\n  config: {jwtOrigin: httpBearerAuthenticationHeader, jwtKeyOrigin: jwks, signingMethod: rsa, signingKeyLength: 256}\n"), "p.yaml:10:11 error jwtvalidation/no-url", "add jwksUrl"},
+		"typographic quotes":       {bound(quotes), "p.yaml:11:61 error dataweave/expected", "straight quotes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			files := map[string]string{"a.yaml": echoAPI, "p.yaml": c.text}
+			if diff := cmp.Diff(c.want, said(t, files)); diff != "" {
+				t.Error(diff)
+			}
+			dir := t.TempDir()
+			for name, text := range files {
+				if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := runOn(t, dir, "validate", "--no-config").stdout; !strings.Contains(got, c.hint) {
+				t.Errorf("%s\nwant the hint %q", got, c.hint)
+			}
+		})
+	}
+}

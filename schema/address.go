@@ -164,7 +164,7 @@ func withProtocol(p problem, s, host string) problem {
 	}
 	if n, err := strconv.ParseUint(s, 10, 16); err == nil && n > 0 {
 		p.hint = "write http://" + host + ":" + s
-	} else if isHostPort(s) {
+	} else if before, path, _ := strings.Cut(s, "/"); isHostPort(before) && strings.IndexFunc(path, isBlankRune) < 0 && !strings.ContainsAny(path, "?#@") {
 		p.hint = "write http://" + s
 	}
 	return p

@@ -238,7 +238,11 @@ func (x *explainer) leaf(e *jsonschema.ValidationError) {
 	name := x.label(loc)
 	switch k := e.ErrorKind.(type) {
 	case *kind.AdditionalProperties:
+		emptied := x.emptied(n, v, loc, k.Properties)
 		for _, p := range slices.Sorted(slices.Values(k.Properties)) {
+			if f := x.field(n, p); emptied != nil && f != nil && f.Range.Start.Offset > emptied.Range.Start.Offset && f.Range.Start.Column == emptied.Range.Start.Column && diag.Nearest(p, x.absent(v.fields(), n)) == "" {
+				continue // it is what the other one lacks
+			}
 			x.unknown(n, v, loc, p)
 		}
 	case *kind.FalseSchema:
@@ -271,6 +275,12 @@ func (x *explainer) leaf(e *jsonschema.ValidationError) {
 	case *kind.MaxLength:
 		x.report("shape/too-long", n, loc, fmt.Sprintf("%s has %s, expected at most %d", name, count(k.Got, "character"), k.Want), "")
 	case *kind.Pattern:
+		for _, w := range patternWords {
+			if w.pattern == k.Want {
+				x.report("shape/pattern", n, loc, fmt.Sprintf("%s is %s, expected %s", name, x.show(n, v, loc), w.words), w.hint)
+				return
+			}
+		}
 		x.report("shape/pattern", n, loc, fmt.Sprintf("%s is %s, expected a text that matches %s", name, x.show(n, v, loc), k.Want), "")
 	case *kind.MinItems:
 		x.few(n, loc, key, k.Got, k.Want, "item")
@@ -292,6 +302,12 @@ func (x *explainer) leaf(e *jsonschema.ValidationError) {
 		x.report("shape/invalid", n, loc, fmt.Sprintf("%s does not fit its schema", name), "")
 		x.ds[len(x.ds)-1].Subject = key
 	}
+}
+
+// patternWords say in words what the patterns of kinds ask for.
+var patternWords = []struct{ pattern, words, hint string }{
+	{`^/[!-~]*$`, `a path that begins with "/", without blanks`, "write a path below the address, such as /health"},
+	{`^[1-5]([0-9][0-9](-[1-5][0-9][0-9])?|xx)$`, "a status, a range or a class of statuses", "write for example 200, 200-299 or 2xx"},
 }
 
 func count(n int, word string) string {
@@ -367,9 +383,15 @@ func (x *explainer) unknown(n *syntax.Node, v view, loc []string, name string) {
 			}
 		}
 	}
-	if to == "" && advice == "" && name == "rules" && len(loc) == 0 && lastName(x.path) == "config" { // of a binding, which is judged without it
+	if to == "" && advice == "" && len(loc) == 0 && lastName(x.path) == "config" && (name == "rules" || len(x.path) == 2 && (name == "order" || name == "targetRef")) { // of a binding, which is judged without it
 		move = []string{"..", name}
 		advice = x.belongs(loc, move)
+	}
+	if before, after, ok := strings.Cut(name, ":"); ok && after != "" && f.Value.IsNull() && to == "" && advice == "" {
+		if c, known := v.canonicalKey(before); known && n.Field(c) == nil && !diag.SecretName(c) { // {name:a}
+			advice = fmt.Sprintf(`a space is missing after the colon: write "%s: %s"`, c, shorten(after))
+			x.meant = append(x.meant, missed{object: n, names: []string{c}})
+		}
 	}
 	var whole []diag.Edit
 	if name == "port" {
@@ -410,6 +432,25 @@ func (x *explainer) unknown(n *syntax.Node, v view, loc []string, name string) {
 	}
 	d.Summary = summary
 	x.ds = append(x.ds, d)
+}
+
+// emptied is the first of some unknown fields that belongs further out and has no value: what follows it in its column was meant to be that.
+func (x *explainer) emptied(n *syntax.Node, v view, loc, names []string) *syntax.Field {
+	var first *syntax.Field
+	for _, name := range names {
+		f := x.field(n, name)
+		if f == nil || !f.Value.IsNull() || first != nil && f.Range.Start.Offset > first.Range.Start.Offset {
+			continue
+		}
+		for i := len(loc) - 1; i >= 0; i-- {
+			_, outer, _ := x.at(loc[:i])
+			if child, known := outer.field(name); known && child.want&tObject != 0 {
+				first = f
+				break
+			}
+		}
+	}
+	return first
 }
 
 // portBeside says where a port belongs that stands beside an address.
@@ -617,7 +658,13 @@ func (x *explainer) wrongType(n *syntax.Node, v view, loc []string, want types) 
 	}
 	hint := ""
 	var meant any // what is to be written instead, when that is certain
-	if name := lastName(x.full(loc)); n.Kind == syntax.Sequence && want&tString != 0 {
+	if advice := x.outermore(n, v, loc); advice != "" {
+		hint = advice
+	} else if s, ok := n.Scalar.(string); ok && want&tArray != 0 && !n.Quoted && !v.hidden && stuckDash.MatchString(s) {
+		hint = fmt.Sprintf(`a space is missing after the dash: write "- %s"`, shorten(strings.Fields(s)[0][1:]))
+	} else if number, err := strconv.Atoi(strings.TrimSuffix(n.Text, ",")); err == nil && want&tInteger != 0 && strings.HasSuffix(n.Text, ",") && !v.hidden {
+		hint, meant = fmt.Sprintf("take away the comma: write %d", number), number
+	} else if name := lastName(x.full(loc)); n.Kind == syntax.Sequence && want&tString != 0 {
 		var words []string
 		for _, item := range n.Items {
 			if item.Kind == syntax.Scalar && item.Scalar != nil {
@@ -671,6 +718,28 @@ func (x *explainer) wrongType(n *syntax.Node, v view, loc []string, want types) 
 			d.Subject = key
 		}
 	}
+}
+
+// stuckDash finds the items of a list without blanks behind their dashes.
+var stuckDash = regexp.MustCompile(`^-[^\s-]\S*(\s+-[^\s-]\S*)*$`)
+
+// outermore says where a list belongs that stands among the objects of a mapping with names of the user's own; "": it was meant there.
+func (x *explainer) outermore(n *syntax.Node, v view, loc []string) string {
+	if len(loc) < 2 || n.Kind != syntax.Sequence {
+		return ""
+	}
+	at, name := loc[:len(loc)-1], loc[len(loc)-1]
+	_, outer, _ := x.at(at)
+	if _, known := outer.field(name); known && slices.Contains(outer.fields(), name) {
+		return ""
+	}
+	for i := len(at) - 1; i >= 0; i-- {
+		_, further, _ := x.at(at[:i])
+		if child, known := further.field(name); known && slices.Contains(further.fields(), name) && child.takes(n) {
+			return x.belongs(at, append(slices.Repeat([]string{".."}, len(at)-i), name))
+		}
+	}
+	return ""
 }
 
 // named reports whether the object at loc is one that a name alone may say: it needs one, or it refers to something.

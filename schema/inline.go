@@ -203,7 +203,11 @@ func (d *docDecoder) destinationPath(t syntax.Text) {
 	switch i := strings.IndexFunc(t.Value, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '?' || r == '#' }); {
 	case t.Value == "" || variable.MatchString(t.Value):
 	case !strings.HasPrefix(t.Value, "/"):
-		bad(`does not start with "/"`, "write /"+t.Value)
+		hint := "write /" + t.Value
+		if strings.Contains(t.Value, "://") {
+			hint = "write a path alone: the protocol and the host belong into the address of a Service"
+		}
+		bad(`does not start with "/"`, hint)
 		if i < 0 && !strings.Contains(t.Value, ":") {
 			d.out.ds[len(d.out.ds)-1].Edits = []diag.Edit{{Op: diag.Set, At: t.Range, Value: "/" + t.Value}}
 		}
@@ -329,9 +333,12 @@ func (d *docDecoder) bind(b *bindingDecl, ref v1alpha1.PolicyRef, config *syntax
 	}
 	misnamed := config == nil && d.misnamed(path)
 	if config == nil {
+		if key.IsZero() {
+			key = b.policyAt()
+		}
 		config = &syntax.Node{Kind: syntax.Mapping, Range: b.policyAt()}
-		if f := b.policyAt(); key.IsZero() {
-			key = f
+		if b.details != nil && len(path) == 2 {
+			config.Range = key // of the field without a value, if there is one
 		}
 	}
 	switch name := b.policy; name {

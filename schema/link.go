@@ -300,6 +300,9 @@ func (s *state) meant(name string, candidates []string) string {
 	if s.lost > maxGuesses {
 		return ""
 	}
+	if before, _, ok := strings.Cut(name, ":"); ok && slices.Contains(candidates, before) {
+		return before // with the port of its address
+	}
 	return diag.Nearest(name, candidates)
 }
 

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/flexgw/flexgw/schema/diag"
 )
@@ -260,6 +261,9 @@ func (p *parser) misplacedValue() Expr {
 	}
 	if t.kind == tokName && !isWord(t.value) {
 		return complain("lambda", "functions of your own are not available, found "+t.value+" ->", noLambda)
+	}
+	if r, _ := utf8.DecodeRuneInString(p.text[t.start:]); strings.ContainsRune("‘’‚“”„«»", r) {
+		return complain("expected", fmt.Sprintf("expected a value, found the typographic quote %c (U+%04X)", r, r), "write texts in straight quotes, ' or \"")
 	}
 	return complain("expected", "expected a value, found "+quote(p.text[t.start:t.end]), "write a value before it, or take away the operator in front")
 }

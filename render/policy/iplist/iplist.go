@@ -98,6 +98,9 @@ func (c *Config) checkExpression(at policy.Locator, codes map[Kind]diag.Code) di
 	}
 	c.tested = e
 	if _, ok := e.Literal(); ok {
+		if len(l) > 0 {
+			return l // it was meant as an expression, which says all
+		}
 		return append(l, diag.Diagnostic{Severity: diag.Warning, Code: codes[Constant], Subject: at("ipExpression"),
 			Summary: fmt.Sprintf("the expression %s is the same for every request", c.Expression.Value),
 			Hint:    "write an expression that reads the request, for example " + DefaultExpression})

@@ -138,6 +138,8 @@ func (x *checker) checkURLs() {
 	for _, text := range urls {
 		u, err := url.Parse(text)
 		switch {
+		case text == defaultURL && x.At("jwksUrl") == x.At():
+			x.Error("jwtvalidation/no-url", "jwksUrl is missing, so there is no key to verify a token with", "add jwksUrl: the address of a JSON Web Key Set", "jwksUrl")
 		case text == defaultURL:
 			x.Error("jwtvalidation/placeholder", fmt.Sprintf("jwksUrl is %s, the example of the product's form", defaultURL), "write the address of a JSON Web Key Set", "jwksUrl")
 		case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
