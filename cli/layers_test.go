@@ -39,6 +39,7 @@ var bans = []ban{
 	{"reconcile/deliver/flex", nil, []string{"render", "schema$"}, "a copy of declarations: no resource is made"},
 	{"reconcile/api", nil, []string{"render", "reconcile$", "reconcile/deliver", "reconcile/store"}, "requests and answers: a Daemon decides"},
 	{"reconcile/sandbox", nil, []string{"schema", "render", "reconcile", "cli"}, "walls do not depend on who is behind them"},
+	{"reconcile/crowd", nil, []string{"schema", "render", "reconcile", "cli"}, "who gives way does not depend on what is said"},
 	{"reconcile/peercred", nil, []string{"schema", "render", "reconcile", "cli"}, "who is at the other end does not depend on what is said"},
 	{"reconcile/disk", nil, []string{"schema", "render", "reconcile", "cli", "net"}, "bytes and names: what a file is for does not matter to how it is written"},
 	{"reconcile/probe", nil, []string{"reconcile$", "reconcile/deliver", "reconcile/envoy", "reconcile/store", "reconcile/watch", "reconcile/status", "os/exec"}, "asking what is served decides nothing, and knows nobody that does"},

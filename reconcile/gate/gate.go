@@ -24,6 +24,8 @@ import (
 
 	"google.golang.org/grpc/credentials"
 	grpcpeer "google.golang.org/grpc/peer"
+
+	"github.com/flexgw/flexgw/reconcile/crowd"
 )
 
 // Options are the parameters of New. The three files are PEM; they are read again when they changed.
@@ -43,6 +45,8 @@ type Gate struct {
 	shy   sync.Mutex // one reading of the files at a time
 	files [3]os.FileInfo
 
+	waiting *crowd.Crowd // whose handshake is not done
+
 	mu        sync.Mutex
 	pem       [3][]byte // what shown and trusted were read from
 	shown     *tls.Certificate
@@ -52,7 +56,6 @@ type Gate struct {
 	warned    time.Time
 	known     ledger               // who proved to have a certificate that is right
 	strangers ledger               // everybody else: they may say what they like
-	waiting   []*guest             // whose handshake is not done, the oldest first
 	inside    map[*inside]struct{} // connections that were let in
 }
 
@@ -70,7 +73,7 @@ func New(o Options) (*Gate, error) {
 		}
 	}
 	o.For = cmp.Or(o.For, "other hosts")
-	g := &Gate{o: o, inside: map[*inside]struct{}{}}
+	g := &Gate{o: o, waiting: crowd.New(maxHandshakes), inside: map[*inside]struct{}{}}
 	return g, g.read()
 }
 

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/flexgw/flexgw/reconcile/crowd"
 )
 
 // Anybody may begin a handshake: there are so many at a time, for so long.
@@ -17,51 +19,13 @@ const (
 	handshakeFor  = 5 * time.Second
 )
 
-// guest is somebody whose handshake is not done.
-type guest struct {
-	raw  net.Conn
-	host string
-}
-
-// enter begins a handshake; leave is called at its end. When there are too many, the oldest of the address that has the most
-// gives way: whoever opens many shuts out nobody but itself.
+// enter begins a handshake; leave is called at its end.
 func (g *Gate) enter(raw net.Conn) (leave func()) {
-	me := &guest{raw: raw, host: hostOf(raw)}
-	var out *guest
-	g.mu.Lock()
-	g.waiting = append(g.waiting, me)
-	if len(g.waiting) > maxHandshakes {
-		count := map[string]int{}
-		most := ""
-		for _, x := range g.waiting {
-			if count[x.host]++; count[x.host] > count[most] {
-				most = x.host
-			}
-		}
-		i := slices.IndexFunc(g.waiting, func(x *guest) bool { return x.host == most })
-		out = g.waiting[i]
-		g.waiting = slices.Delete(g.waiting, i, i+1)
-	}
-	g.mu.Unlock()
+	out, leave := g.waiting.Enter(raw)
 	if out != nil {
-		out.raw.Close()
-		g.note(&g.strangers, Refusal{Address: out.host, Reason: TooMany, Message: fmt.Sprintf("it has the most of %d handshakes that were open at a time; its oldest was ended", maxHandshakes)})
+		g.note(&g.strangers, Refusal{Address: crowd.Host(out), Reason: TooMany, Message: fmt.Sprintf("it has the most of %d handshakes that were open at a time; its oldest was ended", maxHandshakes)})
 	}
-	return func() {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		if i := slices.Index(g.waiting, me); i >= 0 {
-			g.waiting = slices.Delete(g.waiting, i, i+1)
-		}
-	}
-}
-
-func hostOf(c net.Conn) string {
-	address := c.RemoteAddr().String()
-	if host, _, err := net.SplitHostPort(address); err == nil {
-		return host
-	}
-	return address
+	return leave
 }
 
 // inside is a connection that was let in. It ends with the certificate that was shown, or when that is of no authority any more.

@@ -20,8 +20,7 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/net/netutil"
-
+	"github.com/flexgw/flexgw/reconcile/crowd"
 	"github.com/flexgw/flexgw/schema/diag"
 )
 
@@ -367,7 +366,7 @@ func hostOf(r *http.Request) string {
 
 // Serve answers on l until ctx is done, then ends what is under way within a second.
 func (h *Hook) Serve(ctx context.Context, l net.Listener) error {
-	s := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: bodyTime, WriteTimeout: bodyTime, IdleTimeout: 30 * time.Second, MaxHeaderBytes: 16 << 10,
+	s := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: bodyTime, WriteTimeout: bodyTime, IdleTimeout: 5 * time.Second, MaxHeaderBytes: 16 << 10,
 		ErrorLog: slog.NewLogLogger(h.o.Log.Handler(), slog.LevelDebug)} // it tells of scanners
 	stop := context.AfterFunc(ctx, func() {
 		limit, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -377,7 +376,7 @@ func (h *Hook) Serve(ctx context.Context, l net.Listener) error {
 		}
 	})
 	defer stop()
-	if err := s.Serve(netutil.LimitListener(l, maxConns)); err != nil && !errors.Is(err, http.ErrServerClosed) {
+	if err := s.Serve(crowd.Listen(l, maxConns)); err != nil && !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve webhooks on %s: %w", l.Addr(), err)
 	}
 	return nil

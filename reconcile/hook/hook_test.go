@@ -423,6 +423,40 @@ func TestSlowSenders(t *testing.T) {
 	}
 }
 
+// Whoever holds many connections and says nothing shuts out nobody else.
+func TestIdleConnectionsShutOutNobody(t *testing.T) {
+	t.Parallel()
+	r := newReceiver(t, nil)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go r.Serve(t.Context(), l)
+	from := func(ip string) net.Dialer {
+		return net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}, Timeout: 5 * time.Second}
+	}
+	flood := from("127.0.0.66")
+	for range 2000 {
+		c, err := flood.DialContext(t.Context(), "tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	for _, ip := range []string{"127.0.0.1", "127.0.0.66"} { // even they are heard
+		dialer := from(ip)
+		client := &http.Client{Transport: &http.Transport{DialContext: dialer.DialContext, DisableKeepAlives: true}, Timeout: 2 * time.Second}
+		a, err := client.Post("http://"+l.Addr().String(), "application/json", strings.NewReader("{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Body.Close()
+		if a.StatusCode != http.StatusForbidden {
+			t.Errorf("%s was answered with %d", ip, a.StatusCode)
+		}
+	}
+}
+
 // The real server, over TLS and over a socket.
 func TestServe(t *testing.T) {
 	t.Parallel()
