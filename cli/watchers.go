@@ -23,6 +23,7 @@ import (
 	"github.com/flexgw/flexgw/reconcile/notify"
 	"github.com/flexgw/flexgw/reconcile/status"
 	"github.com/flexgw/flexgw/reconcile/systemd"
+	"github.com/flexgw/flexgw/reconcile/watch"
 	"github.com/flexgw/flexgw/schema/diag"
 )
 
@@ -125,6 +126,9 @@ func (d *daemon) forgeOf(c *cli.Context) (*notify.Forge, error) {
 	u, err := url.Parse(to)
 	if !ok || err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
 		return nil, usage("--commit-status: KIND=URL is expected, such as github=https://api.github.com/repos/OWNER/NAME, gitlab=https://HOST/api/v4/projects/ID or gitea=https://HOST/api/v1/repos/OWNER/NAME; the token has a file of its own")
+	}
+	if u.Scheme == "http" && !watch.Loopback(hostPort(u)) {
+		return nil, usage("--commit-status: the token is not sent over http://, where everybody on the way reads it; use https://")
 	}
 	if file == "" {
 		if file, ok = systemd.Credential(d.env.Getenv, "commit-status-token"); !ok {

@@ -40,13 +40,14 @@ func (h *overHTTP) open(context.Context) (session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if secret != "" && h.url.Scheme == "http" && !loopback(h.url.Host) {
+	if secret != "" && h.url.Scheme == "http" && !Loopback(h.url.Host) {
 		return nil, &misuse{"credentials are not sent over http://, where everybody on the way reads them; use https://"}
 	}
 	return &httpSession{client: c, base: h.url.base(), user: user, secret: secret, max: h.max}, nil
 }
 
-func loopback(hostport string) bool {
+// Loopback says whether credentials may go to host:port in clear: nobody is on the way.
+func Loopback(hostport string) bool {
 	host, _, _ := net.SplitHostPort(hostport)
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
