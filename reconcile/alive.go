@@ -32,9 +32,13 @@ func (l *Loop) Alive(ctx context.Context) error {
 	return fmt.Errorf("no sign of life: %w", err)
 }
 
-// Look looks at the source as if it had said that it changed, and returns when what is there was judged, or ctx ends.
+// Look looks at the source as if it had said that it changed, a Looker included, and returns when what is there was judged, or
+// ctx ends.
 func (l *Loop) Look(ctx context.Context) error {
 	l.begin()
+	if err := l.ask(ctx); err != nil {
+		return err
+	}
 	done := make(chan struct{})
 	select {
 	case l.looks <- done:

@@ -2,11 +2,18 @@ package reconcile_test
 
 import (
 	"context"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/flexgw/flexgw/reconcile"
+	"github.com/flexgw/flexgw/reconcile/status"
+	"github.com/flexgw/flexgw/reconcile/watch"
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/source"
 )
@@ -97,4 +104,57 @@ func TestLookReadsASourceThatSaidNothing(t *testing.T) {
 			t.Errorf("%v; read %d times, want %d", err, w.source.count(), before+1)
 		}
 	})
+}
+
+// A look at a Git source asks the remote, and what the remote has is judged when it returns.
+func TestLookAsksTheRemote(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	commit := func(text string) string {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, "api.yaml"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var out []byte
+		for _, args := range [][]string{{"init", "-q", "-b", "main"}, {"add", "."}, {"-c", "user.name=Ann", "-c", "user.email=ann@example.org", "-c", "commit.gpgSign=false", "commit", "-q", "-m", "x"}, {"rev-parse", "HEAD"}} {
+			cmd := exec.CommandContext(t.Context(), "git", args...)
+			cmd.Dir, cmd.Env = dir, append(os.Environ(), "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null")
+			var err error
+			if out, err = cmd.Output(); err != nil {
+				t.Fatalf("git %s: %v", args, err)
+			}
+		}
+		return strings.TrimSpace(string(out))
+	}
+	commit("kind: Nothing\n")
+	u, err := watch.ParseGitURL("file://" + dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	git, err := watch.Git(watch.GitOptions{URLs: []watch.GitURL{u}, Ref: "main", Dir: filepath.Join(t.TempDir(), "git"), Interval: time.Hour, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { git.Close() })
+	w := run(t, func(w *world) { w.loop.Source = git })
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for _, text := range []string{"one", "two", "three"} {
+		want := commit("kind: Nothing\nmore: " + text + "\n")
+		if err := w.loop.Look(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if f := w.loop.Summary().LastFailed; f == nil || f.Revision != want {
+			t.Errorf("judged is %+v, want %s", f, want)
+		}
+	}
+	if err := os.Rename(dir, dir+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.loop.Look(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if c, _ := w.loop.Summary().Condition(status.Fetched); c.Status != status.False {
+		t.Errorf("the remote is away, and Fetched is %+v", c)
+	}
 }

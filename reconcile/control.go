@@ -184,14 +184,22 @@ type Looker interface {
 	Look(ctx context.Context) error
 }
 
+// ask has a Looker look, when its source is followed. It is called outside of the loop, which has others to serve.
+func (l *Loop) ask(ctx context.Context) error {
+	if x, ok := l.Source.(Looker); ok && !l.suspended() {
+		if err := x.Look(ctx); err != nil {
+			return fmt.Errorf("source: %w", err)
+		}
+	}
+	return nil
+}
+
 // Sync looks at the source now, tries a revision in quarantine and objects that are held again, and waits for what becomes of
 // it. With a revision, or six characters and more that it begins with, that one is applied at once, whatever it waits for: the
 // one that the source has, or, when revisions wait here, one that it had before.
 func (l *Loop) Sync(ctx context.Context, revision, who string) (Outcome, error) {
-	if x, ok := l.Source.(Looker); ok && !l.suspended() {
-		if err := x.Look(ctx); err != nil { // here and not in the loop, which has others to serve
-			return Outcome{}, fmt.Errorf("source: %w", err)
-		}
+	if err := l.ask(ctx); err != nil {
+		return Outcome{}, err
 	}
 	return l.wait(ctx, func(loop context.Context, w waiter) error {
 		switch {
