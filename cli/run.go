@@ -281,7 +281,7 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	}()
 
 	d.loop = d.newLoop(src, target, enforcer{policies})
-	defer d.manage(ctx, src)()
+	defer d.manage(ctx)()
 	serve(func() error { return api.Serve(serving, sockets.status, d.watchers.beside(api.Handler(d))) })
 	if err := d.serveAPI(serving, api.Handler(d), serve); err != nil {
 		return world(err)

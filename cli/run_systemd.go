@@ -14,7 +14,6 @@ import (
 	"github.com/flexgw/flexgw/reconcile"
 	"github.com/flexgw/flexgw/reconcile/status"
 	"github.com/flexgw/flexgw/reconcile/systemd"
-	"github.com/flexgw/flexgw/reconcile/watch"
 )
 
 // unit is the daemon as its service manager sees it. Without one only SIGHUP is left of it.
@@ -25,7 +24,7 @@ type unit struct {
 	reloads []reload
 
 	mu   sync.Mutex
-	away time.Time // since when the source can not be read; zero: it can
+	away time.Time // since when the source can not be read, or what it has is refused; zero: neither
 }
 
 // reload reads something again that is read once when the daemon starts.
@@ -50,7 +49,7 @@ func (u *unit) saw() { close(u.looked) }
 func (u *unit) event(e reconcile.Event) {
 	u.mu.Lock()
 	switch e.Type {
-	case reconcile.SourceUnavailable:
+	case reconcile.SourceUnavailable, reconcile.Refused:
 		u.away = e.At
 	case reconcile.SourceBack, reconcile.Fetched:
 		u.away = time.Time{}
@@ -74,7 +73,7 @@ const (
 )
 
 // manage tells the service manager how the daemon is until end is called, and follows SIGHUP. The loop need not run yet.
-func (d *daemon) manage(ctx context.Context, src watch.Source) (end func()) {
+func (d *daemon) manage(ctx context.Context) (end func()) {
 	hup := make(chan os.Signal, 1)
 	// A daemon at a terminal ends when that is closed, as it always did, and nohup is obeyed.
 	if !signal.Ignored(syscall.SIGHUP) && (d.unit.Managed() || !terminal(d.env.Stderr)) {
@@ -85,7 +84,7 @@ func (d *daemon) manage(ctx context.Context, src watch.Source) (end func()) {
 		defer close(ended)
 		defer signal.Stop(hup)
 		if d.start(ctx, done) {
-			d.serving(ctx, done, hup, src)
+			d.serving(ctx, done, hup)
 		}
 		d.stopping(ctx, done)
 	}()
@@ -130,7 +129,7 @@ func (d *daemon) start(ctx context.Context, done <-chan struct{}) bool {
 }
 
 // serving tells of life and of the status until ctx ends.
-func (d *daemon) serving(ctx context.Context, done <-chan struct{}, hup <-chan os.Signal, src watch.Source) {
+func (d *daemon) serving(ctx context.Context, done <-chan struct{}, hup <-chan os.Signal) {
 	alive := make(<-chan time.Time)
 	if w := d.unit.Watchdog; w > 0 {
 		t := time.NewTicker(w / aliveEvery)
@@ -154,13 +153,13 @@ func (d *daemon) serving(ctx context.Context, done <-chan struct{}, hup <-chan o
 		case <-hup:
 			if again = reloading; !reloading { // else once more when this one is over
 				reloading = true
-				go func() { d.reload(ctx, src); reloaded <- struct{}{} }()
+				go func() { d.reload(ctx); reloaded <- struct{}{} }()
 			}
 			continue
 		case <-reloaded:
 			if reloading = again; again {
 				again = false
-				go func() { d.reload(ctx, src); reloaded <- struct{}{} }()
+				go func() { d.reload(ctx); reloaded <- struct{}{} }()
 			} else {
 				d.notify("READY=1")
 			}
@@ -188,7 +187,7 @@ func (d *daemon) beat(ctx context.Context) {
 }
 
 // reload reads credentials and certificates again, and looks at the source. What can not be read stays as it was.
-func (d *daemon) reload(ctx context.Context, src watch.Source) {
+func (d *daemon) reload(ctx context.Context) {
 	if err := d.unit.Reloading(); err != nil {
 		d.log.Warn("the service manager was not told", "error", err)
 	}
@@ -197,9 +196,6 @@ func (d *daemon) reload(ctx context.Context, src watch.Source) {
 		if err := r.do(); err != nil {
 			d.log.Error(r.what+" can not be read again; what was read before stays", "error", err)
 		}
-	}
-	if s, ok := src.(interface{ Poke() }); ok {
-		s.Poke()
 	}
 	limit, cancel := context.WithTimeout(ctx, reloadLimit)
 	defer cancel()
@@ -291,6 +287,9 @@ func statusLine(r status.Report, away time.Time) string {
 	}
 	if x := r.Pinned; x != nil {
 		parts = append(parts, "pinned in place of "+short(x.From))
+	}
+	if x := r.Waiting; x != nil {
+		parts = append(parts, "revision "+short(x.Revision)+" waits until "+x.End())
 	}
 	if a, _ := r.Condition(status.Accepted); a.Status == status.False {
 		parts = append(parts, "the newest revision is refused: "+a.Message)
