@@ -88,7 +88,7 @@ type SyncRequest struct {
 	By       string `json:"by,omitempty"`
 	Wait     int    `json:"wait,omitempty"` // seconds to wait for Envoy; 0: 60
 
-	AllowRewrite string `json:"allowRewrite,omitempty"` // a commit that is taken once although it does not descend from the one before, or seven digits and more of it
+	AllowRewrite string `json:"allowRewrite,omitempty"` // a commit that is taken once although it does not descend from the one before: its whole hash
 }
 
 // Held is an object that stays at its last good version.

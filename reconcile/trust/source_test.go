@@ -185,6 +185,32 @@ func TestSourceOverTime(t *testing.T) {
 	refused(t, err, trust.WrongTime, evil, "Alice")
 }
 
+// A parent whose time cannot be read stops what is based on it; only the very first head, which is verified alone, may lack it.
+func TestUnreadableParent(t *testing.T) {
+	t.Parallel()
+	c := newCast(t)
+	c.declare("# 1\n")
+	parent := c.commit(c.alice)
+	c.declare("# 2\n")
+	c.commit(c.alice)
+	c.file("signers", `alice@example.com valid-before="20270502Z" `+c.pub(c.alice.ssh)+"\n")
+	p, err := trust.Load(trust.Options{Signers: c.signers, Zone: time.UTC, Now: func() time.Time { return day.AddDate(0, 1, 0) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := errors.New("gone")
+	for since, want := range map[string]error{"": nil, parent: gone} {
+		h, err := c.history(since, "main")
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.Look = func(string) (watch.Commit, error) { return watch.Commit{}, gone }
+		if err := p.Verify(t.Context(), h); !errors.Is(err, want) {
+			t.Errorf("since %q: %v", since, err)
+		}
+	}
+}
+
 func TestPageHasEveryRule(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../../docs/gitops.md")

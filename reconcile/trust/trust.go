@@ -221,6 +221,7 @@ func (p *Policy) Verify(ctx context.Context, h watch.History) error {
 	var vouched map[string]bool
 	if since == "" {
 		if p.o.Since == "" {
+			v.first = true
 			return v.commit(h.Head)
 		}
 		since = p.o.Since
@@ -289,6 +290,7 @@ type verifier struct {
 	now   time.Time
 	times map[string]time.Time // of commits, by hash
 	look  func(id string) (watch.Commit, error)
+	first bool // the very first head is verified alone: its parents need not be there
 }
 
 // signed is something that somebody signed.
@@ -345,7 +347,10 @@ func (v *verifier) commit(c watch.Commit) error {
 		d = v.signature(signed{c.Committer, c.Signature, c.Signed})
 	}
 	if d.rule == "" {
-		d = v.time(d, c.Committer.At, c.Parents)
+		var err error
+		if d, err = v.time(d, c.Committer.At, c.Parents); err != nil {
+			return err
+		}
 	}
 	if d.rule == "" {
 		return nil
@@ -358,40 +363,43 @@ func (v *verifier) commit(c watch.Commit) error {
 
 // time refuses times that would let a key count when it does not: in the future, or, by a key that has an end, before what
 // the commit is based on. Who holds a key that ended can claim any time; they can not put a commit before its parents.
-func (v *verifier) time(d verdict, at time.Time, parents []string) verdict {
+func (v *verifier) time(d verdict, at time.Time, parents []string) (verdict, error) {
 	for _, t := range []time.Time{at, d.at} {
 		if t.After(v.now.Add(skew)) {
 			d.rule, d.detail = WrongTime, fmt.Sprintf("its time %s is in the future", stamp(t))
-			return d
+			return d, nil
 		}
 	}
 	if !d.ends {
-		return d
+		return d, nil
 	}
 	for _, p := range parents {
-		before, ok := v.timeOf(p)
-		if ok && d.at.Before(before.Add(-skew)) {
+		before, err := v.timeOf(p)
+		if err != nil && v.first {
+			continue
+		}
+		if err != nil {
+			return d, fmt.Errorf("the time of the parent %.12s, which a commit must not be before: %w", p, err)
+		}
+		if d.at.Before(before.Add(-skew)) {
 			d.rule, d.detail = WrongTime, fmt.Sprintf("its time %s is before that of its parent %.12s, %s, and its key %s has an end", stamp(d.at), p, stamp(before), d.key)
-			return d
+			return d, nil
 		}
 	}
-	return d
+	return d, nil
 }
 
 // timeOf is the time of a commit, in the range or right before it.
-func (v *verifier) timeOf(id string) (time.Time, bool) {
+func (v *verifier) timeOf(id string) (time.Time, error) {
 	if t, ok := v.times[id]; ok {
-		return t, true
-	}
-	if v.look == nil {
-		return time.Time{}, false
+		return t, nil
 	}
 	c, err := v.look(id)
 	if err != nil {
-		return time.Time{}, false
+		return time.Time{}, err
 	}
 	v.times[id] = c.Committer.At
-	return c.Committer.At, true
+	return c.Committer.At, nil
 }
 
 func (v *verifier) tag(h watch.History) error {
@@ -414,7 +422,7 @@ func (v *verifier) tag(h watch.History) error {
 		d = v.signature(signed{t.Tagger, t.Signature, t.Signed})
 	}
 	if d.rule == "" {
-		d = v.time(d, t.Tagger.At, nil)
+		d, _ = v.time(d, t.Tagger.At, nil) // without parents, nothing is read
 	}
 	if d.rule == "" {
 		return nil

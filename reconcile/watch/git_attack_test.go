@@ -294,6 +294,65 @@ func TestHostileServers(t *testing.T) {
 	}
 }
 
+// TestALongChainOfHashes: deltas that name what they are on by its hash have a bound too.
+func TestALongChainOfHashes(t *testing.T) {
+	t.Parallel()
+	for n, want := range map[int]string{40: "", 4096: "delta chain depth exceeds 4095"} {
+		text := []byte("abcd")
+		list := [][]byte{entry(blobKind, 4, nil, text)}
+		for i := range n {
+			sum := sha1.Sum(append(fmt.Appendf(nil, "blob %d\x00", len(text)), text...))
+			next := fmt.Appendf(nil, "%04d", i)
+			d := delta(4, 4, append([]byte{4}, next...)...)
+			list, text = append(list, entry(refKind, uint64(len(d)), sum[:], d)), next
+		}
+		err := watch.TakePack(filepath.Join(t.TempDir(), "store"), packOf(uint32(len(list)), list...), watch.GitLimits{})
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%d: %v", n, err)
+		}
+	}
+}
+
+// TestShallowHidesNothing: a server cannot keep commits from being verified by calling one on the way to them shallow.
+func TestShallowHidesNothing(t *testing.T) {
+	t.Parallel()
+	a := newAttacker(t)
+	first := a.push("a.yaml", "1")
+	s := follow(t, watch.GitOptions{Verify: func(_ context.Context, h watch.History) error {
+		for _, err := range h.Commits() {
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}}, a.url)
+	if _, err := looked(t, s); err != nil {
+		t.Fatal(err)
+	}
+	hidden := a.git("commit-tree", first+"^{tree}", "-m", "hidden", "-p", first)
+	shallow := a.git("commit-tree", first+"^{tree}", "-m", "shallow", "-p", hidden)
+	head := a.git("commit-tree", first+"^{tree}", "-m", "head", "-p", first, "-p", shallow)
+	a.write("wanted", head+"\n"+shallow+"\n")
+	pack := a.git("-c", "alias.x=!git pack-objects -q p < wanted", "x")
+	b, err := os.ReadFile(filepath.Join(a.dir, "p-"+pack+".pack"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.attack.Store(&attack{refs: func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, line("# service=git-upload-pack\n")+"0000"+line("%s HEAD\x00 ofs-delta shallow symref=HEAD:refs/heads/main\n", head)+line("%s refs/heads/main\n", head)+line("shallow %s", shallow)+"0000")
+	}, pack: sends(b)})
+	_, err = looked(t, s)
+	var e *watch.GitError
+	if !errors.As(err, &e) || e.Reason() != "HistoryIncomplete" || !strings.Contains(err.Error(), shallow+" is shallow") {
+		t.Errorf("got %v", err)
+	}
+	a.attack.Store(nil) // it says what it has
+	a.git("push", "-q", "--force", "origin", head+":refs/heads/main")
+	if set, err := looked(t, s); err != nil || set.Revision != head {
+		t.Errorf("afterwards: %v, %v", set.Revision, err)
+	}
+}
+
 // FuzzPack: whatever a server sends in the place of a pack is refused, or is a pack that git takes too; it leaves nothing half.
 func FuzzPack(f *testing.F) {
 	small := entry(blobKind, 4, nil, []byte("abcd"))

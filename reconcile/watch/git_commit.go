@@ -102,6 +102,16 @@ func (e *RewrittenError) Error() string {
 // Reason is the word for conditions and events.
 func (e *RewrittenError) Reason() string { return "HistoryRewritten" }
 
+// cutError refuses history that ends at a commit whose parents a server says it has not: what came before it was seen by nobody.
+type cutError struct{ id string }
+
+func (e *cutError) Error() string {
+	return "the server says that commit " + e.id + " is shallow, which hides the commits before it, and they are to be verified: follow a repository with the whole history"
+}
+
+// Reason is the word for conditions and events.
+func (*cutError) Reason() string { return "HistoryIncomplete" }
+
 // Commit reads one commit. What is no well-formed commit is an error: two readers must not see two things in it.
 func (r *Repo) Commit(rev string) (Commit, error) {
 	id, err := r.resolve(rev)
@@ -321,7 +331,8 @@ func (r *Repo) Reaches(head, since string) (bool, error) {
 }
 
 // Range are the commits that head reaches and since ("": nothing) does not, parents before children, by all parents. It
-// does not go by dates, which committers choose: whatever since reaches is left out, and nothing else is.
+// does not go by dates, which committers choose: whatever since reaches is left out, and nothing else is. A shallow commit among
+// them is an error when there is a since, for it hides others.
 func (r *Repo) Range(since, head string) iter.Seq2[Commit, error] {
 	return func(yield func(Commit, error) bool) {
 		list, err := r.between(since, head)
@@ -331,6 +342,9 @@ func (r *Repo) Range(since, head string) iter.Seq2[Commit, error] {
 		}
 		for _, id := range list {
 			c, err := r.whole(id)
+			if err == nil && since != "" && r.isShallow(id) && len(c.Parents) > 0 {
+				err = &cutError{c.ID}
+			}
 			if !yield(c, err) || err != nil {
 				return
 			}

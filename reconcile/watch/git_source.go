@@ -88,7 +88,7 @@ type GitSource struct {
 	repo    *Repo     // that set was read from
 	oldest  string    // commit that may be gone back to, of those that were verified; "": any
 	failure *GitError // why the last look took nothing; nil: it saw or took the head
-	allowed []string  // commits, or how their hashes begin
+	allowed []string  // commits, for the next look
 	waiting []chan struct{}
 	secrets map[string]bool
 	closed  bool
@@ -100,6 +100,7 @@ type GitSource struct {
 	suspect plumbing.Hash // the head whose objects were not all there; zero: they are
 	broken  bool          // clone anew before the next look
 	offered []plumbing.Hash
+	granted []string // of allowed, for this look
 }
 
 // taken is what outlives the process, beside the store: the store may be lost.
@@ -364,11 +365,11 @@ func (s *GitSource) Look(ctx context.Context) error {
 	}
 }
 
-// Allow has a head taken once although it rewrites history or is older: a hash, or seven digits of its beginning.
+// Allow has a head taken once although it rewrites history or is older, by the look that follows: its whole hash.
 func (s *GitSource) Allow(commit string) error {
 	commit = strings.ToLower(strings.TrimSpace(commit))
-	if len(commit) < 7 || len(commit) > hashLength || !isHex(commit) {
-		return fmt.Errorf("%q is no commit: its hash is expected, seven digits of it or more", commit)
+	if len(commit) != hashLength || !isHex(commit) {
+		return fmt.Errorf("%q is no commit: all %d digits of its hash are expected", commit, hashLength)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -376,17 +377,6 @@ func (s *GitSource) Allow(commit string) error {
 		s.allowed = append(s.allowed, commit)
 	}
 	return nil
-}
-
-// allows reports whether a commit was allowed; used takes that back.
-func (s *GitSource) allows(commit string, used bool) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	i := slices.IndexFunc(s.allowed, func(a string) bool { return strings.HasPrefix(commit, a) })
-	if i >= 0 && used {
-		s.allowed = slices.Delete(s.allowed, i, i+1)
-	}
-	return i >= 0
 }
 
 // Close implements Source. It waits for a look that is under way, which it ends.
@@ -415,6 +405,7 @@ func (s *GitSource) run(ctx context.Context) {
 		s.mu.Lock()
 		waiting := s.waiting
 		s.waiting = nil
+		s.granted, s.allowed = s.allowed, nil
 		s.mu.Unlock()
 		err := s.look(ctx)
 		if ctx.Err() != nil {
@@ -773,9 +764,6 @@ func (s *GitSource) take(ctx context.Context, c chosen) error {
 			return err
 		}
 	}
-	if rewrite {
-		s.allows(head.ID, true)
-	}
 	s.suspect = plumbing.ZeroHash
 	s.mu.Lock()
 	s.set, s.ds, s.repo, s.oldest = set, ds, repo, t.First
@@ -827,7 +815,7 @@ func (s *GitSource) descends(head string) (rewrite bool, err error) {
 			return false, err
 		}
 	}
-	if s.allows(head, false) {
+	if slices.Contains(s.granted, head) {
 		return true, nil
 	}
 	older := false

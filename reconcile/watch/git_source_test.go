@@ -232,7 +232,10 @@ func TestRewrittenHistoryIsRefused(t *testing.T) {
 		if _, err = looked(t, s); !errors.As(err, &rewritten) {
 			t.Fatalf("got %v", err)
 		}
-		if err := s.Allow(other[:10]); err != nil {
+		if err := s.Allow(other[:39]); err == nil || !strings.Contains(err.Error(), "all 40 digits") {
+			t.Errorf("the beginning of a hash: %v", err)
+		}
+		if err := s.Allow(other); err != nil {
 			t.Fatal(err)
 		}
 		if set, err := looked(t, s); err != nil || set.Revision != other {
@@ -241,6 +244,18 @@ func TestRewrittenHistoryIsRefused(t *testing.T) {
 		r.git("push", "-q", "--force", "origin", second+":refs/heads/main")
 		if _, err = looked(t, s); !errors.As(err, &rewritten) {
 			t.Fatalf("got %v", err)
+		}
+		// What was allowed and not there is not kept for later.
+		r.git("push", "-q", "--force", "origin", other+":refs/heads/main")
+		if err := s.Allow(second); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := looked(t, s); err != nil {
+			t.Fatal(err)
+		}
+		r.git("push", "-q", "--force", "origin", second+":refs/heads/main")
+		if _, err = looked(t, s); !errors.As(err, &rewritten) {
+			t.Fatalf("allowed for an earlier look: %v", err)
 		}
 		r.git("push", "-q", "--force", "origin", other+":refs/heads/main")
 		if set, err := looked(t, s); err != nil || set.Revision != other {

@@ -170,6 +170,8 @@ func (b *bare) spool(ctx context.Context, in io.Reader, f *os.File) (count int, 
 			return 0, errors.New("the pack that it sent is broken: an object is shorter than it says")
 		}
 		if h.Type.IsDelta() {
+			// Chains by offset are counted here. What a delta by hash is on is known when the pack is resolved: there go-git's own
+			// bound holds for both kinds, 4095, which is the default of Chain.
 			if size, err = start.target(); err != nil {
 				return 0, err
 			}
