@@ -45,6 +45,7 @@ func (s *state) read(set source.Set) diag.List {
 		declared += k.result.declared
 		ds = append(ds, k.result.ds...)
 	}
+	slices.SortStableFunc(s.doubts, func(a, b *doubt) int { return strings.Compare(a.at, b.at) }) // files that changed come last in order
 	if declared == 0 && !ds.HasErrors() {
 		ds = append(ds, diag.Diagnostic{Severity: s.absent(), Code: "source/no-declarations", Summary: "no declaration was found",
 			Hint: readWords(set) + "a declaration is a document with the apiVersion gateway.mulesoft.com/v1alpha1"})
