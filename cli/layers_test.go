@@ -51,7 +51,7 @@ var bans = []ban{
 	{"reconcile/rollout", nil, []string{"schema", "render", "reconcile", "os", "net"}, "when something may happen does not depend on what it is"},
 	{"reconcile/trust", nil, []string{"schema$", "schema/v1alpha1", "schema/syntax", "schema/ir", "schema/source", "render", "cli", "reconcile$", "reconcile/deliver", "reconcile/egress", "net$", "net/http", "os/exec"}, "whom to trust follows from the bytes of commits and the files of keys alone: no network, no other program"},
 	{"reconcile/hook", nil, []string{"schema$", "schema/v1alpha1", "schema/syntax", "schema/ir", "schema/source", "render", "cli", "reconcile$", "reconcile/deliver", "reconcile/egress", "reconcile/store", "reconcile/watch", "os/exec"}, "strangers speak to it: it knows nothing, and can only say that somebody should look"},
-	{"", []string{"reconcile/trust"}, []string{"github.com/ProtonMail/"}, "only trust knows the OpenPGP library"},
+	{"", []string{"reconcile/trust"}, []string{"github.com/ProtonMail/", "github.com/smallstep/pkcs7"}, "only trust knows the libraries of OpenPGP and CMS"},
 	{"schema/sops$", nil, []string{"schema$", "schema/v1alpha1", "schema/ir", "render", "reconcile", "os", "net", "net/http"}, "values in, values out: keys are handed in, and no service is asked"},
 	{"", []string{"schema/sops"}, []string{"filippo.io/"}, "only sops knows age"},
 	{"", []string{"cli", "render/policy/all"}, []string{"render/policy/all"}, "only cli knows every policy"},

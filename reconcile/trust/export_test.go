@@ -35,5 +35,15 @@ func PGP(keys []byte, by watch.Person, signature, over []byte, now time.Time) (R
 	return v.signature(signed{by, signature, over}).rule, nil
 }
 
+// X509 is the verdict on one X.509 signature.
+func X509(roots []byte, by watch.Person, signature, over []byte) (Rule, error) {
+	list, err := parseAuthorities("roots", roots)
+	if err != nil {
+		return "", err
+	}
+	v := verifier{keys: keys{authorities: list}, now: by.At}
+	return v.signature(signed{by, signature, over}).rule, nil
+}
+
 // Rules are all rules.
 func Rules() []Rule { return slices.Sorted(maps.Keys(hints)) }

@@ -4,9 +4,11 @@ import (
 	"crypto/ed25519"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ProtonMail/go-crypto/openpgp"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
+	"github.com/smallstep/pkcs7"
 	"golang.org/x/crypto/ssh"
 
 	"github.com/flexgw/flexgw/reconcile/trust"
@@ -63,6 +65,50 @@ func FuzzPGP(f *testing.F) {
 		rule, err := trust.PGP([]byte(keys), watch.Person{Email: "alice@example.com", At: now}, []byte(sig), []byte(over), now)
 		if err == nil && rule == "" && over != text {
 			t.Errorf("%q is taken", over)
+		}
+	})
+}
+
+// FuzzX509 changes an X.509 signature beneath its armour, what it is over, the committer and the file of authorities.
+func FuzzX509(f *testing.F) {
+	ca := newAuthority(f, "Root", nil, nil)
+	alice := newAuthority(f, "Alice", &ca, person("alice@example.com"))
+	const text = "tree\n"
+	data, err := pkcs7.NewSignedData([]byte(text))
+	if err != nil {
+		f.Fatal(err)
+	}
+	data.SetDigestAlgorithm(pkcs7.OIDDigestAlgorithmSHA256)
+	if err := data.AddSigner(alice.cert, alice.key, pkcs7.SignerInfoConfig{}); err != nil {
+		f.Fatal(err)
+	}
+	attached, err := data.Finish()
+	if err != nil {
+		f.Fatal(err)
+	}
+	data.Detach()
+	good, err := data.Finish()
+	if err != nil {
+		f.Fatal(err)
+	}
+	now := time.Now()
+	judge := func(roots, mail string, der []byte, over string) (trust.Rule, error) {
+		return trust.X509([]byte(roots), watch.Person{Email: mail, At: now}, []byte(signedMessage(der)), []byte(over))
+	}
+	if rule, err := judge(ca.pem(), "alice@example.com", good, text); rule != "" || err != nil {
+		f.Fatal(rule, err)
+	}
+	if rule, err := judge(ca.pem(), "alice@example.com", attached, text); rule != trust.MalformedSignature || err != nil {
+		f.Fatal(rule, err)
+	}
+	f.Add(ca.pem(), "alice@example.com", good, text)
+	f.Add(ca.pem(), "alice@example.com", attached, text)
+	f.Add(ca.pem(), "alice@example.com", doubling(50), text)
+	f.Add("text\n"+alice.pem()+ca.pem(), "bob@example.com", append(good, good...), text+"x")
+	f.Fuzz(func(t *testing.T, roots, mail string, der []byte, over string) {
+		rule, err := judge(roots, mail, der, over)
+		if err == nil && rule == "" && (over != text || !strings.EqualFold(mail, "alice@example.com") || !strings.Contains(roots, "CERTIFICATE")) {
+			t.Errorf("%q by %q is taken", over, mail)
 		}
 	})
 }

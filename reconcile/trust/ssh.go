@@ -39,24 +39,33 @@ type sshSignature struct {
 	sig       ssh.Signature
 }
 
-// parseSSH reads exactly one armoured signature: what stands before or behind it, nobody signed.
-func parseSSH(b []byte) (s sshSignature, err error) {
+// unarmour takes the armour off exactly one signature: what stands before or behind it, nobody signed.
+func unarmour(b []byte, begin, end string) ([]byte, error) {
 	if len(b) > maxSignature {
-		return s, fmt.Errorf("it has more than %d bytes", maxSignature)
+		return nil, fmt.Errorf("it has more than %d bytes", maxSignature)
 	}
-	body, ok := strings.CutPrefix(string(b), sshBegin+"\n")
-	body, rest, ok2 := strings.Cut(body, "\n"+sshEnd)
+	body, ok := strings.CutPrefix(string(b), begin+"\n")
+	body, rest, ok2 := strings.Cut(body, "\n"+end)
 	if !ok || !ok2 {
-		return s, errors.New("its armour is not closed")
+		return nil, errors.New("its armour is not closed")
 	}
 	if strings.Trim(rest, "\n") != "" {
-		return s, errors.New("something stands behind it")
+		return nil, errors.New("something stands behind it")
 	}
 	blob, err := base64.StdEncoding.Strict().DecodeString(strings.ReplaceAll(body, "\n", ""))
 	if err != nil {
-		return s, fmt.Errorf("it is no base64: %w", err)
+		return nil, fmt.Errorf("it is no base64: %w", err)
 	}
-	blob, ok = bytes.CutPrefix(blob, []byte(sshMagic))
+	return blob, nil
+}
+
+// parseSSH reads exactly one armoured signature.
+func parseSSH(b []byte) (s sshSignature, err error) {
+	blob, err := unarmour(b, sshBegin, sshEnd)
+	if err != nil {
+		return s, err
+	}
+	blob, ok := bytes.CutPrefix(blob, []byte(sshMagic))
 	if !ok {
 		return s, errors.New("it does not begin with " + sshMagic)
 	}

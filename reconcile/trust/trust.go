@@ -1,8 +1,8 @@
 // Package trust decides whether commits were made by people whose keys an operator allowed.
 //
 // It fetches nothing and moves nothing: whoever follows a repository asks it before a new head is taken. What it does not
-// know is refused; a file of keys that cannot be read is an error, and never means that something is allowed. X.509
-// signatures are not verified (docs/decisions/0018).
+// know is refused; a file of keys that cannot be read is an error, and never means that something is allowed. It
+// looks at no revocation lists of X.509 (docs/decisions/0018).
 package trust
 
 import (
@@ -26,7 +26,7 @@ type Rule string
 // The rules, in the order in which they are looked at.
 const (
 	Unsigned            Rule = "unsigned"
-	Unsupported         Rule = "unsupported-signature" // X.509, or of a kind whose keys are not given
+	Unsupported         Rule = "unsupported-signature" // of a kind whose keys are not given, or that is not known
 	MalformedSignature  Rule = "malformed-signature"   // more or less than one signature, or garbage around it
 	WrongNamespace      Rule = "wrong-namespace"       // an SSH signature that was made for something else than Git
 	WeakSignature       Rule = "weak-signature"        // SHA-1, RSA under 2048 bits, DSA
@@ -47,11 +47,11 @@ const (
 // hints are what to do about a refusal.
 var hints = map[Rule]string{
 	Unsigned:            "sign it: git commit --amend -S, or git rebase --exec 'git commit --amend --no-edit -S' for more than one; git config commit.gpgsign true signs all that follow",
-	Unsupported:         "sign with an SSH key (git config gpg.format ssh) that --trust-signers lists, or an OpenPGP key that --trust-openpgp holds",
+	Unsupported:         "sign with an SSH key (git config gpg.format ssh) that --trust-signers lists, an OpenPGP key that --trust-openpgp holds, or an X.509 certificate (git config gpg.format x509) of an authority in --trust-x509",
 	MalformedSignature:  "make the commit again with git commit -S",
 	WrongNamespace:      `sign with git itself, which uses the namespace "git"`,
 	WeakSignature:       "sign with an ed25519, ECDSA or RSA key of 2048 bits or more, and SHA-256 or SHA-512",
-	KeyNotAllowed:       "if its owner may change what is served, add the key to the file of allowed keys; otherwise find out who pushed it",
+	KeyNotAllowed:       "if its owner may change what is served, add the key, or its authority, to the file of allowed keys; otherwise find out who pushed it",
 	BadSignature:        "what was signed is not what is in the repository: find out who changed it, and have its author sign it again",
 	KeyUsage:            "sign with a key, or a subkey, that is made for signing",
 	KeyRevoked:          "sign again with a key that is not revoked",
@@ -70,7 +70,7 @@ type Refused struct {
 	Commit string // hash
 	Tag    string // its name, when the tag is what is refused
 	Author string // of the commit, or tagger, as "Name <e-mail>"; whatever a stranger wrote, fit to be shown
-	Key    string // that signed, when it is known: SHA256:… of an SSH key, the fingerprint of an OpenPGP key
+	Key    string // that signed, when it is known: SHA256:… of an SSH key, the fingerprint of an OpenPGP key or, by SHA-256, of an X.509 certificate
 	Rule   Rule
 	Detail string
 }
@@ -111,10 +111,11 @@ func (e *FileError) Unwrap() error { return e.Err }
 // Reason is the word for conditions and events.
 func (e *FileError) Reason() string { return "KeysUnreadable" }
 
-// Options say who is trusted. One of Signers and OpenPGP must be given.
+// Options say who is trusted. One of Signers, OpenPGP and X509 must be given.
 type Options struct {
 	Signers string // file of SSH keys as ALLOWED SIGNERS of ssh-keygen(1) has it; "": no SSH signature counts
 	OpenPGP string // file of OpenPGP public keys, armoured or not; "": no OpenPGP signature counts
+	X509    string // file of certificates of authorities, as PEM, whose signers count; "": no X.509 signature counts
 	Since   string // hash of a commit that is trusted by name, with all that it reaches; "": without a head that was taken before, the head alone is verified
 	Tagged  bool   // the head is named by a tag, which must be signed too
 
@@ -129,6 +130,7 @@ type Policy struct {
 	mu      sync.Mutex
 	signers cached[[]signer]
 	openpgp cached[keyring]
+	x509    cached[*authorities]
 }
 
 // skew is how far the clocks of hosts may be apart.
@@ -136,7 +138,7 @@ const skew = time.Hour
 
 // Load reads the files of keys. A *FileError says what is wrong with one.
 func Load(o Options) (*Policy, error) {
-	if o.Signers == "" && o.OpenPGP == "" {
+	if o.Signers == "" && o.OpenPGP == "" && o.X509 == "" {
 		return nil, fmt.Errorf("no file of keys is given")
 	}
 	if o.Now == nil {
@@ -152,8 +154,9 @@ func Load(o Options) (*Policy, error) {
 
 // keys are the allowed keys at one time.
 type keys struct {
-	signers []signer
-	openpgp keyring
+	signers     []signer
+	openpgp     keyring
+	authorities *authorities
 }
 
 // keys reads the files again where they changed.
@@ -168,6 +171,12 @@ func (p *Policy) keys() (k keys, err error) {
 	}
 	if p.o.OpenPGP != "" {
 		k.openpgp, err = p.openpgp.read(p.o.OpenPGP, func(b []byte) (keyring, error) { return parseKeyring(p.o.OpenPGP, b) })
+		if err != nil {
+			return k, err
+		}
+	}
+	if p.o.X509 != "" {
+		k.authorities, err = p.x509.read(p.o.X509, func(b []byte) (*authorities, error) { return parseAuthorities(p.o.X509, b) })
 	}
 	return k, err
 }
@@ -185,11 +194,21 @@ func (p *Policy) Required() string {
 	if p.o.OpenPGP != "" {
 		from = append(from, counted(len(k.openpgp), "OpenPGP key")+" of "+p.o.OpenPGP)
 	}
+	with := ""
+	if len(from) > 0 {
+		with = "in " + strings.Join(from, " or ")
+	}
+	if p.o.X509 != "" {
+		if with != "" {
+			with += ", or "
+		}
+		with += "certified by " + counted(k.authorities.n, "X.509 root") + " of " + p.o.X509
+	}
 	what := "every commit"
 	if p.o.Tagged {
 		what += ", and the tag,"
 	}
-	s := what + " signed by its committer with a key in " + strings.Join(from, " or ")
+	s := what + " signed by its committer with a key " + with
 	if p.o.Since != "" {
 		s += ", since " + p.o.Since
 	}
@@ -326,8 +345,13 @@ func (v *verifier) signature(s signed) verdict {
 			return refuse(Unsupported, "it has an OpenPGP signature, and no OpenPGP keys are allowed")
 		}
 		return v.pgp(s)
-	case "-----BEGIN SIGNED MESSAGE-----", "-----BEGIN PKCS7-----", "-----BEGIN CMS-----":
-		return refuse(Unsupported, "it has an X.509 signature, which is not verified here")
+	case x509Begin:
+		if v.authorities == nil {
+			return refuse(Unsupported, "it has an X.509 signature, and no X.509 authorities are allowed")
+		}
+		return v.x509(s)
+	case "-----BEGIN PKCS7-----", "-----BEGIN CMS-----":
+		return refuse(Unsupported, "it has an X.509 signature in an armour that Git does not know, expected %s", x509Begin)
 	default:
 		return refuse(MalformedSignature, "its signature begins with %.60q", kind)
 	}
