@@ -12,6 +12,7 @@ import (
 	"github.com/flexgw/flexgw/e2e/harness"
 	"github.com/flexgw/flexgw/reconcile/api"
 	"github.com/flexgw/flexgw/reconcile/status"
+	"github.com/flexgw/flexgw/reconcile/store"
 )
 
 // applied runs flexgw apply against the gateway's daemon, and reads its answer.
@@ -28,6 +29,22 @@ func (g *gateway) applied(want int, args ...string) api.Outcome {
 		}
 	}
 	return o
+}
+
+// waitKept waits until a restart would serve a revision: it is written beside the path of an edit.
+func (g *gateway) waitKept(revision string) {
+	g.t.Helper()
+	harness.Until(g.t, 20*time.Second, func() error {
+		sets, err := store.New(filepath.Join(g.State, "last-good")).Load()
+		if len(sets) == 0 || sets[0].Revision != revision {
+			return fmt.Errorf("%d are kept, and not %s as the newest: %v", len(sets), revision, err)
+		}
+		b, err := os.ReadFile(filepath.Join(g.State, "last-good", "control.json"))
+		if err != nil || !strings.Contains(string(b), "since") && !strings.Contains(string(b), revision) {
+			return fmt.Errorf("what operators asked for is not kept: %s %v", b, err)
+		}
+		return nil
+	})
 }
 
 // A daemon without a source serves what it is given, says what became of it, and keeps it.
@@ -96,7 +113,7 @@ func TestApply(t *testing.T) {
 	if r := g.report(); r.Pinned == nil || r.Revision != one.Revision {
 		t.Errorf("pinned %+v, revision %s", r.Pinned, r.Revision)
 	}
-	time.Sleep(1500 * time.Millisecond) // it is written beside the path of an edit
+	g.waitKept(one.Revision)
 	g.Kill()
 	g.Run()
 	harness.Until(t, 20*time.Second, func() error {
@@ -135,7 +152,7 @@ func TestSuspendAndResume(t *testing.T) {
 	if out, errs, code := harness.Command(t, "suspend", "--state-dir", g.State, "--for", "2h", "--reason", "incident 7"); code != 0 || !strings.Contains(out, "incident 7") {
 		t.Fatalf("suspend ended with %d: %s%s", code, out, errs)
 	}
-	g.applied(0, file)
+	hot := g.applied(0, file).Revision
 	waitVersion(t, g, "hot")
 	g.write("api.yaml", version("2"))
 	time.Sleep(500 * time.Millisecond)
@@ -143,7 +160,7 @@ func TestSuspendAndResume(t *testing.T) {
 	if _, errs, code := harness.Command(t, "sync", "--state-dir", g.State); code != 2 || !strings.Contains(errs, "resume") {
 		t.Errorf("sync while suspended ended with %d: %s", code, errs)
 	}
-	time.Sleep(1500 * time.Millisecond)
+	g.waitKept(hot)
 	g.Kill()
 	g.Run()
 	g.WaitReady()

@@ -176,8 +176,8 @@ func TestAGatewayFollowsARepository(t *testing.T) {
 	}
 }
 
-// BenchmarkCommitToLive is from the end of a push to the first answer of a real Envoy that shows the commit: a poke over the
-// daemon's socket, git's own HTTP server on loopback.
+// BenchmarkCommitToLive is from the end of a push to the first answer of a real Envoy that shows the commit, from git's own HTTP
+// server on loopback: the daemon is told over its socket.
 func BenchmarkCommitToLive(b *testing.B) {
 	dir, err := os.MkdirTemp("", "flexgw") // a socket's path is short
 	if err != nil {
@@ -185,20 +185,44 @@ func BenchmarkCommitToLive(b *testing.B) {
 	}
 	b.Cleanup(func() { os.RemoveAll(dir) })
 	socket := filepath.Join(dir, "s")
-	f := prepareFollowed(b, "--debounce", "0s", "--socket", socket)
+	daemon := api.Client{Socket: socket}
+	commitToLive(b, func(_, _ string) {
+		go func() { _, _ = daemon.Sync(context.Background(), api.SyncRequest{}) }() // whether it goes live is what is waited for
+	}, "--socket", socket)
+}
+
+// BenchmarkWebhookCommitToLive is the same with the webhook of a forge, from before it is posted.
+func BenchmarkWebhookCommitToLive(b *testing.B) {
+	secret := filepath.Join(b.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte(hookSecret), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	address := "127.0.0.1:" + strconv.Itoa(harness.FreePort(b))
+	commitToLive(b, func(repository, commit string) {
+		if got := pushedTo(b, "http://"+address, hookSecret, repository, commit); got != http.StatusAccepted {
+			b.Fatalf("the webhook was answered with %d", got)
+		}
+	}, "--hook-listen", address, "--hook-secret-file", secret)
+}
+
+// commitToLive pushes commits, tells of each, and reports how long it takes until one is live.
+func commitToLive(b *testing.B, tell func(repository, commit string), args ...string) {
+	f := prepareFollowed(b, append([]string{"--debounce", "0s"}, args...)...)
 	f.Run()
 	f.WaitReady()
 	waitVersion(b, f.gateway, "1")
-	daemon := api.Client{Socket: socket}
 	c := &http.Client{Transport: &http.Transport{MaxConnsPerHost: 1}}
 	url := f.url(8081, "/shop/x")
 	var took []time.Duration
 	for i := 2; b.Loop(); i++ {
 		want := strconv.Itoa(i)
+		if i > 25 { // so many webhooks are taken without a pause
+			time.Sleep(time.Second)
+		}
 		f.write("api.yaml", version(want))
-		f.commit("version " + want)
+		commit := f.commit("version " + want)
 		began := time.Now()
-		go func() { _, _ = daemon.Sync(context.Background(), api.SyncRequest{}) }() // whether it goes live is what is waited for
+		tell(f.Source, commit)
 		for {
 			res, err := c.Get(url)
 			if err != nil {

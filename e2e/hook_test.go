@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -10,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -22,12 +22,17 @@ import (
 const hookSecret = "only the forge and we know it"
 
 // pushed is a webhook as GitHub posts it after a push; with another secret it is forged.
-func pushed(t *testing.T, url, secret, commit string) int {
+func pushed(t testing.TB, url, secret, commit string) int {
 	t.Helper()
-	body := fmt.Sprintf(`{"ref":"refs/heads/main","after":%q,"repository":{"full_name":"acme/gateway"}}`, commit)
+	return pushedTo(t, url, secret, "https://git.example.com/acme/gateway.git", commit)
+}
+
+func pushedTo(t testing.TB, url, secret, repository, commit string) int {
+	t.Helper()
+	body := fmt.Sprintf(`{"ref":"refs/heads/main","after":%q,"repository":{"clone_url":%q}}`, commit, repository)
 	mac := hmac.New(sha256.New, []byte(secret))
 	mac.Write([]byte(body))
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(body))
+	r, err := http.NewRequestWithContext(context.Background(), http.MethodPost, url, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +109,6 @@ func TestHookToLive(t *testing.T) {
 		t.Fatalf("v0 answers %d", got)
 	}
 
-	var took []time.Duration
 	last := ""
 	for i := range 10 {
 		last = fmt.Sprintf("v%d", i+1)
@@ -119,15 +123,9 @@ func TestHookToLive(t *testing.T) {
 			}
 			time.Sleep(time.Millisecond)
 		}
-		took = append(took, time.Since(start))
 		if got := pushed(t, url, hookSecret, commit); got != http.StatusOK {
 			t.Errorf("a replay was answered with %d", got)
 		}
-	}
-	slices.Sort(took)
-	t.Logf("webhook to live: median %s, longest %s", took[len(took)/2].Round(time.Millisecond), took[len(took)-1].Round(time.Millisecond))
-	if took[len(took)/2] > 2*time.Second {
-		t.Errorf("webhook to live: %v", took)
 	}
 
 	// What nobody signed is refused by name, and stays so; nobody who does not know the secret makes the daemon look.

@@ -207,7 +207,15 @@ func TestUnits(t *testing.T) {
 	}
 	before := pid()
 	url := g.url(8081, "/limited")
-	time.Sleep(300 * time.Millisecond)
+	harness.Until(t, 20*time.Second, func() error { // it has come to where it waits for the daemon
+		stats, err := admin.Stats(t.Context(), `^cluster\..*upstream_cx_total$`)
+		for _, n := range stats {
+			if n > 0 {
+				return nil
+			}
+		}
+		return fmt.Errorf("Envoy has asked nobody yet: %v %v", stats, err)
+	})
 	if c, err := net.Dial("tcp", strings.TrimPrefix(strings.TrimSuffix(url, "/limited"), "http://")); err == nil {
 		c.Close()
 		t.Fatal("a port is open before the daemon began")
