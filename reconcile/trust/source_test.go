@@ -17,6 +17,12 @@ import (
 // follow follows the repository of a desk as the daemon does.
 func (d *desk) follow(o trust.Options, ref string) *watch.GitSource {
 	d.t.Helper()
+	return d.followIn(filepath.Join(d.t.TempDir(), "git"), o, ref)
+}
+
+// followIn is follow with a store that an earlier process may have left.
+func (d *desk) followIn(dir string, o trust.Options, ref string) *watch.GitSource {
+	d.t.Helper()
 	o.Tagged = strings.HasPrefix(ref, "tag:") || strings.HasPrefix(ref, "semver:")
 	p, err := trust.Load(o)
 	if err != nil {
@@ -26,7 +32,7 @@ func (d *desk) follow(o trust.Options, ref string) *watch.GitSource {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	s, err := watch.Git(watch.GitOptions{URLs: []watch.GitURL{u}, Ref: ref, Dir: filepath.Join(d.t.TempDir(), "git"), Interval: time.Hour, Verify: p.Verify, Log: slog.New(slog.DiscardHandler)})
+	s, err := watch.Git(watch.GitOptions{URLs: []watch.GitURL{u}, Ref: ref, Dir: dir, Interval: time.Hour, Verify: p.Verify, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -160,6 +166,67 @@ func TestTags(t *testing.T) {
 				t.Error(got, err)
 			}
 		})
+	}
+}
+
+// An operator goes back to an older commit, once by name or by another ref: that commit is verified, and nothing else is new.
+func TestAnOlderCommit(t *testing.T) {
+	t.Parallel()
+	c := newCast(t)
+	c.declare("# 0\n")
+	nobody := c.alice
+	nobody.ssh = ""
+	unsigned := c.commit(nobody)
+	var signed []string
+	for _, text := range []string{"# 1\n", "# 2\n", "# 3\n"} {
+		c.declare(text)
+		signed = append(signed, c.commit(c.alice))
+	}
+	dir, o := filepath.Join(t.TempDir(), "git"), trust.Options{Signers: c.signers}
+	s := c.followIn(dir, o, "main")
+	serves := func(want string) {
+		t.Helper()
+		if got, err := look(t, s); err != nil || got != want {
+			t.Fatalf("serves %s, %v, want %s", got, err, want)
+		}
+	}
+	serves(signed[2])
+	c.git("reset", "-q", "--hard", signed[1])
+	_, err := look(t, s)
+	var rewritten *watch.RewrittenError
+	if !errors.As(err, &rewritten) || !rewritten.Older {
+		t.Fatal(err)
+	}
+	allow := func(commit string) {
+		t.Helper()
+		if err := s.Allow(commit); err != nil {
+			t.Fatal(err)
+		}
+	}
+	allow(signed[1])
+	serves(signed[1])
+	c.git("reset", "-q", "--hard", unsigned)
+	allow(unsigned)
+	_, err = look(t, s)
+	refused(t, err, trust.Unsigned, unsigned, "Alice")
+	c.git("reset", "-q", "--hard", signed[2])
+	serves(signed[2])
+	s.Close()
+
+	s = c.followIn(dir, o, "commit:"+signed[0])
+	serves(signed[0])
+	s.Close()
+	s = c.followIn(dir, o, "commit:"+unsigned)
+	_, err = look(t, s)
+	refused(t, err, trust.Unsigned, unsigned, "Alice")
+	s.Close()
+	s = c.followIn(dir, o, "main")
+	serves(signed[2])
+	if _, err := s.FetchAt(t.Context(), signed[0]); err != nil {
+		t.Errorf("what was gone back to, and verified: %v", err)
+	}
+	if _, err := s.FetchAt(t.Context(), unsigned); err == nil {
+		t.Error("a commit before verification began is read")
 	}
 }
 

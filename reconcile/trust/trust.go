@@ -224,7 +224,8 @@ func counted(n int, what string) string {
 
 // Verify says whether a new head may be taken: nil, a *Refused that names the first commit that may not, a *FileError, or
 // that history could not be read. All that came since the head that was taken before is verified, by all parents, but for what
-// Options.Since reaches; without a head before, the head alone, or what came since Options.Since.
+// Options.Since reaches; without a head before, the head alone, or what came since Options.Since. Of a head that is older than
+// the one before, itself.
 func (p *Policy) Verify(ctx context.Context, h watch.History) error {
 	keys, err := p.keys()
 	if err != nil {
@@ -235,6 +236,12 @@ func (p *Policy) Verify(ctx context.Context, h watch.History) error {
 		if err := v.tag(h); err != nil {
 			return err
 		}
+	}
+	if h.Older { // nothing came since: what is gone back to stands for itself
+		if h.Head.ID == p.o.Since {
+			return nil
+		}
+		return v.commit(h.Head)
 	}
 	commits, since := h.Commits, h.Since
 	var vouched map[string]bool

@@ -755,7 +755,11 @@ func (s *GitSource) take(ctx context.Context, c chosen) error {
 		t.Size, _ = s.store.size()
 	}
 	if t.Verified {
-		if t.First = s.taken.First; !s.taken.Verified || rewrite || t.First == "" {
+		older, err := s.older(head.ID)
+		if err != nil {
+			return refused(head.Shown(), err)
+		}
+		if t.First = s.taken.First; !s.taken.Verified || rewrite || older || t.First == "" {
 			t.First = head.ID
 		}
 	}
@@ -818,13 +822,20 @@ func (s *GitSource) descends(head string) (rewrite bool, err error) {
 	if slices.Contains(s.granted, head) {
 		return true, nil
 	}
-	older := false
-	if repo.holds(before) {
-		if older, err = repo.Reaches(last, head); err != nil {
-			return false, err
-		}
+	older, err := s.older(head)
+	if err != nil {
+		return false, err
 	}
 	return false, &RewrittenError{Old: last, New: head, Older: older}
+}
+
+// older reports whether a head is a proper ancestor of the one that was taken.
+func (s *GitSource) older(head string) (bool, error) {
+	repo, last := s.store.repo, s.taken.Commit
+	if last == head || !repo.holds(plumbing.NewHash(last)) {
+		return false, nil
+	}
+	return repo.Reaches(last, head)
 }
 
 func (s *GitSource) verify(ctx context.Context, c chosen, head Commit, rewrite bool) error {
@@ -835,6 +846,10 @@ func (s *GitSource) verify(ctx context.Context, c chosen, head Commit, rewrite b
 	h := History{Head: head, Rewrite: rewrite, Ref: c.ref, Look: func(id string) (Commit, error) { return repo.whole(plumbing.NewHash(id)) }, From: func(since string) iter.Seq2[Commit, error] { return repo.Range(since, head.ID) }}
 	if s.taken.Verified && repo.holds(plumbing.NewHash(s.taken.Commit)) {
 		h.Since = s.taken.Commit
+		var err error
+		if h.Older, err = s.older(head.ID); err != nil {
+			return err
+		}
 	}
 	h.Commits = func() iter.Seq2[Commit, error] { return h.From(h.Since) }
 	var err error
