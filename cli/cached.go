@@ -131,6 +131,7 @@ func (v *verdicts) check(p *pipeline, set source.Set) diag.List {
 	if v.git {
 		set = v.verified(set)
 	}
+	p.lookAtAll() // the key of the proofs has it
 	known := v.proofs(p, set)
 	p.render.Proofs, p.load.Sound = known, sound{known}
 	if p.deep != nil { // which asks for the configurations of all

@@ -117,9 +117,14 @@ func (p *pipeline) check(set source.Set) diag.List {
 	return list
 }
 
+// lookAtAll sets what a check asks of schema.
+func (p *pipeline) lookAtAll() {
+	p.load.Salvage, p.load.AllowUnenforced, p.load.Consequences = true, true, true
+}
+
 // look is check without a cache. The model may be nil.
 func (p *pipeline) look(set source.Set) (diag.List, *ir.Gateway) {
-	p.load.Salvage, p.load.AllowUnenforced, p.load.Consequences = true, true, true
+	p.lookAtAll()
 	g, list := p.model(set)
 	if g == nil {
 		return list, nil

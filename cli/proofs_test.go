@@ -7,7 +7,10 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/flexgw/flexgw/cli/cache"
+	"github.com/flexgw/flexgw/schema"
 	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/ir"
 	"github.com/flexgw/flexgw/schema/source"
 )
 
@@ -100,5 +103,22 @@ func TestSoundKeepsWhatWasSaid(t *testing.T) {
 	odd = true
 	if _, _, ok := again(nil); ok {
 		t.Error("a content that does not follow its hash was kept")
+	}
+}
+
+// TestProofsAreOfTheSameOptions: what was judged with others is another entry.
+func TestProofsAreOfTheSameOptions(t *testing.T) {
+	t.Parallel()
+	v := &verdicts{self: func() string { return "self" }}
+	seen := map[cache.Key]string{}
+	for name, o := range map[string]schema.Options{
+		"none": {}, "AllowUnenforced": {AllowUnenforced: true}, "Salvage": {Salvage: true}, "Partial": {Partial: true}, "RequireEnv": {RequireEnv: true},
+		"Target": {Target: ir.Release{Major: 1, Minor: 9}},
+	} {
+		key := v.proofsKey(&pipeline{load: o}, "most")
+		if other, ok := seen[key]; ok {
+			t.Errorf("%s has the key of %s", name, other)
+		}
+		seen[key] = name
 	}
 }

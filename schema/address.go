@@ -84,7 +84,7 @@ func dissect(whole string) (a address, wrong []problem) {
 	say := func(at, length int, what, hint string) {
 		wrong = append(wrong, problem{what: what, hint: hint, from: from + at, to: from + at + length})
 	}
-	scheme, rest, ok := strings.Cut(s, "://")
+	scheme, rest, ok := cutScheme(s)
 	known := true // what follows the protocol is where it is expected
 	switch {
 	case ok:
@@ -103,16 +103,14 @@ func dissect(whole string) (a address, wrong []problem) {
 		wrong = append(wrong, problem{what: "has no protocol", hint: hint})
 	}
 	start := len(s) - len(rest)
-	authority, tail := rest, ""
-	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
-		authority, tail = rest[:i], rest[i:]
-	}
+	authority, tail := splitTail(rest)
 	if !known && !strings.Contains(authority, ":") {
 		return a, wrong
 	}
-	if i := strings.LastIndexByte(authority, '@'); i >= 0 {
-		say(start, i+1, "holds a user name", "remove everything up to the @")
-		authority, start = authority[i+1:], start+i+1
+	if i := userEnd(rest, authority); i > 0 {
+		say(start, i, "holds a user name", "remove everything up to the @")
+		rest, start = rest[i:], start+i
+		authority, tail = splitTail(rest)
 	}
 	if i := strings.IndexFunc(s, isBlankRune); i >= 0 || s != whole {
 		p := problem{what: "holds white space", hint: "remove it"}
@@ -152,6 +150,40 @@ func dissect(whole string) (a address, wrong []problem) {
 	return a, wrong
 }
 
+// cutScheme takes a protocol off. What no protocol looks like may be a user name and a password, if an @ follows.
+func cutScheme(s string) (scheme, rest string, ok bool) {
+	scheme, rest, ok = strings.Cut(s, "://")
+	if ok && strings.Contains(s, "@") && !likeScheme.MatchString(scheme) {
+		return "", s, false
+	}
+	return scheme, rest, ok
+}
+
+var likeScheme = regexp.MustCompile(`^\s*[A-Za-z][A-Za-z0-9+.-]*$`)
+
+func splitTail(rest string) (authority, tail string) {
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		return rest[:i], rest[i:]
+	}
+	return rest, ""
+}
+
+// userEnd is where what comes before a host ends; 0: nothing does. A password may hold anything, also a / that was not escaped, so it
+// goes on to the last @: unless an IP address and a port come first, with which no user name begins.
+func userEnd(rest, authority string) int {
+	path, _, _ := strings.Cut(rest, "?")
+	path, _, _ = strings.Cut(path, "#")
+	if len(path) > len(authority) && !strings.Contains(rest[len(path):], "@") {
+		if port, ok := strings.CutPrefix(authority, "localhost:"); ok {
+			authority = "127.0.0.1:" + port
+		}
+		if _, err := netip.ParseAddrPort(authority); err == nil {
+			return 0 // and what has an @ is the path of an API
+		}
+	}
+	return strings.LastIndexByte(rest, '@') + 1
+}
+
 // halfScheme is a protocol with what was written for "://".
 var halfScheme = regexp.MustCompile(`^(?i)(https?|h2)(?:[:;]?//|[:;]/|;)`)
 
@@ -184,6 +216,14 @@ func wrongScheme(scheme, address string, known ...string) problem {
 	return p
 }
 
+// showPath quotes the path of an address, unless it may be part of a password.
+func showPath(p string) string {
+	if strings.Contains(p, "@") {
+		return "a path"
+	}
+	return fmt.Sprintf("the path %q", p)
+}
+
 // showAddress quotes an address without what may be secret: what stands before an @, and what follows a ? or #.
 func showAddress(s string) string {
 	s, hidden := withoutCredentials(s)
@@ -200,7 +240,7 @@ func withoutCredentials(s string) (string, bool) {
 		rest, tail = s[:i], s[i:i+1]+"…"
 	}
 	if i := strings.LastIndexByte(s, '@'); i >= 0 {
-		scheme, _, ok := strings.Cut(s[:i], "://")
+		scheme, _, ok := cutScheme(s)
 		if !ok {
 			scheme = ""
 		}
@@ -410,7 +450,7 @@ func parseEndpoint(t syntax.Text, path string) (endpoint, diag.List) {
 		wrong = append(wrong, p)
 	}
 	if a.path != "" && a.path != "/" {
-		wrong = append(wrong, problem{what: fmt.Sprintf("has the path %q", a.path), hint: "write the path as destinationPath of a route", from: a.pathAt, to: a.pathAt + len(a.path)})
+		wrong = append(wrong, problem{what: "has " + showPath(a.path), hint: "write the path as destinationPath of a route", from: a.pathAt, to: a.pathAt + len(a.path)})
 	}
 	if p := badHost(a.host); a.host != "" && p != nil {
 		p.from, p.to = p.from+a.hostAt, p.to+a.hostAt

@@ -304,7 +304,7 @@ func (s *state) linkTLS(p *port, t portTLS) (*ir.Binding, diag.List) {
 	number := lead.listen.addr.Port()
 	if len(all) == 0 {
 		return nil, diag.List{{Severity: s.absent(), Code: "link/https-without-tls", Subject: lead.address.Range, Object: lead.id, Path: "/spec/address",
-			Summary: fmt.Sprintf("address %s is https, but no policy \"tls\" is bound to an API on port %d", quoteShort(lead.address.Value), number), Hint: `bind the policy "tls" with a certificate, or write http`}}
+			Summary: fmt.Sprintf("address %s is https, but no policy \"tls\" is bound to an API on port %d", showAddress(lead.address.Value), number), Hint: `bind the policy "tls" with a certificate, or write http`}}
 	}
 	slices.SortFunc(all, func(a, b *bindingDecl) int {
 		return cmp.Or(later(!a.automated, !b.automated), strings.Compare(a.id.Namespace, b.id.Namespace), strings.Compare(a.id.Name, b.id.Name), a.at().Compare(b.at()))

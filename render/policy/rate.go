@@ -26,9 +26,9 @@ func Limited(was, now []Rate, path ...string) []Shift {
 	case len(a) == 1 && len(b) == 1:
 		switch a[0].compare(b[0]) {
 		case -1:
-			return shift(Looser, "more requests get through over time, though fewer at once")
+			return shift(Looser, "more requests get through over time, though perhaps fewer at once")
 		case 1:
-			return shift(Tighter, "fewer requests get through over time, though more at once")
+			return shift(Tighter, "fewer requests get through over time, though perhaps more at once")
 		}
 	}
 	return shift(Other, "another number of requests gets through, and which way depends on when they come")
@@ -61,14 +61,19 @@ func follow(limits, from []Rate) bool {
 	})
 }
 
-// implies reports whether what a limit lets through, o does too: 10 a second are no more than 600 a minute.
+// implies reports whether what a limit lets through, o does too: 10 a second are no more than 609 a minute. The windows of both count from
+// a first hit: one of o may begin within one of r's, after its first.
 func (r Rate) implies(o Rate) bool {
 	if r.Period == 0 || o.Period == 0 {
 		return r == o
 	}
+	if r.Period == o.Period || r.Requests == 0 {
+		return r.Requests <= o.Requests
+	}
 	times := (o.Period-1)/r.Period + 1 // periods that begin in one of o's
 	hi, lo := bits.Mul64(r.Requests, times)
-	return hi == 0 && lo <= o.Requests
+	lo, carry := bits.Add64(lo, r.Requests-1, 0)
+	return hi == 0 && carry == 0 && lo <= o.Requests
 }
 
 // compare compares how many requests get through over time.

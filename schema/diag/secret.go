@@ -175,9 +175,14 @@ var (
 	pairValue = regexp.MustCompile(`(?:^|[\s{,-])["']?value["']?[ \t]*:`)
 	pemStart  = regexp.MustCompile(`-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----(.*)`)
 	userInfo  = regexp.MustCompile(`://(\S+)@`)
+	userOf    = regexp.MustCompile(addressOf + `["'](?:[A-Za-z][A-Za-z0-9+.-]*://|https?:/)?([^"']+)@`)
+	bareUser  = regexp.MustCompile(addressOf + `(?:[A-Za-z][A-Za-z0-9+.-]*://|https?:/)?((?:[^\s"']|[ \t]+[^\s#"'])+)@`)
 	scheme    = regexp.MustCompile(`(?i)\b(?:bearer|basic)[ \t]+([A-Za-z0-9+/._~=-]*[0-9=][A-Za-z0-9+/._~=-]*)`)
 	jwt       = regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?`)
 )
+
+// addressOf is the name of a field whose value is an address. Also where no protocol or a blank is in it, all before the @ is hidden.
+const addressOf = `(?i)(?:address|ur[il]|service)["']?[ \t]*[:=][ \t]*`
 
 // longestLine is how much of a line is looked at: a longer one is a secret from its beginning to its end.
 const longestLine = 4 << 20
@@ -194,7 +199,7 @@ func secretSpans(src []byte, from, to int) []stretch {
 		out = append(out, content(line))
 	}
 	out = append(out, keyedSecrets(src, from, to)...)
-	for _, re := range []*regexp.Regexp{pemStart, userInfo, scheme} {
+	for _, re := range []*regexp.Regexp{pemStart, userInfo, userOf, bareUser, scheme} {
 		for _, m := range re.FindAllSubmatchIndex(line, -1) {
 			out = append(out, stretch{m[2], m[3]})
 		}

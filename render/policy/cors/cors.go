@@ -123,7 +123,7 @@ func check(c *config, at policy.Locator) diag.List {
 		}
 		for j, o := range g.Origins {
 			if problem, hint := checkOrigin(o); problem != "" {
-				add(diag.Error, "cors/bad-origin", fmt.Sprintf("%q is not an origin: %s", o, problem), hint, "originGroups", n, "origins", strconv.Itoa(j))
+				add(diag.Error, "cors/bad-origin", fmt.Sprintf("%q is not an origin: %s", shown(o), problem), hint, "originGroups", n, "origins", strconv.Itoa(j))
 				continue
 			}
 			key := strings.ToLower(o)
@@ -185,6 +185,14 @@ func checkNames(names []string, at policy.Locator, path ...string) diag.List {
 	return l
 }
 
+// shown is an origin without what may be a password.
+func shown(o string) string {
+	if i := strings.LastIndexByte(o, '@'); i >= 0 {
+		return "…" + o[i:]
+	}
+	return o
+}
+
 // checkOrigin says what is wrong with an origin as RFC 6454, 6.2 spells them, and what to write instead.
 func checkOrigin(o string) (problem, hint string) {
 	const form = "write scheme://host or scheme://host:port, or * for every origin"
@@ -197,7 +205,7 @@ func checkOrigin(o string) (problem, hint string) {
 		return "it has no scheme or no host", form
 	case strings.Contains(u.Host, "*"):
 		return "a wildcard inside a host is not supported", "list every origin, or write * alone"
-	case u.User != nil:
+	case strings.Contains(o, "@"):
 		return "it holds a user name", form
 	case u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.ForceQuery || strings.HasSuffix(o, "#"):
 		return "browsers send no path", fmt.Sprintf("write %s://%s", u.Scheme, u.Host)

@@ -73,7 +73,7 @@ func check(c *config, at policy.Locator) diag.List {
 	case u == nil:
 		f.Error("credentialinjectionoauth2/bad-url", "oauthService "+wrong.What, wrong.Hint, "oauthService")
 	case urlcheck.Exposed(u):
-		f.Warn("credentialinjectionoauth2/plain-text", fmt.Sprintf("oauthService is http://%s: the secret and the tokens cross the network as they are", u.Host), "use https://", "oauthService")
+		f.Warn("credentialinjectionoauth2/plain-text", fmt.Sprintf("oauthService is %s: the secret and the tokens cross the network as they are", urlcheck.Show(u)), "use https://", "oauthService")
 	}
 	client := []policy.Field{{Path: "clientId", Given: c.ID != ""}, {Path: "clientSecret", Given: !c.Secret.IsZero()}}
 	if c.Grant == "clientCredentials" { // with the other grant they are usual too

@@ -137,17 +137,21 @@ func (x *checker) checkURLs() {
 	}
 	for _, text := range urls {
 		u, err := url.Parse(text)
+		what := strconv.Quote(text)
+		if strings.Contains(x.URLs, "@") { // a password may have a comma in it
+			what = "an address of jwksUrl"
+		}
 		switch {
 		case text == defaultURL && x.At("jwksUrl") == x.At():
 			x.Error("jwtvalidation/no-url", "jwksUrl is missing, so there is no key to verify a token with", "add jwksUrl: the address of a JSON Web Key Set", "jwksUrl")
 		case text == defaultURL:
 			x.Error("jwtvalidation/placeholder", fmt.Sprintf("jwksUrl is %s, the example of the product's form", defaultURL), "write the address of a JSON Web Key Set", "jwksUrl")
 		case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
-			x.Error("jwtvalidation/bad-url", fmt.Sprintf("%q is not an http:// or https:// address", text), "write one address, or several with commas between them", "jwksUrl")
+			x.Error("jwtvalidation/bad-url", what+" is not an http:// or https:// address", "write one address, or several with commas between them", "jwksUrl")
 		case u.User != nil:
 			x.Error("jwtvalidation/bad-url", "an address of jwksUrl holds a user name or a password, which would show in logs", "leave it out", "jwksUrl")
 		case urlcheck.Exposed(u):
-			x.Warn("jwtvalidation/plain-text", fmt.Sprintf("the keys at http://%s come without TLS, so whoever stands between can put in theirs and sign tokens", u.Host), "use https://", "jwksUrl")
+			x.Warn("jwtvalidation/plain-text", fmt.Sprintf("the keys at %s come without TLS, so whoever stands between can put in theirs and sign tokens", urlcheck.Show(u)), "use https://", "jwksUrl")
 		}
 	}
 	x.Milliseconds("jwtvalidation/short-timeout", x.Timeout, "jwksServiceConnectionTimeout")

@@ -41,11 +41,15 @@ func (x *checker) checkURL() {
 		x.Error("ldapauthentication/bad-url", "ldapServerURL "+wrong.What, wrong.Hint, "ldapServerURL")
 		return
 	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
-		x.Warn("ldapauthentication/url-path", fmt.Sprintf("ldapServerURL goes on after the host with %q: an address of the directory ends there", strings.TrimPrefix(u.RequestURI(), "/")),
+		more := ""
+		if !strings.Contains(x.URL, "@") { // after which a password may end
+			more = fmt.Sprintf(" with %q", strings.TrimPrefix(u.RequestURI(), "/"))
+		}
+		x.Warn("ldapauthentication/url-path", "ldapServerURL goes on after the host"+more+": an address of the directory ends there",
 			"write the search base in ldapSearchBase", "ldapServerURL")
 	}
 	if urlcheck.Exposed(u) {
-		x.Warn("ldapauthentication/plain-text", fmt.Sprintf("ldapServerURL is ldap://%s: every password crosses the network as it is", u.Host), "use ldaps://", "ldapServerURL")
+		x.Warn("ldapauthentication/plain-text", fmt.Sprintf("ldapServerURL is %s: every password crosses the network as it is", urlcheck.Show(u)), "use ldaps://", "ldapServerURL")
 	}
 }
 

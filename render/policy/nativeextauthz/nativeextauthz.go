@@ -114,7 +114,9 @@ func (x *checker) checkURI() {
 		x.Error("nativeextauthz/bad-uri", "uri is an h2:// address, which is for gRPC, but serverType is http", "set serverType: grpc, or write http://host:port", "uri")
 	case x.Server == grpc && (strings.HasPrefix(x.URI, "http://") || strings.HasPrefix(x.URI, "https://")):
 		_, rest, _ := strings.Cut(x.URI, "://")
-		rest, _, _ = strings.Cut(rest, "/")
+		if rest, _, _ = strings.Cut(rest, "/"); strings.Contains(x.URI, "@") { // and a password may come before it
+			rest = "host:port"
+		}
 		x.Error("nativeextauthz/bad-uri", "uri is an address of HTTP, but serverType is grpc", fmt.Sprintf("write h2://%s, or set serverType: http", rest), "uri")
 	default:
 		x.Error("nativeextauthz/bad-uri", "uri "+wrong.What, wrong.Hint, "uri")

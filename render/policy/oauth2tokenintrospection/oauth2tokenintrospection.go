@@ -81,21 +81,21 @@ func check(c *config, at policy.Locator) diag.List {
 }
 
 // webURL reports an address of HTTP that cannot be used.
-func (x *checker) webURL(text, field string) (host string, exposed bool) {
+func (x *checker) webURL(text, field string) (host, shown string, exposed bool) {
 	u, wrong := urlcheck.Parse(text, urlcheck.Want{Schemes: []string{"https", "http"}})
 	if u == nil {
 		x.Error("oauth2tokenintrospection/bad-url", field+" "+wrong.What, wrong.Hint, field)
-		return "", false
+		return "", "", false
 	}
-	return strings.ToLower(u.Hostname()), urlcheck.Exposed(u)
+	return strings.ToLower(u.Hostname()), urlcheck.Show(u), urlcheck.Exposed(u)
 }
 
 func (x *checker) checkURL() {
-	switch host, exposed := x.webURL(x.URL, "introspectionURL"); {
+	switch host, shown, exposed := x.webURL(x.URL, "introspectionURL"); {
 	case host == "login.microsoftonline.com" || host == "sts.windows.net":
 		x.Warn("oauth2tokenintrospection/entra-id", fmt.Sprintf("%s is Microsoft Entra ID, which has no introspection endpoint", host), "use jwt-validation-flex with its key set", "introspectionURL")
 	case exposed:
-		x.Warn("oauth2tokenintrospection/plain-text", fmt.Sprintf("introspectionURL is http://%s: tokens and the gateway's own credentials cross the network as they are", host), "use https://", "introspectionURL")
+		x.Warn("oauth2tokenintrospection/plain-text", fmt.Sprintf("introspectionURL is %s: tokens and the gateway's own credentials cross the network as they are", shown), "use https://", "introspectionURL")
 	}
 }
 

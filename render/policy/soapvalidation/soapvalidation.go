@@ -57,7 +57,7 @@ func check(c *config, at policy.Locator) diag.List {
 	case u == nil:
 		f.Error("soapvalidation/bad-url", "wsdlUrl "+wrong.What, wrong.Hint, "wsdlUrl")
 	case urlcheck.Exposed(u):
-		f.Note("soapvalidation/plain-text", fmt.Sprintf("wsdlUrl is http://%s: whoever is on the way can change what requests must fit", u.Host), "use https://", "wsdlUrl")
+		f.Note("soapvalidation/plain-text", fmt.Sprintf("wsdlUrl is %s: whoever is on the way can change what requests must fit", urlcheck.Show(u)), "use https://", "wsdlUrl")
 	}
 	if !slices.ContainsFunc(encodings, func(e string) bool { return strings.EqualFold(e, c.Encoding) }) && c.Encoding != "" {
 		f.Warn("soapvalidation/odd-encoding", fmt.Sprintf("encoding %q is not one that WSDLs are usually written in", c.Encoding), "write UTF-8, if that is what it is in", "encoding")

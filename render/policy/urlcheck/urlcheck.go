@@ -25,8 +25,20 @@ type Problem struct {
 	Hint string
 }
 
-// Parse reads an address. The URL is nil exactly when there is a Problem. A text with a password is never part of one.
+// Parse reads an address. The URL is nil exactly when there is a Problem. A text with a password is never part of one: what stands before
+// an @ may be one, also where a / or ? in it that was not escaped makes it look like a host, a port or a path.
 func Parse(text string, want Want) (*url.URL, Problem) {
+	u, p := parse(text, want)
+	if scheme, rest, _ := strings.Cut(text, ":"); u == nil && strings.Contains(text, "@") && strings.Contains(text, "://") &&
+		(slices.Contains(want.Schemes, strings.ToLower(scheme)) || !strings.HasPrefix(rest, "//")) {
+		return nil, userName
+	}
+	return u, p
+}
+
+var userName = Problem{"holds a user name or a password, which would show in logs", "leave it out"}
+
+func parse(text string, want Want) (*url.URL, Problem) {
 	form := want.Schemes[0] + "://host"
 	if want.Port {
 		form += ":port"
@@ -37,7 +49,7 @@ func Parse(text string, want Want) (*url.URL, Problem) {
 	}
 	if !strings.Contains(text, "://") {
 		hint := write
-		if host, _, _ := strings.Cut(text, "/"); host != "" && !strings.ContainsAny(host, " @$<>{}") {
+		if host, _, _ := strings.Cut(text, "/"); host != "" && !strings.ContainsAny(host, " $<>{}") && !strings.Contains(text, "@") {
 			hint = "write " + want.Schemes[0] + "://" + text
 		}
 		return nil, Problem{"has no scheme", hint}
@@ -55,7 +67,7 @@ func Parse(text string, want Want) (*url.URL, Problem) {
 	case !slices.Contains(want.Schemes, u.Scheme):
 		return nil, Problem{fmt.Sprintf("has the scheme %q, expected %s", u.Scheme, strings.Join(want.Schemes, " or ")), write}
 	case u.User != nil:
-		return nil, Problem{"holds a user name or a password, which would show in logs", "leave it out"}
+		return nil, userName
 	case u.Hostname() == "":
 		return nil, Problem{"has no host", write}
 	case strings.ContainsAny(u.Hostname(), `<>{}$"`):
@@ -70,6 +82,14 @@ func Parse(text string, want Want) (*url.URL, Problem) {
 		return nil, Problem{"goes on after the host, which is not used", fmt.Sprintf("write %s://%s", u.Scheme, u.Host)}
 	}
 	return u, Problem{}
+}
+
+// Show is the scheme and the host of u, for a message. Where a later @ makes the host look like a part of a password, it is left out.
+func Show(u *url.URL) string {
+	if strings.Contains(u.Path, "@") || strings.Contains(u.RawQuery, "@") || strings.Contains(u.Fragment, "@") {
+		return u.Scheme + "://…"
+	}
+	return u.Scheme + "://" + u.Host
 }
 
 // Exposed reports whether what is sent to u could be read on the way: the scheme has no TLS, and the host is not this one.

@@ -31,7 +31,14 @@ func TestParse(t *testing.T) {
 		{"h2://authz", grpc, "has no port, and h2 has no default", "write h2://authz:port"},
 		{"h2://authz:9000/check", grpc, "goes on after the host, which is not used", "write h2://authz:9000"},
 		{"https://user:hunter2@idp", web, "holds a user name or a password, which would show in logs", "leave it out"},
-		{"https://user:hunt er2@idp", web, "is not an address", "write https://host"},
+		{"https://user:hunt er2@idp", web, "holds a user name or a password, which would show in logs", "leave it out"},
+		{"https://user:123/hunter2@idp", grpc, `has the scheme "https", expected h2`, "write h2://host:port"},
+		{"https://user:99999/hunter2@idp", web, "holds a user name or a password, which would show in logs", "leave it out"},
+		{"h2://user/hunter2@idp:1", grpc, "holds a user name or a password, which would show in logs", "leave it out"},
+		{"h2://user:12/hunter2@idp:1", grpc, "holds a user name or a password, which would show in logs", "leave it out"},
+		{"user:hunter2://x@idp", web, "holds a user name or a password, which would show in logs", "leave it out"},
+		{"user:hunter2/x@idp", web, "has no scheme", "write https://host"},
+		{"https://idp/keys/@me?mail=a@b", web, "", ""},
 		{"https://", web, "has no host", "write https://host"},
 		{"https://:8080", web, "has no host", "write https://host"},
 		{"<https://oauth-server/tokens>", web, "stands in angle brackets", "write it without < and >"},
@@ -59,6 +66,21 @@ func TestExposed(t *testing.T) {
 		}
 		if got := urlcheck.Exposed(u); got != want {
 			t.Errorf("%s: got %v, want %v", text, got, want)
+		}
+	}
+}
+
+func TestShow(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"http://idp:80/x?y": "http://idp:80", "http://user:12/hunter2@idp": "http://…", "http://user:12?hunter2@idp": "http://…", "http://user:12#hunter2@idp": "http://…",
+	} {
+		u, err := url.Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := urlcheck.Show(u); got != want {
+			t.Errorf("%s: got %s, want %s", text, got, want)
 		}
 	}
 }
