@@ -95,6 +95,7 @@ type GitSource struct {
 
 	// The rest is the look's alone.
 	taken   taken
+	lost    *lostError // why taken, of an earlier process, is not known; nil: it is, or there is none
 	store   *bare
 	old     *bare         // one before, which sets that were taken from it may still be read from
 	suspect plumbing.Hash // the head whose objects were not all there; zero: they are
@@ -202,16 +203,7 @@ func (s *GitSource) openStore() error {
 	if err := os.MkdirAll(s.o.Dir, 0o700); err != nil {
 		return err
 	}
-	b, err := os.ReadFile(s.takenFile())
-	if err == nil {
-		err = json.Unmarshal(b, &s.taken)
-		if err == nil && (s.taken.Commit != "" && len(s.taken.Commit) != hashLength || !isStore(s.taken.Store)) {
-			err = errors.New("it is broken")
-		}
-		if err != nil {
-			return fmt.Errorf("%s says which commit was taken last: %w", s.takenFile(), err)
-		}
-	} else if !errors.Is(err, fs.ErrNotExist) {
+	if err := s.recall(); err != nil {
 		return err
 	}
 	list, err := os.ReadDir(s.o.Dir)
@@ -234,6 +226,59 @@ func (s *GitSource) openStore() error {
 	s.store, err = s.newStore()
 	return err
 }
+
+// recall reads what was taken last, from the first of its two files that says so. When there are such files and none can be
+// read, nothing is taken until an operator names a commit: any head might be an old one.
+func (s *GitSource) recall() error {
+	var broken []string
+	for _, name := range []string{s.takenFile(), s.takenCopy()} {
+		b, err := os.ReadFile(name)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			continue
+		case err != nil:
+			return err
+		}
+		t, err := parseTaken(b)
+		if err == nil {
+			if s.taken = t; len(broken) > 0 || name != s.takenFile() {
+				s.o.Log.Warn("which commit was taken last is known from a copy", "file", name)
+			}
+			return nil
+		}
+		broken = append(broken, name)
+	}
+	if len(broken) > 0 {
+		s.lost = &lostError{Files: broken}
+	}
+	return nil
+}
+
+func parseTaken(b []byte) (t taken, err error) {
+	if err := json.Unmarshal(b, &t); err != nil {
+		return t, err
+	}
+	if len(t.Commit) != hashLength || !isHex(t.Commit) || !isStore(t.Store) {
+		return t, errors.New("it names no commit")
+	}
+	return t, nil
+}
+
+// takenCopy is beside the folder, which may be lost as a whole.
+func (s *GitSource) takenCopy() string { return filepath.Clean(s.o.Dir) + "-taken.json" }
+
+// lostError refuses any head: it cannot be known whether it is older than what was taken.
+type lostError struct {
+	Files []string // that are broken
+	New   string   // hash of the head
+}
+
+func (e *lostError) Error() string {
+	return "which commit was taken last is not known: " + strings.Join(e.Files, " and ") + " cannot be read; if commit " + e.New + " is to be taken, run: flexgw sync --allow-rewrite " + e.New
+}
+
+// Reason is the word for conditions and events.
+func (*lostError) Reason() string { return "StateBroken" }
 
 func (s *GitSource) takenFile() string { return filepath.Join(s.o.Dir, "taken.json") }
 
@@ -258,10 +303,12 @@ func (s *GitSource) remember(t taken) error {
 	if err != nil {
 		return err
 	}
-	if err := disk.Write(s.takenFile(), append(b, '\n'), 0o600); err != nil {
-		return fmt.Errorf("note which commit was taken: %w", err)
+	for _, name := range []string{s.takenCopy(), s.takenFile()} {
+		if err := disk.Write(name, append(b, '\n'), 0o600); err != nil {
+			return fmt.Errorf("note which commit was taken: %w", err)
+		}
 	}
-	s.taken = t
+	s.taken, s.lost = t, nil
 	return nil
 }
 
@@ -763,7 +810,7 @@ func (s *GitSource) take(ctx context.Context, c chosen) error {
 			t.First = head.ID
 		}
 	}
-	if t != s.taken {
+	if t != s.taken || s.lost != nil {
 		if err := s.remember(t); err != nil {
 			return err
 		}
@@ -808,6 +855,12 @@ func unreadable(err error) error {
 // descends reports whether a head that does not descend from the one that was taken is allowed by name; when it is not, it is
 // an error. Whoever follows another ref, or a commit, said so by a flag.
 func (s *GitSource) descends(head string) (rewrite bool, err error) {
+	if s.lost != nil && !strings.HasPrefix(s.o.Ref, "commit:") {
+		if slices.Contains(s.granted, head) {
+			return true, nil
+		}
+		return false, &lostError{s.lost.Files, head}
+	}
 	last := s.taken.Commit
 	if last == "" || last == head || s.taken.Ref != s.o.Ref || strings.HasPrefix(s.o.Ref, "commit:") {
 		return false, nil

@@ -266,3 +266,78 @@ func TestRewrittenHistoryIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// What was taken is in two files: the loss of one, or of the whole folder, lets no old head pass, and when no file can be read
+// nothing is taken until an operator names a commit.
+func TestWhatWasTakenIsNotForgotten(t *testing.T) {
+	t.Parallel()
+	remove := func(t *testing.T, name string) {
+		if err := os.RemoveAll(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write := func(t *testing.T, name, text string) {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, x := range map[string]struct {
+		damage func(t *testing.T, dir string)
+		reason string
+	}{
+		"folder lost":       {func(t *testing.T, dir string) { remove(t, dir) }, "HistoryRewritten"},
+		"file lost":         {func(t *testing.T, dir string) { remove(t, filepath.Join(dir, "taken.json")) }, "HistoryRewritten"},
+		"file empty":        {func(t *testing.T, dir string) { write(t, filepath.Join(dir, "taken.json"), "") }, "HistoryRewritten"},
+		"file says nothing": {func(t *testing.T, dir string) { write(t, filepath.Join(dir, "taken.json"), "{}") }, "HistoryRewritten"},
+		"copy lost":         {func(t *testing.T, dir string) { remove(t, dir+"-taken.json") }, "HistoryRewritten"},
+		"copy empty":        {func(t *testing.T, dir string) { write(t, dir+"-taken.json", "") }, "HistoryRewritten"},
+		"both broken": {func(t *testing.T, dir string) {
+			write(t, filepath.Join(dir, "taken.json"), "")
+			write(t, dir+"-taken.json", "{")
+		}, "StateBroken"},
+		"folder lost, copy broken": {func(t *testing.T, dir string) {
+			remove(t, dir)
+			write(t, dir+"-taken.json", "{")
+		}, "StateBroken"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRemote(t)
+			first := r.push("a.yaml", "1")
+			second := r.push("a.yaml", "2")
+			o := watch.GitOptions{Dir: filepath.Join(t.TempDir(), "git")}
+			s := follow(t, o, "file://"+r.bare)
+			if set, err := looked(t, s); err != nil || set.Revision != second {
+				t.Fatal(set.Revision, err)
+			}
+			s.Close()
+			x.damage(t, o.Dir)
+			r.git("push", "-q", "--force", "origin", first+":refs/heads/main")
+			s = follow(t, o, "file://"+r.bare)
+			_, err := looked(t, s)
+			var e *watch.GitError
+			if !errors.As(err, &e) || e.Reason() != x.reason || e.Commit == nil || e.Commit.ID != first || !strings.Contains(err.Error(), "flexgw sync --allow-rewrite "+first) {
+				t.Fatalf("got %v, want %s", err, x.reason)
+			}
+			if x.reason == "StateBroken" && !strings.Contains(err.Error(), o.Dir+"-taken.json") {
+				t.Errorf("%v does not name the file", err)
+			}
+			if err := s.Allow(first); err != nil {
+				t.Fatal(err)
+			}
+			if set, err := looked(t, s); err != nil || set.Revision != first {
+				t.Fatal(set.Revision, err)
+			}
+			s.Close()
+			s = follow(t, o, "file://"+r.bare) // both files are whole again
+			if set, err := looked(t, s); err != nil || set.Revision != first {
+				t.Fatal(set.Revision, err)
+			}
+			one, err1 := os.ReadFile(filepath.Join(o.Dir, "taken.json"))
+			two, err2 := os.ReadFile(o.Dir + "-taken.json")
+			if err := errors.Join(err1, err2); err != nil || string(one) != string(two) || !strings.Contains(string(one), first) {
+				t.Errorf("%s and %s, %v", one, two, err)
+			}
+		})
+	}
+}
