@@ -122,6 +122,27 @@ func isDir(path string) bool {
 	return err == nil && info.IsDir()
 }
 
+// announce puts a link to the daemon's socket where flexgw status looks for the daemons of this user, when the socket is
+// elsewhere. What it could not make nobody finds without --socket or --state-dir; the daemon serves all the same.
+func (p places) announce(env Env) (withdraw func(), err error) {
+	base := runtimeHome(env)
+	socket, err := filepath.Abs(p.socket)
+	if err != nil || socket == unitSocket || strings.HasPrefix(socket, base+string(filepath.Separator)) {
+		return func() {}, err
+	}
+	sum := sha256.Sum256([]byte(socket))
+	dir := filepath.Join(base, "at-"+hex.EncodeToString(sum[:6]))
+	withdraw = func() { _ = os.RemoveAll(dir) } // a link that leads nowhere is nobody's daemon
+	if err := envoy.Private(base); err != nil {
+		return withdraw, err
+	}
+	withdraw()
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return withdraw, err
+	}
+	return withdraw, os.Symlink(socket, filepath.Join(dir, socketName))
+}
+
 // claim makes the state folder ours, for this source and this process alone. The lock is held until the process ends.
 // folder is the one of a repository that is followed.
 func (p places) claim(env Env, source, folder string) (*envoy.Lock, error) {

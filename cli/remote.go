@@ -48,8 +48,8 @@ type door struct {
 	gate   *gate.Gate
 }
 
-// doorOf is what the flags ask for; who are those that come in.
-func (d *daemon) doorOf(c *cli.Context, name, who string) (door, error) {
+// doorOf is what the flags ask for; who are those that come in, and hints what is said of those that may not.
+func (d *daemon) doorOf(c *cli.Context, name, who string, hints map[string]string) (door, error) {
 	x := door{name: name, listen: c.String(name + "-listen")}
 	allow, _ := c.Generic(name + "-allow").(*values)
 	files := []string{name + "-cert", name + "-key", name + "-client-ca"}
@@ -73,7 +73,7 @@ func (d *daemon) doorOf(c *cli.Context, name, who string) (door, error) {
 	if allow != nil {
 		names = *allow
 	}
-	g, err := gate.New(gate.Options{For: who, Cert: c.String(files[0]), Key: c.String(files[1]), ClientCA: c.String(files[2]), Allow: names, Log: d.log, Refused: func(r gate.Refusal) {
+	g, err := gate.New(gate.Options{For: who, Hints: hints, Cert: c.String(files[0]), Key: c.String(files[1]), ClientCA: c.String(files[2]), Allow: names, Log: d.log, Refused: func(r gate.Refusal) {
 		message := r.Message
 		if r.Address != "" { // else it is about several
 			message = "a peer at " + r.Address + " was refused: " + message
@@ -93,10 +93,10 @@ func (d *daemon) doorsOf(c *cli.Context) (err error) {
 	if d.observe && c.IsSet("xds-listen") {
 		return usage("--observe speaks to no Envoy: it can not go with --xds-listen")
 	}
-	if d.remote, err = d.doorOf(c, "xds", "Envoys on other hosts"); err != nil {
+	if d.remote, err = d.doorOf(c, "xds", "Envoys on other hosts", envoyHints); err != nil {
 		return err
 	}
-	d.apiDoor, err = d.doorOf(c, "api", "operators on other hosts")
+	d.apiDoor, err = d.doorOf(c, "api", "operators on other hosts", operatorHints)
 	return err
 }
 

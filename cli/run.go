@@ -238,6 +238,11 @@ func (d *daemon) run(ctx context.Context) (err error) {
 		return world(err)
 	}
 	defer lock.Unlock()
+	withdraw, err := d.at.announce(d.env)
+	if err != nil {
+		d.log.Warn("flexgw status finds this daemon only by --socket or --state-dir", "error", err)
+	}
+	defer withdraw()
 	sockets, err := d.sockets()
 	if err != nil {
 		return world(err)

@@ -27,6 +27,8 @@ type scribe struct {
 	store *store.Store
 	log   *slog.Logger
 
+	writing sync.Mutex // held while what was taken out of the fields below goes to disk; before mu
+
 	mu      sync.Mutex
 	records []store.Record
 	set     *source.Set            // the newest programmed set that is not on disk yet
@@ -169,8 +171,25 @@ func (s *scribe) run() {
 	}
 }
 
+// history lists what happened, the newest first, limit at most: what is not on disk yet too.
+func (s *scribe) history(limit int) ([]store.Record, error) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	s.mu.Lock()
+	newest := slices.Clone(s.records)
+	s.mu.Unlock()
+	slices.Reverse(newest)
+	if len(newest) >= limit {
+		return newest[:limit], nil
+	}
+	older, err := s.store.History(limit - len(newest))
+	return append(newest, older...), err
+}
+
 // write brings the disk up to date. saved: a set was among it; ended: nothing comes any more.
 func (s *scribe) write() (saved, ended bool) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
 	s.mu.Lock()
 	records, set, holdAt, control := s.records, s.set, s.holdAt, s.control
 	var held map[source.Hash][]byte

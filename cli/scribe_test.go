@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -78,5 +79,20 @@ func TestScribeOfAnObserver(t *testing.T) {
 	records, err := st.History(10)
 	if err != nil || len(records) != 1 || records[0].Event != "Accepted" || records[0].Reason != "Observed" || records[0].Revision != set.Revision {
 		t.Errorf("%+v %v", records, err)
+	}
+}
+
+// What happened a moment ago is in the history, whether it is on disk yet or not.
+func TestHistoryIsComplete(t *testing.T) {
+	t.Parallel()
+	s := newScribe(store.New(t.TempDir()), slog.New(slog.DiscardHandler))
+	go s.run()
+	defer s.stop()
+	for i := range 20 {
+		s.event(reconcile.Event{Type: reconcile.Programmed, Revision: strconv.Itoa(i)})
+		list, err := s.history(3)
+		if err != nil || len(list) != min(3, i+1) || list[0].Revision != strconv.Itoa(i) || len(list) > 1 && list[1].Revision != strconv.Itoa(i-1) {
+			t.Fatalf("after %d: %+v, %v", i, list, err)
+		}
 	}
 }

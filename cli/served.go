@@ -46,7 +46,7 @@ func (d *daemon) History(limit int) (api.History, error) {
 	if limit == 0 {
 		limit = historyLimit
 	}
-	records, err := d.last.History(limit)
+	records, err := d.scribe.history(limit)
 	if err != nil {
 		return api.History{}, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
@@ -95,6 +96,9 @@ func liveSockets(env Env) ([]string, error) {
 	}
 	var live []string
 	for _, f := range append(found, unitSocket) {
+		if to, err := os.Readlink(f); err == nil {
+			f = to // of a daemon with a --state-dir or --socket of its own
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		if _, err := (api.Client{Socket: f}).Status(ctx); err == nil {
 			live = append(live, f)

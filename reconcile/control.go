@@ -198,6 +198,7 @@ func (l *Loop) ask(ctx context.Context) error {
 // it. With a revision, or six characters and more that it begins with, that one is applied at once, whatever it waits for: the
 // one that the source has, or, when revisions wait here, one that it had before.
 func (l *Loop) Sync(ctx context.Context, revision, who string) (Outcome, error) {
+	tried := l.snapshot().tried.Revision
 	if err := l.ask(ctx); err != nil {
 		return Outcome{}, err
 	}
@@ -218,9 +219,11 @@ func (l *Loop) Sync(ctx context.Context, revision, who string) (Outcome, error) 
 			return l.syncTo(loop, w, set, revision, who)
 		}
 		before := l.snapshot()
-		l.control(func(c *Control) { c.Quarantined = nil })
-		if before.back != nil || before.refused != nil || before.served.partial() {
-			l.update(func(s *state) { s.tried, s.refused, s.back = source.Set{}, nil, nil })
+		if before.tried.Revision == tried { // what came while we looked was tried a moment ago
+			l.control(func(c *Control) { c.Quarantined = nil })
+			if before.back != nil || before.refused != nil || before.served.partial() {
+				l.update(func(s *state) { s.tried, s.refused, s.back = source.Set{}, nil, nil })
+			}
 		}
 		w.revision = set.Revision
 		l.await(w)
@@ -230,6 +233,10 @@ func (l *Loop) Sync(ctx context.Context, revision, who string) (Outcome, error) 
 			l.answer(set.Revision, Outcome{Result: Pinned, Reason: "Pinned", Message: "revision " + s.control.Pinned.Revision + " is pinned; flexgw resume ends that"})
 		case s.control.Waiting != nil && s.control.Waiting.Revision == set.Revision:
 			l.answer(set.Revision, Outcome{Result: Waiting, Reason: "Waiting", Message: s.control.Waiting.String()})
+		case s.refused != nil && s.tried.Revision == set.Revision:
+			l.answer(set.Revision, Outcome{Result: Invalid, Diagnostics: s.refused})
+		case s.back != nil && s.tried.Revision == set.Revision && l.back == nil:
+			l.answer(set.Revision, Outcome{Result: RolledBack, Previous: s.served.set.Revision, Reason: s.failed.Reason, Message: s.back.Message, Diagnostics: s.failed.Diagnostics})
 		case l.Observe && s.tried.Revision == set.Revision: // it was judged before
 			l.answer(set.Revision, Outcome{Result: Accepted, Reason: "Observed"})
 		case s.served.set.Revision == set.Revision && s.reason == "" && !s.served.partial():

@@ -332,3 +332,33 @@ func TestWaitingForAWindow(t *testing.T) {
 		}
 	})
 }
+
+// looker is a source that looks by itself, and finds something when it is told to.
+type looker struct {
+	*fakeSource
+	found string
+}
+
+func (l looker) Look(context.Context) error {
+	l.put(l.found, nil)
+	time.Sleep(100 * time.Millisecond) // long enough for the loop to judge it
+	return nil
+}
+
+// What is new is judged once, though somebody asked for it.
+func TestSyncJudgesWhatIsNewOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := run(t, func(w *world) { w.loop.Source = looker{w.source, "kind: ["} })
+		w.target.answer(synced)
+		w.source.put(api(1), nil)
+		settle(time.Second)
+		o, err := w.loop.Sync(t.Context(), "", "me")
+		if err != nil || o.Result != reconcile.Invalid || !o.Diagnostics.HasErrors() {
+			t.Errorf("sync: %+v, %v", o, err)
+		}
+		want := []reconcile.EventType{"Fetched", "Accepted", "Programmed", "Fetched", "Invalid"}
+		if got := w.types(); !slices.Equal(got, want) {
+			t.Errorf("told %v, want %v", got, want)
+		}
+	})
+}

@@ -30,13 +30,14 @@ import (
 
 // Options are the parameters of New. The three files are PEM; they are read again when they changed.
 type Options struct {
-	For       string           // whom it is for, as the log calls them: "Envoys on other hosts"
-	Cert, Key string           // the chain that the daemon shows, its own certificate first, and its key
-	ClientCA  string           // who signs the certificates of peers
-	Allow     []string         // DNS names and URIs; a peer's certificate must have one of them. Empty: any certificate of ClientCA
-	Refused   func(Refusal)    // told of each once, until it was quiet for an hour, and of a few a minute at most; must not block; nil: nobody
-	Log       *slog.Logger     // nil: none
-	Now       func() time.Time // nil: time.Now
+	For       string            // whom it is for, as the log calls them: "Envoys on other hosts"
+	Cert, Key string            // the chain that the daemon shows, its own certificate first, and its key
+	ClientCA  string            // who signs the certificates of peers
+	Allow     []string          // DNS names and URIs; a peer's certificate must have one of them. Empty: any certificate of ClientCA
+	Hints     map[string]string // what to do about a refusal, by reason; who opens the gate knows its own flags
+	Refused   func(Refusal)     // told of each once, until it was quiet for an hour, and of a few a minute at most; must not block; nil: nobody
+	Log       *slog.Logger      // nil: none
+	Now       func() time.Time  // nil: time.Now
 }
 
 // Gate is made by New. All methods are safe for concurrent use.

@@ -67,7 +67,8 @@ func newDoor(t *testing.T, allow ...string) *door {
 	gatetest.Put(t, d.path("key"), server.Key)
 	gatetest.Put(t, d.path("ca"), d.authority.PEM)
 	var err error
-	d.gate, err = gate.New(gate.Options{Cert: d.path("crt"), Key: d.path("key"), ClientCA: d.path("ca"), Allow: allow, Log: slog.New(slog.NewTextHandler(d.log, nil)),
+	hints := map[string]string{gate.NodeTaken: "give each Envoy a node id", gate.BadHandshake: "look into its log"}
+	d.gate, err = gate.New(gate.Options{Hints: hints, Cert: d.path("crt"), Key: d.path("key"), ClientCA: d.path("ca"), Allow: allow, Log: slog.New(slog.NewTextHandler(d.log, nil)),
 		Now: func() time.Time {
 			d.mu.Lock()
 			defer d.mu.Unlock()

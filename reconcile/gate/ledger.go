@@ -36,25 +36,6 @@ type refused struct {
 	told bool
 }
 
-// hint says what to do, by reason.
-func hint(reason string) string {
-	return map[string]string{
-		NoCertificate:    "give that Envoy tls.crt and tls.key, in the folder that its bootstrap names",
-		Expired:          "replace tls.crt and tls.key on that host; if they are new, compare the clocks of both hosts",
-		UnknownAuthority: "if it is one of yours, let an authority of --xds-client-ca sign its certificate, or add its authority to that file",
-		BadCertificate:   "give that Envoy a certificate that is good for clients (extended key usage clientAuth)",
-		NotAllowed:       "if it is one of yours, start the daemon with one of these names as --xds-allow",
-		NotTLS:           "if it is an Envoy, use the bootstrap of flexgw render --form bootstrap --remote; a health check should only connect",
-		OldTLS:           "if it is an Envoy, use the bootstrap of flexgw render --form bootstrap --remote, and no proxy in between that ends TLS",
-		DistrustsUs:      "put the authority of --xds-cert into ca.crt on that host, and see that --xds-cert has the name of --remote or --server-name",
-		BadHandshake:     "if it is an Envoy, look into its log, and for a proxy or load balancer in between; else it is a scanner and needs nothing",
-		NoNode:           "make its bootstrap with flexgw render --form bootstrap --remote --node-id ID",
-		NodeTaken:        "give each Envoy a node id of its own, --node-id of flexgw render",
-		TooMany:          "find out who opens so many connections there, and let a firewall admit only the hosts of your Envoys",
-		LeftOut:          "see flexgw status; if they are not yours, let a firewall admit only the hosts of your Envoys",
-	}[reason]
-}
-
 // clip is a text that a stranger wrote, on one line, with nothing that a terminal obeys.
 func clip(s string, limit int) string {
 	if len(s) > 8*limit { // of what is left out, nothing need be made visible
@@ -74,7 +55,7 @@ func (g *Gate) note(l *ledger, r Refusal) {
 		r.Address = host
 	}
 	r.Identity, r.Message = clip(r.Identity, maxIdentity), clip(r.Message, maxMessage)
-	if h := hint(r.Reason); h != "" {
+	if h := g.o.Hints[r.Reason]; h != "" {
 		r.Message += "; " + h
 	}
 	r.At, r.Count = g.o.Now().UTC(), 1
@@ -138,7 +119,7 @@ func (g *Gate) summarize() {
 		if n == 0 {
 			continue
 		}
-		r := Refusal{Reason: LeftOut, At: now, Count: n, Message: fmt.Sprintf("%d refusals more were not told one by one; %s", n, hint(LeftOut))}
+		r := Refusal{Reason: LeftOut, At: now, Count: n, Message: fmt.Sprintf("%d refusals more were not told one by one; %s", n, g.o.Hints[LeftOut])}
 		g.o.Log.Warn("refusals were left out", "count", n, "reason", r.Reason, "message", r.Message)
 		if g.o.Refused != nil {
 			g.o.Refused(r)
