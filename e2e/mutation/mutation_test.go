@@ -329,7 +329,7 @@ func harmless(m mutant) string {
 	switch {
 	case m.root == "Extension" && strings.HasPrefix(path, "/spec/properties/"):
 		return "what an Extension describes shows in what it accepts, and its bindings hold other values"
-	case filepath.Ext(m.file) == ".cue" && (path == "/apiVersion" || path == "/kind"):
+	case filepath.Ext(m.file) == ".cue" && m.what != "typo" && (path == "/apiVersion" || path == "/kind"):
 		return "what has not both of them is no object in CUE, but a value of the package's own"
 	case strings.HasPrefix(path, "/metadata/labels/"):
 		return "nothing selects this label"

@@ -786,7 +786,24 @@ func said(s string) string {
 	return s
 }
 
-// declarations calls found for each value that has apiVersion and kind, with its range and that of its key.
+// says reports whether a value has a field, and another one or what can only be a slip for it.
+func says(v cue.Value, name, other string) bool {
+	if !v.LookupPath(cue.MakePath(cue.Str(name))).Exists() {
+		return false
+	}
+	if v.LookupPath(cue.MakePath(cue.Str(other))).Exists() {
+		return true
+	}
+	fields, err := v.Fields()
+	for err == nil && fields.Next() {
+		if sel := fields.Selector(); sel.LabelType() == cue.StringLabel && diag.Nearest(sel.Unquoted(), []string{other}) == other {
+			return true
+		}
+	}
+	return false
+}
+
+// declarations calls found for each value that has apiVersion and kind, one of them misspelt perhaps, with its range and that of its key.
 func (r *cueRun) declarations(v cue.Value, nodes []ast.Node, where, key diag.Range, depth int, found func(v cue.Value, nodes []ast.Node, where, key diag.Range)) {
 	if depth > MaxDepth {
 		return
@@ -803,7 +820,7 @@ func (r *cueRun) declarations(v cue.Value, nodes []ast.Node, where, key diag.Ran
 		}
 		return
 	}
-	if v.LookupPath(cue.MakePath(cue.Str("apiVersion"))).Exists() && v.LookupPath(cue.MakePath(cue.Str("kind"))).Exists() {
+	if says(v, "apiVersion", "kind") || says(v, "kind", "apiVersion") {
 		found(v, nodes, where, key)
 		return
 	}
