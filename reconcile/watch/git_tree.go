@@ -144,9 +144,10 @@ func (i *item) put(name string, leaf *item) error {
 	return nil
 }
 
-// isEntry reports whether Git lets an entry of a folder have a name.
+// isEntry reports whether Git lets an entry of a folder have a name. What would be a repository's own folder, on whatever file
+// system, it does not: only who means harm has it.
 func isEntry(name string) bool {
-	return name != "" && name != "." && name != ".." && !strings.ContainsAny(name, "/\x00")
+	return name != "" && name != "." && name != ".." && !strings.ContainsAny(name, "/\x00") && !strings.EqualFold(strings.TrimRight(name, " ."), ".git")
 }
 
 // open reads the entries of a folder.
