@@ -232,14 +232,10 @@ func TestAttacks(t *testing.T) {
 	}
 }
 
-// What is no well-formed commit is not read at all: two signatures, a second committer.
+// What is no well-formed commit is not read at all, like one with a second committer.
 func TestMalformedCommits(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(c *cast, text, sig string) string{
-		"two signatures": func(c *cast, text, sig string) string { return withHeader(text, sig+sig) },
-		"signatures of two": func(c *cast, text, sig string) string {
-			return withHeader(withHeader(text, sig), folded(c.sign(c.mallory, "git", text)))
-		},
 		"a second committer": func(c *cast, text, sig string) string {
 			return withHeader(text, "committer Eve <eve@example.com> 1 +0000\n"+sig)
 		},
@@ -258,6 +254,25 @@ func TestMalformedCommits(t *testing.T) {
 			if err := c.verify(trust.Options{Signers: c.signers}, c.first); err == nil {
 				t.Error("it was taken")
 			}
+		})
+	}
+}
+
+func TestTwoSignatures(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(c *cast, text, sig string) string{
+		"the same": func(c *cast, text, sig string) string { return withHeader(text, sig+sig) },
+		"of two": func(c *cast, text, sig string) string {
+			return withHeader(withHeader(text, sig), folded(c.sign(c.mallory, "git", text)))
+		},
+		"an empty one": func(c *cast, text, sig string) string { return withHeader(text, "gpgsig \n"+sig) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newCast(t)
+			text, sig := c.parts(c.commit(c.alice))
+			id := c.raw(change(c, text, sig))
+			refused(t, c.verify(trust.Options{Signers: c.signers}, c.first), trust.MalformedSignature, id, "Alice")
 		})
 	}
 }
@@ -325,9 +340,10 @@ func TestSince(t *testing.T) {
 		refused(t, err, trust.SinceNotReached, "", "Alice")
 	}
 	o.Since = strings.Repeat("0", 40)
-	if err := c.verify(o, ""); err == nil {
-		t.Error("a --verify-since that is nowhere did nothing")
-	}
+	refused(t, c.verify(o, ""), trust.SinceNotReached, "", o.Since)
+	c.git("reset", "-q", "--hard", c.first)
+	o.Since = since // which descends from the head
+	refused(t, c.verify(o, ""), trust.SinceNotReached, "", "Alice")
 }
 
 // sign signs a text with ssh-keygen.

@@ -131,11 +131,11 @@ func TestTags(t *testing.T) {
 		"another's place": {func(c *cast) { // an old tag under a new name
 			c.tag(c.bob, "v1.0.0")
 			c.git("update-ref", "refs/tags/v2.0.0", c.git("rev-parse", "refs/tags/v1.0.0"))
-		}, "tag:v2.0.0", trust.WrongTag, `under the name "v1.0.0"`},
+		}, "tag:v2.0.0", trust.WrongTag, `the tag object says "v1.0.0", the ref is "v2.0.0"`},
 		"another's place, by range": {func(c *cast) {
 			c.tag(c.bob, "v1.0.0")
 			c.git("update-ref", "refs/tags/v2.0.0", c.git("rev-parse", "refs/tags/v1.0.0"))
-		}, "semver:>=1", trust.WrongTag, `under the name "v1.0.0"`},
+		}, "semver:>=1", trust.WrongTag, `the tag object says "v1.0.0", the ref is "v2.0.0"`},
 		"a tag of a tag": {func(c *cast) {
 			c.tag(c.bob, "v1.0.0")
 			c.run(nil, c.bob.env(), "git", append(c.signing(c.bob), "tag", "-s", "-m", "nested", "v2.0.0", "v1.0.0")...)
@@ -227,6 +227,19 @@ func TestAnOlderCommit(t *testing.T) {
 	}
 	if _, err := s.FetchAt(t.Context(), unsigned); err == nil {
 		t.Error("a commit before verification began is read")
+	}
+}
+
+// What a look at a repository says of a --verify-since that it has not is not that the remote held something back.
+func TestSinceThatIsNowhere(t *testing.T) {
+	t.Parallel()
+	c := newCast(t)
+	c.declare("# 1\n")
+	c.commit(c.alice)
+	s := c.follow(trust.Options{Signers: c.signers, Since: strings.Repeat("1", 40)}, "main")
+	for range 2 {
+		_, err := look(t, s)
+		refused(t, err, trust.SinceNotReached, "", strings.Repeat("1", 40))
 	}
 }
 

@@ -251,6 +251,11 @@ func (p *Policy) Verify(ctx context.Context, h watch.History) error {
 			return v.commit(h.Head)
 		}
 		since = p.o.Since
+		if _, err := h.Look(since); err != nil && !watch.Missing(err) {
+			return unread(ctx, err)
+		} else if err != nil {
+			return &Refused{Commit: h.Head.ID, Author: person(h.Head.Author), Rule: SinceNotReached, Detail: "there is no commit " + diag.Visible(since) + " in what it descends from"}
+		}
 		commits = func() iter.Seq2[watch.Commit, error] { return h.From(since) }
 	} else if vouched, err = p.vouched(ctx, commits); err != nil {
 		return err
@@ -269,9 +274,9 @@ func (p *Policy) Verify(ctx context.Context, h watch.History) error {
 		}
 	}
 	switch {
-	case !head:
+	case !head && h.Since != "":
 		return fmt.Errorf("commits to verify: %s, which is to be taken, is not among them", h.Head.ID) // whoever walks history is wrong
-	case !descends:
+	case !head, !descends: // of --verify-since the head may be an ancestor
 		return &Refused{Commit: h.Head.ID, Author: person(h.Head.Author), Rule: SinceNotReached, Detail: "it does not descend from " + diag.Visible(since)}
 	}
 	return nil
@@ -372,7 +377,9 @@ func firstLine(b []byte) string {
 func (v *verifier) commit(c watch.Commit) error {
 	v.times[c.ID] = c.Committer.At
 	var d verdict
-	if len(c.Signature) == 0 {
+	if c.Twice {
+		d = refuse(MalformedSignature, "it has two signatures, and one is expected")
+	} else if len(c.Signature) == 0 {
 		d = refuse(Unsigned, "it is not signed")
 	} else {
 		d = v.signature(signed{c.Committer, c.Signature, c.Signed})
@@ -448,7 +455,7 @@ func (v *verifier) tag(h watch.History) error {
 	case t.Commit != h.Head.ID:
 		d = refuse(WrongTag, "it was made for %s", t.Commit)
 	case h.Ref != "" && t.Name != name:
-		d = refuse(WrongTag, "it was made under the name %q", t.Name)
+		d = refuse(WrongTag, "the tag object says %q, the ref is %q", diag.Visible(t.Name), diag.Visible(name))
 	default:
 		d = v.signature(signed{t.Tagger, t.Signature, t.Signed})
 	}

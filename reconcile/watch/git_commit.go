@@ -24,6 +24,7 @@ type Commit struct {
 	Committer Person
 	Message   string
 	Signature []byte // of the header gpgsig, unfolded: OpenPGP, SSH or X.509 armour; nil: not signed
+	Twice     bool   // it has more than one signature, and Signature is empty
 	Signed    []byte // what it is over: the commit's bytes without that header
 }
 
@@ -171,8 +172,7 @@ func cutHeaders(b []byte) (list []header, rest []byte, err error) {
 	return list, b, nil
 }
 
-// parseCommit reads what git-fsck(1) lets pass: tree, parents, author and committer once and in this order, and one signature
-// at most. Signed is what git verifies: without the headers gpgsig and gpgsig-sha256.
+// parseCommit reads what git-fsck(1) lets pass: tree, parents, author and committer once and in this order. Signed is what git verifies: without the headers gpgsig and gpgsig-sha256.
 func parseCommit(id string, b []byte) (Commit, error) {
 	list, rest, err := cutHeaders(b)
 	if err != nil {
@@ -214,10 +214,11 @@ func parseCommit(id string, b []byte) (Commit, error) {
 		case i >= at && slices.Contains([]string{"tree", "parent", "author", "committer"}, h.name):
 			return c, fmt.Errorf("it has a second %s", h.name)
 		case h.name == "gpgsig":
-			if c.Signature != nil {
-				return c, errors.New("it has two signatures")
+			if c.Twice = c.Signature != nil; c.Twice {
+				c.Signature = []byte{} // nobody may pick one
+			} else {
+				c.Signature = []byte(h.value + "\n")
 			}
-			c.Signature = []byte(h.value + "\n")
 			continue
 		case h.name == "gpgsig-sha256":
 			continue

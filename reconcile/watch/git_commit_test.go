@@ -105,6 +105,11 @@ func TestABrokenCommitIsNoCommit(t *testing.T) {
 	if c, err := watch.ParseCommit([]byte(whole + "gpgsig -----BEGIN X\n \n abc\n -----END X\nencoding x\n\nm\n")); err != nil || string(c.Signature) != "-----BEGIN X\n\nabc\n-----END X\n" || string(c.Signed) != whole+"encoding x\n\nm\n" {
 		t.Errorf("got %q %q, %v", c.Signature, c.Signed, err)
 	}
+	for _, more := range []string{"", "gpgsig c\n"} {
+		if c, err := watch.ParseCommit([]byte(whole + "gpgsig a\ngpgsig b\n" + more + "\nm")); err != nil || !c.Twice || c.Signature == nil || len(c.Signature) > 0 {
+			t.Errorf("two signatures: got %+v, %v", c, err)
+		}
+	}
 	for want, b := range map[string]string{
 		"its head does not end":                     "tree",
 		"it begins with a folded line":              " x\n\n",
@@ -115,7 +120,6 @@ func TestABrokenCommitIsNoCommit(t *testing.T) {
 		"it has a second tree":                      whole + tree + "\nm",
 		"it has a second author":                    whole + "author " + who + "\nm",
 		"it has a second committer":                 whole + "committer " + who + "\nm",
-		"it has two signatures":                     whole + "gpgsig a\ngpgsig b\n\nm",
 		`its parent "x" is no hash`:                 tree + "parent x\nauthor " + who + "committer " + who + "\n",
 		"is not `Name <e-mail> seconds zone`":       tree + "author a <b> c> 1 +0000\ncommitter " + who + "\n",
 		"is no time in seconds":                     tree + "author a <b> -1 +0000\ncommitter " + who + "\n",

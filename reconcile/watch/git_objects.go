@@ -107,6 +107,12 @@ func (e errMissing) Error() string {
 	return "the object " + e.id.String() + " is not in the repository"
 }
 
+// Missing reports whether an error is that an object is not in the repository.
+func Missing(err error) bool {
+	var gone errMissing
+	return errors.As(err, &gone)
+}
+
 // object reads one object whole, or as much of it as a file of declarations may have, and a byte more.
 func (r *Repo) object(id plumbing.Hash) (plumbing.ObjectType, []byte, error) {
 	r.mu.Lock()

@@ -684,8 +684,7 @@ func (s *GitSource) grown() bool {
 
 // doubt makes a store whose objects are not all there be cloned anew, once for each head.
 func (s *GitSource) doubt(c chosen, err error) error {
-	var gone errMissing
-	if !errors.As(err, &gone) {
+	if !Missing(err) {
 		return err
 	}
 	s.broken = s.suspect != c.object
@@ -845,8 +844,7 @@ func (*badTree) Reason() string { return "Unreadable" }
 
 // unreadable makes what is wrong with a tree a refusal, unless an object of it is not there.
 func unreadable(err error) error {
-	var gone errMissing
-	if errors.As(err, &gone) {
+	if Missing(err) {
 		return err
 	}
 	return &badTree{err}
