@@ -71,7 +71,7 @@ var bans = []ban{
 // policies share (docs/decisions/0001), and what configurations and their places are made of.
 var ours = []string{
 	"render/policy", "render/policy/enforce", "render/policy/expr", "render/policy/graphqlschema", "render/policy/iplist", "render/policy/messagelog", "render/policy/tlscheck", "render/policy/urlcheck", "render/match",
-	"schema/dataweave", "schema/diag", "schema/ir", "schema/syntax",
+	"schema/dataweave", "schema/diag", "schema/ir", "schema/regex", "schema/syntax",
 }
 
 // strangers are the imports of ours that a package of a policy must not have. Packages that are no policy's have none.

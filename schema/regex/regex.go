@@ -1,4 +1,4 @@
-// Package regex compares what regular expressions match, as whole values.
+// Package regex reads regular expressions as RE2 does, and compares what they match, as whole values.
 //
 // It compiles nothing for matching and knows no rule of a gateway: it says whether one expression takes all that another
 // does, or whether some value fits both.
