@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -42,6 +43,9 @@ func (d door) write(t *testing.T, name, text string) {
 	}
 }
 
+// command is held while flexgw runs in this process: the command line library has flags that all commands of a process share.
+var command sync.Mutex
+
 // ask is what flexgw validate says about the declarations with one text changed ("": none), with the names that they have here.
 func (d door) ask(t *testing.T, changed, text string) diag.List {
 	t.Helper()
@@ -50,6 +54,8 @@ func (d door) ask(t *testing.T, changed, text string) diag.List {
 		defer d.write(t, changed, d.files[changed])
 	}
 	var out, errs bytes.Buffer
+	command.Lock()
+	defer command.Unlock()
 	code := cli.Main([]string{"flexgw", "validate", "--no-config", "--output", "json", d.dir}, cli.Env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs,
 		Getenv: d.getenv, Now: func() time.Time { return today }})
 	var said struct{ Diagnostics diag.List }
