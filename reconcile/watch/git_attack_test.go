@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -218,8 +219,10 @@ func TestHostileServers(t *testing.T) {
 		{"pack-inflated", attack{pack: sends(packOf(40, many...))}, "the pack's objects have more than 33554432 bytes", "TooLarge"},
 		{"pack-large", attack{pack: func(w http.ResponseWriter, q *http.Request) {
 			io.WriteString(w, line("NAK\n")+"PACK\x00\x00\x00\x02\x00\x0f\xff\xff")
-			for all := bytes.Repeat(small, 1<<12); q.Context().Err() == nil; { // many at a time: a slow host has the same seconds
-				if _, err := w.Write(all); err != nil {
+			noise := make([]byte, 256<<10) // few objects: a slow host has the same seconds
+			rand.NewChaCha8([32]byte{}).Read(noise)
+			for blob := entry(blobKind, uint64(len(noise)), nil, noise); q.Context().Err() == nil; {
+				if _, err := w.Write(blob); err != nil {
 					return
 				}
 			}
