@@ -218,11 +218,13 @@ func (d *daemon) reload(ctx context.Context) {
 func (d *daemon) stopping(ctx context.Context, done <-chan struct{}) {
 	select {
 	case <-ctx.Done():
-		d.notify("STOPPING=1", systemd.Extend(extendBy), systemd.Status("ending; requests may take "+d.drain.String()))
 	case <-done:
+	}
+	if ctx.Err() == nil { // nobody told it to
 		d.notify("STOPPING=1")
 		return
 	}
+	d.notify("STOPPING=1", systemd.Extend(extendBy), systemd.Status("ending; requests may take "+d.drain.String()))
 	late := time.After(d.drain + longestStop)
 	more := time.NewTicker(extendEvery)
 	defer more.Stop()

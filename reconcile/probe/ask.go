@@ -67,11 +67,12 @@ func (p Prober) handshake(ctx context.Context, t target) error {
 	}
 	// In TLS 1.3 a client is through with the handshake before the port has judged its certificate: it says so, or it ends the
 	// connection as it was asked to (RFC 8446, 4.4.2.4 and 6.1).
-	if err := s.CloseWrite(); err != nil {
-		return tlsFault(err)
-	}
+	ended := s.CloseWrite() // the port may have ended it before; then what it said of it is still to be read
 	if _, err := io.Copy(io.Discard, io.LimitReader(s, maxBody)); err != nil {
 		return tlsFault(err)
+	}
+	if ended != nil {
+		return tlsFault(ended)
 	}
 	return nil
 }
