@@ -351,7 +351,10 @@ func checkErrors(t *testing.T, set source.Set, ds diag.List) {
 		codes[d.Code]++
 	}
 	for _, d := range want {
-		if d.Severity == diag.Error && !told[key(d)] && codes[d.Code] == 0 {
+		// What is absent is a slip only beside the name that was meant: when that is left out, it may be declared where something cannot be
+		// read, which is told.
+		slip := !d.Absent.IsZero() && strings.HasPrefix(d.Hint, "did you mean") && ds.HasErrors()
+		if d.Severity == diag.Error && !told[key(d)] && codes[d.Code] == 0 && !slip {
 			t.Errorf("this is not told: %v", d)
 		}
 	}
