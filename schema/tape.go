@@ -144,12 +144,6 @@ func (t *tape) flags(l ...*bool) {
 	}
 }
 
-// flag is one that says what follows.
-func (t *tape) flag(f bool) bool {
-	t.flags(&f)
-	return f
-}
-
 // only says that something is not on a tape unless it is so.
 func (t *tape) only(ok bool) { t.bad = t.bad || !t.reading && !ok }
 
