@@ -93,10 +93,10 @@ func (d *daemon) doorsOf(c *cli.Context) (err error) {
 	if d.observe && c.IsSet("xds-listen") {
 		return usage("--observe speaks to no Envoy: it can not go with --xds-listen")
 	}
-	if d.remote, err = d.doorOf(c, "xds", "Envoys on other hosts", envoyHints); err != nil {
+	if d.remote, err = d.doorOf(c, "xds", "Envoys on other hosts", envoyHints()); err != nil {
 		return err
 	}
-	d.apiDoor, err = d.doorOf(c, "api", "operators on other hosts", operatorHints)
+	d.apiDoor, err = d.doorOf(c, "api", "operators on other hosts", operatorHints())
 	return err
 }
 

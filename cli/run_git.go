@@ -1,20 +1,16 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/flexgw/flexgw/reconcile/api"
-	"github.com/flexgw/flexgw/reconcile/disk"
 	"github.com/flexgw/flexgw/reconcile/egress"
 	"github.com/flexgw/flexgw/reconcile/status"
 	"github.com/flexgw/flexgw/reconcile/watch"
@@ -97,19 +93,6 @@ func gitOf(c *cli.Context, env Env, src string) (*repository, error) {
 	return &repository{options: o}, err
 }
 
-// credential is a file that is read at each use: the one of a flag, or systemd's.
-func credential(c *cli.Context, env Env, flag, name string) (file string) {
-	if file = c.String(flag); file != "" {
-		return file
-	}
-	if dir, ok := env.Getenv("CREDENTIALS_DIRECTORY"); ok && dir != "" {
-		if file = filepath.Join(dir, name); exists(file) {
-			return file
-		}
-	}
-	return ""
-}
-
 // gitAuth finds out where credentials are. None is read yet.
 func gitAuth(c *cli.Context, env Env) (watch.GitAuth, error) {
 	a := watch.GitAuth{Username: c.String("git-username")}
@@ -144,32 +127,6 @@ func gitAuth(c *cli.Context, env Env) (watch.GitAuth, error) {
 	}
 	a.KnownHosts = append(a.KnownHosts, "/etc/ssh/ssh_known_hosts")
 	return a, nil
-}
-
-// secretOf is how a secret is read: from the file of a flag, the environment, or systemd's credentials; nil: it is nowhere.
-func secretOf(c *cli.Context, env Env, flag, variable, name string) func() (string, error) {
-	if v, ok := env.Getenv(variable); ok && v != "" && !c.IsSet(flag) {
-		return func() (string, error) { return v, nil }
-	}
-	file := credential(c, env, flag, name)
-	if file == "" {
-		return nil
-	}
-	return func() (string, error) {
-		b, err := readCredential(file, "--"+flag)
-		return string(b), err
-	}
-}
-
-func readCredential(file, flag string) ([]byte, error) {
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("%s: read %s: %w", flag, file, disk.Cause(err))
-	}
-	if b = bytes.TrimRight(b, "\r\n"); len(b) == 0 {
-		return nil, fmt.Errorf("%s: there is nothing in %s", flag, file)
-	}
-	return append(b, '\n')[: len(b) : len(b)+1], nil
 }
 
 // follow begins to follow the source.
@@ -218,7 +175,7 @@ func (d *daemon) knownCommit(r *status.Report) {
 	if d.git == nil || r.Commit != nil || r.Revision == "" {
 		return
 	}
-	records, err := d.last.History(historyLimit)
+	records, err := d.scribe.history(historyLimit)
 	if err != nil {
 		return
 	}

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -9,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -130,23 +128,15 @@ func (d *daemon) forgeOf(c *cli.Context) (*notify.Forge, error) {
 	if u.Scheme == "http" && !watch.Loopback(hostPort(u)) {
 		return nil, usage("--commit-status: the token is not sent over http://, where everybody on the way reads it; use https://")
 	}
-	if file == "" {
-		if file, ok = systemd.Credential(d.env.Getenv, "commit-status-token"); !ok {
-			return nil, usage("--commit-status needs --commit-status-token-file, or the credential commit-status-token of the unit")
-		}
+	if file = credential(c, d.env, "commit-status-token-file", "commit-status-token"); file == "" {
+		return nil, usage("--commit-status needs --commit-status-token-file, or the credential commit-status-token of the unit")
 	}
 	token := func() (string, error) {
-		b, err := os.ReadFile(file)
-		if err != nil {
-			return "", fmt.Errorf("token: %w", err)
-		}
-		if b = bytes.TrimSpace(b); len(b) == 0 {
-			return "", fmt.Errorf("token: there is nothing in %s", file)
-		}
-		return string(b), nil
+		b, err := readCredential(file, "--commit-status-token-file")
+		return string(b), err
 	}
 	if _, err := token(); err != nil {
-		return nil, world(fmt.Errorf("--commit-status: %w", err))
+		return nil, world(err)
 	}
 	f, err := notify.NewForge(notify.ForgeOptions{Kind: notify.Kind(kind), URL: to, Token: token, Name: cmp.Or(c.String("commit-status-name"), "flexgw/"+d.self.Host),
 		Sending: notify.Sending{Version: version(), Client: d.egress.HTTPClient(egress.Operator), Log: d.log}})
@@ -161,14 +151,8 @@ func webhookSecret(file string) ([]byte, error) {
 	if file == "" {
 		return nil, nil
 	}
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return nil, world(fmt.Errorf("secret of the webhook: %w", err))
-	}
-	if b = bytes.TrimRight(b, "\r\n"); len(b) == 0 {
-		return nil, usage("--webhook-secret-file %s: there is nothing in it", file)
-	}
-	return b, nil
+	b, err := readCredential(file, "--webhook-secret-file")
+	return b, worldly(err)
 }
 
 // allowWebhook lets the host of a URL be called. The URL is not said again: it may hold a secret.
