@@ -33,6 +33,9 @@ const (
 	Operator Purpose = "operator"      // to ask whom an operator named in a flag: daemons on other hosts
 	Config   Purpose = "config-source" // to read the repository that is followed
 	Probe    Purpose = "probe"         // to ask the gateway's own listeners what a Probe says
+
+	Registration Purpose = "registration" // Anypoint's control plane: to register, renew and unregister
+	Usage        Purpose = "usage"        // Anypoint's metering: to report how often APIs were called
 )
 
 // Destination is one reason to call one host.
