@@ -73,7 +73,7 @@ func runCommand(env Env) *cli.Command {
 			&cli.IntFlag{Name: "concurrency", Usage: "worker threads of Envoy (default: one per CPU)"},
 			&cli.StringFlag{Name: "log-format", Value: "text", Usage: "`text|json`"},
 			verboseFlag(),
-		}, slices.Concat(gitFlags(), trustFlags(), hookFlags(), proofFlags(), rolloutFlags(), watchFlags(), remoteFlags())...),
+		}, slices.Concat(gitFlags(), trustFlags(), hookFlags(), proofFlags(), rolloutFlags(), watchFlags(), remoteFlags(), egressFlags())...),
 		Action: func(c *cli.Context) error {
 			if runtime.GOOS != "linux" {
 				return usage("run needs Linux, and this is %s; validate, fmt, diff, render and apply --target flex work here", runtime.GOOS)
@@ -131,6 +131,8 @@ type daemon struct {
 	served   []policy.Need // of the revision that was published last; used by the loop alone
 	mu       sync.Mutex    // guards hints
 	hints    []string
+
+	airGapped bool // Anypoint is not called: usage stays in the spool
 }
 
 func newDaemon(c *cli.Context, env Env) (*daemon, error) {
@@ -194,6 +196,9 @@ func newDaemon(c *cli.Context, env Env) (*daemon, error) {
 		}
 	}
 	d.scribe = newScribe(d.last, d.log)
+	if err := d.egressOf(c); err != nil {
+		return nil, err
+	}
 	if err := d.trustOf(c); err != nil {
 		return nil, err
 	}
