@@ -306,7 +306,12 @@ func (d *daemon) told(e reconcile.Event) {
 	d.watchers.event(e)
 	d.unit.event(e)
 	switch e.Type {
-	case reconcile.Invalid, reconcile.Rejected, reconcile.ProofFailed, reconcile.HeldBack:
+	case reconcile.HeldBack:
+		if e.Reason == "Rejected" {
+			break // the refusal was shown, and the log says what is held
+		}
+		fallthrough
+	case reconcile.Invalid, reconcile.Rejected, reconcile.ProofFailed:
 		d.show(e.Set, slices.DeleteFunc(slices.Clone(e.Diagnostics), func(x diag.Diagnostic) bool { return x.Severity != diag.Error && !d.verbose }))
 	}
 }

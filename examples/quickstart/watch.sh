@@ -24,6 +24,14 @@ said() {
 	done
 	echo "the daemon did not say $1 in 30 s:" >&2; cat said >&2; exit 1
 }
+# settled waits, unseen, until a command shows something: the daemon goes on after what it said.
+settled() {
+	for _ in $(seq 300); do
+		if eval "$1" | grep "$2" >/dev/null; then return; fi
+		sleep 0.1
+	done
+	echo "$1 did not show $2 in 30 s" >&2; exit 1
+}
 
 cp -r "$from" shop && rm shop/watch.sh
 [ "$port" = 8081 ] || sed -i "s/:8081/:$port/" shop/gateway.yaml
@@ -37,6 +45,7 @@ said 'did you mean'
 show "sed -i 's/adress/address/; s/0.0.0.0:$port/0.0.0.0:$busy/' shop/gateway.yaml"
 said 'hint: free the address'
 show "curl -s -o answer -w '%{http_code}\n' -u alice:open-sesame http://127.0.0.1:$port/hello"
+settled "flexgw history --limit 3 --state-dir state" RolledBack
 show "flexgw history --limit 3 --state-dir state"
 show "kill %1"
 show "flexgw sync --state-dir state"
@@ -50,5 +59,7 @@ later "flexgw run --on-invalid hold --state-dir state shop" said
 said '^ready '
 show "sed -i 's/0.0.0.0:$port/0.0.0.0:$busy/' shop/gateway.yaml"
 said 'hint: free the address'
+settled "flexgw status --state-dir state" '(Held)'
+settled "flexgw status --state-dir state" 'Programmed=True'
 show "flexgw status --state-dir state"
 show "curl -s -o answer -w '%{http_code}\n' -u alice:open-sesame http://127.0.0.1:$port/hello"
