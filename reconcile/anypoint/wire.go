@@ -8,7 +8,11 @@
 // and to no other.
 package anypoint
 
-import "time"
+import (
+	"crypto/sha256"
+	"fmt"
+	"time"
+)
 
 // Paths of the platform below its base URL, https://anypoint.mulesoft.com or https://eu1.anypoint.mulesoft.com. %s are the ids of
 // an organization and, after it, of an environment, a gateway.
@@ -120,8 +124,8 @@ type Platform struct {
 	Monitoring       string `json:"monitoring,omitempty"`
 }
 
-// Gateways is a page of PathGateways?pageNumber=N&pageSize=M [C]: 30 a page unless asked, 100 at most. Past the end, Content is empty and
-// TotalElements 0.
+// Gateways is a page of PathGateways?pageNumber=N&pageSize=M&name=&status= [C]: pages count from 0, and have 30 unless asked, 100 at
+// most. Past the end, Content is empty and TotalElements 0. An empty name or status takes all.
 type Gateways struct {
 	Content       []Gateway `json:"content"`
 	TotalElements int       `json:"totalElements"`
@@ -148,6 +152,37 @@ type ReplicaCount struct {
 	CertificateExpirationDates []time.Time `json:"certificateExpirationDates"`
 }
 
+// Replicas is a page of PathReplicas?pageNumber=N&pageSize=M&status= [C]. It names the gateway that was asked about again.
+type Replicas struct {
+	Content       []Replica `json:"content"`
+	TotalElements int       `json:"totalElements"`
+	PageNumber    int       `json:"pageNumber"`
+	PageSize      int       `json:"pageSize"`
+	Gateway       Gateway   `json:"gateway"`
+}
+
+// Replica is one of them [C].
+type Replica struct {
+	ID                        string              `json:"id"`
+	TargetID                  string              `json:"targetId"` // the gateway's
+	GatewayVersion            string              `json:"gatewayVersion"`
+	Status                    string              `json:"status"` // CONNECTED or DISCONNECTED
+	ConnectedAt               *time.Time          `json:"connectedAt"`
+	DisconnectedAt            *time.Time          `json:"disconnectedAt"`
+	ConfigurationStatus       ConfigurationStatus `json:"configurationStatus"`
+	Name                      string              `json:"name"` // host.namespace
+	CID                       string              `json:"cid"`
+	CertificateExpirationDate *time.Time          `json:"certificateExpirationDate"`
+	NodeID                    string              `json:"nodeId"`
+	Provider                  string              `json:"provider"` // RR
+}
+
+// ConfigurationStatus says whether a replica has what it was sent [C].
+type ConfigurationStatus struct {
+	Status  string `json:"status"` // UP_TO_DATE or APPLYING
+	Message string `json:"message"`
+}
+
 // ErrorBody is an error of the platform: Status repeats the HTTP status, Message is for people. Of the facade it is invented; others
 // have at least a message [C].
 type ErrorBody struct {
@@ -169,6 +204,11 @@ type Batch struct {
 	CreatedAt        time.Time `json:"createdAt"`
 	Points           []Point   `json:"points"` // empty: a heartbeat
 	Lost             Lost      `json:"lost"`
+}
+
+// BatchID is the id of a batch: hex SHA-256 over its four parts, one a line. Invented.
+func BatchID(agentID, replicaID string, bootEpoch, seq uint64) string {
+	return fmt.Sprintf("%x", sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%d\n%d\n", agentID, replicaID, bootEpoch, seq)))
 }
 
 // Point is what one API was called in one hour. The platform keeps the greatest Cumulative of a replica, API and hour, so that batches
