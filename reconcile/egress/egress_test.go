@@ -67,8 +67,8 @@ func TestHTTPClientFollowsTheList(t *testing.T) {
 	if got, err := get(t, c, server.URL); err != nil || got != "keys" {
 		t.Fatalf("allowed: got %q, %v", got, err)
 	}
-	_, err = get(t, e.HTTPClient("usage"), server.URL)
-	wantRefused(t, err, "usage", at)
+	_, err = get(t, e.HTTPClient(egress.Webhook), server.URL)
+	wantRefused(t, err, egress.Webhook, at)
 
 	// The kept connection must not outlive the permission.
 	e.Set(egress.JWKS, nil)
