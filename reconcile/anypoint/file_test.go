@@ -1,0 +1,403 @@
+package anypoint_test
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/flexgw/flexgw/reconcile/anypoint"
+)
+
+func write(t testing.TB, f *anypoint.File, dir string, o anypoint.WriteOptions) {
+	t.Helper()
+	if err := f.Write(dir, o); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func readText(t testing.TB, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func writeText(t testing.TB, path, text string) string {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestShape: what is written is what the product writes, byte for byte.
+func TestShape(t *testing.T) {
+	t.Parallel()
+	f := registration(t)
+	configuration := `---
+apiVersion: gateway.mulesoft.com/v1alpha1
+kind: Configuration
+metadata:
+    name: registration
+spec:
+    platformConnection:
+        agentId: aaaaaaaa-0000-4000-8000-00000000a001
+        region: us-east-1
+        certificateRef:
+            kind: Secret
+            name: flex-registration
+        assetName: orders-edge
+        meteringSchemaId: bbbbbbbb-0000-4000-8000-00000000b001
+        anypoint: https://anypoint.example.com
+        arm: wss://arm.example.com/agent
+        events: https://anypoint.example.com/apiruntime/v1/events
+        logging: https://logging.example.com/ingestion/api/v1/logging
+        metering: https://metering.example.com/ingestion/api/v1/metering
+        monitoring: https://monitoring.example.com/ingestion/api/v1/monitoring
+`
+	enc := base64.StdEncoding.EncodeToString
+	secret := fmt.Sprintf(`---
+apiVersion: gateway.mulesoft.com/v1alpha1
+kind: Secret
+metadata:
+    name: flex-registration
+spec:
+    tls.crt: %s
+    tls.key: %s
+`, enc(f.Certificate), enc([]byte(f.Key.Reveal())))
+	one, two := t.TempDir(), t.TempDir()
+	write(t, f, one, anypoint.WriteOptions{})
+	write(t, f, two, anypoint.WriteOptions{Split: true})
+	for path, want := range map[string]string{
+		filepath.Join(one, "registration.yaml"): configuration + secret,
+		filepath.Join(two, "registration.yaml"): configuration,
+		filepath.Join(two, "certificate.yaml"):  secret,
+	} {
+		if diff := cmp.Diff(want, readText(t, path)); diff != "" {
+			t.Errorf("%s: -want +got\n%s", path, diff)
+		}
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", path, info.Mode(), err)
+		}
+	}
+	for _, dir := range []string{one, two} {
+		got, err := anypoint.ReadFile(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Platform != f.Platform || got.OrganizationID != org || got.EnvironmentID != environment || got.MasterOrganizationID != master || !got.Local || got.Version != 1 ||
+			got.CommonName != agent+".RR.us-east-1.prod" || !got.NotAfter.Equal(authorityOf(t).notAfter) || got.Split != (dir == two) || got.Path != filepath.Join(dir, "registration.yaml") {
+			t.Errorf("%s: %+v", dir, got)
+		}
+		if c, err := got.TLS(); err != nil || len(c.Certificate) != 3 {
+			t.Errorf("TLS: %v", err)
+		}
+		if !strings.HasPrefix(got.Key.Reveal(), "-----BEGIN RSA PRIVATE KEY-----\n") {
+			t.Error("the key is not PKCS#1")
+		}
+		if s := fmt.Sprintf("%v %+v %#v", got, got, *got); strings.Contains(s, got.Key.Reveal()) || strings.Contains(s, "PRIVATE KEY") {
+			t.Error("a registration that is printed shows its key")
+		}
+	}
+}
+
+// TestRealShapes: files of the product are read as they are, whatever their order and their keys.
+func TestRealShapes(t *testing.T) {
+	t.Parallel()
+	f := registration(t)
+	dir := t.TempDir()
+	write(t, f, dir, anypoint.WriteOptions{})
+	whole := readText(t, filepath.Join(dir, "registration.yaml"))
+	at := strings.LastIndex(whole, "---\n")
+	configuration, secret := whole[:at], whole[at:]
+	v2 := strings.Replace(configuration, "        region:", "        clientId: 0123abcd\n        clientSecret: hush-hush\n        ingest:\n            - url: https://us1.ingest.example.com # as it is\n        region:", 1)
+	for name, c := range map[string]struct {
+		text    string
+		version int
+	}{
+		"in the other order":  {secret + configuration, 1},
+		"without the dashes":  {strings.TrimPrefix(whole, "---\n"), 1},
+		"with Windows' lines": {strings.ReplaceAll(whole, "\n", "\r\n"), 1},
+		"with a comment":      {"# mine\n" + whole + "# end\n", 1},
+		"of version 2":        {v2 + secret, 2},
+		"beside others":       {"apiVersion: gateway.mulesoft.com/v1alpha1\nkind: Configuration\nmetadata: {name: x}\nspec: {logging: {}}\n" + whole, 1},
+	} {
+		path := writeText(t, filepath.Join(t.TempDir(), "registration.yaml"), c.text)
+		got, err := anypoint.ReadFile(path)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if got.Platform != f.Platform || got.Version != c.version || got.OrganizationID != org {
+			t.Errorf("%s: %+v", name, got)
+		}
+		if s := fmt.Sprintf("%+v", got.Platform); strings.Contains(s, "hush") {
+			t.Errorf("%s: shown: %s", name, s)
+		}
+	}
+	// A renewal of version 2 changes the certificate, its key and the URL alone.
+	path := writeText(t, filepath.Join(t.TempDir(), "registration.yaml"), "# mine\n"+v2+secret)
+	got, err := anypoint.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	renewed := renew(t, got, "https://metering2.example.com/ingestion/api/v1/metering")
+	if err := renewed.Rewrite(); err != nil {
+		t.Fatal(err)
+	}
+	enc := base64.StdEncoding.EncodeToString
+	want := strings.NewReplacer(enc(got.Certificate), enc(renewed.Certificate), enc([]byte(got.Key.Reveal())), enc([]byte(renewed.Key.Reveal())), "https://metering.example", "https://metering2.example").Replace("# mine\n" + v2 + secret)
+	if diff := cmp.Diff(want, readText(t, path)); diff != "" {
+		t.Error("-want +got\n" + diff)
+	}
+	if diff := cmp.Diff("# mine\n"+v2+secret, readText(t, path+".bak")); diff != "" {
+		t.Error("the old one: -want +got\n" + diff)
+	}
+	for _, p := range []string{path, path + ".bak"} {
+		if info, err := os.Stat(p); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v", p, info.Mode())
+		}
+	}
+	again, err := anypoint.ReadFile(path)
+	if err != nil || again.Metering != "https://metering2.example.com/ingestion/api/v1/metering" || again.Key.Equal(got.Key) || again.Version != 2 {
+		t.Errorf("%+v, %v", again, err)
+	}
+}
+
+// renew is a registration with a new key; metering is its URL.
+func renew(t testing.TB, f *anypoint.File, metering string) *anypoint.File {
+	t.Helper()
+	key, csr, err := anypoint.NewKey(f.AssetName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	chain, err := authorityOf(t).chain(csr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := f.Renewed(anypoint.Registered{Platform: anypoint.Platform{AgentID: f.AgentID, Metering: metering}, CertificateChain: chain}, key, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// TestRenewSplit: of a split registration, only the file that changed is written.
+func TestRenewSplit(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	first := registration(t)
+	first.CA = authorityOf(t).pem
+	write(t, first, dir, anypoint.WriteOptions{Split: true})
+	f, err := anypoint.ReadFile(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(f.CA) != string(first.CA) {
+		t.Error("the authorities were not kept")
+	}
+	if err := renew(t, f, "").Rewrite(); err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range list {
+		names = append(names, e.Name())
+	}
+	if diff := cmp.Diff([]string{"certificate.yaml", "certificate.yaml.bak", "registration-ca.pem", "registration.yaml"}, names); diff != "" {
+		t.Error("-want +got\n" + diff)
+	}
+	if got, err := anypoint.ReadFile(dir); err != nil || got.Key.Equal(f.Key) {
+		t.Error("not renewed", err)
+	}
+	// A URL that was not there is put in its place.
+	path := filepath.Join(dir, "registration.yaml")
+	writeText(t, path, strings.Replace(readText(t, path), "        metering: https://metering.example.com/ingestion/api/v1/metering\n", "", 1))
+	if f, err = anypoint.ReadFile(dir); err != nil || f.Metering != "" {
+		t.Fatal(f, err)
+	}
+	if err := renew(t, f, "https://new.example.com/m").Rewrite(); err != nil {
+		t.Fatal(err)
+	}
+	if f, err = anypoint.ReadFile(dir); err != nil || f.Metering != "https://new.example.com/m" {
+		t.Error(f, err)
+	}
+}
+
+func TestNothingIsOverwritten(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	f := registration(t)
+	path := filepath.Join(dir, "registration.yaml")
+	writeText(t, path, " \n") // what the product's tool leaves behind when it fails
+	write(t, f, dir, anypoint.WriteOptions{})
+	before := readText(t, path)
+	var exists *anypoint.ExistsError
+	if err := registration(t).Write(dir, anypoint.WriteOptions{}); !errors.As(err, &exists) || exists.Path != path {
+		t.Errorf("got %v", err)
+	}
+	if readText(t, path) != before {
+		t.Error("it was overwritten")
+	}
+	if err := os.Chmod(path, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	other := registration(t)
+	write(t, other, dir, anypoint.WriteOptions{Force: true})
+	if got, err := anypoint.ReadFile(dir); err != nil || !got.Key.Equal(other.Key) {
+		t.Error("not overwritten", err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o640 {
+		t.Errorf("others may read the key: %v", info.Mode())
+	}
+}
+
+// TestNothingIsLeft: when one of the files cannot be written, none is.
+func TestNothingIsLeft(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "registration.yaml"), 0o700); err != nil { // no file can take its place
+		t.Fatal(err)
+	}
+	f := registration(t)
+	f.CA = authorityOf(t).pem
+	if err := f.Write(dir, anypoint.WriteOptions{Split: true, Force: true}); err == nil {
+		t.Error("written over a folder")
+	}
+	if list, _ := os.ReadDir(dir); len(list) != 1 {
+		t.Errorf("left behind: %v", list)
+	}
+	gone := filepath.Join(dir, "no", "folder")
+	if err := f.Write(gone, anypoint.WriteOptions{}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestWrongFiles(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, registration(t), dir, anypoint.WriteOptions{})
+	whole := readText(t, filepath.Join(dir, "registration.yaml"))
+	at := strings.LastIndex(whole, "---\n")
+	configuration, secret := whole[:at], whole[at:]
+	otherDir := t.TempDir()
+	write(t, registration(t), otherDir, anypoint.WriteOptions{Split: true})
+	otherSecret := readText(t, filepath.Join(otherDir, "certificate.yaml"))
+	key := func(text string) string { return text[strings.Index(text, "    tls.key:"):] }
+	for name, c := range map[string]struct {
+		file, text string
+		beside     string // certificate.yaml; "": none
+		reason     anypoint.Reason
+		code, want string // want: part of the first problem with its place
+	}{
+		"empty":           {text: "", reason: anypoint.Empty, code: "registration/empty", want: "registration.yaml: the registration is empty"},
+		"only dashes":     {text: "---\n# nothing\n", reason: anypoint.Empty, code: "registration/empty"},
+		"1.0":             {file: "0123abcd-0000-4000-8000-000000000001.conf", text: "x", reason: anypoint.Old, code: "registration/old-format", want: "had three files"},
+		"1.0, its key":    {file: "0123abcd-0000-4000-8000-000000000001.key", text: "x", reason: anypoint.Old, code: "registration/old-format"},
+		"1.0, env":        {file: "env.conf", text: "x", reason: anypoint.Old, code: "registration/old-format"},
+		"something else":  {text: "apiVersion: gateway.mulesoft.com/v1alpha1\nkind: ApiInstance\n", reason: anypoint.None, code: "registration/none"},
+		"a list":          {text: "- 1\n", reason: anypoint.None, code: "registration/none"},
+		"no YAML":         {text: "a: [\n", reason: anypoint.Broken, want: "registration.yaml:"},
+		"no agent":        {text: strings.Replace(whole, "agentId", "agent", 1), reason: anypoint.Broken, code: "registration/broken", want: "registration.yaml:7:5: platformConnection has no agentId"},
+		"a strange agent": {text: strings.Replace(whole, agent, "../x", 1), reason: anypoint.Broken, code: "registration/broken", want: `registration.yaml:8:18: agentId "../x"`},
+		"plain http":      {text: strings.Replace(whole, "metering: https:", "metering: http:", 1), reason: anypoint.Broken, code: "registration/broken", want: "registration.yaml:19:19: metering: an https:// URL is expected, not http://"},
+		"no URL":          {text: strings.Replace(whole, "anypoint: https://anypoint", "anypoint: anypoint", 1), reason: anypoint.Broken, code: "registration/broken", want: "anypoint: a URL is expected"},
+		"no Secret":       {text: configuration, reason: anypoint.Broken, code: "registration/broken", want: `registration.yaml:12:19: no Secret named "flex-registration" in this file, and no certificate.yaml beside it`},
+		"another Secret":  {text: configuration, beside: strings.Replace(secret, "name: flex", "name: x", 1), reason: anypoint.Broken, code: "registration/broken", want: "in this file or in certificate.yaml"},
+		"broken beside":   {text: configuration, beside: "a: [", reason: anypoint.Broken, want: "certificate.yaml:"},
+		"no base64":       {text: strings.Replace(whole, "tls.crt: ", "tls.crt: §", 1), reason: anypoint.Broken, code: "registration/broken", want: "registration.yaml:27:14: tls.crt: base64 is expected"},
+		"no certificate":  {text: strings.Replace(whole, "tls.crt: ", "tls.crt: eA==\n    x: ", 1), reason: anypoint.Broken, code: "registration/broken", want: "tls.crt: no certificate in PEM"},
+		"no key":          {text: strings.Replace(whole, "tls.key: ", "tls.key: eA==\n    x: ", 1), reason: anypoint.Broken, code: "registration/broken", want: "tls.key: no key in PEM"},
+		"key missing":     {text: strings.Replace(whole, "tls.key: ", "x: ", 1), reason: anypoint.Broken, code: "registration/broken", want: "the Secret has no tls.key"},
+		"another key":     {text: strings.Replace(whole, key(whole), key(otherSecret), 1), reason: anypoint.Strange, code: "registration/key-mismatch", want: "registration.yaml:28:14: the key in tls.key"},
+		"two of them":     {text: whole + configuration, reason: anypoint.Broken, code: "registration/broken", want: "a second platformConnection"},
+	} {
+		dir := t.TempDir()
+		if c.file == "" {
+			c.file = "registration.yaml"
+		}
+		path := writeText(t, filepath.Join(dir, c.file), c.text)
+		if c.beside != "" {
+			writeText(t, filepath.Join(dir, "certificate.yaml"), c.beside)
+		}
+		_, err := anypoint.ReadFile(path)
+		var wrong *anypoint.FileError
+		if !errors.As(err, &wrong) {
+			t.Errorf("%s: got %v", name, err)
+			continue
+		}
+		d := wrong.List[0]
+		if wrong.Reason != c.reason || c.code != "" && string(d.Code) != c.code || d.Hint == "" && c.code != "" || !strings.Contains(strings.TrimPrefix(err.Error(), dir+"/"), c.want) {
+			t.Errorf("%s: got %d %v %q (%s)", name, wrong.Reason, err, d.Code, d.Hint)
+		}
+		if strings.Contains(err.Error(), strings.TrimSpace(strings.TrimPrefix(key(whole), "    tls.key:"))) {
+			t.Errorf("%s: the key is in the error", name)
+		}
+	}
+	// What 1.0 left where a registration is looked for.
+	old := t.TempDir()
+	writeText(t, filepath.Join(old, "0123abcd-0000-4000-8000-000000000001.conf"), "")
+	_, err := anypoint.ReadFile(old)
+	var wrong *anypoint.FileError
+	if !errors.As(err, &wrong) || wrong.Reason != anypoint.Old || !strings.Contains(wrong.List[0].Hint, "flexctl migrate "+old+"/0123abcd-0000-4000-8000-000000000001.conf") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := anypoint.ReadFile(t.TempDir()); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func FuzzReadFile(f *testing.F) {
+	dir := f.TempDir()
+	write(f, registration(f), dir, anypoint.WriteOptions{})
+	whole := readText(f, filepath.Join(dir, "registration.yaml"))
+	f.Add([]byte(whole), []byte(nil))
+	at := strings.LastIndex(whole, "---\n")
+	f.Add([]byte(whole[:at]), []byte(whole[at:]))
+	f.Add([]byte(""), []byte(nil))
+	f.Add([]byte("apiVersion: gateway.mulesoft.com/v1alpha1\nkind: Configuration\nspec: {platformConnection: {agentId: a, certificateRef: {name: x}, metering: https://x}}"), []byte("kind: Secret"))
+	f.Fuzz(func(t *testing.T, text, beside []byte) {
+		got, err := anypoint.Parse("registration.yaml", text, func(string) ([]byte, error) {
+			if beside == nil {
+				return nil, fs.ErrNotExist
+			}
+			return beside, nil
+		})
+		var wrong *anypoint.FileError
+		switch {
+		case err == nil:
+			if got.AgentID == "" || got.NotAfter.IsZero() {
+				t.Errorf("taken: %+v", got)
+			}
+			if _, err := got.TLS(); err != nil {
+				t.Error(err)
+			}
+		case !errors.As(err, &wrong):
+			t.Errorf("%T: %v", err, err)
+		case !wrong.List.HasErrors():
+			t.Errorf("refused for nothing: %v", wrong.List)
+		default:
+			for _, d := range wrong.List {
+				src := text
+				if d.Subject.File == "certificate.yaml" {
+					src = beside
+				}
+				if int(d.Subject.End.Offset) > len(src) {
+					t.Errorf("%s is outside of the file", d.Subject)
+				}
+			}
+		}
+	})
+}
