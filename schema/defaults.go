@@ -24,6 +24,7 @@ func (s *state) linkSettings() diag.List {
 	out := &ir.Settings{StreamIdle: 300 * time.Second, UpstreamIdle: 60 * time.Second, UpstreamResponse: 15 * time.Second,
 		ConnectionIdle: 60 * time.Second, RewriteHost: true, ForwardClientCert: "SANITIZE"}
 	ds := fromEnvironment(out, s.decoder.getenv)
+	s.proxy = nil
 	owner := map[string]*v1alpha1.Object[v1alpha1.ConfigurationSpec]{}
 	where := map[string]diag.Range{}
 	for _, o := range s.configs {
@@ -38,12 +39,32 @@ func (s *state) linkSettings() diag.List {
 			owner[k.Value], where[k.Value] = o, k.Range
 		}
 		apply(out, &o.Spec)
+		if s.proxy == nil {
+			s.proxy = forwardProxy(o)
+		}
 	}
 	slices.SortFunc(out.Origins, func(a, b ir.Origin) int {
 		return cmp.Or(a.Range.Compare(b.Range), strings.Compare(a.Object.String(), b.Object.String()))
 	})
 	s.setSettings(out)
 	return ds
+}
+
+// forwardProxy is what one Configuration says of it; nil: nothing.
+func forwardProxy(o *v1alpha1.Object[v1alpha1.ConfigurationSpec]) *ir.ForwardProxy {
+	p := o.Spec.ForwardProxy
+	if p == nil || p.HTTPS == nil {
+		return nil
+	}
+	out := &ir.ForwardProxy{Origin: ir.Origin{Object: o.ID, Range: p.HTTPS.Address.Range}, Address: p.HTTPS.Address.Value}
+	user, password := p.HTTPS.BasicAuth.Get("username"), p.HTTPS.BasicAuth.Get("password")
+	if user != nil && password != nil { // else their shape is wrong
+		out.Username, out.Password = user.Text, ir.NewSecret(password.Text)
+	}
+	for _, n := range p.NoProxy {
+		out.NoProxy = append(out.NoProxy, n.Value)
+	}
+	return out
 }
 
 func apply(out *ir.Settings, c *v1alpha1.ConfigurationSpec) {
@@ -152,6 +173,9 @@ func (d *docDecoder) configurationRules(c *v1alpha1.ConfigurationSpec, spec *syn
 				d.report(diag.Warning, "link/not-supported-yet", spec.KeyRange("sharedStorage", "redis"), `"sharedStorage.redis" is not supported yet: state is kept in memory`,
 					"leave it out where each gateway may count for itself, or stay with the product")
 			}
+		case k.Value == "forwardProxy":
+			d.report(diag.Warning, "link/not-supported-yet", k.Range, `"forwardProxy" is for reports of usage alone: what upstreams and policies need is called directly`,
+				"allow the gateway to reach these hosts, or stay with the product")
 		case k.Value == "tls" || k.Value == "sampling" || k.Value == "labels":
 			if k.Value != "tls" {
 				d.report(diag.Warning, "link/misplaced-setting", k.Range, fmt.Sprintf("%q belongs below \"tracing\"", k.Value), "move it there").Edits =
@@ -168,6 +192,9 @@ func (d *docDecoder) configurationRules(c *v1alpha1.ConfigurationSpec, spec *syn
 	}
 	if p := c.ForwardProxy; p != nil && p.HTTPS != nil && readable("forwardProxy") {
 		d.proxy(p.HTTPS.Address)
+		if user := p.HTTPS.BasicAuth.Get("username"); user != nil && strings.Contains(user.Text, ":") {
+			d.report(diag.Error, "link/bad-address", user.Range, "the user of the proxy has a colon, and Basic authentication can not say it", "name a user without one")
+		}
 	}
 	if b := c.CircuitBreaker; b != nil && b.Thresholds != nil && readable("circuitBreaker") {
 		for _, t := range []*uint32{b.MaxConnections, b.MaxPendingRequests, b.MaxRequests, b.MaxRetries, b.MaxConnectionPools} {
@@ -309,5 +336,7 @@ func (d *docDecoder) proxy(t syntax.Text) {
 		d.report(diag.Error, "link/bad-address", t.Range, "the address of the proxy "+bad.what, bad.hint)
 	case a.scheme != "http" && a.scheme != "https":
 		d.report(diag.Error, "link/bad-address", t.Range, fmt.Sprintf("the address of the proxy has the protocol %q, expected http or https", a.scheme), "")
+	case strings.Trim(a.path, "/") != "":
+		d.report(diag.Error, "link/bad-address", t.Range, fmt.Sprintf("the address of the proxy has the path %q: a proxy is a host and a port", a.path), "remove the path")
 	}
 }

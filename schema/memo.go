@@ -58,6 +58,7 @@ type state struct {
 	lost   int               // references that dangle, of this load
 
 	settings  *ir.Settings
+	proxy     *ir.ForwardProxy
 	listeners map[uint16]*port
 	resort    bool // an ApiInstance or its address is new
 	reserv    bool // a Service is new

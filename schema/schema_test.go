@@ -198,6 +198,9 @@ func dump(g *ir.Gateway) string {
 	}
 	d := &dumper{}
 	d.settings(g.Settings)
+	if p := g.ForwardProxy; p != nil {
+		d.line(0, "proxy %s of %s, as %q with %q (%s), not for %q", p.Address, p.Origin.Object, p.Username, p.Password.Reveal(), p.Password, p.NoProxy)
+	}
 	for _, l := range g.Listeners {
 		d.line(0, "listener %s", l.Addr)
 		if l.TLS != nil {

@@ -37,6 +37,17 @@ type Gateway struct {
 	Echoes    []*Echo     // sorted by address
 	Sealed    []string    // texts that were encrypted where they were written: nobody may be shown them; sorted
 	Gaps      bool        // some binding reaches nothing: what APIs lack may have been meant for them
+
+	ForwardProxy *ForwardProxy // nil: none. It is not one of Settings, since nothing that Envoy gets depends on it
+}
+
+// ForwardProxy is the proxy that a Configuration names. Reports of usage go through it, and nothing else.
+type ForwardProxy struct {
+	Origin   Origin
+	Address  string // http://host:port or https://host:port; the port may be missing
+	Username string // "": no credentials
+	Password Secret
+	NoProxy  []string // exact names, or suffixes that start with a dot; as written
 }
 
 // Bindings are all bindings of the model, those of ports and of Services too; one that a selector bound comes once for each

@@ -233,9 +233,10 @@ type ForwardProxy struct {
 	NoProxy []syntax.Text  `flex:"noProxy"`
 }
 
-// ProxyEndpoint is where the proxy is. Its credentials are not decoded while nothing uses them.
+// ProxyEndpoint is where the proxy is. Its credentials hold a password and stay a tree.
 type ProxyEndpoint struct {
-	Address syntax.Text `flex:"address"`
+	Address   syntax.Text  `flex:"address"`
+	BasicAuth *syntax.Node `flex:"basicAuth"`
 }
 
 // ProxyProtocol says whether listeners expect the HAProxy PROXY header.
