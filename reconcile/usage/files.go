@@ -1,0 +1,87 @@
+package usage
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// files is the disk as the ledger uses it. Tests have one that fails.
+type files interface {
+	open(path string) (file, error)   // fs.ErrNotExist when there is none
+	create(path string) (file, error) // empty, whatever was there
+	rename(from, to string) error
+	link(from, to string) error // in the place of what is at to
+	syncDir(dir string) error
+}
+
+type file interface {
+	io.ReaderAt
+	io.WriterAt
+	Truncate(size int64) error
+	Sync() error
+	Close() error
+	size() (int64, error)
+}
+
+type osFiles struct{}
+
+type osFile struct{ *os.File }
+
+func (osFiles) open(path string) (file, error) { return opened(os.OpenFile(path, os.O_RDWR, 0)) }
+
+func (osFiles) create(path string) (file, error) {
+	return opened(os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600))
+}
+
+func opened(f *os.File, err error) (file, error) {
+	if err != nil {
+		return nil, err
+	}
+	return osFile{f}, nil
+}
+
+func (osFiles) rename(from, to string) error { return os.Rename(from, to) }
+
+func (osFiles) link(from, to string) error {
+	if err := os.Remove(to); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return os.Link(from, to)
+}
+
+func (osFiles) syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func (f osFile) size() (int64, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+// replace gives path a content that is on the disk when it returns. The file is open, and stays so. moved says that path has the new
+// content although there is an error: only that this outlives a loss of power is not known.
+func replace(fs files, path string, write func(io.WriterAt) error) (f file, moved bool, err error) {
+	if f, err = fs.create(path + ".new"); err != nil {
+		return nil, false, err
+	}
+	err = write(f)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err == nil {
+		err = fs.rename(path+".new", path)
+	}
+	if err != nil {
+		return nil, false, errors.Join(err, f.Close())
+	}
+	return f, true, fs.syncDir(filepath.Dir(path))
+}

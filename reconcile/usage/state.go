@@ -1,0 +1,407 @@
+package usage
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// state is what the ledger knows. It changes by steps alone, those of a new transaction as those of a file that is read.
+type state struct {
+	replica string
+	epoch   uint64
+	began   int64 // Unix seconds: when the epoch did
+
+	identities []Identity // by number; 0 is nobody
+	apis       []string   // by number; 0 is no API
+	numbers    map[string]uint32
+	using      uint32 // the identity to which counts belong
+
+	position Position
+	clock    int64 // Unix milliseconds: the newest time that was seen, or what it was set back to
+	sealedAt int64 // Unix milliseconds, of the last batch
+	last     uint64
+	acked    uint64
+
+	rows    map[key]*row
+	batches []batch // by seq: not acknowledged
+	aside   []aside
+
+	lost     loss // refused, and in no batch yet
+	everLost loss
+	setBack  uint64 // how often the clock was
+	size     int64  // bytes of a snapshot, about
+}
+
+type key struct {
+	identity, api uint32
+	hour          uint32 // since 1970
+}
+
+// row is what an API was called in an hour. counted ≥ sealed ≥ acked.
+type row struct {
+	counted, sealed, acked, aside uint64
+	final                         bool // the last batch said so
+}
+
+// done says that nothing about the row is to be reported any more.
+func (r *row) done() bool { return r.final && r.counted == r.acked+r.aside }
+
+type loss struct{ points, calls uint64 }
+
+type batch struct {
+	seq      uint64
+	at       int64 // Unix milliseconds
+	identity uint32
+	lost     loss
+	points   []point
+}
+
+type point struct {
+	api, hour         uint32
+	delta, cumulative uint64
+	final             bool
+}
+
+type aside struct {
+	batch
+	why string
+}
+
+// Bytes that these take in a snapshot, about.
+const (
+	rowSize   = 20
+	pointSize = 12
+	batchSize = 40
+)
+
+func newState() *state {
+	return &state{identities: []Identity{{}}, apis: []string{""}, numbers: map[string]uint32{"": 0}, rows: map[key]*row{}}
+}
+
+// apply takes the steps of a frame. An error says that they are none of ours, and leaves the state unusable.
+func (s *state) apply(payload []byte) error {
+	r := &reader{b: payload}
+	for {
+		kind, more := r.step()
+		if !more {
+			return r.err
+		}
+		if err := s.take(kind, r); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *state) take(kind step, r *reader) error {
+	switch kind {
+	case stepBegin:
+		s.replica, s.epoch, s.began = r.word(), r.uint(), r.int()
+	case stepIdentity:
+		n := r.uint()
+		id := Identity{r.word(), r.word(), r.word(), r.word(), r.word()}
+		if r.err == nil && n != uint64(len(s.identities)) {
+			return fmt.Errorf("identity %d after %d", n, len(s.identities))
+		}
+		s.identities = append(s.identities, id)
+		s.size += 200
+	case stepAPI:
+		n, name := r.uint(), r.word()
+		if r.err == nil && n != uint64(len(s.apis)) {
+			return fmt.Errorf("API %d after %d", n, len(s.apis))
+		}
+		s.numbers[name] = uint32(n)
+		s.apis = append(s.apis, name)
+		s.size += int64(len(name)) + 8
+	case stepUse:
+		s.using = s.known(r.uint(), len(s.identities), r)
+	case stepPosition:
+		p := &s.position
+		r.numbers(&p.Turn, &p.Device, &p.Inode, &p.Offset, &p.Head, &p.Tail)
+	case stepClock:
+		t := r.int()
+		if s.clock-t > stepBack.Milliseconds() {
+			s.setBack++
+			s.clock = t
+		}
+		s.clock = max(s.clock, t)
+	case stepCount:
+		k := s.key(r)
+		s.row(k).counted += r.uint()
+	case stepRefuse:
+		var l loss
+		r.numbers(&l.points, &l.calls)
+		s.lost, s.everLost = s.lost.plus(l), s.everLost.plus(l)
+	case stepSeal:
+		s.seal(readBatch(s, r))
+	case stepAck:
+		s.ack(r.uint())
+	case stepQuarantine:
+		seq, why := r.uint(), r.word()
+		return s.setAside(seq, why)
+	case stepSplit:
+		seq, keep, last := r.uint(), r.uint(), r.uint()
+		return s.split(seq, keep, last)
+	case stepRow:
+		k := s.key(r)
+		x := s.row(k)
+		r.numbers(&x.counted, &x.sealed, &x.acked, &x.aside)
+		x.final = r.flag()
+	case stepTotals:
+		s.sealedAt = r.int()
+		r.numbers(&s.last, &s.acked, &s.lost.points, &s.lost.calls, &s.everLost.points, &s.everLost.calls, &s.setBack)
+		s.clock = r.int()
+	case stepAside:
+		b := readBatch(s, r)
+		s.aside = append(s.aside, aside{b, r.word()})
+		s.size += b.bytes()
+	default:
+		return fmt.Errorf("a step of kind %d", kind)
+	}
+	return r.err
+}
+
+// known is n, which must be less than have.
+func (s *state) known(n uint64, have int, r *reader) uint32 {
+	if n >= uint64(have) {
+		r.err = cmp.Or(r.err, errors.New("a number that nothing has"))
+		return 0
+	}
+	return uint32(n)
+}
+
+func (s *state) key(r *reader) key {
+	return key{identity: s.known(r.uint(), len(s.identities), r), api: s.known(r.uint(), len(s.apis), r), hour: uint32(r.uint())}
+}
+
+func (s *state) row(k key) *row {
+	x := s.rows[k]
+	if x == nil {
+		x = &row{}
+		s.rows[k] = x
+		s.size += rowSize
+	}
+	return x
+}
+
+func (l loss) plus(o loss) loss { return loss{l.points + o.points, l.calls + o.calls} }
+
+func (b *batch) bytes() int64 { return batchSize + int64(len(b.points))*pointSize }
+
+func (b *batch) write(w *writer) {
+	w.uint(b.seq)
+	w.int(b.at)
+	w.numbers(uint64(b.identity), b.lost.points, b.lost.calls, uint64(len(b.points)))
+	for _, p := range b.points {
+		w.numbers(uint64(p.api), uint64(p.hour), p.delta, p.cumulative)
+		w.flag(p.final)
+	}
+}
+
+func readBatch(s *state, r *reader) batch {
+	b := batch{seq: r.uint(), at: r.int(), identity: s.known(r.uint(), len(s.identities), r)}
+	r.numbers(&b.lost.points, &b.lost.calls)
+	n := r.uint()
+	if n > uint64(len(r.b)) { // a point is five bytes at least
+		r.fail()
+		return b
+	}
+	b.points = make([]point, n)
+	for i := range b.points {
+		p := &b.points[i]
+		p.api, p.hour = s.known(r.uint(), len(s.apis), r), uint32(r.uint())
+		r.numbers(&p.delta, &p.cumulative)
+		p.final = r.flag()
+	}
+	return b
+}
+
+func (s *state) seal(b batch) {
+	s.batches = append(s.batches, b)
+	s.last, s.sealedAt = b.seq, b.at
+	s.lost = loss{s.lost.points - b.lost.points, s.lost.calls - b.lost.calls}
+	s.size += b.bytes()
+	for _, p := range b.points {
+		x := s.row(key{b.identity, p.api, p.hour})
+		x.sealed, x.final = p.cumulative, p.final
+	}
+}
+
+func (s *state) ack(seq uint64) {
+	for len(s.batches) > 0 && s.batches[0].seq <= seq {
+		b := s.batches[0]
+		for _, p := range b.points {
+			s.row(key{b.identity, p.api, p.hour}).acked += p.delta
+		}
+		s.drop(0)
+	}
+	s.acked = max(s.acked, seq)
+}
+
+func (s *state) drop(i int) {
+	s.size -= s.batches[i].bytes()
+	s.batches = slices.Delete(s.batches, i, i+1)
+	if len(s.batches) == 0 {
+		s.batches = nil
+	}
+}
+
+func (s *state) find(seq uint64) (int, bool) {
+	return slices.BinarySearchFunc(s.batches, seq, func(b batch, seq uint64) int { return cmp.Compare(b.seq, seq) })
+}
+
+func (s *state) setAside(seq uint64, why string) error {
+	i, ok := s.find(seq)
+	if !ok {
+		return fmt.Errorf("batch %d is not there to be set aside", seq)
+	}
+	b := s.batches[i]
+	for _, p := range b.points {
+		s.row(key{b.identity, p.api, p.hour}).aside += p.delta
+	}
+	s.drop(i)
+	s.aside = append(s.aside, aside{b, why})
+	s.size += b.bytes()
+	return nil
+}
+
+func (s *state) split(seq, keep, last uint64) error {
+	i, ok := s.find(seq)
+	if !ok || keep >= uint64(len(s.batches[i].points)) {
+		return fmt.Errorf("batch %d is not there to be split", seq)
+	}
+	b := &s.batches[i]
+	rest := batch{seq: last, at: b.at, identity: b.identity, points: slices.Clone(b.points[keep:])}
+	b.points = slices.Clip(b.points[:keep])
+	s.batches = append(s.batches, rest)
+	s.last = last
+	s.size += batchSize
+	return nil
+}
+
+// prune forgets rows of which nothing is to be reported and that nobody will count into any more: all but the newest, keep of them.
+func (s *state) prune(keep int) {
+	old := uint32(max(0, hourOf(s.clock)-lateHours))
+	var done []key
+	for k, x := range s.rows {
+		if k.hour < old && (k.identity == 0 || k.api == 0 || x.done()) {
+			done = append(done, k)
+		}
+	}
+	if len(done) <= keep {
+		return
+	}
+	slices.SortFunc(done, func(a, b key) int { return cmp.Or(cmp.Compare(b.hour, a.hour), compareKeys(a, b)) })
+	for _, k := range done[keep:] {
+		delete(s.rows, k)
+		s.size -= rowSize
+	}
+}
+
+func compareKeys(a, b key) int {
+	return cmp.Or(cmp.Compare(a.identity, b.identity), cmp.Compare(a.hour, b.hour), cmp.Compare(a.api, b.api))
+}
+
+func (s *state) keys() []key { return slices.SortedFunc(maps.Keys(s.rows), compareKeys) }
+
+func hourOf(milliseconds int64) int64 { return milliseconds / time.Hour.Milliseconds() }
+
+// snapshot is the state as steps, in frames of bearable length.
+func (s *state) snapshot(emit func(payload []byte) error) error {
+	w := &writer{}
+	w.step(stepBegin)
+	w.word(s.replica)
+	w.uint(s.epoch)
+	w.int(s.began)
+	for i, id := range s.identities[1:] {
+		writeIdentity(w, i+1, id)
+	}
+	for i, name := range s.apis[1:] {
+		writeAPI(w, i+1, name)
+	}
+	writeUse(w, s.using)
+	s.position.write(w)
+	flush := func(least int) error {
+		if len(w.b) < least {
+			return nil
+		}
+		err := emit(w.b)
+		w.b = w.b[:0]
+		return err
+	}
+	const enough = 1 << 20
+	for _, k := range s.keys() {
+		x := s.rows[k]
+		w.step(stepRow)
+		w.numbers(uint64(k.identity), uint64(k.api), uint64(k.hour), x.counted, x.sealed, x.acked, x.aside)
+		w.flag(x.final)
+		if err := flush(enough); err != nil {
+			return err
+		}
+	}
+	for _, a := range s.aside {
+		w.step(stepAside)
+		a.write(w)
+		w.word(a.why)
+		if err := flush(enough); err != nil {
+			return err
+		}
+	}
+	return s.snapshotBatches(w, flush, enough)
+}
+
+// snapshotBatches is the end of a snapshot: a batch that is read marks rows and totals, so what these were comes after it.
+func (s *state) snapshotBatches(w *writer, flush func(int) error, enough int) error {
+	touched := map[key]bool{}
+	for _, b := range s.batches {
+		w.step(stepSeal)
+		b.write(w)
+		for _, p := range b.points {
+			touched[key{b.identity, p.api, p.hour}] = true
+		}
+		if err := flush(enough); err != nil {
+			return err
+		}
+	}
+	for _, k := range slices.SortedFunc(maps.Keys(touched), compareKeys) {
+		x := s.rows[k]
+		w.step(stepRow)
+		w.numbers(uint64(k.identity), uint64(k.api), uint64(k.hour), x.counted, x.sealed, x.acked, x.aside)
+		w.flag(x.final)
+		if err := flush(enough); err != nil {
+			return err
+		}
+	}
+	w.step(stepTotals)
+	w.int(s.sealedAt)
+	w.numbers(s.last, s.acked, s.lost.points, s.lost.calls, s.everLost.points, s.everLost.calls, s.setBack)
+	w.int(s.clock)
+	return flush(0)
+}
+
+func writeIdentity(w *writer, n int, id Identity) {
+	w.step(stepIdentity)
+	w.uint(uint64(n))
+	for _, x := range []string{id.Agent, id.Asset, id.MeteringSchema, id.Organization, id.Environment} {
+		w.word(x)
+	}
+}
+
+func writeAPI(w *writer, n int, name string) {
+	w.step(stepAPI)
+	w.uint(uint64(n))
+	w.word(name)
+}
+
+func writeUse(w *writer, n uint32) {
+	w.step(stepUse)
+	w.uint(uint64(n))
+}
+
+func (p Position) write(w *writer) {
+	w.step(stepPosition)
+	w.numbers(p.Turn, p.Device, p.Inode, p.Offset, p.Head, p.Tail)
+}
