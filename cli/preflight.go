@@ -1,0 +1,305 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/netip"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/flexgw/flexgw/cli/report"
+	"github.com/flexgw/flexgw/reconcile/envoy"
+	"github.com/flexgw/flexgw/reconcile/preflight"
+	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/ir"
+	"github.com/flexgw/flexgw/schema/source"
+)
+
+func preflightCommand(env Env) *cli.Command {
+	documented, others := preflight.Planes()
+	planes := slices.Concat(documented, others)
+	return &cli.Command{
+		Name:      "preflight",
+		Usage:     "say whether this host can run a gateway and reach the platform",
+		ArgsUsage: "[PATH…]",
+		Description: "Looks at system, resources, ports (those of the declarations too), files, clock and network, and says what is in the way. Nothing on the host is changed.\n" +
+			"Probing is name look-up, TCP and TLS, of the two hosts that the daemon itself may call; no HTTP request is sent. Exit code 0: no error; 1: an error; 3: it could not look.",
+		Flags: []cli.Flag{
+			outputFlag("text", "json", "junit"),
+			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "show what is in order too"},
+			&cli.StringFlag{Name: "plane", Value: "US", Usage: "`PLANE` of the platform: " + strings.Join(planes, ", ")},
+			&cli.StringFlag{Name: "profile", Value: preflight.Gateway, Usage: "what the host is for: " + preflight.Gateway + ", or " + preflight.Fabric + " (a node of both)"},
+			&cli.StringFlag{Name: "flex-version", Usage: "the product's `RELEASE`, such as 1.9, is to run here: what it needs is then an error where it is missing, not a warning"},
+			&cli.StringFlag{Name: "size", Usage: "the product's size that the host must hold: " + strings.Join(preflight.Sizes(), ", ")},
+			&cli.StringFlag{Name: "user", Usage: "`NAME` or number of who will run the gateway (default: who asks)"},
+			stateDirFlag(),
+			&cli.BoolFlag{Name: "cluster", Usage: "let kubectl and oc ask the cluster that they are set up for"},
+		},
+		Action: func(c *cli.Context) error { return runPreflight(c, env, planes) },
+	}
+}
+
+func runPreflight(c *cli.Context, env Env, planes []string) error {
+	outs, err := outputsOf(c, "text", "json", "junit")
+	if err != nil {
+		return err
+	}
+	if err := given(c, "plane", "profile", "flex-version", "size", "user", "state-dir"); err != nil {
+		return err
+	}
+	o, err := preflightOptions(c, env, planes)
+	if err != nil {
+		return err
+	}
+	var extra []preflight.Result
+	if c.Args().Present() {
+		set, err := readJudged(c.Args().Slice(), env)
+		if err != nil {
+			return err
+		}
+		extra = asksOf(env, set, &o)
+	}
+	found := append(extra, preflight.Run(c.Context, hostWorld(env), o)...)
+	if err := each(outs, env.Stdout, func(format string, w io.Writer) error {
+		return writePreflight(w, format, o, found, c.Bool("verbose"), colour(w, env))
+	}); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(found, func(r preflight.Result) bool { return r.Severity == preflight.Error }) {
+		return &exit{code: ExitDiagnostics}
+	}
+	return nil
+}
+
+// preflightOptions reads the flags.
+func preflightOptions(c *cli.Context, env Env, planes []string) (o preflight.Options, err error) {
+	one := func(flag string, known []string) string {
+		v := c.String(flag)
+		if i := slices.IndexFunc(known, func(k string) bool { return strings.EqualFold(k, v) }); i >= 0 {
+			return known[i]
+		}
+		if v != "" && err == nil {
+			err = usage("--%s %s: expected one of %s%s", flag, v, strings.Join(known, ", "), suggest(v, known))
+		}
+		return ""
+	}
+	o.Plane = one("plane", planes)
+	o.Profile = one("profile", []string{preflight.Gateway, preflight.Fabric})
+	o.Size = one("size", preflight.Sizes())
+	if err != nil {
+		return o, err
+	}
+	if v := c.String("flex-version"); v != "" {
+		if o.Release, err = ir.ParseRelease(v); err != nil {
+			return o, usage("--flex-version: %v", err)
+		}
+		o.Product = true
+	}
+	o.User, o.Cluster = c.String("user"), c.Bool("cluster")
+	o.StateDirs = stateDirs(env, c.String("state-dir"))
+	if path, ok := env.Getenv("FLEXGW_ENVOY"); ok && path != "" {
+		o.Envoy = "$FLEXGW_ENVOY"
+	}
+	return o, nil
+}
+
+// stateDirs are the folders in which daemons of this host may keep their state.
+func stateDirs(env Env, named string) []string {
+	var dirs []string
+	if named != "" {
+		dirs = append(dirs, named)
+	}
+	if dir, ok := env.Getenv("STATE_DIRECTORY"); ok && dir != "" {
+		dirs = append(dirs, strings.Split(dir, ":")[0])
+	}
+	if home, err := stateHome(env); err == nil {
+		found, _ := filepath.Glob(filepath.Join(home, "flexgw", "*")) // the pattern is right
+		dirs = append(dirs, found...)
+	}
+	found, _ := filepath.Glob("/var/lib/flexgw*")
+	dirs = append(dirs, found...)
+	slices.Sort(dirs)
+	return slices.Compact(dirs)
+}
+
+// hostWorld is this host.
+func hostWorld(env Env) preflight.World {
+	return preflight.World{
+		OS: runtime.GOOS, Arch: runtime.GOARCH, Now: env.now, Getenv: env.Getenv, Held: envoy.Held, Kernel: preflight.AskKernel,
+		Run: func(ctx context.Context, name string, args ...string) ([]byte, error) {
+			path, err := exec.LookPath(name)
+			if err != nil {
+				return nil, exec.ErrNotFound
+			}
+			return exec.CommandContext(ctx, path, args...).Output()
+		},
+		Need: preflight.Need{Arch: envoy.PinnedArch, Glibc: envoy.PinnedGlibc(), Requirement: envoy.PinnedRequirement, WheelPlatform: envoy.PinnedPlatform},
+	}
+}
+
+// asksOf tells the options what declarations ask of the host. The result is what is wrong with the declarations themselves;
+// what is right in them is looked at all the same.
+func asksOf(env Env, set source.Set, o *preflight.Options) []preflight.Result {
+	p := onePass(env)
+	p.load.Salvage, p.load.AllowUnenforced = true, true
+	p.load.Target = o.Release
+	g, list := p.model(set)
+	if g != nil {
+		o.Counts = countsOf(g)
+		o.Declared = listenersOf(g)
+	}
+	// A port that the release reserves leaves the model. No port is reserved by 1.6 and by the newest, so together they have all.
+	for _, target := range []ir.Release{{Major: 1, Minor: 6}, {}} {
+		p := onePass(env)
+		p.load.Salvage, p.load.AllowUnenforced, p.load.Target = true, true, target
+		if g, _ := p.model(set); g != nil {
+			o.Declared = append(o.Declared, listenersOf(g)...)
+		}
+	}
+	slices.SortStableFunc(o.Declared, func(a, b preflight.Declared) int { return a.Addr.Compare(b.Addr) })
+	o.Declared = slices.CompactFunc(o.Declared, func(a, b preflight.Declared) bool { return a.Addr == b.Addr })
+
+	res := preflight.Result{CheckID: "declarations.valid", Severity: preflight.OK, Subject: "declarations", Expected: "no mistake", Source: "ours: flexgw validate",
+		Observed: fmt.Sprintf("APIs: %d, ports: %d", counted(o.Counts), len(o.Declared))}
+	list = slices.DeleteFunc(list, func(d diag.Diagnostic) bool { return d.Code == "link/reserved-port" }) // a check of its own
+	if list.HasErrors() {
+		res.Severity, res.Observed, res.Hint = preflight.Error, firstOf(list.WithoutSecrets(set.Bytes)), "flexgw validate says all; what is wrong was left out of the checks below"
+	}
+	return []preflight.Result{res}
+}
+
+func counted(c *preflight.Counts) int {
+	if c == nil {
+		return 0
+	}
+	return c.APIs
+}
+
+func listenersOf(g *ir.Gateway) []preflight.Declared {
+	var all []preflight.Declared
+	for _, l := range g.Listeners {
+		if len(l.APIs) == 0 {
+			continue
+		}
+		o := l.APIs[0].Origin
+		all = append(all, preflight.Declared{Addr: netip.AddrPortFrom(l.Addr.Addr(), l.Addr.Port()), By: fmt.Sprintf("%s/%s (%s:%d)", o.Object.Namespace, o.Object.Name, o.Range.File, o.Range.Start.Line)})
+	}
+	return all
+}
+
+func countsOf(g *ir.Gateway) *preflight.Counts {
+	c := &preflight.Counts{}
+	most := func(n int, who string, to *int, name *string) {
+		if n > *to {
+			*to, *name = n, who
+		}
+	}
+	for _, l := range g.Listeners {
+		for _, a := range l.APIs {
+			c.APIs++
+			name := a.Origin.Object.Namespace + "/" + a.Origin.Object.Name
+			most(len(upstreams(a)), name, &c.UpstreamsPerAPI, &c.MostUpstreams)
+			most(len(a.Routes), name, &c.RoutesPerAPI, &c.MostRoutes)
+			for _, r := range a.Routes {
+				most(len(r.To), name, &c.UpstreamsPerRoute, &c.MostSplits)
+			}
+		}
+	}
+	return c
+}
+
+// preflightTally counts results by severity.
+type preflightTally struct {
+	OK      int `json:"ok"`
+	Info    int `json:"info"`
+	Warn    int `json:"warn"`
+	Error   int `json:"error"`
+	Skipped int `json:"skipped"`
+	Manual  int `json:"manual"`
+}
+
+func tallyOf(found []preflight.Result) preflightTally {
+	n := map[preflight.Severity]int{}
+	for _, r := range found {
+		n[r.Severity]++
+	}
+	return preflightTally{n[preflight.OK], n[preflight.Info], n[preflight.Warn], n[preflight.Error], n[preflight.Skipped], n[preflight.Manual]}
+}
+
+func writePreflight(w io.Writer, format string, o preflight.Options, found []preflight.Result, verbose, colour bool) error {
+	switch format {
+	case "json":
+		return report.Indented(w, struct {
+			SchemaVersion int                `json:"schemaVersion"`
+			Profile       string             `json:"profile"`
+			Plane         string             `json:"plane"`
+			FlexVersion   string             `json:"flexVersion"`
+			Summary       preflightTally     `json:"summary"`
+			Checks        []preflight.Result `json:"checks"`
+		}{1, o.Profile, o.Plane, o.Release.String(), tallyOf(found), found})
+	case "junit":
+		return report.JUnit(w, "flexgw preflight", preflightCases(found))
+	}
+	return writePreflightText(w, found, verbose, colour)
+}
+
+// preflightCases are the results as tests: an error fails, a warning and what needs a person are skipped with their words, for no other
+// word of JUnit's says "look at this".
+func preflightCases(found []preflight.Result) []report.Case {
+	var cases []report.Case
+	for _, r := range found {
+		area, _, _ := strings.Cut(r.CheckID, ".")
+		c := report.Case{Suite: "preflight." + area, Name: r.Subject + " [" + r.CheckID + "]", Kind: string(r.Severity)}
+		text := fmt.Sprintf("\n%s: %s\nexpected: %s (%s)\n", r.Severity, r.Observed, r.Expected, r.Source)
+		if r.Hint != "" {
+			text += "hint: " + r.Hint + "\n"
+		}
+		switch r.Severity {
+		case preflight.Error:
+			c.Message, c.Text = r.Observed, text
+		case preflight.Warn, preflight.Manual, preflight.Skipped:
+			c.Skipped, c.Text = true, text
+		}
+		cases = append(cases, c)
+	}
+	return cases
+}
+
+// writePreflightText shows the worst first, and within that the order of the checks. What is in order or was not asked shows with
+// --verbose.
+func writePreflightText(w io.Writer, found []preflight.Result, verbose, colour bool) error {
+	paint := map[preflight.Severity]string{preflight.Error: "\x1b[31m", preflight.Warn: "\x1b[33m", preflight.OK: "\x1b[32m"}
+	var b strings.Builder
+	for _, sev := range preflight.Severities() {
+		if (sev == preflight.OK || sev == preflight.Skipped) && !verbose {
+			continue
+		}
+		for _, r := range found {
+			if r.Severity != sev {
+				continue
+			}
+			word := fmt.Sprintf("%-7s", sev)
+			if code := paint[sev]; colour && code != "" {
+				word = code + word + "\x1b[0m"
+			}
+			fmt.Fprintf(&b, "%s %s: %s [%s]\n", word, diag.Visible(r.Subject), diag.Visible(r.Observed), r.CheckID)
+			loud := sev == preflight.Error || sev == preflight.Warn
+			if loud || verbose || sev == preflight.Manual {
+				fmt.Fprintf(&b, "        expected: %s (%s)\n", r.Expected, r.Source)
+			}
+			if r.Hint != "" && (loud || verbose) {
+				fmt.Fprintf(&b, "        hint: %s\n", diag.Visible(r.Hint))
+			}
+		}
+	}
+	t := tallyOf(found)
+	fmt.Fprintf(&b, "%d errors, %d warnings, %d to see to by hand, %d to know, %d in order, %d not asked\n", t.Error, t.Warn, t.Manual, t.Info, t.OK, t.Skipped)
+	_, err := io.WriteString(w, b.String())
+	return err
+}

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package preflight
+
+// AskKernel knows of no clock here.
+func AskKernel() (Kernel, bool) { return Kernel{}, false }

@@ -1,0 +1,228 @@
+package preflight
+
+import (
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// socket is one that listens, as /proc/net tells it.
+type socket struct {
+	transport string // tcp, udp
+	addr      netip.AddrPort
+	inode     string
+}
+
+// sockets are those that listen, with the processes that hold them as far as this user may see.
+type sockets struct {
+	list  []socket
+	owner map[string]process // by inode
+}
+
+func (r *run) listening() *sockets {
+	if r.seen != nil {
+		return r.seen
+	}
+	s := &sockets{owner: map[string]process{}}
+	r.seen = s
+	for _, f := range []struct{ name, transport, state string }{{"tcp", "tcp", "0A"}, {"tcp6", "tcp", "0A"}, {"udp", "udp", "07"}, {"udp6", "udp", "07"}} {
+		text, _ := r.read("/proc/net/" + f.name)
+		for line := range strings.Lines(text) {
+			part := strings.Fields(line)
+			if len(part) < 10 || part[3] != f.state {
+				continue
+			}
+			if addr, ok := procAddr(part[1]); ok {
+				s.list = append(s.list, socket{f.transport, addr, part[9]})
+			}
+		}
+	}
+	wanted := map[string]bool{}
+	for _, x := range s.list {
+		wanted[x.inode] = true
+	}
+	for _, p := range r.procs {
+		for _, fd := range r.glob(fmt.Sprintf("/proc/%d/fd/*", p.pid)) {
+			link, _ := os.Readlink(r.path(fd))
+			inode, ok := strings.CutPrefix(link, "socket:[")
+			if inode = strings.TrimSuffix(inode, "]"); ok && wanted[inode] {
+				s.owner[inode] = p
+			}
+		}
+	}
+	return s
+}
+
+// procAddr reads "0100007F:1F90": words of the host's order, which is little-endian wherever a gateway runs.
+func procAddr(text string) (netip.AddrPort, bool) {
+	host, port, _ := strings.Cut(text, ":")
+	b, err := hex.DecodeString(host)
+	p, err2 := strconv.ParseUint(port, 16, 16)
+	if err != nil || err2 != nil || len(b)%4 != 0 {
+		return netip.AddrPort{}, false
+	}
+	for i := 0; i < len(b); i += 4 {
+		slices.Reverse(b[i : i+4])
+	}
+	addr, ok := netip.AddrFromSlice(b)
+	return netip.AddrPortFrom(addr.Unmap(), uint16(p)), ok
+}
+
+// process is one that runs.
+type process struct {
+	pid  int
+	name string // as the kernel keeps it: 15 bytes at most
+}
+
+func (p process) String() string {
+	if p.pid == 0 {
+		return "a process that this user cannot see"
+	}
+	return fmt.Sprintf("%s (process %d)", p.name, p.pid)
+}
+
+// processes are all that run, by their numbers.
+func (r *run) processes() []process {
+	var all []process
+	for _, f := range r.glob("/proc/[0-9]*/comm") {
+		if pid, err := strconv.Atoi(path.Base(path.Dir(f))); err == nil {
+			all = append(all, process{pid, r.line(f)})
+		}
+	}
+	slices.SortFunc(all, func(a, b process) int { return a.pid - b.pid })
+	return all
+}
+
+// on is the first socket in the way of addr, and who holds it.
+func (r *run) on(transport string, addr netip.AddrPort) (socket, process, bool) {
+	s := r.listening()
+	for _, x := range s.list {
+		if x.transport == transport && x.addr.Port() == addr.Port() && overlap(x.addr.Addr(), addr.Addr()) {
+			return x, s.owner[x.inode], true
+		}
+	}
+	return socket{}, process{}, false
+}
+
+// overlap reports whether both cannot be bound at once. :: takes IPv4 too, unless a socket says otherwise, which /proc does not tell.
+func overlap(a, b netip.Addr) bool {
+	return a == b || a.IsUnspecified() && (a.Is6() || b.Is4()) || b.IsUnspecified() && (b.Is6() || a.Is4())
+}
+
+// ofProduct and ofFlexgw are what gateways' processes are called.
+var (
+	productProcesses = []string{"flex-gateway", "flex-agent", "flexctl"}
+	flexgwProcesses  = []string{"flexgw", "envoy"}
+)
+
+// ports judges the ports that the product keeps for itself, and those that the declarations listen on.
+func (r *run) ports() {
+	r.reserved()
+	for _, d := range r.Declared {
+		res := Result{"ports.in_use", OK, d.Addr.String() + "/tcp", "free", "free", "ours: declared by " + d.By, ""}
+		if r.OS != "linux" {
+			res.Severity, res.Observed = Skipped, "not looked at on "+r.OS
+		} else if s, p, taken := r.on("tcp", d.Addr); taken {
+			res.Severity, res.Observed, res.Hint = Error, "taken by "+p.String()+" on "+s.addr.String(), "stop it, or give the API another port"
+			switch {
+			case slices.Contains(flexgwProcesses, p.name):
+				res.Severity, res.Hint = Warn, "a gateway runs here already; a second one cannot listen there"
+			case p.pid == 0:
+				res.Hint = "ask as root who it is (ss -ltnp); stop it, or give the API another port"
+			}
+		}
+		r.add(res)
+		r.privileged(d)
+	}
+	if len(r.Declared) == 0 {
+		r.add(Result{"ports.in_use", Skipped, "listeners", "free", "no declarations given", "ours", "name them: flexgw preflight PATH…"})
+	}
+}
+
+// capNetBind is the number of CAP_NET_BIND_SERVICE (capabilities(7)).
+const capNetBind = 10
+
+// privileged judges ports that not everybody may listen on.
+func (r *run) privileged(d Declared) {
+	first := uint64(1024)
+	if n, err := strconv.ParseUint(r.line("/proc/sys/net/ipv4/ip_unprivileged_port_start"), 10, 16); err == nil {
+		first = n
+	}
+	if uint64(d.Addr.Port()) >= first || r.OS != "linux" {
+		return
+	}
+	u := r.user()
+	res := Result{"ports.privileged", OK, d.Addr.String() + "/tcp", "root, or CAP_NET_BIND_SERVICE, for ports below " + strconv.FormatUint(first, 10), "user " + u.name, "ours: ip(7); declared by " + d.By, ""}
+	caps, _ := strconv.ParseUint(r.status("CapEff"), 16, 64)
+	if u.id != 0 && (r.User != "" || caps&(1<<capNetBind) == 0) {
+		res.Severity = Error
+		if r.User != "" {
+			res.Severity = Warn // its unit may give it the capability
+		}
+		res.Hint = "give the unit AmbientCapabilities=CAP_NET_BIND_SERVICE, or lower net.ipv4.ip_unprivileged_port_start, or take a port from " + strconv.FormatUint(first, 10) + " on"
+	}
+	r.add(res)
+}
+
+// reserved judges the ports that the product keeps for itself: those of the release may not be declared, and those of any release, with
+// 2000 for its metrics, had better not be.
+func (r *run) reserved() {
+	of := map[uint16]string{2000: ""} // the releases that reserve a port; "" for none
+	now := map[uint16]string{}
+	for _, x := range table("reserved_ports") {
+		for _, s := range spans(x["ports"]) {
+			of[s.first] = strings.TrimPrefix(of[s.first]+", "+x.releases(), ", ")
+			if r.within(x["from"], x["to"]) {
+				now[s.first] = x.releases()
+			}
+		}
+	}
+	numbers := make([]uint16, 0, len(of))
+	for p := range of {
+		numbers = append(numbers, p)
+	}
+	slices.Sort(numbers)
+	for _, p := range numbers {
+		r.reservedPort(p, of[p], now[p])
+	}
+}
+
+func (r *run) reservedPort(port uint16, always, now string) {
+	res := Result{CheckID: "ports.reserved", Severity: OK, Subject: fmt.Sprintf("%d/tcp", port), Expected: "not declared", Observed: "free"}
+	switch {
+	case now != "":
+		res.Source = "[D] releases " + now + ", reserved ports"
+	case always != "":
+		res.Source = "[D] releases " + always + ", not " + r.release() + ", reserved ports"
+	default:
+		res.Source = "[C] metrics of the product (FLEX_METRIC_ADDR), reserved ports"
+	}
+	for _, d := range r.Declared {
+		if d.Addr.Port() != port {
+			continue
+		}
+		res.Severity, res.Observed, res.Hint = Warn, "declared by "+d.By, "choose another port if these declarations are to run on such a release too"
+		if now != "" {
+			res.Severity, res.Hint = Error, "choose another port: the product refuses it"
+		}
+		r.add(res)
+		return
+	}
+	if _, p, taken := r.on("tcp", netip.AddrPortFrom(netip.IPv4Unspecified(), port)); taken && r.OS == "linux" {
+		res.Observed = "taken by " + p.String()
+		switch {
+		case slices.Contains(productProcesses, p.name):
+			res.Observed += ", the product itself"
+		case now != "" && r.Product:
+			res.Severity, res.Hint = Error, "the product cannot start beside it: stop it, or move it to another port"
+		case now != "":
+			res.Severity, res.Hint = Info, "the product could not start beside it; flexgw does not use this port"
+		}
+	}
+	r.add(res)
+}
