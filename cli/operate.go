@@ -148,7 +148,7 @@ func writeHistory(w io.Writer, h api.History) error {
 		if r.Commit != nil {
 			message = strings.TrimSuffix(r.Commit.Author+": "+r.Commit.Subject+"; "+message, "; ")
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s%s\t%s\t%s\n", r.At.Local().Format("2006-01-02 15:04:05"), r.Event, orDash(short(r.Revision)), mark, orDash(r.By), message)
+		fmt.Fprintf(t, "%s\t%s\t%s%s\t%s\t%s\n", r.At.Local().Format("2006-01-02 15:04:05"), r.Event, orDash(short(r.Revision)), mark, orDash(diag.Visible(r.By)), oneLine(message))
 	}
 	return t.Flush()
 }
@@ -297,7 +297,7 @@ func writeOutcome(w io.Writer, o api.Outcome) error {
 	for _, h := range o.Held {
 		at := ""
 		if h.Place != nil {
-			at = " at " + h.Place.String()
+			at = " at " + diag.Visible(h.Place.String())
 		}
 		fmt.Fprintf(w, "held      %s %s/%s%s, at its last good version\n", h.Kind, h.Namespace, h.Name, at)
 	}

@@ -124,10 +124,10 @@ func writeStatus(w io.Writer, r status.Report, verbose bool) error {
 		if x.Until != nil {
 			until = "until " + x.Until.Format(time.RFC3339)
 		}
-		fmt.Fprintf(w, "suspended %s by %s: %s\n", until, orDash(x.By), x.Reason)
+		fmt.Fprintf(w, "suspended %s by %s: %s\n", until, orDash(diag.Visible(x.By)), oneLine(x.Reason))
 	}
 	if x := r.Pinned; x != nil {
-		fmt.Fprintf(w, "pinned    by %s at %s, in place of %s, until the source has another revision or flexgw resume\n", orDash(x.By), x.At.Format(time.RFC3339), x.From)
+		fmt.Fprintf(w, "pinned    by %s at %s, in place of %s, until the source has another revision or flexgw resume\n", orDash(diag.Visible(x.By)), x.At.Format(time.RFC3339), x.From)
 	}
 	if x := r.Waiting; x != nil {
 		fmt.Fprintf(w, "waiting   %s since %s, until %s\n", x.Revision, x.Since.Format(time.RFC3339), x.End())
@@ -219,7 +219,7 @@ func writeFailed(w io.Writer, r status.Report, verbose bool) {
 	}
 	for _, d := range f.Diagnostics {
 		if d.Severity == diag.Error || verbose {
-			fmt.Fprintf(w, "  %s\n", d)
+			fmt.Fprintf(w, "  %s\n", oneLine(d.String()))
 		}
 	}
 }
@@ -227,13 +227,16 @@ func writeFailed(w io.Writer, r status.Report, verbose bool) {
 func writeCondition(w io.Writer, who string, c status.Condition) {
 	fmt.Fprintf(w, "%s%s=%s (%s)", who, c.Type, c.Status, c.Reason)
 	if c.Place != nil && !strings.HasPrefix(c.Message, c.Place.String()) { // which then says it
-		fmt.Fprintf(w, " at %s", c.Place)
+		fmt.Fprintf(w, " at %s", diag.Visible(c.Place.String()))
 	}
 	if c.Message != "" {
-		fmt.Fprintf(w, ": %s", c.Message)
+		fmt.Fprintf(w, ": %s", oneLine(c.Message))
 	}
 	fmt.Fprintln(w)
 }
+
+// oneLine is a message that may quote what strangers wrote, names of files among it: no part of it begins a line or is obeyed.
+func oneLine(message string) string { return diag.Visible(strings.ReplaceAll(message, "\n", "; ")) }
 
 func orDash(s string) string {
 	if s == "" {
