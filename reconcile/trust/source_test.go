@@ -230,6 +230,60 @@ func TestAnOlderCommit(t *testing.T) {
 	}
 }
 
+// Another --ref may lead anywhere: a flag said so. What it brings beside the one before is verified all the same.
+func TestAnotherRefLeadsElsewhere(t *testing.T) {
+	t.Parallel()
+	c := newCast(t)
+	c.declare("# 1\n")
+	base := c.commit(c.alice)
+	c.declare("# 2\n")
+	c.commit(c.alice)
+	c.git("checkout", "-q", "-b", "other", base)
+	c.declare("# 3\n")
+	c.commit(c.bob)
+	c.declare("# 4\n")
+	other := c.commit(c.alice)
+	c.git("checkout", "-q", "-b", "evil", base)
+	c.declare("# 5\n")
+	evil := c.commit(c.mallory)
+	c.declare("# 6\n")
+	onEvil := c.commit(c.alice)
+	o := trust.Options{Signers: c.signers}
+	for _, x := range []struct{ ref, want string }{{"other", other}, {"commit:" + other, other}, {"evil", ""}, {"commit:" + onEvil, ""}} {
+		for _, store := range []string{"kept", "lost"} {
+			t.Run(x.ref+" "+store, func(t *testing.T) {
+				dir := filepath.Join(t.TempDir(), "git")
+				s := c.followIn(dir, o, "main")
+				if _, err := look(t, s); err != nil {
+					t.Fatal(err)
+				}
+				s.Close()
+				if store == "lost" {
+					if err := os.RemoveAll(dir); err != nil {
+						t.Fatal(err)
+					}
+				}
+				s = c.followIn(dir, o, x.ref)
+				got, err := look(t, s)
+				if store == "lost" && x.want == "" { // its head alone is verified, as the very first is, and nothing before it is taken for verified
+					if err != nil || got != onEvil {
+						t.Fatalf("serves %s, %v, want %s", got, err, onEvil)
+					}
+					if set, err := s.FetchAt(t.Context(), evil); err == nil {
+						t.Errorf("%s is read, which nobody verified", set.Revision)
+					}
+					return
+				}
+				if x.want == "" {
+					refused(t, err, trust.KeyNotAllowed, evil, "Mallory")
+				} else if err != nil || got != x.want {
+					t.Errorf("serves %s, %v, want %s", got, err, x.want)
+				}
+			})
+		}
+	}
+}
+
 // What a look at a repository says of a --verify-since that it has not is not that the remote held something back.
 func TestSinceThatIsNowhere(t *testing.T) {
 	t.Parallel()

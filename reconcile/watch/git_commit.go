@@ -79,7 +79,7 @@ type History struct {
 	Head    Commit
 	Since   string                                      // the head that was taken before; "": none
 	Tag     *Tag                                        // the annotated tag that named Head; nil: a branch, a light tag or a hash did
-	Rewrite bool                                        // Head does not descend from Since, and an operator allowed it by name
+	Rewrite bool                                        // Head does not descend from Since, and an operator allowed it by name, or by another ref
 	Older   bool                                        // Since has Head among its ancestors: an operator went back by name, or by another ref, and nothing is new
 	Commits func() iter.Seq2[Commit, error]             // those that Head reaches and Since does not, parents before children, Head last; all parents, not the first alone
 	Ref     string                                      // full name of what named Head, refs/tags/v1; "": HEAD or a hash did

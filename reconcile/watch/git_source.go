@@ -850,17 +850,19 @@ func unreadable(err error) error {
 	return &badTree{err}
 }
 
-// descends reports whether a head that does not descend from the one that was taken is allowed by name; when it is not, it is
-// an error. Whoever follows another ref, or a commit, said so by a flag.
+// descends judges a head against the one that was taken: rewrite says that it does not descend from it and may be taken all the
+// same, because an operator allowed it by name, or follows another ref, or a commit, as a flag said. An error says that it may not.
 func (s *GitSource) descends(head string) (rewrite bool, err error) {
-	if s.lost != nil && !strings.HasPrefix(s.o.Ref, "commit:") {
-		if slices.Contains(s.granted, head) {
+	byHash := strings.HasPrefix(s.o.Ref, "commit:")
+	granted := byHash || slices.Contains(s.granted, head)
+	if s.lost != nil && !byHash {
+		if granted {
 			return true, nil
 		}
 		return false, &lostError{s.lost.Files, head}
 	}
 	last := s.taken.Commit
-	if last == "" || last == head || s.taken.Ref != s.o.Ref || strings.HasPrefix(s.o.Ref, "commit:") {
+	if last == "" || last == head {
 		return false, nil
 	}
 	repo, before := s.store.repo, plumbing.NewHash(last)
@@ -870,7 +872,7 @@ func (s *GitSource) descends(head string) (rewrite bool, err error) {
 			return false, err
 		}
 	}
-	if slices.Contains(s.granted, head) {
+	if granted || s.taken.Ref != s.o.Ref {
 		return true, nil
 	}
 	older, err := s.older(head)
