@@ -214,20 +214,7 @@ func (g *gateway) wireBytes() int {
 // resident is memory of the daemon as /proc/PID/status names it, in MB (10^6).
 func (g *gateway) resident(what string) float64 {
 	g.t.Helper()
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", g.Process.Pid))
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	_, rest, _ := strings.Cut(string(b), what+":")
-	fields := strings.Fields(rest)
-	if len(fields) == 0 {
-		g.t.Fatalf("no %s in %s", what, b)
-	}
-	kB, err := strconv.Atoi(fields[0])
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	return float64(kB) * 1024 / 1e6
+	return harness.Memory(g.t, g.Process.Pid, what)
 }
 
 // collected is what the runtime writes after a collection of the heap: its size when it began, when it ended, and what of it
@@ -251,12 +238,5 @@ func (g *gateway) heap() float64 {
 // cpu is what the daemon has spent so far.
 func (g *gateway) cpu() time.Duration {
 	g.t.Helper()
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", g.Process.Pid))
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+2:]))
-	user, _ := strconv.Atoi(fields[11])
-	system, _ := strconv.Atoi(fields[12])
-	return time.Duration(user+system) * 10 * time.Millisecond // USER_HZ is 100 on Linux
+	return harness.CPU(g.t, g.Process.Pid)
 }

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -21,6 +22,7 @@ type Daemon struct {
 	Args     []string // more arguments of `flexgw run`
 	Env      []string // NAME=VALUE, beside the environment
 	NoSource bool     // Dir is not followed, nor anything else
+	Within   []string // files of control groups that take its number before it begins, so that its children are in them too
 
 	Process *os.Process     // of the last Run; nil before the first
 	Exited  <-chan struct{} // closed when that has ended
@@ -47,6 +49,9 @@ func (d *Daemon) Run() {
 		args = append(args, cmp.Or(d.Source, d.Dir))
 	}
 	cmd := exec.Command(Binary(d.t), args...)
+	if len(d.Within) > 0 {
+		cmd = exec.Command("sh", append([]string{"-c", `for f in ` + strings.Join(d.Within, " ") + `; do echo $$ >"$f" || exit; done; exec "$0" "$@"`, Binary(d.t)}, args...)...)
+	}
 	cmd.Env = append(os.Environ(), d.Env...)
 	cmd.Stdout, cmd.Stderr = d, d
 	d.mu.Lock()
