@@ -34,8 +34,8 @@ type Repo struct {
 	ours    bool                   // it is a GitSource's own: nobody can mend it with git, and all that a tree names must be there
 	most    int                    // entries of one tree with all below it; 0: maxEntries
 
-	mu    sync.Mutex           // of what the stores keep, and the rest
-	known map[treePlace]*known // folders of the tree that was read last; not written to
+	mu    sync.Mutex // of what the stores keep, and the rest
+	known *known     // root of the tree that was read last; not written to
 }
 
 // ErrNoRepository is the error of OpenRepo where there is no repository.
@@ -66,7 +66,7 @@ func OpenRepo(dir, near string, getenv func(string) (string, bool)) (*Repo, erro
 	if err := r.place(getenv); err != nil {
 		return nil, err
 	}
-	if r.stores, err = openStores(r.common, objectCache, getenv); err != nil {
+	if r.stores, err = openStores(r.common, objectCache, false, getenv); err != nil {
 		return nil, err
 	}
 	r.shallow, err = readShallow(filepath.Join(r.common, "shallow"))

@@ -30,7 +30,8 @@ type store struct {
 const maxAlternates = 5
 
 // openStores opens the objects of a repository and those it borrows (gitrepository-layout(5), objects/info/alternates).
-func openStores(common string, cached cache.FileSize, getenv func(string) (string, bool)) ([]*store, error) {
+// packed: it is one in which all objects are in packs.
+func openStores(common string, cached cache.FileSize, packed bool, getenv func(string) (string, bool)) ([]*store, error) {
 	dir := filepath.Join(common, "objects")
 	if v, ok := getenv("GIT_OBJECT_DIRECTORY"); ok && v != "" {
 		if dir, ok = v, true; !filepath.IsAbs(v) {
@@ -72,7 +73,7 @@ func openStores(common string, cached cache.FileSize, getenv func(string) (strin
 	}
 	stores := make([]*store, len(dirs))
 	for i, d := range dirs {
-		git := dotgit.New(mounted{osfs.New(d)})
+		git := dotgit.New(mounted{osfs.New(d), packed})
 		stores[i] = &store{dir: d, objects: filesystem.NewObjectStorageWithOptions(git, cache.NewObjectLRU(cached), filesystem.Options{KeepDescriptors: true, LargeObjectThreshold: maxBlob})}
 	}
 	return stores, nil
@@ -86,13 +87,23 @@ const (
 )
 
 // mounted is a folder of objects as a repository's: GIT_OBJECT_DIRECTORY and alternates name folders of any name.
-type mounted struct{ billy.Filesystem }
+type mounted struct {
+	billy.Filesystem
+	packed bool // no object has a file of its own, which is where each is looked for first
+}
 
 func (m mounted) in(name string) string {
 	return strings.TrimPrefix(strings.TrimPrefix(filepath.ToSlash(name), "objects"), "/")
 }
 
-func (m mounted) Open(name string) (billy.File, error)       { return m.Filesystem.Open(m.in(name)) }
+func (m mounted) Open(name string) (billy.File, error) {
+	name = m.in(name)
+	if m.packed && len(name) == len("00/")+hashLength-len("00") && name[2] == '/' {
+		return nil, os.ErrNotExist
+	}
+	return m.Filesystem.Open(name)
+}
+
 func (m mounted) Stat(name string) (os.FileInfo, error)      { return m.Filesystem.Stat(m.in(name)) }
 func (m mounted) Lstat(name string) (os.FileInfo, error)     { return m.Filesystem.Lstat(m.in(name)) }
 func (m mounted) ReadDir(name string) ([]os.FileInfo, error) { return m.Filesystem.ReadDir(m.in(name)) }
@@ -130,13 +141,31 @@ func (r *Repo) object(id plumbing.Hash) (plumbing.ObjectType, []byte, error) {
 			return 0, nil, fmt.Errorf("read the object %s: %w", id, disk.Cause(err))
 		}
 		defer in.Close()
-		b, err := io.ReadAll(io.LimitReader(in, source.MaxFileSize+1))
+		b, err := sized(in, o.Size())
 		if err != nil {
 			return 0, nil, fmt.Errorf("read the object %s: %w", id, disk.Cause(err))
 		}
 		return o.Type(), b, nil
 	}
 	return 0, nil, r.missing(id)
+}
+
+// sized reads what is said to have size bytes, or one more than a file of declarations may have. What it returns has no room to
+// grow: the contents of thousands of files are kept.
+func sized(in io.Reader, size int64) ([]byte, error) {
+	if size < 0 {
+		return nil, fmt.Errorf("it says that it has %d bytes", size)
+	}
+	b := make([]byte, min(size, source.MaxFileSize+1))
+	if _, err := io.ReadFull(in, b); err != nil {
+		return nil, fmt.Errorf("it has fewer than the %d bytes that it says: %w", size, err)
+	}
+	if n, err := io.CopyN(io.Discard, in, 1); n > 0 && size == int64(len(b)) {
+		return nil, fmt.Errorf("it has more than the %d bytes that it says", size)
+	} else if n == 0 && err != io.EOF {
+		return nil, err
+	}
+	return b, nil
 }
 
 // missing says why an object may not be there, and what to do.

@@ -74,7 +74,7 @@ func openBare(dir string, max GitLimits) (*bare, error) {
 		return nil, err
 	}
 	r.ours, r.most = true, 4*max.Files
-	if r.stores, err = openStores(r.common, smallCache, func(string) (string, bool) { return "", false }); err != nil {
+	if r.stores, err = openStores(r.common, smallCache, true, func(string) (string, bool) { return "", false }); err != nil {
 		return nil, err
 	}
 	return &bare{dir: dir, repo: r, max: max}, nil
@@ -421,7 +421,7 @@ func (b *bare) merge() (err error) {
 			}
 		}
 	}
-	stores, err := openStores(r.common, smallCache, func(string) (string, bool) { return "", false })
+	stores, err := openStores(r.common, smallCache, true, func(string) (string, bool) { return "", false })
 	if err != nil {
 		return err
 	}

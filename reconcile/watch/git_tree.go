@@ -51,9 +51,9 @@ func (r *Repo) At(rev string, paths []string) (source.Set, diag.List, error) {
 	if err != nil {
 		return source.Set{}, nil, err
 	}
-	set, ds, err := r.gather(&item{mode: filemode.Dir, id: tree}, rev, paths)
-	set.Revision = id
-	return set, ds, err
+	files, ds, err := r.gather(&item{mode: filemode.Dir, id: tree}, rev, paths)
+	slices.SortFunc(files, func(a, b source.File) int { return strings.Compare(a.Name, b.Name) })
+	return source.Set{Revision: id, Files: files}, ds, err
 }
 
 // Staged reads the declarations of the index, which is what the next commit will have.
@@ -62,7 +62,8 @@ func (r *Repo) Staged(paths []string) (source.Set, diag.List, error) {
 	if err != nil {
 		return source.Set{}, nil, err
 	}
-	return r.gather(root, "the index", paths)
+	files, ds, err := r.gather(root, "the index", paths)
+	return source.NewSet(files), ds, err
 }
 
 func (r *Repo) readIndex() (*item, error) {
@@ -155,12 +156,9 @@ func (r *Repo) open(i *item) error {
 	if i.kids != nil {
 		return nil
 	}
-	kind, b, err := r.object(i.id)
+	b, err := r.treeBytes(i.id)
 	if err != nil {
 		return err
-	}
-	if kind != plumbing.TreeObject {
-		return fmt.Errorf("the object %s is a %s, expected a tree", i.id, kind)
 	}
 	if i.kids, err = entries(b); err != nil {
 		return fmt.Errorf("the tree %s is broken: %w", i.id, err)
@@ -168,27 +166,95 @@ func (r *Repo) open(i *item) error {
 	return nil
 }
 
+func (r *Repo) treeBytes(id plumbing.Hash) ([]byte, error) {
+	kind, b, err := r.object(id)
+	if err == nil && kind != plumbing.TreeObject {
+		err = fmt.Errorf("the object %s is a %s, expected a tree", id, kind)
+	}
+	return b, err
+}
+
+// listed are the entries of a folder, by name. It keeps nothing: of a folder with thousands of files a map of them is most of
+// what a look would leave to be collected.
+func (r *Repo) listed(i *item) ([]named, error) {
+	var list []named
+	if i.kids != nil {
+		list = make([]named, 0, len(i.kids))
+		for name, kid := range i.kids {
+			list = append(list, named{name, *kid})
+		}
+	} else {
+		b, err := r.treeBytes(i.id)
+		if err != nil {
+			return nil, err
+		}
+		if list, err = parseTree(b); err != nil {
+			return nil, fmt.Errorf("the tree %s is broken: %w", i.id, err)
+		}
+	}
+	slices.SortFunc(list, func(a, b named) int { return strings.Compare(a.name, b.name) })
+	for n := 1; n < len(list); n++ {
+		if list[n].name == list[n-1].name {
+			return nil, fmt.Errorf("the tree %s is broken: %w", i.id, oddEntry(list[n].name))
+		}
+	}
+	return list, nil
+}
+
+// named is an entry of a folder.
+type named struct {
+	name string
+	item
+}
+
+func oddEntry(name string) error { return fmt.Errorf("it has an entry %q", name) }
+
 // entries are those of a tree's bytes.
 func entries(b []byte) (map[string]*item, error) {
-	kids := map[string]*item{}
-	for len(b) > 0 {
-		head, rest, ok := bytes.Cut(b, []byte{0})
-		mode, name, cut := strings.Cut(string(head), " ")
-		if !ok || !cut || len(rest) < len(plumbing.ZeroHash) {
+	list, err := parseTree(b)
+	if err != nil {
+		return nil, err
+	}
+	kids := make(map[string]*item, len(list))
+	for i := range list {
+		if kids[list[i].name] != nil {
+			return nil, oddEntry(list[i].name)
+		}
+		kids[list[i].name] = &list[i].item
+	}
+	return kids, nil
+}
+
+// parseTree are the entries of a tree's bytes, in their order. Names share one string.
+func parseTree(b []byte) ([]named, error) {
+	const id = len(plumbing.ZeroHash)
+	count := 0
+	for rest := b; ; count++ {
+		end := bytes.IndexByte(rest, 0)
+		if end < 0 || len(rest)-end-1 < id {
+			break
+		}
+		rest = rest[end+1+id:]
+	}
+	list, text := make([]named, 0, count), string(b)
+	for len(text) > 0 {
+		head, rest, ok := strings.Cut(text, "\x00")
+		mode, name, cut := strings.Cut(head, " ")
+		if !ok || !cut || len(rest) < id {
 			return nil, errors.New("it ends in the middle of an entry")
 		}
 		m, err := filemode.New(mode)
 		if err != nil {
 			return nil, err
 		}
-		if !isEntry(name) || kids[name] != nil {
-			return nil, fmt.Errorf("it has an entry %q", name)
+		if !isEntry(name) {
+			return nil, oddEntry(name)
 		}
-		kid := &item{mode: m}
-		copy(kid.id[:], rest)
-		kids[name], b = kid, rest[len(kid.id):]
+		x := named{name, item{mode: m}}
+		copy(x.id[:], rest)
+		list, text = append(list, x), rest[id:]
 	}
-	return kids, nil
+	return list, nil
 }
 
 // gathering is one reading of a tree.
@@ -198,30 +264,37 @@ type gathering struct {
 	what    string // the revision, or "the index"
 	files   []source.File
 	ds      diag.List
-	owners  map[string]int // by the real path in the tree: which path brought a file first
+	owners  map[string]int // by the real path in the tree: which path brought a file first; nil: there is one path
 	names   map[string]bool
 	faults  map[string]error
-	before  map[treePlace]*known // folders of the tree that was read before; of a repository of ours
-	known   map[treePlace]*known // of this one
-	links   int                  // that were met
+	links   int // that were met
 	entries int
 	now     int // number of the path that is read
 }
 
-func (r *Repo) gather(root *item, what string, paths []string) (source.Set, diag.List, error) {
+func (r *Repo) gather(root *item, what string, paths []string) ([]source.File, diag.List, error) {
 	if len(paths) == 0 {
 		paths = []string{"."}
 	}
-	g := &gathering{repo: r, root: root, what: what, owners: map[string]int{}, names: map[string]bool{}, faults: map[string]error{}}
-	g.remember()
+	g := &gathering{repo: r, root: root, what: what, faults: map[string]error{}}
+	if len(paths) > 1 {
+		g.owners, g.names = map[string]int{}, map[string]bool{}
+	}
+	before := r.lastRead()
+	g.files = make([]source.File, 0, before.count()+1)
+	var now *known
 	for i, p := range paths {
 		g.now = i
-		if err := g.path(p); err != nil {
+		k, err := g.path(p, before)
+		if err != nil {
 			g.faults[p] = fmt.Errorf("read %s: %w", p, err)
 		}
+		now = k
 	}
-	g.forget()
-	return source.NewSet(g.files), g.ds.Sort(), joined(g.faults)
+	if len(paths) == 1 && now != nil {
+		r.keep(now)
+	}
+	return g.files, g.ds.Sort(), joined(g.faults)
 }
 
 // trail is the way from the root to an entry, free of links; the names have one less than the items.
@@ -244,29 +317,32 @@ func (t trail) down(name string, i *item) trail {
 
 var errOutside = errors.New("the symbolic link leads out of the repository")
 
-// path reads what a user named.
-func (g *gathering) path(p string) error {
+// path reads what a user named. before is what a folder came to the last time.
+func (g *gathering) path(p string, before *known) (*known, error) {
 	inside, err := g.repo.inside(p)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	links := 0
 	at, err := g.follow(trail{items: []*item{g.root}}, inside, &links)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	shown := filepath.ToSlash(filepath.Clean(p))
 	switch i := at.last(); {
 	case i.isFolder():
-		return g.folder(at, shown, nil)
+		if before != nil && before.shown != shown {
+			before = nil
+		}
+		return g.folder(at, shown, nil, before)
 	case i.isFile():
 		if !IsDeclaration("x" + path.Ext(p)) {
-			return errors.New("a file of declarations ends in .yaml, .yml, .json or .cue")
+			return nil, errors.New("a file of declarations ends in .yaml, .yml, .json or .cue")
 		}
-		return g.file(at, shown)
+		return nil, g.file(at, shown)
 	}
 	g.submodule(at, shown)
-	return nil
+	return nil, nil
 }
 
 // inside is a path of the user's as a path in the tree; "" is its root.
@@ -380,65 +456,69 @@ func (e notThere) Error() string { return "it is not in " + string(e) }
 
 func (notThere) Is(err error) bool { return err == fs.ErrNotExist }
 
-// folder reads a folder and all below it. above holds the real paths of the folders that were gone through.
-func (g *gathering) folder(at trail, shown string, above []string) error {
+// folder reads a folder and all below it. above holds the real paths of the folders that were gone through; before is what the
+// folder came to the last time, nil: it was not read.
+func (g *gathering) folder(at trail, shown string, above []string, before *known) (*known, error) {
 	if i := slices.Index(above, at.real()); i >= 0 {
-		return fmt.Errorf("the symbolic link leads back to %s, which holds it", cmp.Or(at.real(), "the root of the repository"))
+		return nil, fmt.Errorf("the symbolic link leads back to %s, which holds it", cmp.Or(at.real(), "the root of the repository"))
 	}
-	if k := g.before[treePlace{at.last().id, shown}]; k != nil {
-		return g.again(k)
+	if before != nil && before.whole && before.id == at.last().id {
+		return before, g.again(before)
 	}
-	if err := g.repo.open(at.last()); err != nil {
-		return err
+	kids, err := g.repo.listed(at.last())
+	if err != nil {
+		return nil, err
 	}
-	n := g.note(at, shown)
+	n := g.note(at, shown, before)
 	above = append(slices.Clip(above), at.real())
-	kids := at.last().kids
-	names := make([]string, 0, len(kids))
-	for name := range kids {
-		if !hidden(name) {
-			names = append(names, name)
+	for i := range kids {
+		kid := &kids[i]
+		if hidden(kid.name) {
+			continue
 		}
-	}
-	slices.Sort(names)
-	for _, name := range names {
 		if err := g.count(1); err != nil {
-			return err
+			return nil, err
 		}
-		full := path.Join(shown, name)
-		n.entry()
-		if err := g.entry(at, name, full, above); err != nil {
+		full := n.entry(shown, kid)
+		below, err := g.entry(at, kid, full, above, n)
+		if err != nil {
 			g.faults[full] = fmt.Errorf("read %s: %w", full, err)
 		}
-		n.entered(kids[name], full)
+		n.entered(below, err)
 	}
-	n.done()
-	return nil
+	return n.done(), nil
 }
 
-func (g *gathering) entry(at trail, name, full string, above []string) error {
-	kid := at.last().kids[name]
-	to := at.down(name, kid)
-	if kid.mode == filemode.Symlink {
+// entry reads one entry of a folder. The result is what a folder came to.
+func (g *gathering) entry(at trail, kid *named, full string, above []string, n *noting) (*known, error) {
+	i := &kid.item
+	if i.isFile() && (n.file != nil || !IsDeclaration(kid.name)) {
+		if n.file != nil {
+			g.files = append(g.files, *n.file)
+		}
+		return nil, nil
+	}
+	to := at.down(kid.name, i)
+	if i.mode == filemode.Symlink {
 		g.links++
 		links := 0
 		var err error
-		if to, err = g.follow(at, name, &links); err != nil {
-			if path.Ext(name) == "" || IsDeclaration(name) {
-				return err
+		if to, err = g.follow(at, kid.name, &links); err != nil {
+			if path.Ext(kid.name) == "" || IsDeclaration(kid.name) {
+				return nil, err
 			}
-			return nil
+			return nil, nil
 		}
 	}
 	switch i := to.last(); {
 	case i.isFolder():
-		return g.folder(to, full, above)
-	case i.isFile() && IsDeclaration(name):
-		return g.file(to, full)
+		return g.folder(to, full, above, n.folder(full))
+	case i.isFile() && IsDeclaration(kid.name):
+		return nil, g.file(to, full)
 	case i.mode == filemode.Submodule:
 		g.submodule(to, full)
 	}
-	return nil
+	return nil, nil
 }
 
 func (g *gathering) submodule(at trail, full string) {
@@ -448,11 +528,13 @@ func (g *gathering) submodule(at trail, full string) {
 }
 
 func (g *gathering) file(at trail, name string) error {
-	owner, seen := g.owners[at.real()]
-	if g.names[name] || seen && owner != g.now {
-		return nil
+	if g.owners != nil {
+		owner, seen := g.owners[at.real()]
+		if g.names[name] || seen && owner != g.now {
+			return nil
+		}
+		g.owners[at.real()], g.names[name] = g.now, true
 	}
-	g.owners[at.real()], g.names[name] = g.now, true
 	id, r := at.last().id, g.repo
 	if r.ours && !r.holds(id) {
 		return r.missing(id)

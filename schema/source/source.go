@@ -19,7 +19,10 @@ type Hash [sha256.Size]byte
 
 // GitHash is the Hash of a content that Git has under a name of its own, the SHA-1 of what it calls a blob.
 func GitHash(blob [sha1.Size]byte) Hash {
-	return sha256.Sum256(append([]byte("git blob "), blob[:]...))
+	const kind = "git blob "
+	var b [len(kind) + sha1.Size]byte
+	copy(b[copy(b[:], kind):], blob[:])
+	return sha256.Sum256(b[:])
 }
 
 // BlobHash is the GitHash of a content that is at hand.
