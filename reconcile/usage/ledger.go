@@ -8,7 +8,6 @@ package usage
 import (
 	"cmp"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -19,7 +18,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -564,7 +562,7 @@ func (s *state) wire(b batch) anypoint.Batch {
 	id := s.identities[b.identity]
 	out := anypoint.Batch{
 		Schema: anypoint.UsageSchema, MeteringSchemaID: id.MeteringSchema, AgentID: id.Agent, AssetName: id.Asset,
-		ReplicaID: s.replica, BootEpoch: s.epoch, Seq: b.seq, BatchID: batchID(id.Agent, s.replica, s.epoch, b.seq),
+		ReplicaID: s.replica, BootEpoch: s.epoch, Seq: b.seq, BatchID: anypoint.BatchID(id.Agent, s.replica, s.epoch, b.seq),
 		CreatedAt: time.UnixMilli(b.at).UTC(), Points: make([]anypoint.Point, len(b.points)),
 		Lost: anypoint.Lost{Points: b.lost.points, APICalls: b.lost.calls},
 	}
@@ -576,12 +574,6 @@ func (s *state) wire(b batch) anypoint.Batch {
 }
 
 func startOf(hour uint32) time.Time { return time.Unix(int64(hour)*3600, 0).UTC() }
-
-// batchID is the same for the same batch, and for no other.
-func batchID(agent, replica string, epoch, seq uint64) string {
-	sum := sha256.Sum256([]byte(agent + "\n" + replica + "\n" + strconv.FormatUint(epoch, 10) + "\n" + strconv.FormatUint(seq, 10)))
-	return hex.EncodeToString(sum[:])
-}
 
 // Ack says that the platform has every batch up to seq. Less than was sent: Next goes on from there. Less than was acknowledged before
 // changes nothing; a number that no batch had yet is an error.

@@ -1,0 +1,480 @@
+package usage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/flexgw/flexgw/reconcile/anypoint"
+)
+
+// Reason is why usage is reported, or is not: a CamelCase word that scripts may rely on.
+type Reason string
+
+// The reasons of a Delivery.
+const (
+	Reported      Reason = "Reported"      // all that was sealed is acknowledged
+	Waiting       Reason = "Waiting"       // it is sent again later, or was not tried yet
+	Rejected      Reason = "Rejected"      // the platform does not take the registration's certificate
+	Gone          Reason = "Gone"          // the gateway was deleted on the platform
+	Misconfigured Reason = "Misconfigured" // the metering URL, or a proxy on the way to it, is not right
+	WireUnknown   Reason = "WireUnknown"   // the server is the real platform, whose reports nobody outside knows
+	Quarantined   Reason = "Quarantined"   // batches were refused and set aside
+	SpoolFull     Reason = "SpoolFull"     // counts were dropped to make room
+	SpoolBroken   Reason = "SpoolBroken"   // the spool cannot be written
+	Unregistered  Reason = "Unregistered"
+	AirGapped     Reason = "AirGapped"
+)
+
+// The times of a Deliverer.
+const (
+	sealEvery    = 5 * time.Minute
+	hourGrace    = 5 * time.Second // after an hour, for the lines of it that are still on their way
+	firstRetry   = time.Second
+	longestRetry = 15 * time.Minute
+	lookAgain    = 24 * time.Hour // after somebody should have done something
+	rejectedFor  = time.Hour      // likewise, where it may have been the platform's mistake
+	lastWords    = 5 * time.Second
+)
+
+// Spool is what a Deliverer needs of a Ledger.
+type Spool interface {
+	Seal(now time.Time) error
+	Next() (b anypoint.Batch, ok bool)
+	Ack(seq uint64) error
+	Quarantine(seq uint64, why string) error
+	Split(seq uint64) error
+	Backlog() Backlog
+}
+
+var _ Spool = (*Ledger)(nil)
+
+// Backlog is what a Spool holds back.
+type Backlog struct {
+	Requests    uint64    // that were counted for a registration and are not acknowledged
+	Oldest      time.Time // the hour that the oldest of them belong to; zero: there are none
+	Quarantined uint64    // requests in batches that were set aside
+	Lost        uint64    // requests that were dropped because the spool was full, ever
+	Full        bool      // it is full now
+}
+
+// Backlog is what the ledger holds back.
+func (l *Ledger) Backlog() Backlog {
+	now := l.o.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b := Backlog{Lost: l.s.everLost.calls, Full: l.full(now)}
+	for k, x := range l.s.rows {
+		if k.identity == 0 || k.api == 0 {
+			continue
+		}
+		b.Quarantined += x.aside
+		n := x.counted - x.acked - x.aside
+		b.Requests += n
+		if hour := startOf(k.hour); n > 0 && (b.Oldest.IsZero() || hour.Before(b.Oldest)) {
+			b.Oldest = hour
+		}
+	}
+	return b
+}
+
+// Delivery is how far usage got: the condition UsageReported and the figures behind it.
+type Delivery struct {
+	Status  string // True, False or Unknown
+	Reason  Reason
+	Message string
+	Since   time.Time // that Status and Reason are so
+	Backlog
+
+	Acked    time.Time         // when the platform acknowledged something last; zero: not since the start
+	NextTry  time.Time         // zero: nothing is to be tried again
+	Batches  map[string]uint64 // that were sent, by what became of them: acknowledged, retried, refused, stopped
+	Failures int               // in a row
+	Skew     time.Duration     // of the platform's clock against ours
+}
+
+// Batches' keys, in this order.
+func results() []string { return []string{"acknowledged", "retried", "refused", "stopped"} }
+
+// Target is the registration in force, as far as usage is concerned.
+type Target struct {
+	AgentID string
+	Sink    *Sink
+}
+
+// Deliverer seals what was counted and sends it. One goroutine, Run, does all of it; the other methods ask it to.
+type Deliverer struct {
+	Spool     Spool
+	AirGapped bool // nothing is sent
+	// Catch reads the access log to its end, with what Envoy still holds back; nil: nothing reads one.
+	Catch  func(ctx context.Context) error
+	Turned func(Delivery) // called when Status or Reason changed; nil: nobody is told
+	Log    *slog.Logger
+	Now    func() time.Time
+	After  func(time.Duration) <-chan time.Time // nil: time.After
+	Jitter func() float64                       // from 0 to below 1; nil: math/rand
+
+	once   sync.Once
+	wake   chan struct{}
+	orders chan order
+
+	mu     sync.Mutex // guards what follows
+	target *Target
+	fresh  bool // target was changed and Run has not seen it
+	state  Delivery
+
+	// What follows belongs to Run.
+	sink   *Target
+	sealed time.Time // when Seal was called last
+	last   error     // of the last attempt; nil: it was acknowledged, or there was none
+	tried  bool      // there was an attempt with this target
+	again  time.Time // before which nothing is sent
+	broken error     // of the spool
+	breaks int       // how often in a row
+}
+
+// order is a flush.
+type order struct {
+	ctx  context.Context
+	done chan error
+}
+
+func (d *Deliverer) init() {
+	d.once.Do(func() {
+		d.wake, d.orders = make(chan struct{}, 1), make(chan order)
+		if d.After == nil {
+			d.After = time.After
+		}
+		if d.Jitter == nil {
+			d.Jitter = rand.Float64
+		}
+		d.state.Batches = map[string]uint64{}
+	})
+}
+
+// Use says which registration is in force from now on; nil: none. What was wrong with the one before is forgotten.
+func (d *Deliverer) Use(t *Target) {
+	d.init()
+	d.mu.Lock()
+	d.target, d.fresh = t, true
+	d.mu.Unlock()
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Delivery is how things stand.
+func (d *Deliverer) Delivery() Delivery {
+	d.init()
+	backlog := d.Spool.Backlog()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := d.state
+	s.Backlog = backlog
+	s.Batches = map[string]uint64{}
+	for _, k := range results() {
+		s.Batches[k] = d.state.Batches[k]
+	}
+	if s.Status == "" {
+		s.Status, s.Reason, s.Message = "Unknown", Waiting, "nothing was sent yet"
+	}
+	if s.Reason != Unregistered {
+		s.Message = strings.TrimPrefix(s.Message+"; "+waits(backlog), "; ")
+	}
+	return s
+}
+
+// Flush reads the access log to its end and sends all that waits, at once and whatever was said before. It returns when all is
+// acknowledged, or why it is not; trying goes on.
+func (d *Deliverer) Flush(ctx context.Context) error {
+	d.init()
+	o := order{ctx, make(chan error, 1)}
+	select {
+	case d.orders <- o:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-o.done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Run delivers until ctx is done. Then it seals what there is and sends it within five seconds, unless the platform is known not
+// to take it; whoever counts must have ended before.
+func (d *Deliverer) Run(ctx context.Context) {
+	d.init()
+	for ctx.Err() == nil {
+		d.follow()
+		d.work(ctx, false)
+		select {
+		case <-ctx.Done():
+		case <-d.wake:
+		case <-d.After(d.wait()):
+		case o := <-d.orders:
+			o.done <- d.flush(o.ctx)
+		}
+	}
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+	defer cancel()
+	d.follow()
+	if d.again.IsZero() {
+		d.sealed, d.tried = time.Time{}, true // nobody wants to know any more whether the platform can be reached
+		d.work(limit, false)
+	}
+}
+
+// follow takes over another registration.
+func (d *Deliverer) follow() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.fresh {
+		d.fresh, d.sink, d.tried, d.last, d.again = false, d.target, false, nil, time.Time{}
+		d.state.Failures = 0
+	}
+}
+
+// wait is how long nothing is to be done. Intervals are measured from when they began, hours from the clock.
+func (d *Deliverer) wait() time.Duration {
+	now := d.Now()
+	switch {
+	case d.sink == nil || d.AirGapped:
+		return time.Hour
+	case !d.again.IsZero():
+		return max(d.again.Sub(now), 0) // what is sealed in the meantime would only wait too
+	}
+	closed := hourStart(now.Add(-hourGrace)).Add(time.Hour + hourGrace)
+	return max(min(closed.Sub(now), sealEvery-now.Sub(d.sealed)), 0)
+}
+
+// hourStart is that of the hour of t.
+func hourStart(t time.Time) time.Time { return t.UTC().Truncate(time.Hour) }
+
+// due says whether something is to be sealed.
+func (d *Deliverer) due(now time.Time) bool {
+	return d.sealed.IsZero() || now.Sub(d.sealed) >= sealEvery || now.Before(d.sealed) || hourStart(now.Add(-hourGrace)).After(hourStart(d.sealed.Add(-hourGrace)))
+}
+
+func (d *Deliverer) flush(ctx context.Context) error {
+	if d.Catch != nil {
+		if err := d.Catch(ctx); err != nil {
+			return fmt.Errorf("read the access log to its end: %w", err)
+		}
+	}
+	d.follow()
+	d.sealed = time.Time{}
+	before := d.Spool.Backlog().Quarantined
+	d.work(ctx, true)
+	s := d.Delivery()
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case d.broken == nil && d.last == nil && d.sink != nil && !d.AirGapped && s.Quarantined <= before:
+		return nil
+	}
+	return errors.New(s.Message)
+}
+
+// work seals and sends until nothing is left to do now. Nothing is sealed while a batch waits: the next one will have it all.
+func (d *Deliverer) work(ctx context.Context, force bool) {
+	defer d.settle()
+	if d.sink == nil || d.AirGapped {
+		return
+	}
+	now := d.Now()
+	if !force && now.Before(d.again) {
+		return
+	}
+	d.again = time.Time{}
+	for more := true; more && ctx.Err() == nil; {
+		if more, d.broken = d.next(ctx); d.broken != nil {
+			d.again = d.Now().Add(d.backoff(d.breaks))
+			d.breaks++
+			return
+		}
+		d.breaks = 0
+	}
+}
+
+// next does the next thing that is to be done now; more: there may be another. The error is the spool's.
+func (d *Deliverer) next(ctx context.Context) (more bool, err error) {
+	if b, ok := d.Spool.Next(); ok {
+		err := d.send(ctx, b)
+		return d.last == nil, err
+	}
+	if now := d.Now(); d.due(now) {
+		if err := d.Spool.Seal(now); err != nil {
+			return false, err
+		}
+		d.sealed = now
+		return true, nil
+	}
+	if !d.tried { // whether the platform can be reached is to be known before there is something to report
+		d.attempted(d.sink.Sink.Hello(ctx))
+	}
+	return false, nil
+}
+
+// send delivers one batch and has the spool remember what became of it. The error is the spool's.
+func (d *Deliverer) send(ctx context.Context, b anypoint.Batch) error {
+	if b.AgentID != d.sink.AgentID {
+		d.log().Error("usage that was counted for another registration is set aside", "seq", b.Seq, "agent", b.AgentID)
+		return d.Spool.Quarantine(b.Seq, "counted for the registration of "+b.AgentID+", and the one in force is of "+d.sink.AgentID)
+	}
+	acked, err := d.sink.Sink.Deliver(ctx, b)
+	var refused *RefusedError
+	switch {
+	case err == nil && acked < b.Seq: // it lost what it had: on from there, and not at once, lest it says so for ever
+		d.attempted(&RetryError{Err: fmt.Errorf("the platform has batches up to %d only, and %d was sent", acked, b.Seq)})
+		return d.Spool.Ack(acked)
+	case err == nil:
+		if acked > b.Seq {
+			d.log().Warn("the platform has batches of this replica that this spool never sent: was the state folder brought back from a copy?", "sent", b.Seq, "acknowledged", acked)
+		}
+		d.attempted(nil)
+		d.mu.Lock()
+		d.state.Batches["acknowledged"]++
+		d.state.Acked = d.Now()
+		d.mu.Unlock()
+		return d.Spool.Ack(b.Seq)
+	case errors.As(err, &refused):
+		d.attempted(nil)
+		d.count("refused")
+		if refused.Status == http.StatusRequestEntityTooLarge && len(b.Points) > 1 {
+			return d.Spool.Split(b.Seq)
+		}
+		d.log().Error("a batch of usage was refused and is set aside; flexgw usage show has it", "seq", b.Seq, "error", err)
+		return d.Spool.Quarantine(b.Seq, err.Error())
+	}
+	d.attempted(err)
+	return nil
+}
+
+// attempted writes down what came of speaking to the platform, and when that is to be done again.
+func (d *Deliverer) attempted(err error) {
+	d.last = err
+	var retry *RetryError
+	var stopped *StoppedError
+	now := d.Now()
+	switch {
+	case errors.As(err, &stopped):
+		d.again = now.Add(lookAgain)
+		if stopped.Reason == Rejected {
+			d.again = now.Add(rejectedFor)
+		}
+		d.count("stopped")
+	case errors.As(err, &retry):
+		d.again = now.Add(max(d.backoff(d.failures()), retry.After))
+		d.count("retried")
+	case err != nil: // told to stop
+		return
+	}
+	d.tried = true
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.state.Failures++; err == nil {
+		d.state.Failures = 0
+	}
+	d.state.Skew = d.sink.Sink.Skew()
+}
+
+func (d *Deliverer) failures() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.state.Failures
+}
+
+func (d *Deliverer) count(result string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.state.Batches[result]++
+}
+
+// backoff is somewhere between nothing and 1, 2, 4 … seconds: many hosts that lost a platform do not come back in step.
+func (d *Deliverer) backoff(failures int) time.Duration {
+	limit := longestRetry
+	if failures < 10 {
+		limit = min(firstRetry<<failures, longestRetry)
+	}
+	return time.Duration(d.Jitter() * float64(limit))
+}
+
+func (d *Deliverer) log() *slog.Logger {
+	if d.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return d.Log
+}
+
+// settle says how things stand after work, and tells when that is news.
+func (d *Deliverer) settle() {
+	backlog := d.Spool.Backlog()
+	status, reason, message := d.judge(backlog)
+	d.mu.Lock()
+	turned := status != d.state.Status || reason != d.state.Reason
+	if turned {
+		d.state.Since = d.Now()
+	}
+	d.state.Status, d.state.Reason, d.state.Message, d.state.NextTry = status, reason, message, d.again
+	d.mu.Unlock()
+	if turned && d.Turned != nil {
+		d.Turned(d.Delivery())
+	}
+}
+
+// judge says what is so whatever waits.
+func (d *Deliverer) judge(b Backlog) (status string, reason Reason, message string) {
+	var stopped *StoppedError
+	switch {
+	case d.AirGapped:
+		return "Unknown", AirGapped, "nothing is sent (--air-gapped): flexgw usage export takes the counts away"
+	case d.sink == nil:
+		return "Unknown", Unregistered, "there is no registration: requests are counted, and never reported"
+	case d.broken != nil:
+		return "False", SpoolBroken, fmt.Sprintf("the spool of usage cannot be written: %v", d.broken)
+	case errors.As(d.last, &stopped):
+		return "False", stopped.Reason, d.last.Error()
+	case d.last != nil && d.again.IsZero():
+		return "Unknown", Waiting, "the process ended before the platform answered"
+	case d.last != nil:
+		return "False", Waiting, fmt.Sprintf("%v; tried again at %s", d.last, d.again.UTC().Format(time.RFC3339))
+	case b.Full:
+		return "False", SpoolFull, fmt.Sprintf("the spool was full, and %s dropped", were(b.Lost))
+	case b.Quarantined > 0:
+		return "False", Quarantined, fmt.Sprintf("%s set aside because the platform refused their batches (flexgw usage show)", were(b.Quarantined))
+	case !d.tried:
+		return "Unknown", Waiting, "nothing was sent yet"
+	}
+	return "True", Reported, ""
+}
+
+func were(n uint64) string {
+	if n == 1 {
+		return "1 request was"
+	}
+	return fmt.Sprintf("%d requests were", n)
+}
+
+// waits says how many requests wait, and since when.
+func waits(b Backlog) string {
+	text := fmt.Sprintf("%d requests wait", b.Requests)
+	switch b.Requests {
+	case 0:
+		return "no request waits"
+	case 1:
+		text = "1 request waits"
+	}
+	if b.Oldest.IsZero() {
+		return text
+	}
+	return text + ", of the hour of " + b.Oldest.UTC().Format(time.RFC3339) + " and later"
+}

@@ -1,0 +1,720 @@
+package usage_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/flexgw/flexgw/reconcile/anypoint"
+	"github.com/flexgw/flexgw/reconcile/usage"
+)
+
+// shelf is a Spool in memory: one API, whose requests are counted by add.
+type shelf struct {
+	hours   []time.Time // rising
+	counted map[time.Time]uint64
+	sealed  map[time.Time]uint64
+	waiting []anypoint.Batch
+	seq     uint64
+	at      time.Time // of the last batch
+	aside   []anypoint.Batch
+	seals   int
+	broken  error
+	agent   string
+}
+
+func newShelf() *shelf {
+	return &shelf{counted: map[time.Time]uint64{}, sealed: map[time.Time]uint64{}, agent: agent}
+}
+
+func (s *shelf) add(n uint64) {
+	h := hourStart(time.Now())
+	if s.counted[h] == 0 {
+		s.hours = append(s.hours, h)
+	}
+	s.counted[h] += n
+}
+
+func (s *shelf) Seal(now time.Time) error {
+	s.seals++
+	if s.broken != nil {
+		return s.broken
+	}
+	b := report(s.seq + 1)
+	b.AgentID, b.CreatedAt, b.Points = s.agent, now.UTC(), []anypoint.Point{}
+	for _, h := range s.hours {
+		if d := s.counted[h] - s.sealed[h]; d > 0 {
+			b.Points = append(b.Points, anypoint.Point{Meter: anypoint.Meter, APIInstance: "default/orders", HourStart: h, Delta: d, Cumulative: s.counted[h], Final: h.Before(hourStart(now))})
+			s.sealed[h] = s.counted[h]
+		}
+	}
+	if len(b.Points) == 0 && now.Sub(s.at) < 15*time.Minute {
+		return nil
+	}
+	s.seq, s.at, s.waiting = s.seq+1, now, append(s.waiting, b)
+	return nil
+}
+
+func (s *shelf) Next() (anypoint.Batch, bool) {
+	if len(s.waiting) == 0 {
+		return anypoint.Batch{}, false
+	}
+	return s.waiting[0], true
+}
+
+func (s *shelf) Ack(seq uint64) error {
+	s.waiting = slices.DeleteFunc(s.waiting, func(b anypoint.Batch) bool { return b.Seq <= seq })
+	return s.broken
+}
+
+func (s *shelf) Quarantine(seq uint64, _ string) error {
+	s.aside = append(s.aside, s.waiting[0])
+	return s.Ack(seq)
+}
+
+func (s *shelf) Split(uint64) error {
+	first := s.waiting[0]
+	rest := first
+	half := len(first.Points) / 2
+	rest.Points, first.Points = first.Points[half:], first.Points[:half]
+	s.waiting = append([]anypoint.Batch{first, rest}, s.waiting[1:]...)
+	for i := range s.waiting { // none of them was taken
+		s.waiting[i].Seq = first.Seq + uint64(i)
+	}
+	s.seq++
+	return nil
+}
+
+func (s *shelf) Backlog() (b usage.Backlog) {
+	for _, x := range s.aside {
+		b.Quarantined += requests(x)
+	}
+	var acked uint64
+	for _, x := range s.waiting {
+		b.Requests += requests(x)
+	}
+	for _, h := range s.hours {
+		if n := s.counted[h] - s.sealed[h]; n > 0 && b.Oldest.IsZero() {
+			b.Oldest = h
+		}
+		b.Requests += s.counted[h] - s.sealed[h]
+	}
+	b.Requests -= acked
+	return b
+}
+
+const agent = "aaaaaaaa-0000-4000-8000-00000000a001"
+
+func report(seq uint64) anypoint.Batch {
+	return anypoint.Batch{Schema: anypoint.UsageSchema, MeteringSchemaID: "bbbbbbbb-0000-4000-8000-00000000b001", AgentID: agent, AssetName: "orders-edge",
+		ReplicaID: "cccccccc-0000-4000-8000-00000000c001", BootEpoch: 1, Seq: seq, BatchID: anypoint.BatchID(agent, "cccccccc-0000-4000-8000-00000000c001", 1, seq), CreatedAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Points: []anypoint.Point{}}
+}
+
+func hourStart(t time.Time) time.Time { return t.UTC().Truncate(time.Hour) }
+
+func requests(b anypoint.Batch) (n uint64) {
+	for _, p := range b.Points {
+		n += p.Delta
+	}
+	return n
+}
+
+// platform is a server without a network: what it answers, and what it was sent.
+type platform struct {
+	answer func(r *http.Request) (status int, header http.Header, body string, err error) // of posts; nil: all is well
+	hello  func() (status int, wire string)                                               // nil: a simulator
+	hellos int
+	posts  int
+	got    map[string]uint64 // by hour: the greatest cumulative
+	seqs   []uint64
+}
+
+func (p *platform) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Body != nil {
+		defer r.Body.Close()
+	}
+	reply := func(status int, h http.Header, body string) (*http.Response, error) {
+		if h == nil {
+			h = http.Header{}
+		}
+		if h.Get(anypoint.WireHeader) == "" {
+			h.Set(anypoint.WireHeader, anypoint.WireSim)
+		}
+		return &http.Response{StatusCode: status, Header: h, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
+	}
+	if r.Method == http.MethodGet {
+		p.hellos++
+		if p.hello != nil {
+			status, wire := p.hello()
+			return reply(status, http.Header{anypoint.WireHeader: {wire}, "X": nil}, "")
+		}
+		return reply(200, nil, "{}")
+	}
+	p.posts++
+	if p.answer != nil {
+		if status, h, body, err := p.answer(r); err != nil || status != 0 {
+			if err != nil {
+				return nil, err
+			}
+			return reply(status, h, body)
+		}
+	}
+	var b anypoint.Batch
+	body, err := plainBody(r)
+	if err == nil {
+		err = json.Unmarshal(body, &b)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if p.got == nil {
+		p.got = map[string]uint64{}
+	}
+	p.seqs = append(p.seqs, b.Seq)
+	for _, x := range b.Points {
+		k := x.HourStart.Format(time.RFC3339)
+		p.got[k] = max(p.got[k], x.Cumulative)
+	}
+	return reply(200, nil, fmt.Sprintf(`{"accepted": true, "ackedSeq": %d}`, b.Seq))
+}
+
+func (p *platform) total() (n uint64) {
+	for _, x := range p.got {
+		n += x
+	}
+	return n
+}
+
+// bench is a Deliverer with all around it, in a bubble of its own time.
+type bench struct {
+	*usage.Deliverer
+	shelf    *shelf
+	platform *platform
+	turns    []string
+	end      func()
+}
+
+func (b *bench) sink() *usage.Sink {
+	return &usage.Sink{URL: "https://metering.test/ingestion/api/v1/metering", Client: &http.Client{Transport: b.platform}, Now: time.Now}
+}
+
+func start(t *testing.T, tune func(*bench)) *bench {
+	t.Helper()
+	b := &bench{shelf: newShelf(), platform: &platform{}}
+	b.Deliverer = &usage.Deliverer{Spool: b.shelf, Now: time.Now, Jitter: func() float64 { return 0.5 }, Turned: func(s usage.Delivery) {
+		b.turns = append(b.turns, s.Status+"/"+string(s.Reason))
+	}}
+	if tune != nil {
+		tune(b)
+	}
+	b.Use(&usage.Target{AgentID: agent, Sink: b.sink()})
+	b.end = b.run(t)
+	synctest.Wait()
+	return b
+}
+
+func (b *bench) run(t *testing.T) func() {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); b.Run(ctx) }()
+	return func() {
+		t.Helper()
+		cancel()
+		<-done
+	}
+}
+
+func after(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+func (b *bench) want(t *testing.T, status string, reason usage.Reason, words ...string) usage.Delivery {
+	t.Helper()
+	s := b.Delivery()
+	if s.Status != status || s.Reason != reason {
+		t.Errorf("it is %s/%s (%s), want %s/%s", s.Status, s.Reason, s.Message, status, reason)
+	}
+	for _, w := range words {
+		if !strings.Contains(s.Message, w) {
+			t.Errorf("%q is not in %q", w, s.Message)
+		}
+	}
+	return s
+}
+
+// The bubble's clock starts at midnight, 2000-01-01 UTC.
+
+func TestBatchesAreSealedEveryFiveMinutesAndAtTheCloseOfAnHour(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, nil)
+		if b.platform.posts != 1 || b.shelf.seals != 1 {
+			t.Errorf("at the start: %d posts, %d seals; a heartbeat is expected", b.platform.posts, b.shelf.seals)
+		}
+		for range 11 {
+			b.shelf.add(10)
+			after(5 * time.Minute)
+		}
+		if b.platform.total() != 110 || b.platform.posts != 12 {
+			t.Errorf("after 55 minutes: %d requests in %d posts", b.platform.total(), b.platform.posts)
+		}
+		after(4 * time.Minute)
+		b.shelf.add(7)                     // 00:59
+		after(time.Minute + 4*time.Second) // 01:00:04
+		posts := b.platform.posts
+		after(2 * time.Second)
+		if b.platform.posts != posts+1 || b.platform.got["2000-01-01T00:00:00Z"] != 117 {
+			t.Errorf("five seconds after the hour: %d posts after %d, %v", b.platform.posts, posts, b.platform.got)
+		}
+		s := b.want(t, "True", usage.Reported, "no request waits")
+		if !slices.Equal(b.turns, []string{"True/Reported"}) || s.Batches["acknowledged"] != uint64(b.platform.posts) {
+			t.Errorf("%q %v", b.turns, s.Batches)
+		}
+		if b.platform.hellos != 1 {
+			t.Errorf("%d hellos", b.platform.hellos)
+		}
+		b.end()
+	})
+}
+
+func TestNothingCountedIsAHeartbeatEveryFifteenMinutes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, nil)
+		after(24*time.Hour - time.Minute)
+		if n := b.platform.posts; n < 94 || n > 97 {
+			t.Errorf("%d posts in a day without requests, want 96 or so", n)
+		}
+		b.end()
+	})
+}
+
+func TestRetriesBackOffAndNobodyWaitsInStep(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		down := true
+		b := start(t, func(b *bench) {
+			b.shelf.add(3)
+			b.platform.answer = func(*http.Request) (int, http.Header, string, error) {
+				if down {
+					return 0, nil, "", errors.New("connection refused")
+				}
+				return 0, nil, "", nil
+			}
+		})
+		var gaps []time.Duration
+		posts, since := b.platform.posts, time.Now()
+		for len(gaps) < 14 {
+			after(250 * time.Millisecond)
+			if b.platform.posts != posts {
+				gaps, posts, since = append(gaps, time.Since(since).Round(500*time.Millisecond)), b.platform.posts, time.Now()
+			}
+		}
+		for i, g := range gaps { // the jitter is half
+			want := min(time.Second<<i, 15*time.Minute) / 2
+			if g < want-time.Second || g > want+time.Second {
+				t.Errorf("gap %d is %s, want %s: %v", i, g, want, gaps)
+			}
+		}
+		b.shelf.add(4)
+		b.want(t, "False", usage.Waiting, "connection refused", "7 requests wait", "tried again at")
+		if b.shelf.seals != 1 {
+			t.Errorf("%d seals while a batch waited", b.shelf.seals)
+		}
+		down = false
+		after(15 * time.Minute)
+		if b.platform.total() != 7 {
+			t.Errorf("%d requests arrived", b.platform.total())
+		}
+		b.want(t, "True", usage.Reported)
+		if !slices.Equal(b.turns, []string{"False/Waiting", "True/Reported"}) {
+			t.Errorf("%q", b.turns)
+		}
+		b.end()
+	})
+}
+
+func TestRetryAfterIsHonoured(t *testing.T) {
+	t.Parallel()
+	for name, x := range map[string]struct {
+		header string
+		want   time.Duration
+	}{
+		"seconds": {"120", 2 * time.Minute}, "a date": {"Sat, 01 Jan 2000 00:10:00 GMT", 10 * time.Minute}, "too long": {"99999999999999999999999", time.Hour}, "a day": {"86400", time.Hour},
+		"the past": {"Sat, 01 Jan 1999 00:10:00 GMT", 500 * time.Millisecond}, "nonsense": {"soon", 500 * time.Millisecond}, "less than nothing": {"-5", 500 * time.Millisecond},
+	} {
+		for _, status := range []int{408, 429, 500, 503} {
+			t.Run(fmt.Sprint(name, " ", status), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					b := start(t, func(b *bench) {
+						b.platform.answer = func(*http.Request) (int, http.Header, string, error) {
+							if b.platform.posts == 1 {
+								return status, http.Header{"Retry-After": {x.header}}, `{"status": 1, "message": "busy"}`, nil
+							}
+							return 0, nil, "", nil
+						}
+					})
+					b.want(t, "False", usage.Waiting, fmt.Sprint(status), "busy")
+					after(x.want - time.Millisecond)
+					if b.platform.posts != 1 {
+						t.Errorf("it did not wait for %s", x.want)
+					}
+					after(2 * time.Millisecond)
+					if b.platform.posts < 2 {
+						t.Errorf("after %s: %d posts", x.want, b.platform.posts)
+					}
+					b.want(t, "True", usage.Reported)
+					b.end()
+				})
+			})
+		}
+	}
+}
+
+func TestWhatNeedsSomebodyStopsSending(t *testing.T) {
+	t.Parallel()
+	for name, x := range map[string]struct {
+		status int
+		body   string
+		reason usage.Reason
+		words  string
+	}{
+		"401": {401, `{"message": "who"}`, usage.Rejected, "renew the registration"}, "403": {403, "", usage.Rejected, "renew the registration"},
+		"deleted": {403, `{"status": 403, "message": "gateway deleted"}`, usage.Gone, "deleted on the platform"}, "410": {410, "", usage.Gone, "register it anew"},
+		"a redirect": {302, "", usage.Misconfigured, "never followed"}, "moved": {308, "", usage.Misconfigured, "metering URL"}, "404": {404, "", usage.Misconfigured, "metering URL"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				bad := true
+				b := start(t, func(b *bench) {
+					b.shelf.add(5)
+					b.platform.answer = func(*http.Request) (int, http.Header, string, error) {
+						if bad {
+							return x.status, http.Header{"Location": {"https://elsewhere.test/"}}, x.body, nil
+						}
+						return 0, nil, "", nil
+					}
+				})
+				after(59 * time.Minute)
+				b.shelf.add(6)
+				if b.platform.posts != 1 || b.platform.hellos != 1 {
+					t.Errorf("%d posts, %d hellos in an hour", b.platform.posts, b.platform.hellos)
+				}
+				s := b.want(t, "False", x.reason, x.words, "wait")
+				if s.Backlog.Requests != 11 || s.Since.IsZero() {
+					t.Errorf("%+v", s)
+				}
+				if err := b.Flush(t.Context()); err == nil || !strings.Contains(err.Error(), x.words) {
+					t.Errorf("flush: %v", err)
+				}
+				if b.platform.posts != 2 {
+					t.Errorf("%d posts", b.platform.posts)
+				}
+				bad = false
+				b.Use(&usage.Target{AgentID: agent, Sink: b.sink()})
+				synctest.Wait()
+				if b.platform.total() != 11 {
+					t.Errorf("after another registration: %d requests arrived", b.platform.total())
+				}
+				b.want(t, "True", usage.Reported)
+				b.end()
+			})
+		})
+	}
+}
+
+func TestARealPlatformIsNotGuessedAt(t *testing.T) {
+	t.Parallel()
+	for name, hello := range map[string]func() (int, string){
+		"it answers":        func() (int, string) { return 200, "real/1" },
+		"it does not know":  func() (int, string) { return 404, "none" },
+		"it wants somebody": func() (int, string) { return 403, "none" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b := start(t, func(b *bench) { b.platform.hello = hello; b.shelf.add(1) })
+				after(23 * time.Hour)
+				if b.platform.hellos != 1 || b.platform.posts != 0 {
+					t.Errorf("%d hellos, %d posts", b.platform.hellos, b.platform.posts)
+				}
+				b.want(t, "False", usage.WireUnknown, "metering.test", "not public", "usage export", "1 request waits")
+				b.end()
+				if b.platform.posts != 0 {
+					t.Error("the last words were spoken to a stranger")
+				}
+			})
+		})
+	}
+	t.Run("a server changes", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			b := start(t, nil)
+			b.platform.answer = func(*http.Request) (int, http.Header, string, error) {
+				return 200, http.Header{anypoint.WireHeader: {"other"}}, `{"accepted": true, "ackedSeq": 99}`, nil
+			}
+			b.shelf.add(2)
+			after(6 * time.Minute)
+			b.want(t, "False", usage.WireUnknown, "2 requests wait")
+			b.end()
+		})
+	})
+}
+
+func TestARefusedBatchIsSetAsideAndTheNextGoesOn(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{400, 422, 413} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b := start(t, func(b *bench) {
+					b.shelf.add(5)
+					b.platform.answer = func(*http.Request) (int, http.Header, string, error) {
+						if b.platform.posts == 1 {
+							return status, nil, `{"message": "no\nway"}`, nil
+						}
+						return 0, nil, "", nil
+					}
+				})
+				b.want(t, "False", usage.Quarantined, "5 requests were set aside", "no request waits")
+				b.shelf.add(6)
+				if err := b.Flush(t.Context()); err != nil { // what was set aside before is not this flush's
+					t.Error(err)
+				}
+				if len(b.shelf.aside) != 1 || b.platform.total() != 11 { // cumulative: the next batch of the hour has it all
+					t.Errorf("%d aside, %v", len(b.shelf.aside), b.platform.got)
+				}
+				b.end()
+			})
+		})
+	}
+}
+
+func TestABatchThatIsTooLargeIsSplit(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, func(b *bench) {
+			b.platform.answer = func(r *http.Request) (int, http.Header, string, error) {
+				body, err := plainBody(r)
+				var x anypoint.Batch
+				if err := errors.Join(err, json.Unmarshal(body, &x)); err != nil {
+					return 0, nil, "", err
+				}
+				if len(x.Points) > 2 {
+					return 413, nil, "", nil
+				}
+				r.Header.Del("Content-Encoding")
+				r.Body = io.NopCloser(strings.NewReader(string(body)))
+				return 0, nil, "", nil
+			}
+		})
+		for range 8 {
+			h := hourStart(time.Now()).Add(-time.Duration(len(b.shelf.hours)) * time.Hour)
+			b.shelf.hours, b.shelf.counted[h] = append(b.shelf.hours, h), 3
+		}
+		if err := b.Flush(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if b.platform.total() != 24 || len(b.shelf.aside) != 0 {
+			t.Errorf("%d requests arrived, %d batches aside", b.platform.total(), len(b.shelf.aside))
+		}
+		b.end()
+	})
+}
+
+func TestAServerThatForgotIsSentTheRestAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, func(b *bench) {
+			b.shelf.add(1)
+			b.platform.answer = func(*http.Request) (int, http.Header, string, error) {
+				if b.platform.posts < 4 {
+					return 200, nil, `{"accepted": true, "ackedSeq": 0}`, nil
+				}
+				return 0, nil, "", nil
+			}
+		})
+		if b.platform.posts != 1 {
+			t.Errorf("%d posts at once", b.platform.posts)
+		}
+		after(time.Minute)
+		if b.platform.total() != 1 || b.platform.posts != 4 {
+			t.Errorf("%v in %d posts", b.platform.got, b.platform.posts)
+		}
+		b.end()
+	})
+}
+
+func TestAnAnswerThatIsNoneIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{"", "{}", `{"accepted": false, "ackedSeq": 1}`, "<html>"} {
+		synctest.Test(t, func(t *testing.T) {
+			b := start(t, func(b *bench) {
+				b.platform.answer = func(*http.Request) (int, http.Header, string, error) { return 200, nil, body, nil }
+			})
+			b.want(t, "False", usage.Waiting)
+			b.end()
+		})
+	}
+}
+
+func TestDuplicatesAreTaken(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, func(b *bench) {
+			b.platform.answer = func(*http.Request) (int, http.Header, string, error) { return 409, nil, "already accepted", nil }
+		})
+		b.want(t, "True", usage.Reported)
+		b.end()
+	})
+}
+
+func TestTheLastWords(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) { // all is sent
+		b := start(t, nil)
+		b.shelf.add(9)
+		b.end()
+		if b.platform.total() != 9 {
+			t.Errorf("%d arrived", b.platform.total())
+		}
+	})
+	synctest.Test(t, func(t *testing.T) { // a server that does not answer is given five seconds
+		b := start(t, nil)
+		b.platform.answer = func(r *http.Request) (int, http.Header, string, error) {
+			<-r.Context().Done()
+			return 0, nil, "", r.Context().Err()
+		}
+		b.shelf.add(9)
+		began := time.Now()
+		b.end()
+		if took := time.Since(began); took != 5*time.Second {
+			t.Errorf("it took %s", took)
+		}
+		b.want(t, "Unknown", usage.Waiting, "9 requests wait")
+	})
+	synctest.Test(t, func(t *testing.T) { // one that is known to be away is not asked
+		b := start(t, func(b *bench) {
+			b.platform.answer = func(*http.Request) (int, http.Header, string, error) { return 503, nil, "", nil }
+		})
+		posts := b.platform.posts
+		b.end()
+		if b.platform.posts != posts {
+			t.Error("asked again")
+		}
+	})
+}
+
+func TestWithoutARegistrationNothingIsSent(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, nil)
+		b.Use(nil)
+		synctest.Wait()
+		posts, seals := b.platform.posts, b.shelf.seals
+		b.shelf.add(1)
+		after(48 * time.Hour)
+		if b.platform.posts != posts || b.shelf.seals != seals {
+			t.Error("something was sealed or sent")
+		}
+		b.want(t, "Unknown", usage.Unregistered, "never reported")
+		if err := b.Flush(t.Context()); err == nil {
+			t.Error("flush: nil")
+		}
+		b.end()
+	})
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, func(b *bench) { b.AirGapped = true; b.shelf.add(3) })
+		after(time.Hour)
+		b.want(t, "Unknown", usage.AirGapped, "usage export", "3 requests wait")
+		if err := b.Flush(t.Context()); err == nil || b.platform.posts+b.platform.hellos != 0 {
+			t.Errorf("%v, %d", err, b.platform.posts)
+		}
+		b.end()
+	})
+}
+
+func TestUsageOfAnotherRegistrationIsSetAside(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, func(b *bench) { b.shelf.agent = "another"; b.shelf.add(4) })
+		if b.platform.posts != 0 || len(b.shelf.aside) != 1 {
+			t.Errorf("%d posts, %d aside", b.platform.posts, len(b.shelf.aside))
+		}
+		b.end()
+	})
+}
+
+func TestAnExpiredCertificateIsNotShown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, nil)
+		s := b.sink()
+		s.NotAfter = time.Now().Add(time.Minute)
+		b.Use(&usage.Target{AgentID: agent, Sink: s})
+		synctest.Wait()
+		b.want(t, "True", usage.Reported)
+		after(10 * time.Second) // the close of the hour before
+		posts := b.platform.posts
+		b.shelf.add(1)
+		after(time.Hour)
+		if b.platform.posts != posts {
+			t.Errorf("it was shown: %d after %d, %v", b.platform.posts, posts, b.platform.seqs)
+		}
+		b.want(t, "False", usage.Rejected, "expired on 2000-01-01", "renew")
+		b.end()
+	})
+}
+
+func TestASpoolThatCannotBeWrittenIsTold(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, nil)
+		b.shelf.broken = errors.New("no space left on device")
+		b.shelf.add(1)
+		after(6 * time.Minute)
+		b.want(t, "False", usage.SpoolBroken, "no space left on device")
+		if b.shelf.seals > 20 {
+			t.Errorf("%d seals", b.shelf.seals)
+		}
+		b.shelf.broken = nil
+		after(3 * time.Minute)
+		b.want(t, "True", usage.Reported)
+		b.end()
+	})
+}
+
+func TestFlushReadsTheLogFirst(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var b *bench
+		var fail error
+		b = start(t, func(x *bench) {
+			x.Catch = func(context.Context) error { x.shelf.add(8); return fail }
+		})
+		if err := b.Flush(t.Context()); err != nil || b.platform.total() != 8 {
+			t.Errorf("%v, %d arrived", err, b.platform.total())
+		}
+		fail = errors.New("cannot read")
+		if err := b.Flush(t.Context()); err == nil || !strings.Contains(err.Error(), "cannot read") {
+			t.Errorf("%v", err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := b.Flush(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("%v", err)
+		}
+		b.end()
+	})
+}
