@@ -1,0 +1,350 @@
+package sim
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/flexgw/flexgw/reconcile/anypoint"
+)
+
+// Bounds of what is kept, whatever is sent.
+const (
+	maxUnpacked = 16 << 20  // bytes of one batch
+	maxPoints   = 10_000    // of one batch
+	maxRows     = 1_000_000 // of usage in all
+	maxReplicas = 10_000    // in all
+	maxEpochs   = 16        // of a replica; the oldest gives way
+	maxCount    = 1 << 50   // of one hour: sums stay exact
+)
+
+var errTooLarge = errors.New("too large")
+
+// metering takes a batch of usage. The path is real [C], the body is invented. It takes the lock when it has read.
+func (s *Sim) metering(q *query) answer {
+	g, a := s.agent(q)
+	if a != nil {
+		return *a
+	}
+	body, err := unpack(q.body, q.Header.Get("Content-Encoding"))
+	var b *anypoint.Batch
+	if err == nil {
+		b, err = decodeBatch(q.Header.Get("Content-Type"), body)
+	}
+	switch {
+	case errors.Is(err, errTooLarge):
+		return failure(http.StatusRequestEntityTooLarge, err.Error())
+	case err != nil:
+		return failure(http.StatusBadRequest, err.Error())
+	case b.AgentID != g.ID:
+		return failure(http.StatusForbidden, "agentId: it is not that of the client certificate")
+	}
+	err = checkBatch(b, q.Header.Get(anypoint.IdempotencyKey))
+	if err == nil && b.AssetName != g.Name {
+		err = fmt.Errorf("assetName: %q is expected, the name that was registered", g.Name)
+	}
+	if err == nil && b.MeteringSchemaID != meteringSchemaID {
+		err = fmt.Errorf("meteringSchemaId: %s is expected, as the registration has it", meteringSchemaID)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now := s.state.gateways[g.ID]; !now.Deleted.IsZero() {
+		return failure(http.StatusForbidden, gatewayDeleted)
+	}
+	return s.account(q, b, err)
+}
+
+// agent is the gateway whose certificate a call shows.
+func (s *Sim) agent(q *query) (*gateway, *answer) {
+	deny := func(status int, message string) (*gateway, *answer) {
+		a := failure(status, message)
+		return nil, &a
+	}
+	cert := q.peer
+	if q.now.After(cert.NotAfter) { // the connection is older
+		g, a := deny(http.StatusUnauthorized, "the client certificate has expired")
+		a.header.Set("Connection", "close")
+		return g, a
+	}
+	id, _, _ := strings.Cut(cert.Subject.CommonName, ".")
+	san := func(name string) string {
+		for _, n := range cert.DNSNames {
+			if v, ok := strings.CutPrefix(n, name+"="); ok {
+				return v
+			}
+		}
+		return ""
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g := s.state.gateways[id]
+	switch {
+	case !slices.Contains(cert.DNSNames, "offline"):
+		return deny(http.StatusForbidden, "the client certificate is none of Local Mode: it has no name \"offline\"")
+	case g == nil:
+		return deny(http.StatusForbidden, "the client certificate is of no gateway here")
+	case san("org") != g.Organization || san("env") != g.Environment:
+		return deny(http.StatusForbidden, "the client certificate is of another organization or environment")
+	case !g.Deleted.IsZero():
+		return deny(http.StatusForbidden, gatewayDeleted)
+	}
+	return g, nil
+}
+
+func unpack(b []byte, encoding string) ([]byte, error) {
+	switch strings.ToLower(encoding) {
+	case "", "identity":
+		return b, nil
+	case "gzip":
+	default:
+		return nil, fmt.Errorf("Content-Encoding: gzip or none is expected, it is %q", clip(encoding))
+	}
+	r, err := gzip.NewReader(bytes.NewReader(b))
+	if err != nil {
+		return nil, fmt.Errorf("the body is no gzip: %w", err)
+	}
+	out, err := io.ReadAll(io.LimitReader(r, maxUnpacked+1))
+	if err != nil {
+		return nil, fmt.Errorf("the body is no gzip: %w", err)
+	}
+	if len(out) > maxUnpacked {
+		return nil, fmt.Errorf("%w: the batch has more than %d bytes", errTooLarge, maxUnpacked)
+	}
+	return out, nil
+}
+
+// fieldsOf are all that an object of a batch has, and each must be there: what nobody asked for does not leave a host.
+func fieldsOf(path string) []string {
+	switch path {
+	case "":
+		return []string{"schema", "meteringSchemaId", "agentId", "assetName", "replicaId", "bootEpoch", "seq", "batchId", "createdAt", "points", "lost"}
+	case "points":
+		return []string{"meter", "apiInstance", "hourStart", "delta", "cumulative", "final"}
+	case "lost":
+		return []string{"points", "apiCalls"}
+	}
+	return nil
+}
+
+// decodeBatch reads a batch to the letter: other names (or these in other letters), names that come twice, and what follows it are
+// refused. encoding/json would take them.
+func decodeBatch(contentType string, b []byte) (*anypoint.Batch, error) {
+	if kind, _, _ := mime.ParseMediaType(contentType); kind != "application/json" {
+		return nil, fmt.Errorf("Content-Type: application/json is expected, it is %q", clip(contentType))
+	}
+	var batch anypoint.Batch
+	if err := strict(b, &batch); err != nil {
+		return nil, err
+	}
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.UseNumber()
+	if err := exact(d, ""); err != nil {
+		return nil, err
+	}
+	if len(batch.Points) > maxPoints {
+		return nil, fmt.Errorf("%w: the batch has more than %d points", errTooLarge, maxPoints)
+	}
+	return &batch, nil
+}
+
+// exact reads one value, and holds the names of objects against fieldsOf.
+func exact(d *json.Decoder, path string) error {
+	t, err := d.Token()
+	if err != nil {
+		return err
+	}
+	switch t {
+	case json.Delim('['):
+		for d.More() {
+			if err := exact(d, path); err != nil {
+				return err
+			}
+		}
+		_, err = d.Token()
+		return err
+	case json.Delim('{'):
+	default:
+		return nil
+	}
+	want := fieldsOf(path)
+	seen := make([]bool, len(want))
+	for d.More() {
+		t, err := d.Token()
+		if err != nil {
+			return err
+		}
+		name, _ := t.(string)
+		i := slices.Index(want, name)
+		if i < 0 {
+			return fmt.Errorf("the body: unknown field %q", clip(name))
+		}
+		if seen[i] {
+			return fmt.Errorf("the body: %q comes twice", name)
+		}
+		seen[i] = true
+		inner := name
+		if path != "" {
+			inner = path + "." + name
+		}
+		if err := exact(d, inner); err != nil {
+			return err
+		}
+	}
+	if i := slices.Index(seen, false); i >= 0 {
+		return fmt.Errorf("the body: %q is missing", strings.TrimPrefix(path+"."+want[i], "."))
+	}
+	_, err = d.Token()
+	return err
+}
+
+// checkBatch says what is wrong with what a batch says.
+func checkBatch(b *anypoint.Batch, idempotencyKey string) error {
+	switch {
+	case b.Schema != anypoint.UsageSchema:
+		return fmt.Errorf("schema: %s is expected", anypoint.UsageSchema)
+	case !isUUID(b.ReplicaID):
+		return errors.New("replicaId: a UUID is expected")
+	case b.Seq == 0:
+		return errors.New("seq: it counts from 1")
+	case !isSHA256(b.BatchID):
+		return errors.New("batchId: SHA-256 in lower-case hexadecimal is expected")
+	case idempotencyKey != b.BatchID:
+		return errors.New("the header Idempotency-Key: the batchId is expected")
+	case b.Lost.Points > maxCount || b.Lost.APICalls > maxCount:
+		return errors.New("lost: more than anybody can have counted")
+	}
+	for i, p := range b.Points {
+		if err := checkPoint(p); err != nil {
+			return fmt.Errorf("points[%d].%w", i, err)
+		}
+	}
+	return nil
+}
+
+func isSHA256(s string) bool {
+	_, err := hex.DecodeString(s)
+	return err == nil && len(s) == 64 && strings.ToLower(s) == s
+}
+
+func checkPoint(p anypoint.Point) error {
+	namespace, name, ok := strings.Cut(p.APIInstance, "/")
+	switch {
+	case p.Meter != anypoint.Meter:
+		return fmt.Errorf("meter: %s is expected", anypoint.Meter)
+	case !ok || namespace == "" || name == "" || len(p.APIInstance) > 512 || strings.ContainsFunc(p.APIInstance, func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) }) || strings.Contains(name, "/"):
+		return errors.New("apiInstance: namespace/name is expected")
+	case !p.HourStart.Equal(p.HourStart.Truncate(time.Hour)) || p.HourStart.Location() != time.UTC:
+		return errors.New("hourStart: the start of an hour in UTC is expected")
+	case p.Cumulative > maxCount:
+		return errors.New("cumulative: more than anybody can count in an hour")
+	case p.Delta > p.Cumulative:
+		return errors.New("delta: it is more than cumulative")
+	}
+	return nil
+}
+
+// account adds a batch to what is known. wrong is why its content is refused for good: its number is settled all the same, for
+// whoever sent it goes on with the next.
+func (s *Sim) account(q *query, b *anypoint.Batch, wrong error) answer {
+	if !isUUID(b.ReplicaID) || b.Seq == 0 { // nobody knows whose number it is
+		return failure(http.StatusBadRequest, wrong.Error())
+	}
+	key := b.AgentID + "/" + b.ReplicaID
+	before := s.state.replicas[key]
+	if before == nil && len(s.state.replicas) >= maxReplicas {
+		return failure(http.StatusServiceUnavailable, fmt.Sprintf("the simulator knows %d replicas, and takes no more: remove its folder", maxReplicas))
+	}
+	r := &replica{Agent: b.AgentID, ID: b.ReplicaID, Connected: q.now, Epochs: map[uint64]*epoch{}}
+	if before != nil {
+		r = before.clone()
+		if before.status(q.now) != connected {
+			r.Connected = q.now
+		}
+	}
+	r.Seen, r.Expires = later(r.Seen, q.now), q.peer.NotAfter
+	e := r.epoch(b.BootEpoch)
+	came := e.has(b.Seq)
+	settled := e.Acked
+	e.take(b.Seq)
+	var rows []put
+	if wrong == nil {
+		rows = s.rows(b, e, came)
+		if len(s.state.usage)+len(rows) > maxRows {
+			return failure(http.StatusServiceUnavailable, fmt.Sprintf("the simulator has %d rows of usage, and takes no more: remove its folder", maxRows))
+		}
+		if !came {
+			e.Lost.Points += b.Lost.Points
+			e.Lost.APICalls += b.Lost.APICalls
+		}
+	} else if !came {
+		e.Refused++
+	}
+	// One that came before and has nothing new writes nothing but when it was seen, and that not each time.
+	changed := !came || e.Acked != settled || len(rows) > 0
+	if changed || before == nil || q.now.Sub(before.Seen) >= time.Second {
+		if err := s.commit(changed, append(rows, value(kindReplica, key, r))...); err != nil {
+			return cannotWrite(err)
+		}
+	}
+	switch ack := (anypoint.Ack{Accepted: true, AckedSeq: e.Acked}); {
+	case wrong != nil:
+		return failure(http.StatusBadRequest, wrong.Error())
+	case came && s.options().Duplicates == http.StatusConflict:
+		return reply(http.StatusConflict, map[string]any{"status": http.StatusConflict, "message": "already accepted", "accepted": true, "ackedSeq": ack.AckedSeq})
+	case came:
+		return reply(http.StatusOK, ack)
+	default:
+		return reply(http.StatusAccepted, ack)
+	}
+}
+
+// epoch is what is known of a ledger. The oldest gives way to a new one.
+func (r *replica) epoch(n uint64) *epoch {
+	if e := r.Epochs[n]; e != nil {
+		return e
+	}
+	if len(r.Epochs) >= maxEpochs {
+		oldest := n
+		for old := range r.Epochs {
+			oldest = min(oldest, old)
+		}
+		delete(r.Epochs, oldest)
+	}
+	e := &epoch{}
+	r.Epochs[n] = e
+	return e
+}
+
+// rows are the counts that a batch raises. The greatest is kept, so batches may come twice, and in any order.
+func (s *Sim) rows(b *anypoint.Batch, e *epoch, came bool) []put {
+	raised := map[row]count{}
+	for _, p := range b.Points {
+		k := row{b.AgentID, b.ReplicaID, p.APIInstance, p.HourStart.Unix()}
+		have, ok := raised[k]
+		if !ok {
+			have = s.state.usage[k]
+		}
+		if !came && have.Cumulative+p.Delta != p.Cumulative {
+			e.Differed++
+		}
+		next := count{max(have.Cumulative, p.Cumulative), have.Final || p.Final}
+		if _, known := s.state.usage[k]; next != have || !known && next != (count{}) {
+			raised[k] = next
+		}
+	}
+	list := make([]put, 0, len(raised))
+	for k, c := range raised {
+		list = append(list, value(kindUsage, k.key(), c))
+	}
+	return list
+}
