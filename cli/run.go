@@ -133,6 +133,7 @@ type daemon struct {
 	hints    []string
 
 	airGapped bool // Anypoint is not called: usage stays in the spool
+	outward   outward
 }
 
 func newDaemon(c *cli.Context, env Env) (*daemon, error) {
@@ -261,6 +262,7 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	}
 	defer d.fetcher.Close()
 	defer d.echoes.Close()
+	d.sayEgress()
 
 	serving, stopServing := context.WithCancel(context.Background())
 	var servers sync.WaitGroup
@@ -396,7 +398,7 @@ func (d *daemon) bootstrap() (render.BootstrapOptions, string, error) {
 }
 
 func (d *daemon) startEnvoy(ctx context.Context, loop *reconcile.Loop) (*envoy.Supervisor, error) {
-	found, err := envoy.Find(ctx, envoy.FindOptions{Choice: d.choice, Getenv: d.env.Getenv, Log: func(s string) { fmt.Fprintln(d.env.Stderr, "flexgw: "+s) }})
+	found, err := envoy.Find(ctx, envoy.FindOptions{Choice: d.choice, Getenv: d.env.Getenv, Local: d.outward.flag != "", Log: func(s string) { fmt.Fprintln(d.env.Stderr, "flexgw: "+s) }})
 	if ctx.Err() != nil {
 		return nil, nil // told to stop while one was being installed
 	}
@@ -469,6 +471,9 @@ func (d *daemon) build(ctx context.Context, set source.Set) (reconcile.Built, di
 
 // finish fetches what a model's policies need, and renders it.
 func (d *daemon) finish(ctx context.Context, g *ir.Gateway) (reconcile.Built, diag.List) {
+	if list := d.permitted(g); len(list) > 0 {
+		return reconcile.Built{}, list
+	}
 	d.want(append(d.needs(g), d.served...))
 	limit, cancel := context.WithTimeout(ctx, firstFetch)
 	defer cancel()
@@ -592,6 +597,7 @@ func (d *daemon) published(b reconcile.Built) {
 	d.served = d.needs(b.Gateway)
 	d.want(d.served)
 	d.egress.Set(egress.Probe, probe.Destinations(b.Gateway))
+	d.throughProxy(b.Gateway)
 	if err := d.echoes.Set(b.Gateway.Echoes); err != nil {
 		d.log.Error("echo not served", "error", err)
 	}

@@ -1,19 +1,254 @@
 package cli
 
 import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+
 	"github.com/urfave/cli/v2"
+
+	"github.com/flexgw/flexgw/reconcile/anypoint"
+	"github.com/flexgw/flexgw/reconcile/api"
+	"github.com/flexgw/flexgw/reconcile/egress"
+	"github.com/flexgw/flexgw/render"
+	"github.com/flexgw/flexgw/render/policy/all"
+	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/ir"
 )
 
 // Whom the daemon may call: docs/anypoint.md, "Egress".
 
 func egressFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.BoolFlag{Name: "air-gapped", Usage: "call neither Anypoint's registration nor its usage service: usage is counted and spooled, and taken away with flexgw usage export"},
+		strictFlag(),
+		&cli.BoolFlag{Name: "air-gapped", Usage: "call nobody, not to report usage either: usage is counted and spooled, and taken away with flexgw usage export"},
+		proxyFromEnvFlag(),
+		&cli.StringFlag{Name: "proxy-ca-file", Usage: "trust the authorities in `FILE` too where the forward proxy is an https:// one"},
 	}
+}
+
+func strictFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "strict-egress", Usage: "call nobody but Anypoint: the source is local, and a declaration that needs another host is refused"}
+}
+
+func proxyFromEnvFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "proxy-from-env", Usage: "report usage through the proxy of $HTTPS_PROXY and $NO_PROXY where no Configuration has a forwardProxy; without this flag they are not looked at"}
+}
+
+// outward is whom a daemon may call, beside what single declarations name.
+type outward struct {
+	mode  string       // as in api.Egress
+	flag  string       // that asked for it; "": none did
+	proxy egress.Proxy // of the environment
+
+	mu   sync.Mutex
+	said string // the line that was logged last
 }
 
 // egressOf is what the flags say of whom the daemon may call.
 func (d *daemon) egressOf(c *cli.Context) error {
 	d.airGapped = c.Bool("air-gapped")
+	d.outward.mode, d.outward.flag = api.EgressOpen, ""
+	switch {
+	case d.airGapped:
+		d.outward.mode, d.outward.flag = api.EgressAirGapped, "--air-gapped"
+	case c.Bool("strict-egress"):
+		d.outward.mode, d.outward.flag = api.EgressStrict, "--strict-egress"
+	}
+	restrict(d.egress, d.outward.mode)
+	if d.outward.flag != "" {
+		if err := d.abroad(c); err != nil {
+			return err
+		}
+	}
+	if d.airGapped && (c.IsSet("proxy-from-env") || c.IsSet("proxy-ca-file")) {
+		return usage("--proxy-from-env and --proxy-ca-file are about reports of usage, and --air-gapped sends none")
+	}
+	if c.Bool("proxy-from-env") {
+		p, err := egress.ProxyFromEnv(d.env.Getenv)
+		if err != nil {
+			return usage("--proxy-from-env: %w", err)
+		}
+		d.outward.proxy = p
+	}
+	if file := c.String("proxy-ca-file"); file != "" {
+		roots, err := authorities(file)
+		if err != nil {
+			return world(fmt.Errorf("--proxy-ca-file: %w", err))
+		}
+		d.egress.SetProxyTLS(egress.TLS{Roots: roots})
+	}
+	// Nothing is reported past a proxy that is named in declarations that were not read yet.
+	d.egress.SetProxy(egress.Usage, egress.Pending("the declarations, which may name a forward proxy, were not accepted yet"), "")
 	return nil
+}
+
+// restrict leaves the purposes of a mode. Probes stay on this host in every one.
+func restrict(e *egress.Egress, mode string) {
+	switch mode {
+	case api.EgressStrict:
+		e.Only(egress.Registration, egress.Usage, egress.Probe)
+	case api.EgressAirGapped:
+		e.Only(egress.Probe)
+	}
+}
+
+// abroad refuses the flags that have the daemon call somebody.
+func (d *daemon) abroad(c *cli.Context) error {
+	if d.git != nil {
+		for i, u := range d.git.options.URLs {
+			if u.Host == "" { // file://
+				continue
+			}
+			flag := "SOURCE"
+			if i > 0 {
+				flag = "--remote"
+			}
+			return usage("%s leaves no way to %s, which %s names: follow a local directory or a file:// repository that something else fetches", d.outward.flag, u.Host, flag)
+		}
+	}
+	for _, flag := range []string{"webhook", "commit-status"} {
+		if c.IsSet(flag) {
+			return usage("%s leaves no way to the host that --%s names: leave one of the two out", d.outward.flag, flag)
+		}
+	}
+	return nil
+}
+
+func authorities(file string) (*x509.CertPool, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	pool, err := egress.Roots(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return pool, nil
+}
+
+// reportTo has usage reported where a registration says, and with its certificate, from now on; nil: nowhere. It may be called at
+// any time, and again when the file has changed.
+func (d *daemon) reportTo(f *anypoint.File) error {
+	if f == nil || f.Metering == "" {
+		d.egress.Set(egress.Usage, nil)
+		d.sayEgress()
+		return nil
+	}
+	t, err := meeting(f)
+	if err != nil {
+		return err
+	}
+	d.egress.SetTLS(egress.Usage, t)
+	d.egress.Set(egress.Usage, []egress.Destination{{Host: hostPortOf(f.Metering), Why: f.Path + ": metering"}})
+	d.sayEgress()
+	return nil
+}
+
+// meeting is how the hosts of a registration are met.
+func meeting(f *anypoint.File) (egress.TLS, error) {
+	cert, err := f.TLS()
+	if err != nil {
+		return egress.TLS{}, err
+	}
+	t := egress.TLS{Certificate: func() (*tls.Certificate, error) { return cert, nil }}
+	if f.CA != nil {
+		if t.Roots, err = egress.Roots(f.CA); err != nil {
+			return egress.TLS{}, fmt.Errorf("%s: %w", anypoint.CAPath(f.Path), err)
+		}
+	}
+	return t, nil
+}
+
+// hostPortOf is the host and port of a URL that was checked.
+func hostPortOf(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return ""
+	}
+	return hostPort(u)
+}
+
+// throughProxy reports usage through the proxy of a gateway's declarations, or that of the environment.
+func (d *daemon) throughProxy(g *ir.Gateway) {
+	p, why, err := proxyOf(g, d.outward.proxy)
+	if err != nil { // build has refused it
+		p = egress.Pending(err.Error())
+	}
+	d.egress.SetProxy(egress.Usage, p, why)
+	d.sayEgress()
+}
+
+// proxyOf is the proxy for reports of usage, and who named it: a Configuration, else the environment.
+func proxyOf(g *ir.Gateway, fromEnv egress.Proxy) (p egress.Proxy, why string, err error) {
+	f := g.ForwardProxy
+	if f == nil {
+		return fromEnv, "$HTTPS_PROXY", nil
+	}
+	if p, err = egress.ParseProxy(f.Address); err == nil {
+		p, err = p.WithCredentials(f.Username, f.Password.Reveal())
+	}
+	return p.Except(f.NoProxy), f.Origin.Range.String(), err
+}
+
+// permitted judges whom a gateway has the daemon call.
+func (d *daemon) permitted(g *ir.Gateway) (list diag.List) {
+	if _, _, err := proxyOf(g, egress.Proxy{}); err != nil {
+		f := g.ForwardProxy
+		list = append(list, diag.Diagnostic{Severity: diag.Error, Code: "link/bad-address", Subject: f.Origin.Range, Object: f.Origin.Declared(),
+			Summary: "the forward proxy: " + err.Error(), Hint: "write http://HOST:PORT"})
+	}
+	if d.outward.flag != "" {
+		list = append(list, beyond(g, d.outward.flag)...)
+	}
+	return list
+}
+
+// beyond refuses what of a gateway needs a host that the mode, which flag asks for, leaves no way to.
+func beyond(g *ir.Gateway, flag string) (list diag.List) {
+	for _, w := range render.Wanted(g, all.Catalog{}) {
+		o := w.Binding.Origin
+		list = append(list, diag.Diagnostic{Severity: diag.Error, Code: "egress/strict", Subject: o.Range, Object: o.Declared(),
+			Summary: fmt.Sprintf("policy %s needs %s from %s, and %s leaves no way to it", w.Policy, whatFor[w.Purpose], hostPortOf(w.URL), flag),
+			Hint:    "write the keys into the policy, or start the daemon without " + flag})
+	}
+	return list.Sort()
+}
+
+// whatFor are the things that policies need, in words.
+var whatFor = map[string]string{"jwks": "a key set"}
+
+// Egress implements api.Daemon.
+func (d *daemon) Egress() api.Egress {
+	return api.Egress{SchemaVersion: api.SchemaVersion, Mode: d.outward.mode, Destinations: d.egress.List()}
+}
+
+// sayEgress logs whom the daemon calls, when that is not what was said before.
+func (d *daemon) sayEgress() {
+	line := egressLine(d.egress.List())
+	d.outward.mu.Lock()
+	defer d.outward.mu.Unlock()
+	if line != d.outward.said {
+		d.outward.said = line
+		d.log.Info(line, "mode", d.outward.mode)
+	}
+}
+
+// egressLine is a list in one line. Probes are left out: they do not leave the host.
+func egressLine(list []egress.Destination) string {
+	var parts []string
+	for _, x := range list {
+		if part := string(x.Purpose) + " -> " + x.Host; x.Purpose != egress.Probe && !slices.Contains(parts, part) {
+			parts = append(parts, part)
+		}
+	}
+	if len(parts) == 0 {
+		return "egress: nobody is called"
+	}
+	return "egress: " + strings.Join(parts, "; ") + "; everything else denied"
 }

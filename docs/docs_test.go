@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 }
 
 // areas are the areas of codes that are no policy's.
-var areas = []string{"source", "yaml", "json", "cue", "shape", "decode", "link", "lint", "extension", "render", "expr", "dataweave", "envoy", "probe", "project", "sops", "registration"}
+var areas = []string{"source", "yaml", "json", "cue", "shape", "decode", "link", "lint", "extension", "render", "expr", "dataweave", "envoy", "probe", "project", "sops", "registration", "egress"}
 
 // sourceCodes are the codes that the module's code can report. A code is one literal, wherever it stands, or is made of
 // "area/" and a parameter of the function around it, whose literals at the calls count then. A call whose argument cannot be

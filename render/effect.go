@@ -121,6 +121,33 @@ func (o *bundle) add(w *wire, name string, m proto.Message, origins []*ir.Origin
 	return nil
 }
 
+// Want is a Need, and a binding that has it.
+type Want struct {
+	policy.Need
+	Binding *ir.Binding
+}
+
+// Wanted lists what must be fetched before g can be rendered, with the bindings that need it, in the order of the model. A selector's
+// binding comes once, with one of its APIs.
+func Wanted(g *ir.Gateway, t Types) []Want {
+	r := renderer{types: t}
+	type once struct {
+		need policy.Need
+		at   diag.Range
+	}
+	seen := map[once]bool{}
+	var out []Want
+	for _, b := range g.Bindings() {
+		for _, n := range r.needs(b) {
+			if k := (once{n, b.Origin.Range}); !seen[k] {
+				seen[k] = true
+				out = append(out, Want{n, b})
+			}
+		}
+	}
+	return out
+}
+
 // Needy lists what gateways need. It remembers what the last one's APIs need, so that an edit costs one API: an unchanged
 // element is the same pointer. The zero Needy remembers nothing. Not safe for concurrent use.
 type Needy struct {

@@ -327,6 +327,22 @@ func remove(g *ir.Gateway, i int) {
 	g.Listeners = []*ir.Listener{&l}
 }
 
+// Wanted names who needs what: the same thing twice when two bindings do, once for one that a selector bound to several APIs.
+func TestWanted(t *testing.T) {
+	t.Parallel()
+	a, b := bind("script", "a", pair{"http://a", ""}), bind("script", "b", pair{"http://a", ""})
+	a.Origin.Range.Start.Line, b.Origin.Range.Start.Line = 1, 2
+	again := *a
+	g := oneAPI(a, b, bind("inject", "i", pair{"x", "y"}), &again)
+	var got []string
+	for _, w := range Wanted(g, fakes()) {
+		got = append(got, fmt.Sprintf("%s %s %s %d", w.Policy, w.URL, w.Binding.Origin.Object.Name, w.Binding.Origin.Range.Start.Line))
+	}
+	if d := cmp.Diff([]string{"script http://a a 1", "script http://a b 2"}, got); d != "" {
+		t.Errorf("-want +got\n%s", d)
+	}
+}
+
 func TestNeeds(t *testing.T) {
 	t.Parallel()
 	g := oneAPI(bind("script", "b", pair{"http://b", ""}), bind("script", "a", pair{"http://a", ""}), bind("script", "c", pair{"http://b", ""}), bind("inject", "i", pair{"x", "y"}))

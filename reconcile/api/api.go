@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/flexgw/flexgw/reconcile/egress"
 	"github.com/flexgw/flexgw/reconcile/status"
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/source"
@@ -135,6 +136,20 @@ type History struct {
 	Records       []Record `json:"records"`
 }
 
+// The modes of an Egress.
+const (
+	EgressOpen      = "open"       // whom flags, the registration and accepted declarations name
+	EgressStrict    = "strict"     // Anypoint alone
+	EgressAirGapped = "air-gapped" // nobody
+)
+
+// Egress is the answer to GET /v1/egress: whom the daemon calls. What is not in it is refused before a name is looked up.
+type Egress struct {
+	SchemaVersion int                  `json:"schemaVersion"`
+	Mode          string               `json:"mode"`
+	Destinations  []egress.Destination `json:"destinations"` // sorted by purpose, host and reason
+}
+
 // The codes of an Error.
 const (
 	CodeBadRequest  = "bad-request"
@@ -163,6 +178,7 @@ func (e *Error) Error() string { return e.Message }
 type Daemon interface {
 	Report() status.Report
 	History(limit int) (History, error)
+	Egress() Egress
 	Apply(ctx context.Context, r ApplyRequest) (Outcome, error)
 	Rollback(ctx context.Context, r RollbackRequest) (Outcome, error)
 	Sync(ctx context.Context, r SyncRequest) (Outcome, error)
@@ -179,6 +195,7 @@ const maxBody = 256 << 20
 const (
 	StatusPath   = "/v1/status"
 	HistoryPath  = "/v1/history"
+	EgressPath   = "/v1/egress"
 	ApplyPath    = "/v1/apply"
 	RollbackPath = "/v1/rollback"
 	SuspendPath  = "/v1/suspend"
@@ -202,6 +219,7 @@ func Handler(d Daemon) http.Handler {
 		}
 		return d.History(limit)
 	})
+	get(mux, EgressPath, func(*http.Request) (any, error) { return d.Egress(), nil })
 	post(mux, ApplyPath, func(ctx context.Context, r ApplyRequest) (any, error) { return d.Apply(ctx, r) })
 	post(mux, RollbackPath, func(ctx context.Context, r RollbackRequest) (any, error) { return d.Rollback(ctx, r) })
 	post(mux, SyncPath, func(ctx context.Context, r SyncRequest) (any, error) { return d.Sync(ctx, r) })

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/flexgw/flexgw/reconcile/api"
+	"github.com/flexgw/flexgw/reconcile/egress"
 	"github.com/flexgw/flexgw/reconcile/status"
 	"github.com/flexgw/flexgw/schema/diag"
 )
@@ -23,6 +24,7 @@ import (
 type fake struct {
 	report  status.Report
 	history api.History
+	egress  api.Egress
 	outcome api.Outcome
 	err     error
 	asked   any
@@ -33,6 +35,7 @@ func (f *fake) History(limit int) (api.History, error) {
 	f.asked = limit
 	return f.history, f.err
 }
+func (f *fake) Egress() api.Egress { return f.egress }
 func (f *fake) Apply(_ context.Context, r api.ApplyRequest) (api.Outcome, error) {
 	f.asked = r
 	return f.outcome, f.err
@@ -101,6 +104,7 @@ func example() *fake {
 			Pinned:     &status.Pin{Revision: "sha256:1", From: "sha256:2", At: at, By: "me"},
 		},
 		history: api.History{SchemaVersion: 1, Kept: []string{"sha256:1"}, Records: []api.Record{{At: at, Event: "RolledBack", Revision: "sha256:2", Previous: "sha256:1", By: "source", Reason: "Rejected", Message: "m"}}},
+		egress:  api.Egress{SchemaVersion: 1, Mode: api.EgressOpen, Destinations: []egress.Destination{{Purpose: egress.Usage, Host: "metering.example:443", Why: "registration.yaml: metering"}}},
 		outcome: api.Outcome{SchemaVersion: 1, Revision: "sha256:2", Result: api.RolledBack, Served: "sha256:1", Previous: "sha256:1", Reason: "Rejected", Message: "m", Diagnostics: list,
 			Held: []api.Held{{Kind: "Service", Namespace: "n", Name: "s", Place: &place}}, Objects: []status.Object{{Kind: "Service", Namespace: "n", Name: "s", Place: &place, Conditions: []status.Condition{{Type: status.Programmed, Status: status.True, Reason: "Live"}}}}, Deleted: []string{"Service n/x"}, Changes: []byte(`{}`), ChangesText: "no difference\n"},
 	}
@@ -126,6 +130,9 @@ func TestEverythingComesThrough(t *testing.T) {
 	}
 	report, err := c.Status(ctx)
 	check("status", report, f.report, err, nil)
+	if got, err := c.Egress(ctx); err != nil || !cmp.Equal(got, f.egress) {
+		t.Errorf("egress = %+v, %v", got, err)
+	}
 	history, err := c.History(ctx, 7)
 	check("history", history, f.history, err, 7)
 	apply := api.ApplyRequest{Files: []api.File{{Name: "a.yaml", Content: []byte("x: \xff")}}, Base: "sha256:1", MaxDelete: &three, DryRun: true, By: "me", Wait: 9}

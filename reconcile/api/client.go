@@ -50,6 +50,11 @@ func (c Client) History(ctx context.Context, limit int) (h History, err error) {
 	return h, c.call(ctx, http.MethodGet, path, nil, &h)
 }
 
+// Egress lists whom the daemon calls.
+func (c Client) Egress(ctx context.Context) (e Egress, err error) {
+	return e, c.call(ctx, http.MethodGet, EgressPath, nil, &e)
+}
+
 // Apply has declarations served, and waits for what Envoy makes of them.
 func (c Client) Apply(ctx context.Context, r ApplyRequest) (o Outcome, err error) {
 	return o, c.call(ctx, http.MethodPost, ApplyPath, r, &o)

@@ -138,7 +138,7 @@ func TestAnswersFitTheDescription(t *testing.T) {
 			fits(t, schemas, op.Responses["503"].Content["application/json"].Schema.Ref, method+" "+path+" that fails", b)
 		}
 	}
-	for _, path := range []string{api.StatusPath, api.HistoryPath, api.ApplyPath, api.RollbackPath, api.SuspendPath, api.ResumePath, api.SyncPath, api.CordonPath, api.UncordonPath, api.SpecPath} {
+	for _, path := range []string{api.StatusPath, api.HistoryPath, api.EgressPath, api.ApplyPath, api.RollbackPath, api.SuspendPath, api.ResumePath, api.SyncPath, api.CordonPath, api.UncordonPath, api.SpecPath} {
 		if _, ok := d.Paths[path]; !ok {
 			t.Errorf("%s is not described", path)
 		}

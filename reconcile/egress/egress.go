@@ -143,7 +143,7 @@ func (e *Egress) List() []Destination {
 			continue
 		}
 		list = append(list, d)
-		if p := e.proxies[d.Purpose]; p.carries(d.Host) {
+		if p := e.proxies[d.Purpose]; p.pending == "" && p.carries(d.Host) {
 			through[Destination{proxied, p.addr(), p.why}] = true
 		}
 	}

@@ -28,6 +28,7 @@ type Proxy struct {
 	password string
 	direct   []string // names, and suffixes with a leading dot, that are called without it
 	except   string   // likewise, as the variable NO_PROXY has it
+	pending  string   // why it is not known yet which one it is
 }
 
 // proxyOf is the proxy of one purpose.
@@ -53,6 +54,9 @@ func ParseProxy(text string) (Proxy, error) {
 	password, _ := u.User.Password()
 	return Proxy{scheme: u.Scheme, host: normal(hostPort(u))}.WithCredentials(u.User.Username(), password)
 }
+
+// Pending is a proxy that is not known yet: nobody is called through it, and nobody past it.
+func Pending(why string) Proxy { return Proxy{pending: why} }
 
 // ProxyFromEnv is what HTTPS_PROXY and NO_PROXY say, or their small spellings; the zero Proxy when they say nothing.
 func ProxyFromEnv(getenv func(string) (string, bool)) (Proxy, error) {
@@ -103,12 +107,15 @@ func (p Proxy) Except(names []string) Proxy {
 }
 
 // IsZero reports whether it is no proxy.
-func (p Proxy) IsZero() bool { return p.host == "" }
+func (p Proxy) IsZero() bool { return p.host == "" && p.pending == "" }
 
 // String is the proxy without its credentials.
 func (p Proxy) String() string {
-	if p.IsZero() {
+	switch {
+	case p.IsZero():
 		return "none"
+	case p.pending != "":
+		return "not known yet"
 	}
 	who := ""
 	if p.user != "" {
@@ -126,7 +133,7 @@ func (p Proxy) MarshalJSON() ([]byte, error) { return json.Marshal(p.String()) }
 func (p Proxy) addr() string { return p.host }
 
 func (p Proxy) equal(q Proxy) bool {
-	return p.scheme == q.scheme && p.host == q.host && p.user == q.user && p.password == q.password && p.except == q.except && slices.Equal(p.direct, q.direct)
+	return p.scheme == q.scheme && p.host == q.host && p.user == q.user && p.password == q.password && p.except == q.except && p.pending == q.pending && slices.Equal(p.direct, q.direct)
 }
 
 // carries reports whether a connection to host:port goes through the proxy.
@@ -134,6 +141,9 @@ func (p Proxy) carries(addr string) bool {
 	host, _, err := net.SplitHostPort(normal(addr))
 	if p.IsZero() || err != nil {
 		return false
+	}
+	if p.pending != "" {
+		return true
 	}
 	for _, d := range p.direct {
 		if host == d || strings.HasPrefix(d, ".") && strings.HasSuffix(host, d) {
@@ -191,6 +201,9 @@ func (e *ProxyAuthError) Error() string {
 
 // tunnel has a proxy connect to addr, whose name is not looked up here.
 func (e *Egress) tunnel(ctx context.Context, l limits, p Proxy, addr string) (net.Conn, error) {
+	if p.pending != "" {
+		return nil, fmt.Errorf("%s is not called yet: %s", addr, p.pending)
+	}
 	raw, err := e.dial(ctx, l, "tcp", p.host)
 	if err != nil {
 		return nil, &ProxyError{Proxy: p.host, Target: addr, Err: err}

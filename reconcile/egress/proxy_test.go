@@ -311,6 +311,25 @@ func TestProxyIsForItsPurposeAlone(t *testing.T) {
 	}
 }
 
+// While nobody knows which proxy it is, nobody is called past it.
+func TestProxyThatIsNotKnownYet(t *testing.T) {
+	t.Parallel()
+	a := newAuthority(t)
+	p := newPlatform(t, a, "127.0.0.1", nil, answer("taken"))
+	e := usageOf(t, a, p.at)
+	e.SetProxy(egress.Usage, egress.Pending("no revision was accepted"), "")
+	if _, err := get(t, e.HTTPClient(egress.Usage), p.URL); err == nil || !strings.Contains(err.Error(), p.at+" is not called yet: no revision was accepted") {
+		t.Errorf("error = %v", err)
+	}
+	if diff := cmp.Diff([]egress.Destination{{Purpose: egress.Usage, Host: p.at, Why: "registration.yaml"}}, e.List()); diff != "" {
+		t.Errorf("list (-want +got):\n%s", diff)
+	}
+	e.SetProxy(egress.Usage, egress.Proxy{}, "")
+	if _, err := get(t, e.HTTPClient(egress.Usage), p.URL); err != nil || len(p.requests()) != 1 {
+		t.Errorf("%v after %d requests", err, len(p.requests()))
+	}
+}
+
 func TestNoProxy(t *testing.T) {
 	t.Parallel()
 	a := newAuthority(t)

@@ -51,6 +51,7 @@ type FindOptions struct {
 	Getenv   func(string) (string, bool) // nil: the process's
 	CacheDir string                      // "": CacheDir(Getenv)
 	Log      func(string)                // what is passed over or installed, one line each; may be nil
+	Local    bool                        // nothing is downloaded
 	Version  func(string) (string, bool) // the version of a binary, when it is known without running it; may be nil
 }
 
@@ -122,6 +123,9 @@ func (f finder) auto(ctx context.Context) (Found, error) {
 		if found, ok := f.try(ctx, f.cached(), "the cache"); ok {
 			return found, nil
 		}
+	}
+	if f.Local {
+		return Found{}, fmt.Errorf("no Envoy %s.x: none in $FLEXGW_ENVOY, on the PATH or in %s, and nothing may be downloaded; put one there, or name one with --envoy", Series, f.CacheDir)
 	}
 	if err := f.install(ctx); err != nil {
 		return Found{}, f.nothing(err)

