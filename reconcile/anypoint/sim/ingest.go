@@ -3,7 +3,6 @@ package sim
 import (
 	"bytes"
 	"compress/gzip"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -216,8 +215,8 @@ func checkBatch(b *anypoint.Batch, idempotencyKey string) error {
 		return errors.New("replicaId: a UUID is expected")
 	case b.Seq == 0:
 		return errors.New("seq: it counts from 1")
-	case !isSHA256(b.BatchID):
-		return errors.New("batchId: SHA-256 in lower-case hexadecimal is expected")
+	case b.BatchID != anypoint.BatchID(b.AgentID, b.ReplicaID, b.BootEpoch, b.Seq):
+		return errors.New("batchId: the SHA-256 of agentId, replicaId, bootEpoch and seq is expected")
 	case idempotencyKey != b.BatchID:
 		return errors.New("the header Idempotency-Key: the batchId is expected")
 	case b.Lost.Points > maxCount || b.Lost.APICalls > maxCount:
@@ -229,11 +228,6 @@ func checkBatch(b *anypoint.Batch, idempotencyKey string) error {
 		}
 	}
 	return nil
-}
-
-func isSHA256(s string) bool {
-	_, err := hex.DecodeString(s)
-	return err == nil && len(s) == 64 && strings.ToLower(s) == s
 }
 
 func checkPoint(p anypoint.Point) error {
