@@ -476,7 +476,7 @@ func (s *Sim) routes() {
 	get(meters+"/meters/{name}", s.describe) // NAME:describe
 	post(meters+"/meters:search", s.search)
 	one(ingest, anypoint.PathHello, map[string]handler{http.MethodGet: locked(s.hello)}) // who reports asks there
-	one(ingest, anypoint.PathMetering, map[string]handler{http.MethodPost: s.metering}) // it locks when it has read
+	one(ingest, anypoint.PathMetering, map[string]handler{http.MethodPost: s.metering})  // it locks when it has read
 	for _, mux := range []*http.ServeMux{control, ingest} {
 		for _, p := range []string{"/agent", "/apiruntime/v1/events", "/ingestion/api/v1/logging", "/ingestion/api/v1/monitoring"} {
 			mux.HandleFunc(p, func(w http.ResponseWriter, _ *http.Request) {
