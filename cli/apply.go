@@ -56,6 +56,7 @@ func applyCommand(env Env) *cli.Command {
 			if err != nil {
 				return err
 			}
+			d.Unsettled = !wantsJSON(outs)
 			ctx, cancel, seconds := limited(c)
 			defer cancel()
 			r.Wait, r.By = seconds, whoAsks(env)

@@ -77,9 +77,9 @@ func fleet(c *cli.Context, env Env) ([]member, error) {
 		if slices.ContainsFunc(out, func(m member) bool { return m.name == name }) {
 			return nil, usage("the daemon %s is named twice", name)
 		}
-		m := member{name, api.Client{Socket: strings.TrimPrefix(name, "unix:")}}
+		m := member{name, api.Client{Socket: strings.TrimPrefix(name, "unix:"), Unsettled: true}}
 		if remoteDaemon(name) {
-			m.client = api.Client{Socket: name, Dial: func(ctx context.Context) (*tls.Conn, error) { return dial(ctx, name) }}
+			m.client = api.Client{Socket: name, Unsettled: true, Dial: func(ctx context.Context) (*tls.Conn, error) { return dial(ctx, name) }}
 		}
 		out = append(out, m)
 	}

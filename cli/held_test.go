@@ -380,7 +380,7 @@ func TestAHeldObjectSaysWhatKeepsIt(t *testing.T) {
 	texts["a.yaml"] = cutOff
 	h.apply(t, texts)
 	var got []string
-	for _, o := range h.loop.Report().Objects {
+	for _, o := range h.loop.Report().Lists().Objects {
 		for _, c := range o.Conditions {
 			if c.Type == status.Accepted && c.Status != status.True {
 				got = append(got, fmt.Sprintf("%s %s %s: %s", o.Kind, o.Name, c.Reason, c.Message))

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os/user"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -208,7 +209,13 @@ func asked(c *cli.Context, env Env, source string) ([]output, api.Client, error)
 		return nil, api.Client{}, err
 	}
 	d, err := daemonOf(c, env, source)
+	d.Unsettled = !wantsJSON(outs)
 	return outs, d, err
+}
+
+// wantsJSON says whether all that is known is to be shown.
+func wantsJSON(outs []output) bool {
+	return slices.ContainsFunc(outs, func(o output) bool { return o.format == "json" })
 }
 
 // act asks a daemon for something, and shows what became of it.
@@ -401,6 +408,7 @@ func probeCommand(env Env) *cli.Command {
 			if err != nil {
 				return &exit{ExitDiagnostics, err}
 			}
+			d.Unsettled = true
 			r, err := d.Status(ctx)
 			if err != nil {
 				return &exit{ExitDiagnostics, err}

@@ -215,8 +215,7 @@ func (d *daemon) outcome(o reconcile.Outcome, out api.Outcome) api.Outcome {
 	if out.Deleted == nil {
 		out.Deleted = []string{}
 	}
-	r := d.loop.Report()
-	out.Served, out.Objects = r.Revision, append([]status.Object{}, r.Objects...)
+	out.Served, out.List = d.loop.Objects()
 	return out
 }
 

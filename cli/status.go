@@ -48,7 +48,7 @@ func statusCommand(env Env) *cli.Command {
 			if err != nil {
 				return err
 			}
-			r, err := api.Client{Socket: socket}.Status(ctx)
+			r, err := api.Client{Socket: socket, Unsettled: !c.Bool("verbose") && !wantsJSON(outs)}.Status(ctx)
 			if err != nil {
 				return world(err)
 			}
@@ -100,7 +100,7 @@ func liveSockets(env Env) ([]string, error) {
 			f = to // of a daemon with a --state-dir or --socket of its own
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		if _, err := (api.Client{Socket: f}).Status(ctx); err == nil {
+		if _, err := (api.Client{Socket: f, Unsettled: true}).Status(ctx); err == nil {
 			live = append(live, f)
 		}
 		cancel()

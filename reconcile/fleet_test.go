@@ -112,7 +112,7 @@ func TestRefusalOnAnotherHost(t *testing.T) {
 		w.source.put(api(2), nil)
 		settle(time.Second)
 		condition(t, w, status.Programmed, status.True, "Live")
-		r := w.loop.Report()
+		r := w.loop.Report().Lists()
 		if r.Revision != set(api(2)).Revision {
 			t.Errorf("a host with a taken port kept the next revision from the others: %s", r.Revision)
 		}
@@ -182,7 +182,7 @@ func TestCordon(t *testing.T) {
 		settle(time.Second)
 		w.target.stand(w.target.refusal(t, "edge-1"), here, bad)
 		live(edited("127.0.0.1"))
-		r := w.loop.Report()
+		r := w.loop.Report().Lists()
 		if e := r.Envoys[1]; e.Node != "edge-1" || e.Cordoned == nil || e.Cordoned.Reason != "refuses everything" || len(e.Types) != 1 || e.Types[0].Error != 1 || r.Envoys[0].Cordoned != nil {
 			t.Errorf("%+v", r.Envoys)
 		}

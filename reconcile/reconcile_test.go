@@ -3,14 +3,18 @@ package reconcile_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/flexgw/flexgw/reconcile"
 	"github.com/flexgw/flexgw/reconcile/deliver"
@@ -253,11 +257,39 @@ func settle(d time.Duration) {
 
 func condition(t *testing.T, w *world, typ, wantStatus, wantReason string) status.Condition {
 	t.Helper()
-	c, _ := w.loop.Report().Condition(typ)
+	r := w.loop.Report()
+	alike(t, w, r)
+	c, _ := r.Condition(typ)
 	if c.Status != wantStatus || c.Reason != wantReason {
 		t.Errorf("%s is %s (%s), want %s (%s): %s", typ, c.Status, c.Reason, wantStatus, wantReason, c.Message)
 	}
 	return c
+}
+
+// alike holds that what is not settled is a part of what is reported, and that an outcome lists what a report does.
+func alike(t *testing.T, w *world, r status.Report) {
+	t.Helper()
+	names := func(list iter.Seq[*status.Object]) (names []string) {
+		for o := range list {
+			b, err := json.Marshal(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			names = append(names, string(b))
+		}
+		return names
+	}
+	all := r.Lists().Objects
+	want := names(status.Listed(all)(true))
+	if r.List != nil {
+		if diff := cmp.Diff(want, names(r.List(true))); diff != "" {
+			t.Errorf("unsettled: -want +got\n%s", diff)
+		}
+	}
+	_, list := w.loop.Objects()
+	if diff := cmp.Diff(names(status.Listed(all)(false)), names(list(false))); diff != "" {
+		t.Errorf("of an outcome: -want +got\n%s", diff)
+	}
 }
 
 func api(limit int) string {

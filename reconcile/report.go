@@ -3,6 +3,7 @@ package reconcile
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"path"
 	"slices"
 	"strings"
@@ -13,7 +14,7 @@ import (
 	"github.com/flexgw/flexgw/schema/ir"
 )
 
-// Report says how things stand. It may be called at any time from anywhere; it walks all objects and resources.
+// Report says how things stand, objects as a List. It may be called at any time from anywhere; it walks all resources.
 func (l *Loop) Report() status.Report {
 	s := l.snapshot()
 	r := l.summary(s)
@@ -28,9 +29,22 @@ func (l *Loop) Report() status.Report {
 	r.Envoys = s.control.mark(r.Envoys)
 	if !s.served.none() {
 		r.Addresses = s.served.built.Resources.Addresses()
-		r.Objects = objects(s.served.built.Gateway, s.control.countedReport(deliveries), s)
+		r.List = lister(s, s.control.countedReport(deliveries))
 	}
 	return r
+}
+
+// Objects are what the served revision declares, which Report lists with all else.
+func (l *Loop) Objects() (revision string, list status.Lister) {
+	s := l.snapshot()
+	if s.served.none() {
+		return s.good.set.Revision, status.Listed(nil)
+	}
+	var deliveries []deliver.Delivery
+	if slices.ContainsFunc(s.control.counted(l.Target.Progress()), func(p deliver.Progress) bool { return !p.Synced() }) {
+		deliveries = s.control.countedReport(l.Target.Report())
+	}
+	return s.good.set.Revision, lister(s, deliveries)
 }
 
 // Summary is the report without objects and without what Envoys did with each resource: it costs the same whatever their number.
@@ -173,61 +187,54 @@ func countDelivery(types []status.TypeDelivery, d deliver.Delivery) []status.Typ
 	return types
 }
 
-// objects lists what the accepted revision declares, each with the worst that any Envoy did with a resource of it. What has
-// no resource of its own (a route) is as live as the API that it belongs to.
-func objects(g *ir.Gateway, deliveries []deliver.Delivery, s state) []status.Object {
-	x := &judge{state: s, worst: map[diag.Object]deliver.Delivery{}, seen: map[diag.Object]bool{}, wrong: s.wrong(), against: s.served.against}
-	for _, d := range deliveries {
-		for _, o := range d.Origins {
-			if w, ok := x.worst[o.Object]; !ok || rank(d.State) > rank(w.State) {
-				x.worst[o.Object] = d
+// lister lists what the accepted revision declares, each with the worst that any Envoy did with a resource of it. What has no
+// resource of its own (a route) is as live as the API that it belongs to. deliveries may be left out when all are Synced.
+func lister(s state, deliveries []deliver.Delivery) status.Lister {
+	return func(unsettled bool) iter.Seq[*status.Object] {
+		return func(yield func(*status.Object) bool) {
+			x := &judge{state: s, wrong: s.wrong(), against: s.served.against, deliveries: deliveries}
+			x.weigh()
+			for _, p := range x.objects(unsettled) {
+				if !yield(x.judged(p)) {
+					return
+				}
 			}
 		}
 	}
-	declared(g, x.add)
-	for o := range x.wrong {
-		x.addWrong(o)
-	}
-	for _, h := range s.served.held {
-		if h.Place.IsZero() { // no version of it is served, and it is named all the same
-			x.addWrong(h.Object)
-		}
-	}
-	status.SortObjects(x.out)
-	return x.out
 }
 
 // declared visits what a gateway declares; owner is whose resources speak for an object when it has none. An object may be
 // visited more than once.
-func declared(g *ir.Gateway, visit func(o, owner ir.Origin)) {
-	for _, o := range g.Settings.Origins {
+func declared(g *ir.Gateway, visit func(o, owner *ir.Origin)) {
+	for i := range g.Settings.Origins {
+		o := &g.Settings.Origins[i]
 		visit(o, o)
 	}
 	for _, u := range g.Upstreams {
-		visit(u.Origin, u.Origin)
+		visit(&u.Origin, &u.Origin)
 		for _, b := range u.Bindings {
-			visit(b.Origin, u.Origin)
+			visit(&b.Origin, &u.Origin)
 		}
 	}
 	for _, li := range g.Listeners {
 		if li.TLS != nil {
-			visit(li.TLS.Origin, li.TLS.Origin)
+			visit(&li.TLS.Origin, &li.TLS.Origin)
 		}
 		for _, a := range li.APIs {
-			visit(a.Origin, a.Origin)
+			visit(&a.Origin, &a.Origin)
 			for _, b := range a.Bindings {
-				visit(b.Origin, a.Origin)
+				visit(&b.Origin, &a.Origin)
 			}
 			for _, r := range a.Routes {
-				visit(r.Origin, a.Origin)
+				visit(&r.Origin, &a.Origin)
 			}
 		}
 	}
 	for _, e := range g.Echoes {
-		visit(e.Origin, e.Origin)
+		visit(&e.Origin, &e.Origin)
 	}
 	for _, p := range g.Probes {
-		visit(p.Origin, p.Origin)
+		visit(&p.Origin, &p.Origin)
 	}
 }
 
@@ -236,11 +243,11 @@ func declared(g *ir.Gateway, visit func(o, owner ir.Origin)) {
 func Deleted(old, now *ir.Gateway) []diag.Object {
 	stays := map[diag.Object]bool{}
 	if now != nil {
-		declared(now, func(o, _ ir.Origin) { stays[o.Declared()] = true })
+		declared(now, func(o, _ *ir.Origin) { stays[o.Declared()] = true })
 	}
 	var gone []diag.Object
 	if old != nil {
-		declared(old, func(o, _ ir.Origin) {
+		declared(old, func(o, _ *ir.Origin) {
 			if x := o.Declared(); !x.IsZero() && !stays[x] {
 				stays[x] = true
 				gone = append(gone, x)
@@ -251,14 +258,72 @@ func Deleted(old, now *ir.Gateway) []diag.Object {
 	return gone
 }
 
-// judge gathers objects.
+// judge says how far objects got.
 type judge struct {
 	state
-	worst   map[diag.Object]deliver.Delivery
-	seen    map[diag.Object]bool
-	wrong   map[diag.Object]diag.Diagnostic
-	against diag.List // what the proof said against what is served
-	out     []status.Object
+	deliveries []deliver.Delivery
+	worst      map[diag.Object]int // number in deliveries; empty: all are Synced
+	wrong      map[diag.Object]diag.Diagnostic
+	against    diag.List // what the proof said against what is served
+	object     status.Object
+	conditions [3]status.Condition
+}
+
+// judgedObject is an object to be judged.
+type judgedObject struct {
+	object    *diag.Object
+	at, owner *ir.Origin // whose resources speak for it when it has none; nil: no served revision has the object
+}
+
+// weigh finds the worst delivery of each object.
+func (x *judge) weigh() {
+	if !slices.ContainsFunc(x.deliveries, func(d deliver.Delivery) bool { return d.State != deliver.Synced }) {
+		return
+	}
+	x.worst = map[diag.Object]int{}
+	for i, d := range x.deliveries {
+		for _, o := range d.Origins {
+			if w, ok := x.worst[o.Object]; !ok || rank(d.State) > rank(x.deliveries[w].State) {
+				x.worst[o.Object] = i
+			}
+		}
+	}
+}
+
+// objects are those to be listed, each once, sorted.
+func (x *judge) objects(unsettled bool) []judgedObject {
+	var list []judgedObject
+	add := func(p judgedObject) {
+		if !p.object.IsZero() && (!unsettled || slices.ContainsFunc(x.judged(p).Conditions, func(c status.Condition) bool { return c.Status != status.True })) {
+			list = append(list, p)
+		}
+	}
+	declared(x.served.built.Gateway, func(o, owner *ir.Origin) { add(judgedObject{&o.Object, o, owner}) })
+	for o := range x.wrong {
+		add(judgedObject{object: &o})
+	}
+	for i, h := range x.served.held {
+		if h.Place.IsZero() { // no version of it is served, and it is named all the same
+			add(judgedObject{object: &x.served.held[i].Object})
+		}
+	}
+	// The first that was added counts: an object is visited more than once.
+	slices.SortStableFunc(list, func(a, b judgedObject) int {
+		return cmp.Or(compareObjects(*a.object, *b.object), strings.Compare(a.object.Group, b.object.Group))
+	})
+	return slices.CompactFunc(list, func(a, b judgedObject) bool { return *a.object == *b.object })
+}
+
+// delivery is the worst of an object, else of its owner; nil: all of it is Synced.
+func (x *judge) delivery(o, owner *ir.Origin) *deliver.Delivery {
+	i, ok := x.worst[o.Object]
+	if !ok {
+		i, ok = x.worst[owner.Object]
+	}
+	if !ok {
+		return nil
+	}
+	return &x.deliveries[i]
 }
 
 // wrong are the objects that an error of the newest revision names, each with the first one.
@@ -276,41 +341,21 @@ func (s state) wrong() map[diag.Object]diag.Diagnostic {
 	return out
 }
 
-// add reports an object once; owner is whose resources speak for it when it has none.
-func (x *judge) add(o, owner ir.Origin) {
-	if o.Object.IsZero() || x.seen[o.Object] {
-		return
+// judged is what is reported of an object, good until the next call.
+func (x *judge) judged(p judgedObject) *status.Object {
+	x.object = status.Object{Kind: p.object.Kind, Namespace: p.object.Namespace, Name: p.object.Name, Conditions: x.conditions[:]}
+	x.conditions[0] = status.Condition{Type: status.Fetched, Status: status.True, Reason: "Fetched"}
+	x.conditions[1] = x.accepted(*p.object)
+	if p.at == nil {
+		x.object.Place = status.Place(x.wrong[*p.object].Subject)
+		x.conditions[2] = status.Condition{Type: status.Programmed, Status: status.False, Reason: "NotAccepted", Message: "no version of it is served"}
+		return &x.object
 	}
-	x.seen[o.Object] = true
-	if _, ok := x.worst[o.Object]; !ok {
-		if d, ok := x.worst[owner.Object]; ok {
-			x.worst[o.Object] = d
-		}
+	if !p.at.Range.IsZero() {
+		x.object.Place = &p.at.Range
 	}
-	x.out = append(x.out, status.Object{
-		Kind: o.Object.Kind, Namespace: o.Object.Namespace, Name: o.Object.Name, Place: status.Place(o.Range),
-		Conditions: []status.Condition{
-			{Type: status.Fetched, Status: status.True, Reason: "Fetched"},
-			x.accepted(o.Object),
-			x.programmed(o, owner),
-		},
-	})
-}
-
-// addWrong reports an object that no served revision has.
-func (x *judge) addWrong(o diag.Object) {
-	if x.seen[o] {
-		return
-	}
-	x.seen[o] = true
-	x.out = append(x.out, status.Object{
-		Kind: o.Kind, Namespace: o.Namespace, Name: o.Name, Place: status.Place(x.wrong[o].Subject),
-		Conditions: []status.Condition{
-			{Type: status.Fetched, Status: status.True, Reason: "Fetched"},
-			x.accepted(o),
-			{Type: status.Programmed, Status: status.False, Reason: "NotAccepted", Message: "no version of it is served"},
-		},
-	})
+	x.conditions[2] = x.programmed(p.at, p.owner)
+	return &x.object
 }
 
 // accepted says whether the newest version of an object counts.
@@ -331,12 +376,20 @@ func (x *judge) accepted(o diag.Object) status.Condition {
 }
 
 func rank(s deliver.State) int {
-	return map[deliver.State]int{deliver.Synced: 0, deliver.Stale: 1, deliver.NotSent: 2, deliver.Error: 3}[s]
+	switch s {
+	case deliver.Stale:
+		return 1
+	case deliver.NotSent:
+		return 2
+	case deliver.Error:
+		return 3
+	}
+	return 0
 }
 
 // blamed is the place within an object, or the object that it belongs to, that a resource came from: of a listener the
 // address.
-func blamed(d deliver.Delivery, o, owner ir.Origin) diag.Range {
+func blamed(d *deliver.Delivery, o, owner *ir.Origin) diag.Range {
 	for _, want := range []diag.Object{o.Object, owner.Object} {
 		for _, x := range d.Origins {
 			if x.Object == want {
@@ -349,15 +402,15 @@ func blamed(d deliver.Delivery, o, owner ir.Origin) diag.Range {
 
 const probeKind = "Probe"
 
-func (x *judge) programmed(o, owner ir.Origin) status.Condition {
+func (x *judge) programmed(o, owner *ir.Origin) status.Condition {
 	c := status.Condition{Type: status.Programmed, Status: status.True, Reason: "Live"}
-	d, ok := x.worst[o.Object]
+	d := x.delivery(o, owner)
 	switch {
 	case x.reason == "NoEnvoy":
 		c.Status, c.Reason, c.Message = status.Unknown, x.reason, x.pending
-	case ok && d.State == deliver.Error:
+	case d != nil && d.State == deliver.Error:
 		c.Status, c.Reason, c.Message, c.Place = status.False, "Rejected", strings.TrimSpace(d.Message), status.Place(blamed(d, o, owner))
-	case ok && d.State != deliver.Synced:
+	case d != nil && d.State != deliver.Synced:
 		c.Status, c.Reason, c.Message = status.False, "Pending", d.Name+" is not acknowledged yet"
 	case x.reason == "Warming" || x.reason == "Probing" && o.Object.Kind == probeKind:
 		c.Status, c.Reason, c.Message = status.False, x.reason, x.pending

@@ -204,7 +204,7 @@ func TestFirstRevisionThatFailsItsProof(t *testing.T) {
 		w.source.put(named("bad", 1), nil)
 		settle(10 * time.Second)
 		condition(t, w, status.Programmed, status.False, "ProofFailed")
-		for _, o := range w.loop.Report().Objects {
+		for _, o := range w.loop.Report().Lists().Objects {
 			want := "Live"
 			if o.Kind == "ApiInstance" {
 				want = "ProofFailed" // it is the one that the diagnostic is about
@@ -430,7 +430,7 @@ func TestHeldObjectsDoNotStopARevision(t *testing.T) {
 		settle(time.Second)
 		condition(t, w, status.Accepted, status.False, "Held")
 		condition(t, w, status.Programmed, status.True, "Live")
-		for _, o := range w.loop.Report().Objects {
+		for _, o := range w.loop.Report().Lists().Objects {
 			if o.Kind == "ApiInstance" && (o.Conditions[1].Status != status.False || o.Conditions[2].Status != status.True) {
 				t.Errorf("the held object: %+v", o.Conditions)
 			}

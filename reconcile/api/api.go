@@ -112,6 +112,7 @@ type Outcome struct {
 	Diagnostics   diag.List       `json:"diagnostics"`
 	Held          []Held          `json:"held"`
 	Objects       []status.Object `json:"objects"`     // what is served now, and how far each of them got; none of a dry run
+	List          status.Lister   `json:"-"`           // of the daemon's own outcome, in place of Objects
 	Deleted       []string        `json:"deleted"`     // of an apply: what goes, as KIND NAMESPACE/NAME
 	Changes       json.RawMessage `json:"changes"`     // of an apply: what it changes, as flexgw diff --output json has it; null when it is not valid
 	ChangesText   string          `json:"changesText"` // the same for people
@@ -237,7 +238,7 @@ func Handler(d Daemon) http.Handler {
 func get(mux *http.ServeMux, path string, f func(*http.Request) (any, error)) {
 	mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
 		v, err := f(r)
-		answer(w, v, err)
+		answer(w, r, v, err)
 	})
 }
 
@@ -250,21 +251,47 @@ func change[T any](mux *http.ServeMux, path string, d Daemon, f func(context.Con
 }
 
 func post[T any](mux *http.ServeMux, path string, f func(context.Context, T) (any, error)) {
-	mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("POST "+path, func(w http.ResponseWriter, q *http.Request) {
 		var body T
-		in := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+		in := json.NewDecoder(http.MaxBytesReader(w, q.Body, maxBody))
 		in.DisallowUnknownFields()
 		if err := in.Decode(&body); err != nil {
-			answer(w, nil, &Error{http.StatusBadRequest, CodeBadRequest, "the body is no request of " + path + ": " + err.Error()})
+			answer(w, q, nil, &Error{http.StatusBadRequest, CodeBadRequest, "the body is no request of " + path + ": " + err.Error()})
 			return
 		}
-		v, err := f(r.Context(), body)
-		answer(w, v, err)
+		if _, err := unsettled(q); err != nil {
+			answer(w, q, nil, err)
+			return
+		}
+		v, err := f(q.Context(), body)
+		answer(w, q, v, err)
 	})
 }
 
-// answer writes a value or an error.
-func answer(w http.ResponseWriter, v any, err error) {
+// The objects of an answer that are asked for with ?objects=.
+const (
+	allObjects       = "all"
+	unsettledObjects = "unsettled" // those of which a condition is not True
+)
+
+// unsettled says whether these are all that is asked for.
+func unsettled(r *http.Request) (bool, error) {
+	switch want := r.URL.Query().Get("objects"); want {
+	case "", allObjects:
+		return false, nil
+	case unsettledObjects:
+		return true, nil
+	default:
+		return false, &Error{http.StatusBadRequest, CodeBadRequest, fmt.Sprintf("objects %q: %s and %s are expected", want, allObjects, unsettledObjects)}
+	}
+}
+
+// answer writes a value or an error. Objects are made while they are written.
+func answer(w http.ResponseWriter, r *http.Request, v any, err error) {
+	some, bad := unsettled(r)
+	if err == nil {
+		err = bad
+	}
 	code := http.StatusOK
 	if err != nil {
 		var e *Error
@@ -273,12 +300,23 @@ func answer(w http.ResponseWriter, v any, err error) {
 		}
 		v, code = e, e.Status
 	}
-	var b []byte
-	if r, ok := v.(status.Report); ok {
-		b, err = r.JSON()
-	} else {
-		b, err = json.MarshalIndent(v, "", "  ")
+	var objects status.Lister
+	switch x := v.(type) {
+	case status.Report:
+		objects = listOf(x.List, x.Objects)
+		x.List, x.Objects = nil, nil
+		v = x.Lists()
+	case Outcome:
+		objects = listOf(x.List, x.Objects)
+		x.List, x.Objects = nil, []status.Object{}
+		v = x
 	}
+	if objects != nil {
+		w.Header().Set("Content-Type", "application/json")
+		_ = status.WriteJSON(w, v, objects(some)) // who asked is gone
+		return
+	}
+	b, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
@@ -286,6 +324,13 @@ func answer(w http.ResponseWriter, v any, err error) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
 	w.Write(append(b, '\n'))
+}
+
+func listOf(list status.Lister, objects []status.Object) status.Lister {
+	if list != nil {
+		return list
+	}
+	return status.Listed(objects)
 }
 
 // Serve answers on l with h until ctx is done, then ends what is under way within a second. Connections speak HTTP/1.1 or

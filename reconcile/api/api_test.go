@@ -155,6 +155,36 @@ func TestEverythingComesThrough(t *testing.T) {
 	check("uncordon", report, f.report, err, api.UncordonRequest{Node: "e", By: "me"})
 }
 
+// Who asks for what is not settled gets that alone, of a report as of an outcome.
+func TestUnsettledObjects(t *testing.T) {
+	t.Parallel()
+	f := example()
+	c, socket := served(t, f)
+	live := status.Object{Kind: "Service", Namespace: "n", Name: "live", Conditions: []status.Condition{{Type: status.Programmed, Status: status.True}}}
+	late := status.Object{Kind: "Service", Namespace: "n", Name: "late", Conditions: []status.Condition{{Type: status.Programmed, Status: status.False}}}
+	f.report.Objects, f.outcome.Objects = []status.Object{live, late}, nil
+	f.outcome.List = status.Listed([]status.Object{late, live})
+	some := api.Client{Socket: socket, Unsettled: true}
+	for _, x := range []struct {
+		what   string
+		client api.Client
+		want   []status.Object
+		sync   []status.Object
+	}{{"all", c, []status.Object{live, late}, []status.Object{late, live}}, {"unsettled", some, []status.Object{late}, []status.Object{late}}} {
+		r, err := x.client.Status(t.Context())
+		if diff := cmp.Diff(x.want, r.Objects); err != nil || diff != "" {
+			t.Errorf("status, %s: %v -want +got\n%s", x.what, err, diff)
+		}
+		o, err := x.client.Sync(t.Context(), api.SyncRequest{})
+		if diff := cmp.Diff(x.sync, o.Objects); err != nil || diff != "" {
+			t.Errorf("sync, %s: %v -want +got\n%s", x.what, err, diff)
+		}
+		if _, err := x.client.History(t.Context(), 0); err != nil {
+			t.Errorf("history, %s: %v", x.what, err)
+		}
+	}
+}
+
 func TestRefusalsKeepTheirCode(t *testing.T) {
 	t.Parallel()
 	f := example()
@@ -189,6 +219,9 @@ func TestBadRequests(t *testing.T) {
 		{"POST", api.ApplyPath, `{"files": 3}`, 400},
 		{"GET", api.HistoryPath + "?limit=x", "", 400},
 		{"GET", api.HistoryPath + "?limit=-1", "", 400},
+		{"GET", api.StatusPath + "?objects=some", "", 400},
+		{"POST", api.SyncPath + "?objects=some", "{}", 400},
+		{"POST", api.SyncPath + "?objects=all", "{}", 200},
 		{"GET", api.ApplyPath, "", 405},
 		{"GET", "/v1/nonsense", "", 404},
 		{"GET", api.SpecPath, "", 200},

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/flexgw/flexgw/reconcile/status"
 )
@@ -22,6 +23,8 @@ type Client struct {
 	Socket string // path of the Unix socket; with Dial, what messages call the daemon
 	// Dial opens a connection of TLS to a daemon on another host, on which HTTP/2 was agreed; nil: it is the one behind Socket.
 	Dial func(ctx context.Context) (*tls.Conn, error)
+	// Unsettled has answers list only the objects of which a condition is not True: of ten thousand APIs, all of them are 30 MB.
+	Unsettled bool
 }
 
 // transport reaches the daemon.
@@ -103,6 +106,9 @@ func (c Client) call(ctx context.Context, method, path string, in, out any) erro
 			return err
 		}
 		body = bytes.NewReader(b)
+	}
+	if c.Unsettled && path != HistoryPath && !strings.Contains(path, "?") {
+		path += "?objects=" + unsettledObjects
 	}
 	req, err := http.NewRequestWithContext(ctx, method, scheme+"://flexgw"+path, body)
 	if err != nil {

@@ -146,6 +146,7 @@ type Report struct {
 	Addresses  []string       `json:"addresses"` // the declared listeners of that revision, sorted
 	Conditions []Condition    `json:"conditions"`
 	Objects    []Object       `json:"objects"`      // sorted by kind, namespace and name
+	List       Lister         `json:"-"`            // of the daemon's own report, in place of Objects
 	Envoys     []Envoy        `json:"envoys"`       // sorted by node
 	Refused    []RefusedPeer  `json:"refusedPeers"` // the newest first
 	LastFailed *Failed        `json:"lastFailed"`
@@ -167,8 +168,11 @@ func (r Report) Condition(typ string) (Condition, bool) {
 // JSON is the report as scripts read it: lists are never null.
 func (r Report) JSON() ([]byte, error) { return json.MarshalIndent(r.Lists(), "", "  ") }
 
-// Lists is the report with empty lists for those that are nil.
+// Lists is the report with empty lists for those that are nil, and Objects in place of List.
 func (r Report) Lists() Report {
+	if r.List != nil {
+		r.Objects, r.List = collected(r.List(false)), nil
+	}
 	r.Addresses = orEmpty(r.Addresses)
 	r.Conditions = orEmpty(r.Conditions)
 	r.Objects = orEmpty(slices.Clone(r.Objects))
