@@ -2,8 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"os"
-	"os/exec"
 	"syscall"
 	"testing"
 	"time"
@@ -32,15 +30,7 @@ spec:
 // closed for 130 seconds at each start. The test runs itself again, in a network where there is no other name server.
 func TestSilentNameServer(t *testing.T) {
 	t.Parallel()
-	harness.Binary(t)
-	const alone = "FLEXGW_TEST_ALONE"
-	if os.Getenv(alone) == "" {
-		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^"+t.Name()+"$", "-test.v")
-		cmd.Env = append(os.Environ(), alone+"=1")
-		harness.Alone(cmd)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("%v\n%s", err, out)
-		}
+	if !harness.Inside(t) {
 		return
 	}
 	questions, err := harness.SilentNameServer(t.TempDir())

@@ -4,9 +4,10 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"syscall"
+	"testing"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,21 +21,33 @@ func Alone(cmd *exec.Cmd) {
 	}
 }
 
+// Inside runs a test again in a process that is Alone, and reports what became of it there. It returns true in that process. A host
+// that gives nobody a network of its own fails the test.
+func Inside(t testing.TB) bool {
+	t.Helper()
+	binary := Binary(t)
+	if os.Getenv(alone) != "" {
+		return true
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), alone+"="+binary)
+	Alone(cmd)
+	out, err := cmd.CombinedOutput()
+	switch {
+	case err != nil:
+		t.Errorf("%v\n%s", err, out)
+	case !strings.Contains(string(out), "--- PASS: "+t.Name()+" "):
+		t.Errorf("it was not run:\n%s", out)
+	default:
+		t.Logf("%s", out)
+	}
+	return false
+}
+
 // SilentNameServer makes loopback work in a process that is Alone, and is the only name server there: one that answers nobody. It
 // writes into dir, and counts the questions.
 func SilentNameServer(dir string) (questions *atomic.Int64, err error) {
-	conf := filepath.Join(dir, "resolv.conf")
-	if err := os.WriteFile(conf, []byte("nameserver 127.0.0.1\n"), 0o644); err != nil {
-		return nil, err
-	}
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return nil, err
-	}
-	real, err := filepath.EvalSymlinks("/etc/resolv.conf")
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Mount(conf, real, "", unix.MS_BIND, ""); err != nil {
+	if err := resolver(dir, "127.0.0.1"); err != nil {
 		return nil, err
 	}
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
