@@ -19,7 +19,7 @@ func TestMain(m *testing.M) {
 // TestScripts runs the real command line, one script per behaviour. UPDATE=1 rewrites the answers.
 func TestScripts(t *testing.T) {
 	t.Parallel()
-	testscript.Run(t, testscript.Params{Dir: "testdata/script", UpdateScripts: os.Getenv("UPDATE") != "", RequireExplicitExec: true, RequireUniqueNames: true, Setup: ownGit})
+	testscript.Run(t, testscript.Params{Dir: "testdata/script", UpdateScripts: os.Getenv("UPDATE") != "", RequireExplicitExec: true, RequireUniqueNames: true, Setup: ownGit, Cmds: platformCommands()})
 }
 
 // ownGit keeps git commands of a script from what the host is configured for.

@@ -119,13 +119,10 @@ func ReadFile(path string) (*File, error) {
 		return nil, old(path)
 	}
 	src, err := read(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		if confs, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "*.conf")); len(confs) > 0 {
-			for _, c := range confs {
-				if isOld(c) {
-					return nil, old(c)
-				}
-			}
+	if errors.Is(err, fs.ErrNotExist) && filepath.Base(path) == FileName {
+		confs, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "*.conf")) // its one error is a bad pattern
+		if i := slices.IndexFunc(confs, isOld); i >= 0 {
+			return nil, old(confs[i])
 		}
 	}
 	if err != nil {
@@ -348,7 +345,7 @@ func (p *parser) text(n *syntax.Node, key string, to *string) {
 }
 
 // idPattern is what ids of the platform look like; they become parts of paths.
-var idPattern = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z-]{0,63}$`)
+var idPattern = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z._-]{0,127}$`)
 
 // checkURL says whether a URL may be called. It is not repeated in the error, which has a place: it may hold a password.
 func checkURL(s string) error {
@@ -514,23 +511,6 @@ func (f *File) TLS() (*tls.Certificate, error) {
 		return nil, errors.New("the key of the registration is not that of its certificate")
 	}
 	return &c, nil
-}
-
-// Roots are the authorities that the platform is trusted by; nil: the system's.
-func (f *File) Roots() (*x509.CertPool, error) {
-	if f.CA == nil {
-		return nil, nil
-	}
-	return Roots(f.CA)
-}
-
-// Roots reads certificates of authorities in PEM.
-func Roots(pem []byte) (*x509.CertPool, error) {
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, errors.New("no certificate in PEM is in it")
-	}
-	return pool, nil
 }
 
 // secretName is what the product calls the Secret [C].

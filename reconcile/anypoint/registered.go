@@ -102,3 +102,11 @@ func (f *File) certify(r Registered, key Secret, now time.Time) error {
 	}
 	return nil
 }
+
+// NewUUID is a random UUID (RFC 9562, version 4).
+func NewUUID() string {
+	b := make([]byte, 16)
+	_, _ = rand.Read(b) // it does not fail
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}

@@ -1,0 +1,86 @@
+package cli_test
+
+import (
+	"bufio"
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// platformCommands are the words of scripts that need Anypoint Platform:
+//
+//	platform DIR [FLAG…]   starts flexgw sim --dir DIR until the script ends; $ANYPOINT is its URL, $CA its authority
+//	fault JSON             sets faults
+//	state TEXT             wants TEXT in what the simulator says of itself
+func platformCommands() map[string]func(*testscript.TestScript, bool, []string) {
+	return map[string]func(*testscript.TestScript, bool, []string){"platform": startPlatform, "fault": setFault, "state": wantState}
+}
+
+func startPlatform(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("platform DIR [FLAG…]")
+	}
+	self, err := exec.LookPath("flexgw")
+	ts.Check(err)
+	dir := ts.MkAbs(args[0])
+	cmd := exec.Command(self, append([]string{"sim", "--dir", dir}, args[1:]...)...)
+	cmd.Dir = ts.MkAbs(".")
+	cmd.Stderr = io.Discard
+	out, err := cmd.StdoutPipe()
+	ts.Check(err)
+	ts.Check(cmd.Start())
+	ts.Defer(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Wait()
+	})
+	line, err := bufio.NewReader(out).ReadString('\n')
+	ts.Check(err)
+	url, ok := strings.CutPrefix(strings.TrimSpace(line), "ready ")
+	if !ok {
+		ts.Fatalf("sim says %q", line)
+	}
+	ts.Setenv("ANYPOINT", url)
+	ts.Setenv("CA", filepath.Join(dir, "ca.pem"))
+}
+
+// simulator is a client of the simulator's own pages.
+func simulator(ts *testscript.TestScript) *http.Client {
+	pem, err := os.ReadFile(ts.Getenv("CA"))
+	ts.Check(err)
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(pem)
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
+}
+
+func setFault(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("fault JSON")
+	}
+	r, err := simulator(ts).Post(ts.Getenv("ANYPOINT")+"/_sim/faults", "application/json", strings.NewReader(args[0]))
+	ts.Check(err)
+	defer r.Body.Close()
+	if b, _ := io.ReadAll(r.Body); r.StatusCode/100 != 2 {
+		ts.Fatalf("%s: %s", r.Status, b)
+	}
+}
+
+func wantState(ts *testscript.TestScript, neg bool, args []string) {
+	r, err := simulator(ts).Get(ts.Getenv("ANYPOINT") + "/_sim/state")
+	ts.Check(err)
+	defer r.Body.Close()
+	b, err := io.ReadAll(r.Body)
+	ts.Check(err)
+	for _, want := range args {
+		if strings.Contains(string(b), want) == neg {
+			ts.Fatalf("%q in the state: %v\n%s", want, !neg, b)
+		}
+	}
+}
