@@ -14,17 +14,24 @@ import (
 )
 
 // Elsewhere is a resource of the set for an Envoy on another host, which has none of the files that resources name: they are
-// inline. The CA bundle is that host's own, at ca; "": at the same path as here. A resource that names no file is returned as
-// it is.
+// inline. The CA bundle is that host's own, at ca; "": at the same path as here. Its requests are not counted. A resource that names no file is
+// returned as it is.
 func (r *Resources) Elsewhere(x *Resource, ca string) (*anypb.Any, error) {
 	if x.Key == (Key{SecretType, systemCA}) {
 		return caAt(x.Any, ca)
 	}
-	files := r.Files()
-	if len(files) == 0 || !bytes.Contains(x.Any.GetValue(), []byte(path.Dir(files[0].Path)+"/")) {
-		return x.Any, nil
+	of := x.Any
+	if x.TypeURL == ListenerType {
+		var err error
+		if of, err = withoutUsageLog(of); err != nil {
+			return nil, err
+		}
 	}
-	a := proto.Clone(x.Any).(*anypb.Any)
+	files := r.Files()
+	if len(files) == 0 || !bytes.Contains(of.GetValue(), []byte(path.Dir(files[0].Path)+"/")) {
+		return of, nil
+	}
+	a := proto.Clone(of).(*anypb.Any)
 	return a, inliner(files).any(a)
 }
 

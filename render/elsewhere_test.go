@@ -69,3 +69,29 @@ func TestElsewhere(t *testing.T) {
 		t.Errorf("%v %v", s, err)
 	}
 }
+
+// TestElsewhereCountsNothing: an Envoy on another host could not open the metering log, and would refuse the listener. But for that, the
+// listener is the one of a gateway that counts nothing.
+func TestElsewhereCountsNothing(t *testing.T) {
+	t.Parallel()
+	g := many(3)
+	listener := func(usage string) (*Resources, *Resource) {
+		t.Helper()
+		r, l := Render(g, fakes(), Options{Files: "/files", UsageLog: usage}, nil)
+		if l.HasErrors() {
+			t.Fatal(l)
+		}
+		var x *Resource
+		r.Each(ListenerType, func(y *Resource) { x = y })
+		return r, x
+	}
+	r, counts := listener("/state/usage/access.log")
+	_, plain := listener("")
+	a, err := r.Elsewhere(counts, "")
+	if err != nil || !bytes.Equal(a.Value, plain.Any.Value) {
+		t.Errorf("%v, or it is another listener: %d and %d bytes", err, len(a.Value), len(plain.Any.Value))
+	}
+	if counts.Hash == plain.Hash {
+		t.Error("the log changes nothing")
+	}
+}

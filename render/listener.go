@@ -1,6 +1,7 @@
 package render
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"slices"
@@ -22,7 +23,6 @@ import (
 	exprv1alpha1 "google.golang.org/genproto/googleapis/api/expr/v1alpha1"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
-	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/flexgw/flexgw/render/policy"
@@ -300,27 +300,42 @@ func (r *renderer) accessLogs(w *wire) []*accesslogv3.AccessLog {
 	return ls
 }
 
-// usageLog writes one JSON line for each finished request on a route of an API (request-time.md, recommended design).
+// usageLogName is how Elsewhere knows it.
+const usageLogName = "flexgw.usage"
+
+// usageLog writes one line for each finished request, for reconcile/usage to count (request-time.md, recommended design): when it began (Unix milliseconds),
+// its status (0: there was no response), "namespace/name" of the API whose route it took or nothing, and Envoy's own id of the
+// stream. No path, no host, no client. A line begins with a line feed too: what a killed Envoy wrote of one is then a line of its own.
 func usageLog(w *wire, path string) *accesslogv3.AccessLog {
-	fields := map[string]*structpb.Value{}
-	for k, v := range map[string]string{
-		"api":   "%METADATA(ROUTE:" + metadataNamespace + ":" + metadataAPI + ")%",
-		"code":  "%RESPONSE_CODE%",
-		"id":    "%STREAM_ID%",
-		"route": "%ROUTE_NAME%",
-		"start": "%START_TIME(%s.%6f)%",
-	} {
-		fields[k] = structpb.NewStringValue(v)
+	line := "\n%START_TIME(%s%3f)% %RESPONSE_CODE% %METADATA(ROUTE:" + metadataNamespace + ":" + metadataAPI + ")% %STREAM_ID%\n"
+	format := textFormat(line)
+	format.OmitEmptyValues = true
+	return &accesslogv3.AccessLog{Name: usageLogName, ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: w.any(&fileloggerv3.FileAccessLog{
+		Path: path, AccessLogFormat: &fileloggerv3.FileAccessLog_LogFormat{LogFormat: format}})}}
+}
+
+// withoutUsageLog is a listener for an Envoy on another host: it can not open the file, and would refuse the listener.
+func withoutUsageLog(a *anypb.Any) (*anypb.Any, error) {
+	if !bytes.Contains(a.GetValue(), []byte(usageLogName)) {
+		return a, nil
 	}
-	return &accesslogv3.AccessLog{
-		Name:   "envoy.access_loggers.file",
-		Filter: celFilter(w, "xds.route_metadata.filter_metadata['"+metadataNamespace+"']['"+metadataAPI+"'] != ''"),
-		ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: w.any(&fileloggerv3.FileAccessLog{
-			Path: path,
-			AccessLogFormat: &fileloggerv3.FileAccessLog_LogFormat{LogFormat: &corev3.SubstitutionFormatString{
-				Format:            &corev3.SubstitutionFormatString_JsonFormat{JsonFormat: &structpb.Struct{Fields: fields}},
-				JsonFormatOptions: &corev3.JsonFormatOptions{SortProperties: true},
-			}},
-		})},
+	m, err := unpack(a)
+	if err != nil {
+		return nil, err
 	}
+	for _, c := range m.(*listenerv3.Listener).GetFilterChains() {
+		for _, f := range c.GetFilters() {
+			h := &hcmv3.HttpConnectionManager{}
+			if f.GetTypedConfig().UnmarshalTo(h) != nil {
+				continue
+			}
+			h.AccessLog = slices.DeleteFunc(h.AccessLog, func(l *accesslogv3.AccessLog) bool { return l.GetName() == usageLogName })
+			without, err := anyOf(h)
+			if err != nil {
+				return nil, err
+			}
+			f.ConfigType = &listenerv3.Filter_TypedConfig{TypedConfig: without}
+		}
+	}
+	return anyOf(m)
 }
