@@ -35,6 +35,7 @@ import (
 	"github.com/flexgw/flexgw/reconcile/store"
 	"github.com/flexgw/flexgw/reconcile/systemd"
 	"github.com/flexgw/flexgw/reconcile/trust"
+	metering "github.com/flexgw/flexgw/reconcile/usage"
 	"github.com/flexgw/flexgw/reconcile/watch"
 	"github.com/flexgw/flexgw/render"
 	"github.com/flexgw/flexgw/render/policy"
@@ -131,6 +132,9 @@ type daemon struct {
 	served   []policy.Need // of the revision that was published last; used by the loop alone
 	mu       sync.Mutex    // guards hints
 	hints    []string
+
+	usage   *metering.Ledger  // nil: requests are not counted
+	counter *metering.Counter // into it
 
 	airGapped bool // Anypoint is not called: usage stays in the spool
 	outward   outward
@@ -275,6 +279,10 @@ func (d *daemon) run(ctx context.Context) (err error) {
 			return d.egress.Dial(ctx, "policy", network, addr)
 		},
 	})
+	if err := d.countUsage(); err != nil {
+		return err
+	}
+	defer d.startCounting()()
 	go d.scribe.run()
 	defer d.scribe.stop()
 	serve := func(f func() error) {

@@ -1,0 +1,71 @@
+package cli
+
+import (
+	"context"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/flexgw/flexgw/reconcile/envoy"
+	metering "github.com/flexgw/flexgw/reconcile/usage"
+)
+
+// usageDir is where requests are counted: the access log and the ledger.
+func (d *daemon) usageDir() string { return filepath.Join(d.at.state, "usage") }
+
+// countUsage opens the ledger, and has the Envoy that the daemon runs write the log from which it counts. One that somebody else runs may
+// see another disk, and would refuse a listener whose log it can not open. Without a ledger the gateway serves all the same.
+func (d *daemon) countUsage() error {
+	if d.choice == "none" {
+		return nil
+	}
+	l, err := metering.Open(d.usageDir(), metering.Options{Log: d.log})
+	if err != nil {
+		d.log.Error("requests are not counted", "error", err)
+		return nil
+	}
+	socket, err := envoy.SocketPath(d.at.run, "envoy-admin.sock")
+	if err != nil {
+		return world(err)
+	}
+	admin := envoy.NewAdmin(socket)
+	d.usage = l
+	d.counter = metering.NewCounter(d.usageDir(), l, metering.Gateway{Stats: admin.Stats, Process: admin.PID, Reopen: func(ctx context.Context) error {
+		_, err := admin.Post(ctx, "/reopen_logs")
+		return err
+	}}, time.Now, d.log)
+	d.pipeline.render.UsageLog = filepath.Join(d.usageDir(), metering.LogName)
+	if d.remote.gate != nil {
+		d.log.Warn("requests to Envoys on other hosts are not counted: they write no access log here")
+	}
+	return nil
+}
+
+// startCounting begins to read the log, that of a daemon before first. stop is called when Envoy has ended, and reads what it left.
+func (d *daemon) startCounting() (stop func()) {
+	if d.usage == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var counting sync.WaitGroup
+	counting.Go(func() { d.counter.Run(ctx) })
+	return func() {
+		cancel()
+		counting.Wait()
+		if err := d.counter.Look(context.Background()); err != nil {
+			d.log.Error("the end of the access log is not counted yet; the next daemon does it", "error", err)
+		}
+		_ = d.counter.Close()
+		if err := d.usage.Close(); err != nil {
+			d.log.Error("usage ledger", "error", err)
+		}
+	}
+}
+
+// readToEnd counts every request that ended before it is called, those that Envoy has not written down yet too.
+func (d *daemon) readToEnd(ctx context.Context) error {
+	if d.counter == nil {
+		return nil
+	}
+	return d.counter.ReadToEnd(ctx)
+}

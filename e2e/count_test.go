@@ -1,0 +1,234 @@
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/flexgw/flexgw/e2e/harness"
+	"github.com/flexgw/flexgw/reconcile/usage"
+)
+
+// counted stops the daemon with its Envoy, and is what its ledger has then, by API.
+func (g *gateway) counted() map[string]uint64 {
+	g.t.Helper()
+	if code := g.Stop(); code != 0 {
+		g.t.Errorf("flexgw ended with %d", code)
+	}
+	l, err := usage.Open(filepath.Join(g.State, "usage"), usage.Options{})
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	defer l.Close()
+	m := map[string]uint64{}
+	for _, x := range l.Totals() {
+		m[x.API] += x.Counted
+	}
+	return m
+}
+
+func (g *gateway) wantCounted(want map[string]uint64) {
+	g.t.Helper()
+	if got := g.counted(); !maps.Equal(got, want) {
+		g.t.Errorf("counted %v, want %v", got, want)
+	}
+}
+
+// Every request that a client sends is one call, whatever becomes of it.
+func TestEveryKindOfRequestIsCounted(t *testing.T) {
+	t.Parallel()
+	hang := make(chan struct{})
+	t.Cleanup(func() { close(hang) })
+	text := "\n-- gateway.yaml --\n" +
+		policyAPI("limited", "rate-limiting-flex", "rateLimits:\n  - maximumRequests: 1\n    timePeriodInMilliseconds: 3600000\n") +
+		policyAPI("closed", "http-basic-authentication-flex", "username: alice\npassword: secret\n") +
+		ipAPI("open", "    []\n") +
+		strings.ReplaceAll(ipAPI("dead", "    []\n"), ":9001", ":9009")
+	g := start(t, text, withUpstream(9001, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/hang"):
+			select {
+			case <-r.Context().Done():
+			case <-hang:
+			}
+		case r.Header.Get("Upgrade") != "":
+			socket(w, r)
+		default:
+			_, _ = io.Copy(w, r.Body)
+		}
+	})), func(g *gateway) { g.ports[9009] = harness.FreePort(t) })
+	want := map[string]uint64{}
+	ask := func(api, path string, status int, headers ...string) {
+		t.Helper()
+		if a := g.get(8081, path, headers...); a.Status != status {
+			t.Errorf("%s: %d, want %d", path, a.Status, status)
+		}
+		want[api]++
+	}
+	ask("default/open", "/open/a", 200)
+	ask("default/open", "/open/b", 200, "x-request-id: chosen by the client", "user-agent: flexgw-probe")
+	ask("default/limited", "/limited", 200)
+	ask("default/limited", "/limited", 429)
+	ask("default/closed", "/closed", 401)
+	ask("default/dead", "/dead", 503)
+	ask("", "/nothing", 404)
+	if a := g.send("POST", 8081, "/open/c"); a.Status != 200 {
+		t.Errorf("got %d", a.Status)
+	}
+	want["default/open"]++
+
+	// A client that goes before there is an answer.
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	r, _ := http.NewRequestWithContext(ctx, "GET", g.url(8081, "/open/hang"), nil)
+	if res, err := http.DefaultTransport.RoundTrip(r); err == nil {
+		t.Errorf("got %d", res.StatusCode)
+	}
+	want["default/open"]++
+
+	// A websocket is one call.
+	c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", g.ports[8081]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprint(c, "GET /open/ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil || res.StatusCode != 101 {
+		t.Errorf("websocket: %v %v", res, err)
+	}
+	_ = c.Close()
+	want["default/open"]++
+
+	// Streams of one HTTP/2 connection are calls each, gRPC or not.
+	h2 := &http.Transport{Protocols: new(http.Protocols), TLSClientConfig: &tls.Config{}}
+	h2.Protocols.SetUnencryptedHTTP2(true)
+	defer h2.CloseIdleConnections()
+	for _, kind := range []string{"text/plain", "application/grpc", "application/grpc"} {
+		r, _ := http.NewRequest("POST", g.url(8081, "/open/h2"), strings.NewReader("x"))
+		r.Header.Set("content-type", kind)
+		res, err := h2.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, res.Body)
+		_ = res.Body.Close()
+		want["default/open"]++
+	}
+	// What is no request of any API: a line that is not HTTP, headers that are too large.
+	g.converse(8081, "BROKEN\r\n\r\n")
+	g.converse(8081, "GET /open HTTP/1.1\r\nHost: x\r\nx: "+strings.Repeat("x", 70<<10)+"\r\n\r\n")
+	want[""] += 2
+	g.wantCounted(want)
+}
+
+// load asks an API, and counts answers by API: an API's requests without one are doubtful.
+type load struct {
+	answered, doubtful atomic.Int64
+	stop               context.CancelFunc
+	wait               sync.WaitGroup
+}
+
+func asked(g *gateway, clients int, path string, pause time.Duration) *load {
+	ctx, stop := context.WithCancel(context.Background())
+	l := &load{stop: stop}
+	url := g.url(8081, path)
+	for range clients {
+		tr := &http.Transport{MaxConnsPerHost: 1}
+		l.wait.Go(func() {
+			defer tr.CloseIdleConnections()
+			for ctx.Err() == nil {
+				r, _ := http.NewRequest("GET", url, nil)
+				res, err := tr.RoundTrip(r)
+				if err == nil {
+					_, err = io.Copy(io.Discard, res.Body)
+					_ = res.Body.Close()
+				}
+				if err != nil {
+					l.doubtful.Add(1)
+					time.Sleep(20 * time.Millisecond)
+					continue
+				}
+				l.answered.Add(1)
+				time.Sleep(pause)
+			}
+		})
+	}
+	g.t.Cleanup(l.end)
+	return l
+}
+
+func (l *load) end() {
+	l.stop()
+	l.wait.Wait()
+}
+
+const countedAPI = "\n-- gateway.yaml --\n"
+
+// TestCountingOverKills: a daemon that is killed again and again while requests come counts each of them once.
+func TestCountingOverKills(t *testing.T) {
+	t.Parallel()
+	g := start(t, countedAPI+ipAPI("open", "    []\n"), withUpstream(9001, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
+	l := asked(g, 8, "/open", 2*time.Millisecond)
+	for i := range 12 {
+		time.Sleep(time.Duration(100+i*53) * time.Millisecond)
+		g.Kill()
+		time.Sleep(time.Duration(i%4) * 50 * time.Millisecond)
+		g.Run()
+		if i%3 == 0 {
+			g.WaitReady()
+		}
+	}
+	g.WaitReady()
+	l.end()
+	if n := l.doubtful.Load(); n > 0 {
+		t.Errorf("%d requests had no answer", n)
+	}
+	t.Logf("%d requests, 12 kills", l.answered.Load())
+	g.wantCounted(map[string]uint64{"default/open": uint64(l.answered.Load())})
+}
+
+// TestKilledEnvoyLosesOneFlush: what an Envoy that is killed had not written is all that is lost, and nothing is counted that was not answered.
+func TestKilledEnvoyLosesOneFlush(t *testing.T) {
+	t.Parallel()
+	g := start(t, countedAPI+ipAPI("open", "    []\n"), withUpstream(9001, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
+	l := asked(g, 8, "/open", 2*time.Millisecond)
+	const kills = 5
+	began, at := time.Now(), []int64{}
+	for range kills {
+		time.Sleep(time.Second)
+		pid := g.EnvoyPID()
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		at = append(at, l.answered.Load())
+		harness.Until(t, 20*time.Second, func() error {
+			if l.answered.Load() < at[len(at)-1]+100 {
+				return fmt.Errorf("no answers yet")
+			}
+			return nil
+		})
+	}
+	l.end()
+	rate := float64(l.answered.Load()) / time.Since(began).Seconds()
+	answered, doubtful := uint64(l.answered.Load()), uint64(l.doubtful.Load())
+	got := g.counted()
+	n := got["default/open"]
+	interval := uint64(rate*usage.FlushInterval.Seconds()*2) + 16 // twice: the machine is shared, and a timer may be late
+	t.Logf("%d answered, %d without an answer, %d counted, %.0f a second: %d lost in %d kills, %v", answered, doubtful, n, rate, int64(answered-n), kills, slices.Clip(at))
+	if n > answered+doubtful || n+kills*interval < answered {
+		t.Errorf("counted %d of %d, want all but %d", n, answered, kills*interval)
+	}
+}

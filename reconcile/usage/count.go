@@ -1,0 +1,274 @@
+package usage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Gateway is what is asked of the one Envoy that writes the log. Its functions return an error while there is none.
+type Gateway struct {
+	Reopen  func(context.Context) error                                         // open logs anew
+	Stats   func(ctx context.Context, filter string) (map[string]uint64, error) // counters and gauges whose names match an RE2 expression
+	Process func(ctx context.Context) (pid int, err error)                      // another one counts from zero
+}
+
+// The bounds of asking Envoy.
+const (
+	FlushInterval = 100 * time.Millisecond // of Envoy's logs: its --file-flush-interval-msec
+	flushed       = 3 * FlushInterval      // after which what was logged is in the file
+	flushLook     = 20 * time.Millisecond
+	newLogIn      = 2 * time.Second // for which a new log is waited for
+	checkEvery    = 5 * time.Minute
+	checkAgain    = 10 * time.Second // until there is something to compare with
+	aFew          = 16               // requests that counters, read one after the other, may disagree by
+)
+
+const (
+	requestsFilter = `^(http\..*\.downstream_rq_(total|active)|filesystem\.write_failed)$`
+	idleFilter     = `^(http\..*\.downstream_rq_active|filesystem\.write_total_buffered)$`
+	adminStats     = "http.admin." // questions to Envoy itself are in no log
+)
+
+// Counter reads the access log of an Envoy into a ledger, and compares what it read with what Envoy says it did.
+type Counter struct {
+	*Tail
+	ledger *Ledger
+	envoy  Gateway
+	log    *slog.Logger
+
+	checking sync.Mutex // one at a time; guards base
+	base     *base
+
+	mu    sync.Mutex
+	check Check
+}
+
+// Check is what comparisons have found since the Counter was made.
+type Check struct {
+	At      time.Time // of the last one; zero: there was none
+	Checks  uint64    // comparisons that were made
+	Missing uint64    // requests that Envoy answered and no line tells of
+	Extra   uint64    // lines without a request
+	Failed  uint64    // writes of its logs that Envoy could not make
+}
+
+// base is what a comparison begins from.
+type base struct {
+	pid           int
+	lines         uint64
+	before, after sample // lines were read between them
+}
+
+// sample is what Envoy counted at a time.
+type sample struct {
+	requests map[string]uint64 // begun, by listener
+	ended    uint64            // in all: the others may still get a line
+	failed   uint64
+}
+
+// NewCounter reads nothing yet.
+func NewCounter(dir string, l *Ledger, g Gateway, now func() time.Time, log *slog.Logger) *Counter {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Counter{Tail: NewTail(dir, l, TailOptions{Reopen: g.Reopen, Now: now, Log: log}), ledger: l, envoy: g, log: log}
+}
+
+// Run counts until ctx ends, and compares each five minutes.
+func (c *Counter) Run(ctx context.Context) {
+	var reading sync.WaitGroup
+	defer reading.Wait()
+	reading.Go(func() { c.Tail.Run(ctx) })
+	wait := time.Second
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		wait = checkEvery
+		if err := c.Compare(ctx); err != nil {
+			c.log.Debug("usage was not compared with Envoy's own counters", "error", err)
+			wait = checkAgain
+		}
+	}
+}
+
+// Check is what was found so far.
+func (c *Counter) Check() Check {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.check
+}
+
+// ReadToEnd counts every request that ended before it was called: it waits until Envoy has written what it holds back.
+func (c *Counter) ReadToEnd(ctx context.Context) error {
+	c.awaitFlush(ctx)
+	late := time.Now().Add(newLogIn)
+	for {
+		if err := c.Look(ctx); err != nil {
+			return err
+		}
+		if !c.Waiting() || time.Now().After(late) {
+			return ctx.Err()
+		}
+		if !pause(ctx, flushLook) {
+			return ctx.Err()
+		}
+	}
+}
+
+// awaitFlush waits until Envoy has no request and nothing in its buffers, twice in a row, or until buffers were written that held what had
+// ended by now.
+func (c *Counter) awaitFlush(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, flushed)
+	defer cancel()
+	for idle := 0; idle < 2; {
+		stats, err := c.envoy.Stats(ctx, idleFilter)
+		if err != nil && ctx.Err() == nil {
+			return // it does not run: what it wrote is there
+		}
+		busy := uint64(0)
+		for name, n := range stats {
+			if !strings.HasPrefix(name, adminStats) {
+				busy += n
+			}
+		}
+		idle++
+		if busy > 0 || len(stats) == 0 {
+			idle = 0
+		}
+		if idle < 2 && !pause(ctx, flushLook) {
+			return
+		}
+	}
+}
+
+// pause reports whether it was not cut short.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+// errNothingYet says that there is nothing to compare with: the next time there is.
+var errNothingYet = errors.New("this is the first time for this Envoy")
+
+// Compare holds the lines that were read since the last time against the requests that Envoy says it had. A difference of more than what it
+// writes in one flush interval is an alarm. An error says that nothing was compared.
+func (c *Counter) Compare(ctx context.Context) error {
+	c.checking.Lock()
+	defer c.checking.Unlock()
+	now, err := c.measure(ctx)
+	if err != nil {
+		c.base = nil
+		return err
+	}
+	was := c.base
+	c.base = &now
+	if was == nil || was.pid != now.pid || !now.before.continues(was.after) {
+		return errNothingYet
+	}
+	lines := now.lines - was.lines
+	least, most := minus(now.before.ended, was.after.ended), minus(now.after.ended, was.before.ended)
+	tolerance := aFew + minus(now.after.ended, now.before.ended)*uint64(FlushInterval)/uint64(flushed)
+	missing, extra := minus(least, lines), minus(lines, most)
+	c.found(missing, extra, tolerance, minus(now.after.failed, was.after.failed))
+	return nil
+}
+
+func minus(a, b uint64) uint64 { return a - min(a, b) }
+
+func (c *Counter) found(missing, extra, tolerance, failed uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.check.At = c.Tail.o.Now()
+	c.check.Checks++
+	if failed > 0 {
+		c.check.Failed += failed
+		c.alarm("log-full", fmt.Sprintf("Envoy could not write its logs %d times: is the disk full? Requests of that time are not counted", c.check.Failed))
+	}
+	if missing > tolerance || extra > tolerance {
+		if missing > tolerance {
+			c.check.Missing += missing
+		} else {
+			c.check.Extra += extra
+		}
+		c.alarm("unmatched", fmt.Sprintf("%d requests that Envoy counted have no line in the access log, and %d lines have no request", c.check.Missing, c.check.Extra))
+	}
+}
+
+func (c *Counter) alarm(code, text string) {
+	c.ledger.Raise(code, text)
+	c.log.Error(text)
+}
+
+// measure reads the log to its end between two samples.
+func (c *Counter) measure(ctx context.Context) (base, error) {
+	var b base
+	var err error
+	if b.pid, err = c.envoy.Process(ctx); err != nil {
+		return b, err
+	}
+	if b.before, err = c.sample(ctx); err != nil {
+		return b, err
+	}
+	if !pause(ctx, flushed) {
+		return b, ctx.Err()
+	}
+	if err := c.ReadToEnd(ctx); err != nil {
+		return b, err
+	}
+	if c.Waiting() {
+		return b, errors.New("Envoy has not begun a new access log")
+	}
+	b.lines = c.Read().Lines
+	if b.after, err = c.sample(ctx); err != nil {
+		return b, err
+	}
+	if pid, err := c.envoy.Process(ctx); err != nil || pid != b.pid {
+		return b, errors.Join(err, errors.New("Envoy was started anew"))
+	}
+	return b, nil
+}
+
+func (c *Counter) sample(ctx context.Context) (sample, error) {
+	stats, err := c.envoy.Stats(ctx, requestsFilter)
+	if err != nil {
+		return sample{}, err
+	}
+	s := sample{requests: map[string]uint64{}}
+	active := uint64(0)
+	for name, n := range stats {
+		switch {
+		case strings.HasPrefix(name, adminStats):
+		case name == "filesystem.write_failed":
+			s.failed = n
+		case strings.HasSuffix(name, "_active"):
+			active += n
+		default:
+			s.requests[name] = n
+			s.ended += n
+		}
+	}
+	s.ended = minus(s.ended, active)
+	return s, nil
+}
+
+// continues reports whether no counter of an older sample has gone or begun anew, as that of a listener that was removed does.
+func (s sample) continues(old sample) bool {
+	for name, n := range old.requests {
+		if now, ok := s.requests[name]; !ok || now < n {
+			return false
+		}
+	}
+	return true
+}
