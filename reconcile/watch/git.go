@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/format/config"
@@ -36,6 +37,8 @@ type Repo struct {
 
 	mu    sync.Mutex // of what the stores keep, and the rest
 	known *known     // root of the tree that was read last; not written to
+
+	torn atomic.Bool // of ours: the content of a file could not be read
 }
 
 // ErrNoRepository is the error of OpenRepo where there is no repository.

@@ -124,8 +124,21 @@ func Missing(err error) bool {
 	return errors.As(err, &gone)
 }
 
+// errTorn is the error of an object in our own store that is there and cannot be read: the disk lost a part of it.
+type errTorn struct{ error }
+
+func (e errTorn) Unwrap() error { return e.error }
+
 // object reads one object whole, or as much of it as a file of declarations may have, and a byte more.
 func (r *Repo) object(id plumbing.Hash) (plumbing.ObjectType, []byte, error) {
+	kind, b, err := r.read(id)
+	if err != nil && r.ours && !Missing(err) {
+		err = errTorn{err}
+	}
+	return kind, b, err
+}
+
+func (r *Repo) read(id plumbing.Hash) (plumbing.ObjectType, []byte, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, s := range r.stores {

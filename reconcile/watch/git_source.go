@@ -98,7 +98,7 @@ type GitSource struct {
 	lost    *lostError // why taken, of an earlier process, is not known; nil: it is, or there is none
 	store   *bare
 	old     *bare         // one before, which sets that were taken from it may still be read from
-	suspect plumbing.Hash // the head whose objects were not all there; zero: they are
+	suspect plumbing.Hash // the head for whose objects the store was cloned anew; zero: they are there
 	broken  bool          // clone anew before the next look
 	offered []plumbing.Hash
 	granted []string // of allowed, for this look
@@ -631,22 +631,23 @@ func (s *GitSource) ask(ctx context.Context, r remote) error {
 		return err
 	}
 	if s.unchanged(c) {
-		if !s.grown() {
+		if !s.grown() && !s.store.repo.torn.Load() {
 			return nil
 		}
 		s.broken = true
 	}
-	if s.broken || s.o.Verify != nil && s.cut(adv) {
+	fresh := s.broken || s.o.Verify != nil && s.cut(adv)
+	if fresh {
 		if err := s.cloneAnew(ctx, x, adv, c); err != nil {
 			return err
 		}
-	} else if !s.store.repo.holds(c.object) {
+	} else if fresh = s.taken.Store != filepath.Base(s.store.dir); !s.store.repo.holds(c.object) {
 		if err := s.get(ctx, s.store, x, adv, c); err != nil {
-			return err
+			return s.doubt(c, err, fresh)
 		}
 	}
 	if err := s.take(ctx, c); err != nil {
-		return s.doubt(c, err)
+		return s.doubt(c, err, fresh)
 	}
 	if _, packs := s.store.size(); packs > s.o.Limits.Packs {
 		if err := s.store.merge(); err != nil {
@@ -682,14 +683,30 @@ func (s *GitSource) grown() bool {
 	return s.taken.Size > 0 && bytes > 2*s.taken.Size+s.o.Limits.Grown
 }
 
-// doubt makes a store whose objects are not all there be cloned anew, once for each head.
-func (s *GitSource) doubt(c chosen, err error) error {
-	if !Missing(err) {
+// errNotSent is the error of a remote whose answer lacks what it was asked for.
+var errNotSent = errors.New("it did not send what was asked for")
+
+// unsound reports whether an error may be our own store's: something is not there, or cannot be read.
+func unsound(err error) bool {
+	var torn errTorn
+	return Missing(err) || errors.As(err, &torn) || errors.Is(err, errNotSent)
+}
+
+// doubt has a store be cloned anew of which something cannot be read, or is not there, once for each head. fresh: nothing was ever
+// taken from it, so that whatever is missing never came.
+func (s *GitSource) doubt(c chosen, err error, fresh bool) error {
+	if !unsound(err) {
 		return err
 	}
 	s.broken = s.suspect != c.object
 	s.suspect = c.object
-	return fmt.Errorf("it did not send everything: %w", err)
+	switch {
+	case fresh && Missing(err):
+		return fmt.Errorf("it did not send everything: %w", err)
+	case fresh || !s.broken:
+		return err
+	}
+	return fmt.Errorf("the store of Git objects in %s is damaged, and is cloned anew: %w", s.store.dir, err)
 }
 
 // get has a remote send what a store lacks of a head. Without history where nothing is to be compared with it: there is no
@@ -733,7 +750,7 @@ func (s *GitSource) get(ctx context.Context, into *bare, x session, adv *adverti
 		if c.direct {
 			return &noRef{"it has no commit " + c.object.String()}
 		}
-		return errors.New("it did not send what was asked for")
+		return errNotSent
 	}
 	s.offered = append(s.offered, c.object)
 	s.offered = s.offered[max(0, len(s.offered)-16):]
@@ -753,7 +770,7 @@ func (s *GitSource) cloneAnew(ctx context.Context, x session, adv *advertised, c
 	s.store = fresh // what onDisk must not leave out
 	err = s.get(ctx, fresh, x, adv, c)
 	if err != nil {
-		s.store = before
+		s.store, s.broken = before, s.broken && !errors.Is(err, errNotSent) // it would not the next time either
 		return errors.Join(err, fresh.close(), os.RemoveAll(fresh.dir))
 	}
 	s.broken = false
@@ -842,9 +859,9 @@ func (e *badTree) Unwrap() error { return e.err }
 // Reason is the word for conditions and events.
 func (*badTree) Reason() string { return "Unreadable" }
 
-// unreadable makes what is wrong with a tree a refusal, unless an object of it is not there.
+// unreadable makes what is wrong with a tree a refusal, unless it is that our own store lacks an object of it.
 func unreadable(err error) error {
-	if Missing(err) {
+	if unsound(err) {
 		return err
 	}
 	return &badTree{err}

@@ -3,6 +3,7 @@ package watch_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -339,5 +340,150 @@ func TestWhatWasTakenIsNotForgotten(t *testing.T) {
 				t.Errorf("%s and %s, %v", one, two, err)
 			}
 		})
+	}
+}
+
+// A store that the disk damaged is cloned anew, at the start or by the looks that follow, whatever of it is damaged; no old head passes.
+func TestADamagedStoreIsClonedAnew(t *testing.T) {
+	t.Parallel()
+	overwrite := func(at int64, text string) func(t *testing.T, name string) {
+		return func(t *testing.T, name string) {
+			if err := os.Chmod(name, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			f, err := os.OpenFile(name, os.O_WRONLY, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			if at < 0 {
+				err = f.Truncate(-at - 1)
+			} else {
+				_, err = f.WriteAt([]byte(text), at)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for name, x := range map[string]struct {
+		what   string
+		damage func(t *testing.T, name string)
+	}{
+		"pack overwritten": {"*.pack", overwrite(12, strings.Repeat("x", 150))},
+		"pack empty":       {"*.pack", overwrite(-1, "")},
+		"pack cut":         {"*.pack", overwrite(-100, "")},
+		"index empty":      {"*.idx", overwrite(-1, "")},
+		"index garbled":    {"*.idx", overwrite(0, strings.Repeat("x", 1200))},
+	} {
+		for _, verify := range []bool{false, true} {
+			for _, how := range []string{"started again", "started again, moved", "running, moved"} {
+				t.Run(fmt.Sprintf("%s, verified %t, %s", name, verify, how), func(t *testing.T) {
+					t.Parallel()
+					r := newRemote(t)
+					first := r.push("a.yaml", "1")
+					head := r.push("b.yaml", strings.Repeat("b", 100))
+					o := watch.GitOptions{Dir: filepath.Join(t.TempDir(), "git")}
+					if verify {
+						o.Verify = func(_ context.Context, h watch.History) error {
+							for _, err := range h.Commits() {
+								if err != nil {
+									return err
+								}
+							}
+							return nil
+						}
+					}
+					s := follow(t, o, "file://"+r.bare)
+					if set, err := looked(t, s); err != nil || set.Revision != head {
+						t.Fatal(set.Revision, err)
+					}
+					running := strings.HasPrefix(how, "running")
+					if !running {
+						s.Close()
+					}
+					files, err := filepath.Glob(filepath.Join(o.Dir, "*", "objects", "pack", x.what))
+					if err != nil || len(files) == 0 {
+						t.Fatal(files, err)
+					}
+					for _, f := range files {
+						x.damage(t, f)
+					}
+					if strings.HasSuffix(how, "moved") {
+						head = r.push("c.yaml", "3")
+					}
+					if !running {
+						s = follow(t, o, "file://"+r.bare)
+						set, err := looked(t, s)
+						if err != nil || set.Revision != head {
+							t.Fatal(set.Revision, err)
+						}
+						contents(t, set)
+					}
+					// It may be found out when the head is read, or when its files are.
+					read := func() (string, error) {
+						set, err := looked(t, s)
+						if err != nil {
+							if text := err.Error(); !strings.Contains(text, o.Dir) || !strings.Contains(text, "cloned anew") {
+								t.Errorf("%v does not say where, and what becomes of it", err)
+							}
+							return "", err
+						}
+						for _, f := range set.Files {
+							if _, err := f.Bytes(); err != nil {
+								return "", err
+							}
+						}
+						return set.Revision, nil
+					}
+					got, err := read()
+					for tries := 0; err != nil && tries < 2; tries++ {
+						got, err = read()
+					}
+					if err != nil || got != head {
+						t.Fatal(got, err)
+					}
+					r.git("push", "-q", "--force", "origin", first+":refs/heads/main")
+					_, err = looked(t, s)
+					if err != nil && strings.Contains(err.Error(), "cloned anew") { // that head is what the disk damaged
+						_, err = looked(t, s)
+					}
+					var old *watch.RewrittenError
+					if !errors.As(err, &old) {
+						t.Errorf("an old head: %v", err)
+					}
+				})
+			}
+		}
+	}
+}
+
+// What is damaged may be a file that is read long after its head was taken: the next look clones anew.
+func TestADamagedFileIsClonedAnew(t *testing.T) {
+	t.Parallel()
+	r := newRemote(t)
+	r.push("a.yaml", strings.Repeat("0123456789abcdef", 4096))
+	o := watch.GitOptions{Dir: filepath.Join(t.TempDir(), "git")}
+	s := follow(t, o, "file://"+r.bare)
+	set, err := looked(t, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	packs, err := filepath.Glob(filepath.Join(o.Dir, "*", "objects", "pack", "*.pack"))
+	if err != nil || len(packs) != 1 {
+		t.Fatal(packs, err)
+	}
+	info, err := os.Stat(packs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(packs[0], info.Size()-100); err != nil { // the file is the last object of a copy
+		t.Fatal(err)
+	}
+	if _, err := set.Files[0].Bytes(); err == nil {
+		t.Fatal("the file can be read all the same")
+	}
+	if set, err = looked(t, s); err != nil || len(contents(t, set)["a.yaml"]) != 1<<16 {
+		t.Error(err)
 	}
 }

@@ -49,7 +49,8 @@ func newBare(dir string, max GitLimits) (*bare, error) {
 	return openBare(dir, max)
 }
 
-// openBare opens one that is there. What an earlier process left half is removed.
+// openBare opens one that is there. What an earlier process left half is removed, and what the disk damaged is an error: later, when
+// its head was judged and taken, it would look like a mistake in a declaration.
 func openBare(dir string, max GitLimits) (*bare, error) {
 	half, err := filepath.Glob(filepath.Join(dir, "objects", "pack", "tmp_*"))
 	if err != nil {
@@ -69,6 +70,14 @@ func openBare(dir string, max GitLimits) (*bare, error) {
 			return nil, err
 		}
 	}
+	for _, p := range packs {
+		if slices.Contains(half, p) {
+			continue
+		}
+		if err := errors.Join(intact(p), intact(strings.TrimSuffix(p, ".pack")+".idx")); err != nil {
+			return nil, err
+		}
+	}
 	r, err := OpenRepo(dir, "", nil)
 	if err != nil {
 		return nil, err
@@ -78,6 +87,27 @@ func openBare(dir string, max GitLimits) (*bare, error) {
 		return nil, err
 	}
 	return &bare{dir: dir, repo: r, max: max}, nil
+}
+
+// intact says what is wrong with a pack or the index of one: both end with the sum of what precedes it (gitformat-pack(5)).
+func intact(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	sum, end := sha1.New(), make([]byte, sha1.Size)
+	if _, err := io.CopyN(sum, f, info.Size()-sha1.Size); err != nil && info.Size() > sha1.Size {
+		return fmt.Errorf("read %s: %w", path, disk.Cause(err))
+	}
+	if _, err := io.ReadFull(f, end); err != nil || !bytes.Equal(sum.Sum(nil), end) {
+		return fmt.Errorf("%s is damaged", path)
+	}
+	return nil
 }
 
 func (b *bare) folder() string { return filepath.Join(b.dir, "objects", "pack") }
@@ -283,10 +313,7 @@ func (b *bare) place(f *os.File, sum plumbing.Hash, w *idxfile.Writer) error {
 	if err := f.Sync(); err != nil {
 		return err
 	}
-	name := filepath.Join(b.folder(), "pack-"+sum.String())
-	if _, err := os.Stat(name + ".idx"); err == nil {
-		return nil // the same pack again
-	}
+	name := filepath.Join(b.folder(), "pack-"+sum.String()) // that of one that is there: it came again, for that one may be damaged
 	if err := os.Rename(f.Name(), name+".pack"); err != nil {
 		return err
 	}

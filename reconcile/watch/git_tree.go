@@ -541,7 +541,9 @@ func (g *gathering) file(at trail, name string) error {
 	}
 	g.files = append(g.files, source.File{Name: name, Hash: source.GitHash(id), Bytes: func() ([]byte, error) {
 		kind, b, err := r.object(id)
-		if err == nil && kind != plumbing.BlobObject {
+		if err != nil {
+			r.torn.Store(true) // it was there when the tree was read
+		} else if kind != plumbing.BlobObject {
 			err = fmt.Errorf("the object %s is a %s, expected a file", id, kind)
 		}
 		if err != nil {
