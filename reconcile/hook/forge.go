@@ -27,31 +27,37 @@ const (
 
 // form is how one kind of forge authenticates what it sends, and names it.
 type form struct {
-	forge     string
-	header    string // of the signature; a request that has it is of this form
-	id        string // header of the delivery's id
-	check     func(head http.Header, value string, body, secret []byte, now time.Time) (ok, fresh bool)
-	event     string   // header that names what happened; "": nothing does, and it is a push
-	pushes    []string // values of event
-	pings     []string
-	nameless  bool // without the header event it is a push
-	signsBody bool // false: only a token is shown, which signs nothing
+	forge    string
+	header   string // of the signature; a request that has it is of this form
+	id       string // header of the delivery's id
+	check    func(head http.Header, value string, body, secret []byte, now time.Time) proof
+	event    string   // header that names what happened; "": nothing does, and it is a push
+	pushes   []string // values of event
+	pings    []string
+	nameless bool // without the header event it is a push
+}
+
+// proof is what a check found.
+type proof struct {
+	ok     bool
+	fresh  bool   // it says that it was made about now, or nothing of when it was
+	signed []byte // what the secret signed; nil: only a token is shown, which signs nothing
 }
 
 // forms are those that are known, the strongest first: a request that has the headers of several is judged by the first,
 // and a wrong signature is not made good by a right one.
 var forms = [...]form{
-	{forge: "flexgw", header: "Flexgw-Signature", id: "Flexgw-Event-Id", check: ours, event: "Flexgw-Event-Type", pushes: []string{"push"}, pings: []string{"ping"}, nameless: true, signsBody: true},
+	{forge: "flexgw", header: "Flexgw-Signature", id: "Flexgw-Event-Id", check: ours, event: "Flexgw-Event-Type", pushes: []string{"push"}, pings: []string{"ping"}, nameless: true},
 	// Standard Webhooks (https://www.standardwebhooks.com), by which GitLab signs where a signing token is set:
 	// https://docs.gitlab.com/user/project/integrations/webhooks/
-	{forge: "gitlab", header: "Webhook-Signature", id: "Webhook-Id", check: standard, event: "X-Gitlab-Event", pushes: gitlabPushes[:], nameless: true, signsBody: true},
+	{forge: "gitlab", header: "Webhook-Signature", id: "Webhook-Id", check: standard, event: "X-Gitlab-Event", pushes: gitlabPushes[:], nameless: true},
 	// https://docs.gitea.com/usage/webhooks, https://forgejo.org/docs/latest/user/webhooks/
-	{forge: "forgejo", header: "X-Forgejo-Signature", id: "X-Forgejo-Delivery", check: bare, event: "X-Forgejo-Event", pushes: []string{"push"}, signsBody: true},
-	{forge: "gitea", header: "X-Gitea-Signature", id: "X-Gitea-Delivery", check: bare, event: "X-Gitea-Event", pushes: []string{"push"}, signsBody: true},
+	{forge: "forgejo", header: "X-Forgejo-Signature", id: "X-Forgejo-Delivery", check: bare, event: "X-Forgejo-Event", pushes: []string{"push"}},
+	{forge: "gitea", header: "X-Gitea-Signature", id: "X-Gitea-Delivery", check: bare, event: "X-Gitea-Event", pushes: []string{"push"}},
 	// https://docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries
-	{forge: "github", header: "X-Hub-Signature-256", id: "X-GitHub-Delivery", check: prefixed, event: "X-GitHub-Event", pushes: []string{"push"}, pings: []string{"ping"}, signsBody: true},
+	{forge: "github", header: "X-Hub-Signature-256", id: "X-GitHub-Delivery", check: prefixed, event: "X-GitHub-Event", pushes: []string{"push"}, pings: []string{"ping"}},
 	// https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks/ and, with refs_changed, Bitbucket Data Center
-	{forge: "bitbucket", header: "X-Hub-Signature", id: "X-Request-UUID", check: prefixed, event: "X-Event-Key", pushes: []string{"repo:push", "repo:refs_changed"}, pings: []string{"diagnostics:ping"}, signsBody: true},
+	{forge: "bitbucket", header: "X-Hub-Signature", id: "X-Request-UUID", check: prefixed, event: "X-Event-Key", pushes: []string{"repo:push", "repo:refs_changed"}, pings: []string{"diagnostics:ping"}},
 	{forge: "gitlab", header: "X-Gitlab-Token", id: "X-Gitlab-Event-UUID", check: token, event: "X-Gitlab-Event", pushes: gitlabPushes[:]},
 }
 
@@ -60,7 +66,7 @@ var gitlabPushes = [...]string{"Push Hook", "Tag Push Hook", "System Hook"}
 // authentication is how a request proved that it knows the secret.
 type authentication struct {
 	*form
-	signed string // the signature; "": nothing was signed
+	signed []byte // as in proof
 }
 
 // authenticate finds the form of a request and checks it. Whatever is wrong, strangers get one answer.
@@ -74,22 +80,19 @@ func authenticate(head http.Header, body []byte, secrets [][]byte, now time.Time
 		if len(values) > 1 {
 			return authentication{}, stranger(Forbidden, "two headers "+f.header)
 		}
-		good, fresh := false, false
+		var good proof
 		for _, s := range secrets { // all of them: which one it is takes no other time
-			ok, f := f.check(head, values[0], body, s, now)
-			good, fresh = good || ok, fresh || ok && f
+			if p := f.check(head, values[0], body, s, now); p.ok {
+				good = p
+			}
 		}
 		switch {
-		case !good:
+		case !good.ok:
 			return authentication{}, stranger(Forbidden, "a wrong "+f.header)
-		case !fresh:
+		case !good.fresh:
 			return authentication{}, stranger(Stale, f.header+" is of another time")
 		}
-		a := authentication{form: f}
-		if f.signsBody {
-			a.signed = values[0]
-		}
-		return a, outcome{}
+		return authentication{f, good.signed}, outcome{}
 	}
 	return authentication{}, stranger(Forbidden, "no signature that is known")
 }
@@ -108,11 +111,9 @@ func (a authentication) event(head http.Header, p document) kind {
 	return other
 }
 
-func mac(secret []byte, parts ...[]byte) []byte {
+func mac(secret, message []byte) []byte {
 	h := hmac.New(sha256.New, secret)
-	for _, p := range parts {
-		h.Write(p)
-	}
+	h.Write(message)
 	return h.Sum(nil)
 }
 
@@ -122,40 +123,43 @@ func sameHex(value string, want []byte) bool {
 	return err == nil && hmac.Equal(got, want)
 }
 
-func bare(_ http.Header, value string, body, secret []byte, _ time.Time) (ok, fresh bool) {
-	return sameHex(value, mac(secret, body)), true
+func bare(_ http.Header, value string, body, secret []byte, _ time.Time) proof {
+	return proof{sameHex(value, mac(secret, body)), true, body}
 }
 
-func prefixed(_ http.Header, value string, body, secret []byte, _ time.Time) (ok, fresh bool) {
+func prefixed(_ http.Header, value string, body, secret []byte, _ time.Time) proof {
 	v, found := strings.CutPrefix(value, "sha256=")
-	return found && sameHex(v, mac(secret, body)), true
+	return proof{found && sameHex(v, mac(secret, body)), true, body}
 }
 
 // token compares hashes, which are of one length.
-func token(_ http.Header, value string, _, secret []byte, _ time.Time) (ok, fresh bool) {
+func token(_ http.Header, value string, _, secret []byte, _ time.Time) proof {
 	a, b := sha256.Sum256([]byte(value)), sha256.Sum256(secret)
-	return subtle.ConstantTimeCompare(a[:], b[:]) == 1, true
+	return proof{subtle.ConstantTimeCompare(a[:], b[:]) == 1, true, nil}
 }
 
 // ours is what reconcile/notify signs: t=SECONDS,v1=HEX over the seconds, a dot and the body.
-func ours(_ http.Header, value string, body, secret []byte, now time.Time) (ok, fresh bool) {
+func ours(_ http.Header, value string, body, secret []byte, now time.Time) proof {
 	t, sig, found := strings.Cut(value, ",v1=")
 	t, isTime := strings.CutPrefix(t, "t=")
-	return found && isTime && sameHex(sig, mac(secret, []byte(t+"."), body)), within(t, now)
+	signed := append([]byte(t+"."), body...)
+	return proof{found && isTime && sameHex(sig, mac(secret, signed)), within(t, now), signed}
 }
 
 // standard is a signature of Standard Webhooks: v1,BASE64 over the id, the time and the body, perhaps one of several. A secret
 // that begins with whsec_ is base64 of the key.
-func standard(head http.Header, value string, body, secret []byte, now time.Time) (ok, fresh bool) {
+func standard(head http.Header, value string, body, secret []byte, now time.Time) proof {
 	if text, found := bytes.CutPrefix(secret, []byte("whsec_")); found {
 		key, err := base64.StdEncoding.DecodeString(string(text))
 		if err != nil || len(key) == 0 {
-			return false, false
+			return proof{}
 		}
 		secret = key
 	}
 	t := head.Get("Webhook-Timestamp")
-	want := mac(secret, []byte(head.Get("Webhook-Id")+"."+t+"."), body)
+	signed := append([]byte(head.Get("Webhook-Id")+"."+t+"."), body...)
+	want := mac(secret, signed)
+	ok := false
 	for sig := range strings.FieldsSeq(value) {
 		text, found := strings.CutPrefix(sig, "v1,")
 		got, err := base64.StdEncoding.DecodeString(text)
@@ -163,7 +167,7 @@ func standard(head http.Header, value string, body, secret []byte, now time.Time
 			ok = true
 		}
 	}
-	return ok, within(t, now)
+	return proof{ok, within(t, now), signed}
 }
 
 // within says whether seconds are about now.

@@ -91,7 +91,8 @@ type Hook struct {
 	order  [][sha256.Size]byte // of known, the oldest first
 	tokens float64             // authentic deliveries that may come now
 	filled time.Time           // when tokens was right
-	logged int                 // since minute
+	logged int                 // refusals since minute
+	ours   bool                // since minute it was said that the secret cannot be read
 	minute time.Time
 }
 
@@ -130,6 +131,7 @@ type outcome struct {
 	say    string // to whoever is authentic; "" for strangers
 	log    string // why, for the log
 	forge  string
+	ours   bool // we are to blame, and not who asks
 }
 
 // stranger is the one answer for everybody who is not authentic.
@@ -179,7 +181,7 @@ func (h *Hook) handle(w http.ResponseWriter, r *http.Request, host string) outco
 		err = errors.New("there is none")
 	}
 	if err != nil {
-		return outcome{result: Broken, status: http.StatusServiceUnavailable, log: "the secret cannot be read: " + err.Error()}
+		return outcome{result: Broken, status: http.StatusServiceUnavailable, log: "the secret cannot be read: " + err.Error(), ours: true}
 	}
 	a, o := authenticate(r.Header, body, secrets, h.o.Now())
 	if o.result != "" {
@@ -254,7 +256,7 @@ func (h *Hook) authentic(head http.Header, a authentication, body []byte) outcom
 	if !h.sameRef(p.refs()) {
 		return ignored("another ref")
 	}
-	switch keys := a.keys(head, body); h.take(keys) {
+	switch keys := a.keys(head); h.take(keys) {
 	case Replayed:
 		return outcome{result: Replayed, status: http.StatusOK, say: "ignored: it was delivered before", log: "it was delivered before"}
 	case TooMany:
@@ -267,6 +269,8 @@ func (h *Hook) authentic(head http.Header, a authentication, body []byte) outcom
 func payload(head http.Header, body []byte) ([]byte, error) {
 	kind, _, err := mime.ParseMediaType(head.Get("Content-Type"))
 	switch {
+	case len(body) == 0: // many programs say of no body that it is a form
+		return []byte("{}"), nil
 	case err == nil && (kind == "application/json" || strings.HasSuffix(kind, "+json")):
 		return body, nil
 	case err == nil && kind == "application/x-www-form-urlencoded":
@@ -275,16 +279,15 @@ func payload(head http.Header, body []byte) ([]byte, error) {
 			return nil, errors.New("the form has no payload")
 		}
 		return []byte(v.Get("payload")), nil
-	case len(body) == 0:
-		return []byte("{}"), nil
 	}
 	return nil, errors.New("the content type is neither application/json nor application/x-www-form-urlencoded")
 }
 
-// keys are by what a delivery is known again. The ids of some forges are not signed, so what was signed is one too.
-func (a authentication) keys(head http.Header, body []byte) (keys [][sha256.Size]byte) {
-	if a.signed != "" { // a token signs nothing: the same body may come twice
-		keys = append(keys, sha256.Sum256(append([]byte(a.forge+"\x00"+a.signed+"\x00"), body...)))
+// keys are by what a delivery is known again. The ids of some forges are not signed, so what was signed is one too: neither how the
+// signature is written, nor in which forge's header it came.
+func (a authentication) keys(head http.Header) (keys [][sha256.Size]byte) {
+	if a.signed != nil { // a token signs nothing: the same body may come twice
+		keys = append(keys, sha256.Sum256(append([]byte("\x00"), a.signed...)))
 	}
 	if id := head.Get(a.id); id != "" {
 		keys = append(keys, sha256.Sum256([]byte(a.forge+"\x01"+id)))
@@ -322,7 +325,7 @@ func (h *Hook) take(keys [][sha256.Size]byte) Result {
 // tick forgets what was counted in another minute. h.mu is held.
 func (h *Hook) tick() {
 	if now := h.o.Now().Truncate(time.Minute); !now.Equal(h.minute) {
-		h.minute, h.logged = now, 0
+		h.minute, h.logged, h.ours = now, 0, false
 	}
 }
 
@@ -332,23 +335,27 @@ func (h *Hook) count(o outcome, host string) {
 	h.mu.Lock()
 	h.tick()
 	h.counts[o.result]++
-	quiet := false
-	if refused {
+	quiet, last := false, false
+	switch {
+	case o.ours: // strangers, however many, must not keep it from being said
+		quiet, h.ours = h.ours, true
+	case refused:
 		h.logged++
-		quiet = h.logged > maxLogged
+		quiet, last = h.logged > maxLogged, h.logged == maxLogged
 	}
-	last := h.logged == maxLogged
 	h.mu.Unlock()
 	args := []any{"result", string(o.result), "why", o.log, "address", diag.Visible(host)}
 	if o.forge != "" {
 		args = append(args, "forge", o.forge)
 	}
+	if last {
+		args = append(args, "more", "those that follow within the minute are only counted")
+	}
 	switch {
 	case quiet:
+	case o.ours:
+		h.o.Log.Error("hook: no webhook is taken", args...)
 	case refused:
-		if last {
-			args = append(args, "more", "those that follow within the minute are only counted")
-		}
 		h.o.Log.Warn("hook: a request was refused", args...)
 	default:
 		h.o.Log.Info("hook: a delivery came", args...)

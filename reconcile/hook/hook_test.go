@@ -268,6 +268,12 @@ func TestStrangersAreToldNothing(t *testing.T) {
 	}
 }
 
+// capitals writes the digits of a signature of our own so.
+func capitals(signature string) string {
+	t, sig, _ := strings.Cut(signature, ",v1=")
+	return t + ",v1=" + strings.ToUpper(sig)
+}
+
 func TestReplay(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ d, again delivery }{
@@ -279,6 +285,16 @@ func TestReplay(t *testing.T) {
 		"GitLab, signed":           {gitlabSigned("Push Hook", gitlabPush, now, secret), gitlabSigned("Push Hook", gitlabPush, now, secret)},
 		"GitLab, signed once more": {gitlabSigned("Push Hook", gitlabPush, now, secret), gitlabSigned("Push Hook", gitlabPush, now.Add(time.Second), secret)},
 		"generic":                  {generic("{}", now), generic("{}", now)},
+		// One signature can be written in several ways, and one over a body alone is that of four forges.
+		"GitHub, in capitals":     {github("push", githubPush), github("push", githubPush).with("X-GitHub-Delivery", "d2").with("X-Hub-Signature-256", "sha256="+strings.ToUpper(hex.EncodeToString(mac(githubPush))))},
+		"generic, in capitals":    {generic("{}", now), generic("{}", now).with("Flexgw-Signature", capitals(generic("{}", now).head["Flexgw-Signature"]))},
+		"GitHub's as Gitea's":     {github("push", githubPush), gitea("push", githubPush).with("X-Gitea-Delivery", "d2")},
+		"GitHub's as Forgejo's":   {github("push", githubPush), forgejo("push", githubPush).with("X-Forgejo-Delivery", "")},
+		"GitHub's as Bitbucket's": {github("push", githubPush), bitbucket("repo:push", githubPush).with("X-Request-UUID", "d2")},
+		"GitLab, signed, with another beside": {gitlabSigned("Push Hook", gitlabPush, now, secret).with("Webhook-Id", "d1"), func() delivery {
+			d := gitlabSigned("Push Hook", gitlabPush, now, secret)
+			return d.with("Webhook-Signature", d.head["Webhook-Signature"]+" v1,BBBB")
+		}()},
 	} {
 		r := newReceiver(t, nil)
 		r.post(c.d)
@@ -287,8 +303,14 @@ func TestReplay(t *testing.T) {
 			t.Errorf("%s: got %d %q, %v, %d looks", name, w.Code, w.Body, r.Counts(), r.pokes.Load())
 		}
 	}
-	// What is forgotten is bounded, and what was not taken may come again.
 	r := newReceiver(t, nil)
+	for _, at := range []time.Time{now, now.Add(time.Second)} { // no replay: it was signed again
+		if w := r.post(generic("{}", at)); w.Code != 202 {
+			t.Errorf("signed at another second: %d %q", w.Code, w.Body)
+		}
+	}
+	// What is forgotten is bounded, and what was not taken may come again.
+	r = newReceiver(t, nil)
 	at := now
 	r.Hook = hook.New(hook.Options{Secrets: func() ([][]byte, error) { return [][]byte{[]byte(secret)}, nil }, Poke: func() { r.pokes.Add(1) }, Now: func() time.Time { return at }, Log: slog.New(slog.DiscardHandler)})
 	for i := range 100 {
@@ -381,6 +403,39 @@ func TestBounds(t *testing.T) {
 		r := newReceiver(t, func(o *hook.Options) { o.Secrets = secrets })
 		if w := r.post(github("push", githubPush)); w.Code != 503 || w.Body.Len() != 0 || r.count(hook.Broken) != 1 {
 			t.Errorf("without a secret: %d %q", w.Code, w.Body)
+		}
+		for range 20 {
+			r.post(delivery{body: "x"})
+		}
+		if n := strings.Count(r.log.String(), "level=ERROR"); n != 1 || !strings.Contains(r.log.String(), "the secret cannot be read") {
+			t.Errorf("%d lines say within a minute that the secret cannot be read: %s", n, r.log)
+		}
+	}
+	// Strangers, of whom there may be many, do not hide that it cannot be read.
+	var broken atomic.Bool
+	r = newReceiver(t, func(o *hook.Options) {
+		o.Secrets = func() ([][]byte, error) {
+			if broken.Load() {
+				return nil, errors.New("no such file")
+			}
+			return [][]byte{[]byte(secret)}, nil
+		}
+	})
+	for range 20 {
+		r.post(delivery{body: "x"})
+	}
+	broken.Store(true)
+	r.post(github("push", githubPush))
+	if !strings.Contains(r.log.String(), "no such file") {
+		t.Errorf("nobody says that the secret cannot be read: %s", r.log)
+	}
+	broken.Store(false)
+	for name, d := range map[string]delivery{ // as curl -d '' and Python send it
+		"form": generic("", now).with("Content-Type", "application/x-www-form-urlencoded"),
+		"none": generic("", now).with("Content-Type", "").with("Flexgw-Signature", notify.Sign([]byte(secret), now.Add(time.Second), nil)),
+	} {
+		if w := r.post(d); w.Code != 202 {
+			t.Errorf("no body, content type %s: %d %q", name, w.Code, w.Body)
 		}
 	}
 }
