@@ -124,6 +124,9 @@ func (l *Loop) Rollback(ctx context.Context, revision, who string) (Outcome, err
 			return ErrNoPast
 		}
 		set, ok := l.Past(revision, l.snapshot().served.set.Revision)
+		if !ok && revision == "" {
+			return fmt.Errorf("%w: nothing else was served before (flexgw history lists those that are)", ErrNoPast)
+		}
 		if !ok {
 			return fmt.Errorf("%w: %q (flexgw history lists those that are)", ErrNoPast, revision)
 		}

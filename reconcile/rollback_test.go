@@ -299,9 +299,15 @@ func TestRollbackPinsUntilTheSourceMoves(t *testing.T) {
 			w.source.put(api(i+1), nil)
 			settle(time.Second)
 		}
-		if _, err := w.loop.Rollback(t.Context(), "nonsense", "me"); !errors.Is(err, reconcile.ErrNoPast) {
+		if _, err := w.loop.Rollback(t.Context(), "nonsense", "me"); !errors.Is(err, reconcile.ErrNoPast) || !strings.Contains(err.Error(), `"nonsense"`) {
 			t.Errorf("an unknown revision: %v", err)
 		}
+		past := w.loop.Past
+		w.loop.Past = func(string, string) (source.Set, bool) { return source.Set{}, false }
+		if _, err := w.loop.Rollback(t.Context(), "", "me"); !errors.Is(err, reconcile.ErrNoPast) || !strings.Contains(err.Error(), "nothing else was served before") {
+			t.Errorf("nothing before: %v", err)
+		}
+		w.loop.Past = past
 		if o, err := w.loop.Rollback(t.Context(), "", "me"); err != nil || o.Result != reconcile.Programmed {
 			t.Errorf("rollback: %+v, %v", o, err)
 		}

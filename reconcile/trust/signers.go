@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 // signer is one line of a file of allowed signers.
 // Source: https://man.openbsd.org/ssh-keygen.1#ALLOWED_SIGNERS
 type signer struct {
-	line       int
+	at         string // FILE:LINE
 	principals string // patterns, with commas between them
 	ca         bool   // key signs certificates, not commits
 	namespaces string // patterns; "": any
@@ -35,7 +36,7 @@ func parseSigners(name string, b []byte, zone *time.Location) ([]signer, error) 
 		if err != nil {
 			return nil, &FileError{File: name, Line: i + 1, Column: len([]rune(text[:len(text)-len(l.rest)])) + 1, Message: err.Error()}
 		}
-		s.line = i + 1
+		s.at = name + ":" + strconv.Itoa(i+1)
 		list = append(list, s)
 	}
 	return list, nil

@@ -218,7 +218,7 @@ func TestAnOlderCommit(t *testing.T) {
 	s.Close()
 	s = c.followIn(dir, o, "commit:"+unsigned)
 	_, err = look(t, s)
-	refused(t, err, trust.Unsigned, unsigned, "Alice")
+	refused(t, err, trust.Unsigned, unsigned, "if it is yours, sign it: ")
 	s.Close()
 	s = c.followIn(dir, o, "main")
 	serves(signed[2])
@@ -317,6 +317,12 @@ func TestSourceOverTime(t *testing.T) {
 	evil := c.commit(c.alice) // dated before Bob's
 	_, err := look(t, s)
 	refused(t, err, trust.WrongTime, evil, "Alice")
+	c.git("reset", "-q", "--hard", "HEAD~1")
+	late := c.alice
+	late.at = day.AddDate(0, 0, 11)
+	evil = c.commit(late)
+	_, err = look(t, s)
+	refused(t, err, trust.KeyExpired, evil, "("+c.signers+":1)") // which line to look at
 }
 
 // A parent whose time cannot be read stops what is based on it; only the very first head, which is verified alone, may lack it.

@@ -197,13 +197,13 @@ func (a signer) allows(k ssh.PublicKey, by watch.Person) (d verdict, far int) {
 		ends = ends || c.ValidBefore != ssh.CertTimeInfinity
 	}
 	if a.namespaces != "" && !matchList(namespace, a.namespaces) {
-		return refuse(KeyNotAllowed, "the key %s that signed it is allowed for namespaces %s and not for %s (line %d)", name, diag.Visible(a.namespaces), namespace, a.line), 3
+		return refuse(KeyNotAllowed, "the key %s that signed it is allowed for namespaces %s and not for %s (%s)", name, diag.Visible(a.namespaces), namespace, a.at), 3
 	}
 	if !a.after.IsZero() && by.At.Before(a.after) {
-		return refuse(KeyNotYetValid, "the key %s that signed it is valid after %s (line %d), and its time is %s", name, stamp(a.after), a.line, stamp(by.At)), 4
+		return refuse(KeyNotYetValid, "the key %s that signed it is valid after %s (%s), and its time is %s", name, stamp(a.after), a.at, stamp(by.At)), 4
 	}
 	if !a.before.IsZero() && by.At.After(a.before) {
-		return refuse(KeyExpired, "the key %s that signed it was valid before %s (line %d), and its time is %s", name, stamp(a.before), a.line, stamp(by.At)), 4
+		return refuse(KeyExpired, "the key %s that signed it was valid before %s (%s), and its time is %s", name, stamp(a.before), a.at, stamp(by.At)), 4
 	}
 	return verdict{ends: ends}, 5
 }

@@ -46,7 +46,7 @@ const (
 
 // hints are what to do about a refusal.
 var hints = map[Rule]string{
-	Unsigned:            "sign it: git commit --amend -S, or git rebase --exec 'git commit --amend --no-edit -S' for more than one; git config commit.gpgsign true signs all that follow",
+	Unsigned:            "if it is yours, sign it: git commit --amend -S, or git rebase --exec 'git commit --amend --no-edit -S' for more than one (git config commit.gpgsign true signs all that follow); otherwise take it off the branch, and find out who pushed it",
 	Unsupported:         "sign with an SSH key (git config gpg.format ssh) that --trust-signers lists, an OpenPGP key that --trust-openpgp holds, or an X.509 certificate (git config gpg.format x509) of an authority in --trust-x509",
 	MalformedSignature:  "make the commit again with git commit -S",
 	WrongNamespace:      `sign with git itself, which uses the namespace "git"`,

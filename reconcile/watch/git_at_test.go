@@ -50,7 +50,7 @@ func TestFetchAt(t *testing.T) {
 				t.Errorf("%s: %q, want %q", rev, got, want)
 			}
 		}
-		for rev, want := range map[string]string{side: "", strings.Repeat("0", 40): "", "main": "is no commit", "HEAD~1": "is no commit"} {
+		for rev, want := range map[string]string{side: side + " is not in the history of " + fourth, side[:8]: side[:8] + " is not in the history of " + fourth, strings.Repeat("0", 40): "(--ref HEAD)", "main": "is no commit", "HEAD~1": "is no commit"} {
 			if got := text(s, rev); !strings.Contains(got, want) || strings.HasPrefix(got, "a: ") {
 				t.Errorf("%s: %q", rev, got)
 			}

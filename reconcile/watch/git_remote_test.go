@@ -109,6 +109,17 @@ func TestAServerThatSaysASecret(t *testing.T) {
 	if err == nil || strings.Contains(err.Error(), "tok-5ecret") || !strings.Contains(err.Error(), "who is [redacted]?") {
 		t.Errorf("got %v", err)
 	}
+	h = smart(t, r, func(w http.ResponseWriter, q *http.Request) bool {
+		_, secret, _ := q.BasicAuth()
+		w.Header().Set("Content-Type", "application/x-git-upload-pack-advertisement")
+		fmt.Fprint(w, line("# service=git-upload-pack\n")+"0000"+line("%s capabilities^{}\x00symref=HEAD:refs/heads/%s\n", strings.Repeat("0", 40), secret)+"0000")
+		return true
+	})
+	_, err = looked(t, follow(t, watch.GitOptions{Auth: watch.GitAuth{Token: func() (string, error) { return "tok-5ecret", nil }}}, h.URL+"/gateway.git"))
+	var e *watch.GitError
+	if !errors.As(err, &e) || strings.Contains(err.Error(), "tok-5ecret") || e.Reason() != "RefNotFound" {
+		t.Errorf("got %v, want a refusal that stays one", err)
+	}
 }
 
 // TestRedirects: within a host they are followed, elsewhere never, and no credential goes there.

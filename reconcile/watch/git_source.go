@@ -352,14 +352,21 @@ func (s *GitSource) FetchAt(_ context.Context, revision string) (source.Set, err
 		return source.Set{}, fmt.Errorf("%q is no commit: its hash is expected", revision)
 	}
 	c, err := repo.Commit(revision)
-	if err != nil {
+	if err == nil {
+		revision = c.ID
+	}
+	var none errNoRevision
+	switch {
+	case Missing(err), errors.As(err, &none):
+		return source.Set{}, s.notFollowed(revision, head)
+	case err != nil:
 		return source.Set{}, err
 	}
 	switch ok, err := repo.Reaches(head, c.ID); {
 	case err != nil:
 		return source.Set{}, err
 	case !ok:
-		return source.Set{}, fmt.Errorf("%s is not in the history of %s", c.ID, head)
+		return source.Set{}, s.notFollowed(revision, head)
 	}
 	if oldest != "" {
 		if ok, err := repo.Reaches(c.ID, oldest); err != nil || !ok {
@@ -375,6 +382,11 @@ func (s *GitSource) FetchAt(_ context.Context, revision string) (source.Set, err
 	}
 	set.Commit = c.Shown()
 	return set, nil
+}
+
+// notFollowed says of a commit that the head does not have among its ancestors, as far as they are here, what it may be.
+func (s *GitSource) notFollowed(commit, head string) error {
+	return fmt.Errorf("%s is not in the history of %s, which this daemon follows (--ref %s), as far as it was fetched: commits of another branch are not, nor those before the first that was taken", commit, head, cmp.Or(s.o.Ref, "HEAD"))
 }
 
 // Diagnostics are about what the tree of a revision has and the repository has not: submodules.
@@ -535,8 +547,20 @@ func (s *GitSource) scrubbed(err error) error {
 	if clean == text {
 		return err
 	}
+	var r interface{ Reason() string }
+	if errors.As(err, &r) {
+		return &scrubbed{clean, r.Reason()}
+	}
 	return errors.New(clean)
 }
+
+// scrubbed is a refusal of which a credential was left out.
+type scrubbed struct{ text, reason string }
+
+func (e *scrubbed) Error() string { return e.text }
+
+// Reason is the word for conditions and events.
+func (e *scrubbed) Reason() string { return e.reason }
 
 // GitError says why nothing was taken from a remote: because it cannot be reached, or because what it has is refused.
 type GitError struct {

@@ -65,7 +65,7 @@ func (o *overSSH) config() (*ssh.ClientConfig, error) {
 	}
 	known, err := knownhosts.New(files...)
 	if err != nil {
-		return nil, &misuse{"the known hosts: " + said(err.Error())}
+		return nil, &misuse{"the known hosts: " + said(strings.ReplaceAll(err.Error(), "knownhosts: ", ""))}
 	}
 	if o.auth.Key == nil {
 		return nil, &misuse{"there is no key to log in with: --ssh-key-file names one"}
@@ -126,9 +126,25 @@ func (o *overSSH) checkHost(known ssh.HostKeyCallback) ssh.HostKeyCallback {
 		case len(wrong.Want) == 0:
 			return &untrustedHost{"its host key " + shown + " is not among the known hosts: if it is the right one, add the line that `ssh-keyscan " + o.hostName() + "` prints"}
 		}
+		for _, w := range wrong.Want {
+			if !isAuthority(w) {
+				continue
+			}
+			return &untrustedHost{fmt.Sprintf("its host key is %s, and %s:%d names an authority that certifies keys of hosts, which is not read here: add the line that `ssh-keyscan %s` prints, if it is right", shown, w.Filename, w.Line, o.hostName())}
+		}
 		want := wrong.Want[0]
 		return &untrustedHost{fmt.Sprintf("its host key is %s, and %s:%d says %s: somebody may be in between, or the host has a new key", shown, want.Filename, want.Line, ssh.FingerprintSHA256(want.Key))}
 	}
+}
+
+// isAuthority reports whether a line of known hosts is one of @cert-authority: the key in it is no host's.
+func isAuthority(k knownhosts.KnownKey) bool {
+	b, err := os.ReadFile(k.Filename)
+	if err != nil {
+		return false
+	}
+	lines := strings.Split(string(b), "\n")
+	return k.Line <= len(lines) && strings.HasPrefix(strings.TrimSpace(lines[k.Line-1]), "@cert-authority")
 }
 
 // knownAlgorithms are those of the keys that are known of a host: it has several, and must show one that can be checked.

@@ -164,7 +164,8 @@ func TestARepositoryIsFollowedOverSSH(t *testing.T) {
 		{"known", d.known("elsewhere.example.org", "host_rsa"), "is not among the known hosts: if it is the right one, add the line that `ssh-keyscan -p " + port + " 127.0.0.1` prints", "HostKeyRefused"},
 		{"known", d.known(bracketed, "other-host"), "somebody may be in between, or the host has a new key", "HostKeyRefused"},
 		{"known", "@revoked " + d.known(bracketed, "host_rsa") + d.known(bracketed, "host_rsa"), "is revoked in the known hosts", "HostKeyRefused"},
-		{"known", "not a line\n", "the known hosts: ", "Misconfigured"},
+		{"known", "# of us\n@cert-authority " + d.known(bracketed, "other-host"), "known:2 names an authority that certifies keys of hosts, which is not read here: add the line that `ssh-keyscan -p " + port + " 127.0.0.1` prints", "HostKeyRefused"},
+		{"known", "not a line\n", "the known hosts: " + filepath.Join(d.dir, "known") + ":1: ", "Misconfigured"},
 	} {
 		d.file(c.name, c.text)
 		_, err := looked(t, s)
