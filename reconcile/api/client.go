@@ -34,8 +34,7 @@ func (c Client) transport() *http.Transport {
 			DialContext: func(context.Context, string, string) (net.Conn, error) { return nil, errors.ErrUnsupported }}
 	}
 	return &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "unix", c.Socket)
+		return new(net.Dialer).DialContext(ctx, "unix", c.Socket)
 	}}
 }
 

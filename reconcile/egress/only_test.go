@@ -10,6 +10,7 @@ import (
 	"io"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -29,7 +30,7 @@ func TestNobodyElseDials(t *testing.T) {
 	if err != nil {
 		t.Fatalf("go list: %v\n%s", err, stderr.String())
 	}
-	files := 0
+	files, run := 0, map[string]bool{}
 	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
 		var p struct {
 			ImportPath, Dir string
@@ -54,10 +55,21 @@ func TestNobodyElseDials(t *testing.T) {
 			for _, finding := range dials(fset, f) {
 				t.Errorf("%s/%s: use reconcile/egress (or a Unix socket)", p.ImportPath, finding)
 			}
+			if imports(f, "os/exec") {
+				who := strings.TrimPrefix(p.ImportPath, module+"/")
+				if run[who] = true; runners[who] == "" {
+					t.Errorf("%s/%s runs other programs: whom they call is on no list; add it to runners with the reason", p.ImportPath, name)
+				}
+			}
 		}
 	}
 	if files == 0 {
 		t.Error("no file was looked at")
+	}
+	for who := range runners {
+		if !run[who] {
+			t.Errorf("%s runs no other programs any more: take it out of runners", who)
+		}
 	}
 }
 
@@ -67,11 +79,28 @@ var forbidden = map[string]map[string]bool{
 		"DialTCP": true, "DialUDP": true, "DialIP": true, "DialTimeout": true, "DefaultResolver": true, "Resolver": true,
 		"LookupAddr": true, "LookupCNAME": true, "LookupHost": true, "LookupIP": true, "LookupMX": true, "LookupNS": true,
 		"LookupPort": true, "LookupSRV": true, "LookupTXT": true, "ResolveIPAddr": true, "ResolveTCPAddr": true, "ResolveUDPAddr": true,
+		// From what listens for datagrams, datagrams can be sent; and whoever makes a socket itself can do anything with it.
+		"ListenPacket": true, "ListenUDP": true, "ListenMulticastUDP": true, "ListenIP": true, "FileConn": true, "FilePacketConn": true,
 	},
-	"net/http": {"DefaultClient": true, "DefaultTransport": true, "Get": true, "Head": true, "Post": true, "PostForm": true},
-	"net/rpc":  {}, "net/smtp": {}, "net/rpc/jsonrpc": {},
-	"crypto/tls": {"Dial": true, "DialWithDialer": true, "Dialer": true},
-	"syscall":    {"Connect": true},
+	"net/http": {"DefaultClient": true, "DefaultTransport": true, "Get": true, "Head": true, "Post": true, "PostForm": true,
+		"ProxyFromEnvironment": true}, // which proxy counts is egress' to say
+	"net/rpc": {}, "net/smtp": {}, "net/rpc/jsonrpc": {}, "net/textproto": {"Dial": true}, "log/syslog": {}, "expvar": {}, "net/http/pprof": {},
+	"golang.org/x/net/proxy": {}, "golang.org/x/net/websocket": {}, "golang.org/x/crypto/ssh": {"Dial": true},
+	"crypto/tls":            {"Dial": true, "DialWithDialer": true, "Dialer": true},
+	"syscall":               {"Connect": true, "Sendto": true, "Sendmsg": true, "Socket": true},
+	"golang.org/x/sys/unix": {"Connect": true, "Sendto": true, "Sendmsg": true, "Socket": true},
+}
+
+// runners are the packages that may run other programs, which call whom they like, and why.
+var runners = map[string]string{
+	"reconcile/envoy":     "Envoy itself, and pip, which brings one where none is found (not with --strict-egress)",
+	"reconcile/sandbox":   "the command itself, behind walls",
+	"reconcile/preflight": "what a host has: it asks programs of the host about the host, and kubectl about its cluster, when a person asks for it",
+	"cli":                 "finds the programs that preflight asks",
+}
+
+func imports(f *ast.File, path string) bool {
+	return slices.ContainsFunc(f.Imports, func(s *ast.ImportSpec) bool { return s.Path.Value == strconv.Quote(path) })
 }
 
 // dials names each place of a file that could open a connection other than to a Unix socket.
@@ -102,10 +131,24 @@ func dials(fset *token.FileSet, f *ast.File) (findings []string) {
 		}
 		return packages[id.Name], sel.Sel.Name
 	}
+	// made is what new(x) or a variable of type x makes with nothing in it.
+	made := func(n ast.Node, e ast.Expr) {
+		if path, name := of(e); path == "net/http" && (name == "Client" || name == "Transport") {
+			found(n, "http.%s with nothing in it", name)
+		}
+	}
+	local := map[ast.Expr]bool{} // mentions of net.Dialer that reach a Unix socket and nothing else
 	ast.Inspect(f, func(n ast.Node) bool {
 		switch n := n.(type) {
+		case *ast.ValueSpec:
+			if len(n.Values) == 0 {
+				made(n, n.Type)
+			}
 		case *ast.SelectorExpr:
 			path, name := of(n)
+			if path == "net" && name == "Dialer" && !local[n] {
+				found(n, "a net.Dialer other than new(net.Dialer).DialContext(ctx, \"unix\", …)")
+			}
 			if names, ok := forbidden[path]; ok && (names[name] || len(names) == 0) {
 				found(n, "%s.%s", path, name)
 			}
@@ -118,6 +161,14 @@ func dials(fset *token.FileSet, f *ast.File) (findings []string) {
 			}
 		case *ast.CallExpr:
 			path, name := of(n.Fun)
+			if id, ok := n.Fun.(*ast.Ident); ok && id.Name == "new" && len(n.Args) == 1 {
+				made(n, n.Args[0])
+			}
+			if x, ok := n.Fun.(*ast.SelectorExpr); ok && name == "DialContext" && isUnix(n.Args, 1) {
+				if c, ok := x.X.(*ast.CallExpr); ok && len(c.Args) == 1 {
+					local[c.Args[0]] = true
+				}
+			}
 			switch {
 			case path == "net" && name == "Dial" && !isUnix(n.Args, 0):
 				found(n, "net.Dial of something other than \"unix\"")
@@ -204,16 +255,29 @@ func literal(e ast.Expr) string {
 func TestScanSees(t *testing.T) {
 	t.Parallel()
 	const elsewhere = `x.go:3: grpc.NewClient of something other than "unix:…", or of "passthrough:///…" with grpc.WithContextDialer`
+	const dialer = `x.go:3: a net.Dialer other than new(net.Dialer).DialContext(ctx, "unix", …)`
 	for _, c := range []struct {
 		imports, body string
 		want          []string
 	}{
 		{`"net"`, `net.Dial("tcp", a)`, []string{`x.go:3: net.Dial of something other than "unix"`}},
 		{`"net"`, `net.Dial("unix", a)`, nil},
-		{`"net"`, `new(net.Dialer).DialContext(ctx, "tcp", a)`, []string{`x.go:3: DialContext of something other than "unix"`}},
-		{`"net"`, `(&net.Dialer{}).DialContext(ctx, network, a)`, []string{`x.go:3: DialContext of something other than "unix"`}},
+		{`"net"`, `new(net.Dialer).DialContext(ctx, "tcp", a)`, []string{`x.go:3: DialContext of something other than "unix"`, dialer}},
+		{`"net"`, `(&net.Dialer{}).DialContext(ctx, network, a)`, []string{`x.go:3: DialContext of something other than "unix"`, dialer}},
 		{`"net"`, `new(net.Dialer).DialContext(ctx, "unix", a)`, nil},
-		{`n "net"`, `new(n.Dialer).DialContext(ctx, "tcp", a)`, []string{`x.go:3: DialContext of something other than "unix"`}},
+		{`n "net"`, `new(n.Dialer).DialContext(ctx, "tcp", a)`, []string{`x.go:3: DialContext of something other than "unix"`, dialer}},
+		{`"net"`, `new(net.Dialer).Dial("tcp", a)`, []string{dialer}},
+		{`"net"`, `var d net.Dialer`, []string{dialer}},
+		{`"net"`, `_ = x{DialContext: (&net.Dialer{}).DialContext}`, []string{dialer}},
+		{`"net"`, `_ = struct{ net.Dialer }{}`, []string{dialer}},
+		{`"net"`, `net.ListenUDP("udp", a)`, []string{`x.go:3: net.ListenUDP`}},
+		{`"net/http"`, `_ = new(http.Client)`, []string{`x.go:3: http.Client with nothing in it`}},
+		{`"net/http"`, `var c http.Client`, []string{`x.go:3: http.Client with nothing in it`}},
+		{`"net/http"`, `var t http.Transport`, []string{`x.go:3: http.Transport with nothing in it`}},
+		{`"net/http"`, `var c *http.Client`, nil},
+		{`"net/http"`, `_ = http.ProxyFromEnvironment`, []string{`x.go:3: net/http.ProxyFromEnvironment`}},
+		{`"golang.org/x/sys/unix"`, `unix.Connect(fd, a)`, []string{`x.go:3: golang.org/x/sys/unix.Connect`}},
+		{`"log/syslog"`, `syslog.New(1, "x")`, []string{`x.go:3: log/syslog.New`}},
 		{`n "net"`, `n.LookupHost(a)`, []string{`x.go:3: net.LookupHost`}},
 		{`"net/http"`, `http.Get(a)`, []string{`x.go:3: net/http.Get`}},
 		{`"net/http"`, `_ = http.DefaultClient`, []string{`x.go:3: net/http.DefaultClient`}},
