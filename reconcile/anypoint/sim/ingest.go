@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"mime"
 	"net/http"
 	"slices"
@@ -127,7 +128,7 @@ func fieldsOf(path string) []string {
 	switch path {
 	case "":
 		return []string{"schema", "meteringSchemaId", "agentId", "assetName", "replicaId", "bootEpoch", "seq", "batchId", "createdAt", "points", "lost"}
-	case "points":
+	case "points[]":
 		return []string{"meter", "apiInstance", "hourStart", "delta", "cumulative", "final"}
 	case "lost":
 		return []string{"points", "apiCalls"}
@@ -165,7 +166,7 @@ func exact(d *json.Decoder, path string) error {
 	switch t {
 	case json.Delim('['):
 		for d.More() {
-			if err := exact(d, path); err != nil {
+			if err := exact(d, path+"[]"); err != nil {
 				return err
 			}
 		}
@@ -173,6 +174,9 @@ func exact(d *json.Decoder, path string) error {
 		return err
 	case json.Delim('{'):
 	default:
+		if fieldsOf(path) != nil { // null is no object
+			return fmt.Errorf("the body: an object is expected at %q", path)
+		}
 		return nil
 	}
 	want := fieldsOf(path)
@@ -266,7 +270,10 @@ func (s *Sim) account(q *query, b *anypoint.Batch, wrong error) answer {
 		}
 	}
 	r.Seen, r.Expires = later(r.Seen, q.now), q.peer.NotAfter
-	e := r.epoch(b.BootEpoch)
+	e := r.Epochs[b.BootEpoch]
+	if e == nil {
+		e = r.begin(b.BootEpoch, s.begun(b))
+	}
 	came := e.has(b.Seq)
 	settled := e.Acked
 	e.take(b.Seq)
@@ -302,21 +309,29 @@ func (s *Sim) account(q *query, b *anypoint.Batch, wrong error) answer {
 	}
 }
 
-// epoch is what is known of a ledger. The oldest gives way to a new one.
-func (r *replica) epoch(n uint64) *epoch {
-	if e := r.Epochs[n]; e != nil {
-		return e
-	}
+// begin is a ledger that was not heard of. The oldest gives way to it.
+func (r *replica) begin(n, acked uint64) *epoch {
 	if len(r.Epochs) >= maxEpochs {
-		oldest := n
+		oldest := uint64(math.MaxUint64)
 		for old := range r.Epochs {
 			oldest = min(oldest, old)
 		}
 		delete(r.Epochs, oldest)
 	}
-	e := &epoch{}
+	e := &epoch{Acked: acked}
 	r.Epochs[n] = e
 	return e
+}
+
+// begun is up to which batch a ledger was acknowledged when its host had another registration: its numbers go on.
+func (s *Sim) begun(b *anypoint.Batch) uint64 {
+	acked := uint64(0)
+	for _, r := range s.state.replicas {
+		if r.ID == b.ReplicaID && r.Agent != b.AgentID && r.Epochs[b.BootEpoch] != nil && r.Epochs[b.BootEpoch].Acked < b.Seq {
+			acked = max(acked, r.Epochs[b.BootEpoch].Acked)
+		}
+	}
+	return acked
 }
 
 // rows are the counts that a batch raises. The greatest is kept, so batches may come twice, and in any order.

@@ -56,9 +56,10 @@ type StateReplica struct {
 type StateEpoch struct {
 	BootEpoch uint64        `json:"bootEpoch"`
 	AckedSeq  uint64        `json:"ackedSeq"`
-	Beyond    []uint64      `json:"beyond"`  // numbers after a gap
-	Refused   uint64        `json:"refused"` // batches, for good
-	Differed  uint64        `json:"differed"`
+	Beyond    []uint64      `json:"beyond"`   // numbers after a gap
+	Skipped   uint64        `json:"skipped"`  // numbers that never came, and that are not waited for
+	Refused   uint64        `json:"refused"`  // batches, for good
+	Differed  uint64        `json:"differed"` // points whose delta was not what they added
 	Lost      anypoint.Lost `json:"lost"`
 }
 
@@ -86,7 +87,7 @@ func (s *Sim) State() State {
 		for _, rep := range s.state.replicasOf(g.ID) {
 			sr := StateReplica{ID: rep.ID, Status: rep.status(now), Seen: rep.Seen, Epochs: []StateEpoch{}}
 			for n, e := range rep.Epochs {
-				sr.Epochs = append(sr.Epochs, StateEpoch{BootEpoch: n, AckedSeq: e.Acked, Beyond: append([]uint64{}, e.Beyond...), Refused: e.Refused, Differed: e.Differed, Lost: e.Lost})
+				sr.Epochs = append(sr.Epochs, StateEpoch{BootEpoch: n, AckedSeq: e.Acked, Beyond: append([]uint64{}, e.Beyond...), Skipped: e.Skipped, Refused: e.Refused, Differed: e.Differed, Lost: e.Lost})
 				st.Lost.Points += e.Lost.Points
 				st.Lost.APICalls += e.Lost.APICalls
 			}

@@ -47,6 +47,7 @@ type replica struct {
 type epoch struct {
 	Acked    uint64        `json:"acked"`             // the last one of a run from 1 without gaps
 	Beyond   []uint64      `json:"beyond,omitempty"`  // what came after a gap; sorted
+	Skipped  uint64        `json:"skipped,omitempty"` // numbers that never came: of batches that the sender had set aside
 	Refused  uint64        `json:"refused,omitempty"` // batches for good
 	Lost     anypoint.Lost `json:"lost"`
 	Differed uint64        `json:"differed,omitempty"` // points whose delta was not what was added
@@ -58,22 +59,34 @@ func (e *epoch) has(seq uint64) bool {
 	return seq <= e.Acked || found
 }
 
-// maxBeyond is how many batches after a gap are remembered. The points of more are kept, and their numbers are asked for again.
+// maxBeyond is how many batches after a gap are remembered. The points of more are kept, their numbers are not.
 const maxBeyond = 1024
 
-// take notes that a batch was answered.
+// take notes that a batch was answered. One that comes again after a gap shows that its sender has nothing to fill it with: senders go
+// on only when a batch is acknowledged or set aside. Without this they would be asked for ever for what they set aside.
 func (e *epoch) take(seq uint64) {
-	if e.has(seq) {
+	if seq <= e.Acked {
+		return
+	}
+	if i, again := slices.BinarySearch(e.Beyond, seq); again {
+		e.Skipped += seq - e.Acked - uint64(i) - 1
+		e.Acked, e.Beyond = seq, slices.Clone(e.Beyond[i+1:])
+		e.run()
 		return
 	}
 	if seq == e.Acked+1 {
 		e.Acked = seq
-		for len(e.Beyond) > 0 && e.Beyond[0] == e.Acked+1 {
-			e.Acked, e.Beyond = e.Beyond[0], e.Beyond[1:]
-		}
+		e.run()
 	} else if len(e.Beyond) < maxBeyond {
 		i, _ := slices.BinarySearch(e.Beyond, seq)
 		e.Beyond = slices.Insert(slices.Clone(e.Beyond), i, seq)
+	}
+}
+
+// run moves what follows without a gap.
+func (e *epoch) run() {
+	for len(e.Beyond) > 0 && e.Beyond[0] == e.Acked+1 {
+		e.Acked, e.Beyond = e.Beyond[0], e.Beyond[1:]
 	}
 }
 
