@@ -1,20 +1,17 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net/netip"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/flexgw/flexgw/cli/report"
-	"github.com/flexgw/flexgw/reconcile/envoy"
+	"github.com/flexgw/flexgw/reconcile/egress"
 	"github.com/flexgw/flexgw/reconcile/preflight"
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/ir"
@@ -33,12 +30,19 @@ func preflightCommand(env Env) *cli.Command {
 		Flags: []cli.Flag{
 			outputFlag("text", "json", "junit"),
 			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "show what is in order too"},
-			&cli.StringFlag{Name: "plane", Value: "US", Usage: "`PLANE` of the platform: " + strings.Join(planes, ", ")},
+			&cli.StringFlag{Name: "plane", Usage: "`PLANE` of the platform: " + strings.Join(planes, ", ") + " (default: the registration's, else US)"},
 			&cli.StringFlag{Name: "profile", Value: preflight.Gateway, Usage: "what the host is for: " + preflight.Gateway + ", or " + preflight.Fabric + " (a node of both)"},
 			&cli.StringFlag{Name: "flex-version", Usage: "the product's `RELEASE`, such as 1.9, is to run here: what it needs is then an error where it is missing, not a warning"},
 			&cli.StringFlag{Name: "size", Usage: "the product's size that the host must hold: " + strings.Join(preflight.Sizes(), ", ")},
 			&cli.StringFlag{Name: "user", Usage: "`NAME` or number of who will run the gateway (default: who asks)"},
+			&cli.StringFlag{Name: "registration", Usage: "`FILE` of the registration (default: registration.yaml beside the declarations, else the product's)"},
 			stateDirFlag(),
+			&cli.BoolFlag{Name: "no-network", Aliases: []string{"offline"}, Usage: "ask nobody: list the hosts and ports that have to be open"},
+			&cli.BoolFlag{Name: "all-hosts", Usage: "probe every documented host of the plane, also those that flexgw never calls"},
+			&cli.StringFlag{Name: "https-proxy", Usage: "`URL` of the forward proxy: http://[USER@]HOST:PORT"},
+			&cli.StringFlag{Name: "socks5-proxy", Usage: "`URL` of a SOCKS5 proxy, for what is not HTTP, and for all without --https-proxy: socks5://[USER@]HOST:PORT"},
+			&cli.StringFlag{Name: "proxy-password-file", Usage: "`FILE` with the password of the proxy's user"},
+			&cli.StringFlag{Name: "ca-file", Usage: "PEM `FILE` of an authority that this site's proxy opens TLS with"},
 			&cli.BoolFlag{Name: "cluster", Usage: "let kubectl and oc ask the cluster that they are set up for"},
 		},
 		Action: func(c *cli.Context) error { return runPreflight(c, env, planes) },
@@ -50,7 +54,7 @@ func runPreflight(c *cli.Context, env Env, planes []string) error {
 	if err != nil {
 		return err
 	}
-	if err := given(c, "plane", "profile", "flex-version", "size", "user", "state-dir"); err != nil {
+	if err := given(c, "plane", "profile", "flex-version", "size", "user", "state-dir", "registration", "https-proxy", "socks5-proxy", "proxy-password-file", "ca-file"); err != nil {
 		return err
 	}
 	o, err := preflightOptions(c, env, planes)
@@ -65,7 +69,11 @@ func runPreflight(c *cli.Context, env Env, planes []string) error {
 		}
 		extra = asksOf(env, set, &o)
 	}
-	found := append(extra, preflight.Run(c.Context, hostWorld(env), o)...)
+	w, err := hostWorld(c, env, o)
+	if err != nil {
+		return err
+	}
+	found := append(extra, preflight.Run(c.Context, w, o)...)
 	if err := each(outs, env.Stdout, func(format string, w io.Writer) error {
 		return writePreflight(w, format, o, found, c.Bool("verbose"), colour(w, env))
 	}); err != nil {
@@ -106,7 +114,9 @@ func preflightOptions(c *cli.Context, env Env, planes []string) (o preflight.Opt
 	if path, ok := env.Getenv("FLEXGW_ENVOY"); ok && path != "" {
 		o.Envoy = "$FLEXGW_ENVOY"
 	}
-	return o, nil
+	o.NoNetwork, o.AllHosts = c.Bool("no-network"), c.Bool("all-hosts")
+	o.Registration = registrationOf(c)
+	return o, proxiesOf(c, &o)
 }
 
 // stateDirs are the folders in which daemons of this host may keep their state.
@@ -128,21 +138,6 @@ func stateDirs(env Env, named string) []string {
 	return slices.Compact(dirs)
 }
 
-// hostWorld is this host.
-func hostWorld(env Env) preflight.World {
-	return preflight.World{
-		OS: runtime.GOOS, Arch: runtime.GOARCH, Now: env.now, Getenv: env.Getenv, Held: envoy.Held, Kernel: preflight.AskKernel,
-		Run: func(ctx context.Context, name string, args ...string) ([]byte, error) {
-			path, err := exec.LookPath(name)
-			if err != nil {
-				return nil, exec.ErrNotFound
-			}
-			return exec.CommandContext(ctx, path, args...).Output()
-		},
-		Need: preflight.Need{Arch: envoy.PinnedArch, Glibc: envoy.PinnedGlibc(), Requirement: envoy.PinnedRequirement, WheelPlatform: envoy.PinnedPlatform},
-	}
-}
-
 // asksOf tells the options what declarations ask of the host. The result is what is wrong with the declarations themselves;
 // what is right in them is looked at all the same.
 func asksOf(env Env, set source.Set, o *preflight.Options) []preflight.Result {
@@ -153,6 +148,12 @@ func asksOf(env Env, set source.Set, o *preflight.Options) []preflight.Result {
 	if g != nil {
 		o.Counts = countsOf(g)
 		o.Declared = listenersOf(g)
+		if f := g.ForwardProxy; f != nil {
+			if p, err := egress.ParseProxy(f.Address); err == nil {
+				o.DeclaredProxy = p.Addr()
+			}
+		}
+		o.Direct = past(g)
 	}
 	// A port that the release reserves leaves the model. No port is reserved by 1.6 and by the newest, so together they have all.
 	for _, target := range []ir.Release{{Major: 1, Minor: 6}, {}} {
@@ -191,6 +192,21 @@ func listenersOf(g *ir.Gateway) []preflight.Declared {
 		all = append(all, preflight.Declared{Addr: netip.AddrPortFrom(l.Addr.Addr(), l.Addr.Port()), By: fmt.Sprintf("%s/%s (%s:%d)", o.Object.Namespace, o.Object.Name, o.Range.File, o.Range.Start.Line)})
 	}
 	return all
+}
+
+// past are what declarations name that no forward proxy carries, in words.
+func past(g *ir.Gateway) []string {
+	var all []string
+	if g.Settings.SharedStorage {
+		all = append(all, "the shared storage (Redis)")
+	}
+	for _, b := range g.Bindings() {
+		if strings.Contains(b.Policy, "ldap") {
+			all = append(all, "LDAP of "+b.Policy)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 func countsOf(g *ir.Gateway) *preflight.Counts {
@@ -242,7 +258,7 @@ func writePreflight(w io.Writer, format string, o preflight.Options, found []pre
 			FlexVersion   string             `json:"flexVersion"`
 			Summary       preflightTally     `json:"summary"`
 			Checks        []preflight.Result `json:"checks"`
-		}{1, o.Profile, o.Plane, o.Release.String(), tallyOf(found), found})
+		}{1, o.Profile, o.PlaneOf(), o.Release.String(), tallyOf(found), found})
 	case "junit":
 		return report.JUnit(w, "flexgw preflight", preflightCases(found))
 	}

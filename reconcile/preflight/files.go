@@ -163,12 +163,13 @@ func (r *run) directory(dir, expected, source string) {
 	r.add(res)
 }
 
-const registrationFile = "/usr/local/share/mulesoft/flex-gateway/conf.d/registration.yaml"
+// ProductRegistration is where the product keeps its registration.
+const ProductRegistration = "/usr/local/share/mulesoft/flex-gateway/conf.d/registration.yaml"
 
 func (r *run) registrationFile(expected, source string) {
 	name := r.Registration.Path
 	if name == "" {
-		name = registrationFile
+		name = ProductRegistration
 	}
 	res := Result{"files.registration", OK, name, expected, "", source, ""}
 	info, problem := r.readable(r.user(), name)
@@ -200,7 +201,7 @@ func (r *run) registrationFile(expected, source string) {
 
 // oldFiles is the .conf of the product's registration of release 1.0 (UUID.conf, .key and .pem), if there is one.
 func (r *run) oldFiles() string {
-	for _, conf := range r.glob(path.Dir(registrationFile) + "/*.conf") {
+	for _, conf := range r.glob(path.Dir(ProductRegistration) + "/*.conf") {
 		base := strings.TrimSuffix(conf, ".conf")
 		if len(path.Base(base)) == 36 && r.exists(base+".key") && r.exists(base+".pem") {
 			return conf

@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/flexgw/flexgw/reconcile/egress"
 	"github.com/flexgw/flexgw/schema/ir"
 )
 
@@ -56,7 +57,7 @@ const (
 // Options are what is asked of a host.
 type Options struct {
 	Profile      string     // Gateway (also "") or Fabric, which adds its checks to the gateway's
-	Plane        string     // US (also ""), EU, or one of Planes
+	Plane        string     // US, EU, or one of Planes; "": the registration's, else US
 	Release      ir.Release // of the product; zero: the newest
 	Product      bool       // the product itself is to run here: what it needs and flexgw does not is then an error, not a warning
 	Size         string     // a row of the product's sizes that this host must hold; "": its smallest is recommended
@@ -69,9 +70,13 @@ type Options struct {
 	NoNetwork    bool     // nothing is resolved or dialed
 	AllHosts     bool     // hosts that flexgw never calls are probed too
 	Cluster      bool     // kubectl and oc may ask the cluster that they are set up for
-	Proxy        *Proxy   // for HTTP(S); nil: direct
-	Socks        *Proxy   // for what is not HTTP, and for all without Proxy; nil: direct
-	PrivateCA    []*x509.Certificate
+
+	Proxy         *egress.Proxy       // for HTTP(S); nil: direct
+	Socks         *Socks              // for what is not HTTP, and for all without Proxy; nil: direct
+	DeclaredProxy string              // host:port of the forward proxy in the declarations; "": none
+	Direct        []string            // what is declared and goes through no proxy, in words
+	PasswordShown bool                // a proxy's password stood in the arguments
+	PrivateCA     []*x509.Certificate // authorities that somebody named because a proxy opens TLS with them; World.Roots has them too
 }
 
 // Declared is a listener of the declarations.
@@ -95,7 +100,7 @@ type Registration struct {
 	Platform string // host:port of the control plane; "" as in the tables
 	Usage    string // host:port where usage goes; "" as in the tables
 	NotAfter time.Time
-	NotFrom  time.Time
+	CA       []byte // PEM of the authorities that the platform is trusted by; World.Roots has them too
 }
 
 // World is the host as the checks see it. Functions that are nil are not asked.
@@ -107,9 +112,10 @@ type World struct {
 	Run      func(ctx context.Context, name string, args ...string) ([]byte, error) // exec.ErrNotFound when it is not installed
 	Held     func(path string) (bool, error)                                        // whether somebody holds a lock on a file
 	Kernel   func() (Kernel, bool)                                                  // false: this system does not say
-	Resolve  func(ctx context.Context, host string) ([]netip.Addr, error)
+	Resolve  func(ctx context.Context, addr string) ([]netip.Addr, error)           // of "host:port"
 	Dial     func(ctx context.Context, network, addr string) (net.Conn, error)
-	Roots    *x509.CertPool // nil: the system's
+	Tunnel   func(ctx context.Context, addr string) (net.Conn, error) // through Options.Proxy
+	Roots    *x509.CertPool                                           // nil: the system's
 	Need     Need
 }
 
@@ -129,6 +135,7 @@ type run struct {
 	results []Result
 	seen    *sockets // nil: not yet read
 	procs   []process
+	siteCAs []*x509.Certificate
 }
 
 // Run makes all checks that the options ask for. The order of results is that of the areas: host, resources, ports, files, instances,
@@ -137,10 +144,9 @@ func Run(ctx context.Context, w World, o Options) []Result {
 	if o.Profile == "" {
 		o.Profile = Gateway
 	}
-	if o.Plane == "" {
-		o.Plane = "US"
-	}
+	o.Plane = o.PlaneOf()
 	r := &run{Options: o, World: w, ctx: ctx}
+	r.siteCAs = r.authorities()
 	r.procs = r.processes()
 	r.system()
 	r.resources()

@@ -1,0 +1,170 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/flexgw/flexgw/reconcile/anypoint"
+	"github.com/flexgw/flexgw/reconcile/disk"
+	"github.com/flexgw/flexgw/reconcile/egress"
+	"github.com/flexgw/flexgw/reconcile/envoy"
+	"github.com/flexgw/flexgw/reconcile/preflight"
+)
+
+// registrationOf is the registration of --registration, or the one that lies beside the declarations.
+func registrationOf(c *cli.Context) preflight.Registration {
+	r := preflight.Registration{Path: c.String("registration"), Named: c.IsSet("registration")}
+	if !r.Named {
+		for _, p := range c.Args().Slice() {
+			if info, err := os.Stat(p); err == nil && !info.IsDir() {
+				p = filepath.Dir(p)
+			}
+			if file := filepath.Join(p, anypoint.FileName); p != "-" && exists(file) {
+				r.Path = file
+				break
+			}
+		}
+	}
+	if r.Path == "" && exists(preflight.ProductRegistration) {
+		r.Path = preflight.ProductRegistration
+	}
+	if r.Path == "" {
+		return r
+	}
+	f, err := anypoint.ReadFile(r.Path)
+	if err != nil {
+		r.Problem = err.Error()
+		return r
+	}
+	r.Path = f.Path
+	r.Platform, r.Usage, r.NotAfter, r.CA = addrOf(f.Anypoint), addrOf(f.Metering), f.NotAfter, f.CA
+	return r
+}
+
+// addrOf is host:port of a URL; "" when it has none.
+func addrOf(text string) string {
+	u, err := url.Parse(text)
+	if err != nil || u.Hostname() == "" {
+		return ""
+	}
+	port := u.Port()
+	if port == "" {
+		port = "443"
+	}
+	return net.JoinHostPort(u.Hostname(), port)
+}
+
+// proxiesOf reads the flags about proxies, and the authority of one that opens TLS.
+func proxiesOf(c *cli.Context, o *preflight.Options) error {
+	password := ""
+	if file := c.String("proxy-password-file"); file != "" {
+		b, err := readCredential(file, "--proxy-password-file")
+		if err != nil {
+			return world(err)
+		}
+		password = string(b)
+	}
+	user := func(flag string) string {
+		u, err := url.Parse(c.String(flag))
+		if err != nil || u.User == nil {
+			return ""
+		}
+		_, shown := u.User.Password()
+		o.PasswordShown = o.PasswordShown || shown
+		return u.User.Username()
+	}
+	if text := c.String("https-proxy"); text != "" {
+		p, err := egress.ParseProxy(text)
+		if name := user("https-proxy"); err == nil && password != "" && name != "" {
+			p, err = p.WithCredentials(name, password)
+		}
+		if err != nil {
+			return usage("--https-proxy: %v", err)
+		}
+		o.Proxy = &p
+	}
+	if text := c.String("socks5-proxy"); text != "" {
+		s, err := preflight.ParseSocks(text)
+		if name := user("socks5-proxy"); err == nil && password != "" && name != "" {
+			s, err = s.WithCredentials(name, password)
+		}
+		if err != nil {
+			return usage("--socks5-proxy: %v", err)
+		}
+		o.Socks = s
+	}
+	if file := c.String("ca-file"); file != "" {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return world(fmt.Errorf("--ca-file: read %s: %w", file, disk.Cause(err)))
+		}
+		if o.PrivateCA, err = anypoint.Chain(b); err != nil {
+			return usage("--ca-file: %s: %v", file, err)
+		}
+	}
+	return nil
+}
+
+// hostWorld is this host, and the network as far as the options let it be asked.
+func hostWorld(c *cli.Context, env Env, o preflight.Options) (preflight.World, error) {
+	w := preflight.World{
+		OS: runtime.GOOS, Arch: runtime.GOARCH, Now: env.now, Getenv: env.Getenv, Held: envoy.Held, Kernel: preflight.AskKernel,
+		Run: func(ctx context.Context, name string, args ...string) ([]byte, error) {
+			path, err := exec.LookPath(name)
+			if err != nil {
+				return nil, exec.ErrNotFound
+			}
+			return exec.CommandContext(ctx, path, args...).Output()
+		},
+		Need: preflight.Need{Arch: envoy.PinnedArch, Glibc: envoy.PinnedGlibc(), Requirement: envoy.PinnedRequirement, WheelPlatform: envoy.PinnedPlatform},
+	}
+	if o.NoNetwork {
+		return w, nil
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		return w, world(fmt.Errorf("read the authorities of this host: %w", err))
+	}
+	for _, ca := range o.PrivateCA {
+		roots.AddCert(ca)
+	}
+	if len(bytes.TrimSpace(o.Registration.CA)) > 0 && !roots.AppendCertsFromPEM(o.Registration.CA) {
+		return w, world(errors.New("no certificate in " + anypoint.CAPath(o.Registration.Path)))
+	}
+	w.Roots = roots
+	e := egress.New(egress.Options{RootCAs: roots})
+	e.SetProxyTLS(egress.TLS{Roots: roots})
+	var allowed []egress.Destination
+	for _, addr := range preflight.Called(o) {
+		allowed = append(allowed, egress.Destination{Host: addr, Why: "flexgw preflight"})
+	}
+	if o.Proxy != nil {
+		allowed = append(allowed, egress.Destination{Host: o.Proxy.Addr(), Why: "--https-proxy"})
+		w.Tunnel = func(ctx context.Context, addr string) (net.Conn, error) {
+			return e.Tunnel(ctx, egress.Preflight, *o.Proxy, addr)
+		}
+	}
+	if o.Socks != nil {
+		allowed = append(allowed, egress.Destination{Host: o.Socks.Addr(), Why: "--socks5-proxy"})
+	}
+	e.Set(egress.Preflight, allowed)
+	w.Resolve = func(ctx context.Context, addr string) ([]netip.Addr, error) {
+		return e.Resolve(ctx, egress.Preflight, addr)
+	}
+	w.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		return e.Dial(ctx, egress.Preflight, network, addr)
+	}
+	return w, nil
+}
