@@ -262,7 +262,7 @@ func writeFleet(w io.Writer, answers []answer) error {
 // stateOf is the first thing that is not as it should be.
 func stateOf(r status.Report) string {
 	for _, c := range r.Conditions {
-		if c.Status != status.True {
+		if amiss(c) {
 			return c.Type + "=" + c.Status + " (" + c.Reason + ")"
 		}
 	}

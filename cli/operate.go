@@ -65,7 +65,7 @@ func answered(err error) error {
 		return world(err)
 	case e.Code == api.CodeStale:
 		return &exit{ExitStale, err}
-	case e.Code == api.CodeUnavailable:
+	case e.Code == api.CodeUnavailable, e.Code == api.CodeNotReported, e.Code == api.CodeNoUsage, e.Code == api.CodeNotSigned:
 		return world(err)
 	}
 	return &exit{ExitUsage, err}

@@ -133,8 +133,9 @@ type daemon struct {
 	mu       sync.Mutex    // guards hints
 	hints    []string
 
-	usage   *metering.Ledger  // nil: requests are not counted
-	counter *metering.Counter // into it
+	usage    *metering.Ledger  // nil: requests are not counted
+	counter  *metering.Counter // into it
+	delivery delivery          // of it
 
 	airGapped bool // Anypoint is not called: usage stays in the spool
 	outward   outward
@@ -282,6 +283,7 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	if err := d.countUsage(); err != nil {
 		return err
 	}
+	d.deliverUsage()
 	defer d.startCounting()()
 	go d.scribe.run()
 	defer d.scribe.stop()
@@ -606,6 +608,7 @@ func (d *daemon) published(b reconcile.Built) {
 	d.want(d.served)
 	d.egress.Set(egress.Probe, probe.Destinations(b.Gateway))
 	d.throughProxy(b.Gateway)
+	d.usageServed()
 	if err := d.echoes.Set(b.Gateway.Echoes); err != nil {
 		d.log.Error("echo not served", "error", err)
 	}

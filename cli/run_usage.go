@@ -49,6 +49,7 @@ func (d *daemon) startCounting() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var counting sync.WaitGroup
 	counting.Go(func() { d.counter.Run(ctx) })
+	stopDelivering := d.startDelivering()
 	return func() {
 		cancel()
 		counting.Wait()
@@ -56,6 +57,7 @@ func (d *daemon) startCounting() (stop func()) {
 			d.log.Error("the end of the access log is not counted yet; the next daemon does it", "error", err)
 		}
 		_ = d.counter.Close()
+		stopDelivering()
 		if err := d.usage.Close(); err != nil {
 			d.log.Error("usage ledger", "error", err)
 		}

@@ -78,7 +78,7 @@ func (s *scribe) event(e reconcile.Event) {
 			if e.Type == reconcile.Accepted {
 				return
 			}
-		case reconcile.Fetched, reconcile.EnvoyConnected, reconcile.EnvoyGone, reconcile.PeerRefused:
+		case reconcile.Fetched, reconcile.EnvoyConnected, reconcile.EnvoyGone, reconcile.PeerRefused, reconcile.UsageNotReported, reconcile.UsageReported:
 			return
 		case reconcile.Programmed:
 			s.set, s.holdAt = &e.Set, e.HoldAt

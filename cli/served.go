@@ -33,6 +33,7 @@ func (d *daemon) Report() status.Report {
 	r := d.loop.Report()
 	d.knownCommit(&r)
 	r.Requires = d.required()
+	r.Conditions = append(r.Conditions, d.usageReported()...)
 	r.Daemon = d.self
 	r.Refused = slices.Concat(d.remote.refusedPeers(), d.apiDoor.refusedPeers())
 	return r

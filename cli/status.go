@@ -212,7 +212,7 @@ func writeFailed(w io.Writer, r status.Report, verbose bool) {
 	fmt.Fprintf(w, "last failed  %s at %s: %s\n", f.Revision, f.At.Format(time.RFC3339), f.Reason)
 	over := true
 	for _, c := range r.Conditions {
-		over = over && c.Status == status.True
+		over = over && !amiss(c)
 	}
 	if over && !verbose {
 		return
@@ -222,6 +222,11 @@ func writeFailed(w io.Writer, r status.Report, verbose bool) {
 			fmt.Fprintf(w, "  %s\n", oneLine(d.String()))
 		}
 	}
+}
+
+// amiss says whether a condition is not as it should be. Without a registration, or before the first report, nothing is wrong.
+func amiss(c status.Condition) bool {
+	return c.Status == status.False || c.Status == status.Unknown && c.Type != status.UsageReported
 }
 
 func writeCondition(w io.Writer, who string, c status.Condition) {

@@ -32,7 +32,9 @@ const (
 	Uncordoned        EventType = "Uncordoned"        // it counts again
 	EnvoyConnected    EventType = "EnvoyConnected"
 	EnvoyGone         EventType = "EnvoyGone"
-	PeerRefused       EventType = "PeerRefused" // somebody on another host was turned away; told by who listens there
+	UsageNotReported  EventType = "UsageNotReported" // usage does not get to the platform: Reason says why
+	UsageReported     EventType = "UsageReported"    // it gets there again
+	PeerRefused       EventType = "PeerRefused"      // somebody on another host was turned away; told by who listens there
 )
 
 // Event is one thing that an operator may want to know. What is logged, counted, written to the history or sent to a webhook

@@ -163,6 +163,9 @@ const (
 	CodeNoSource    = "no-source"
 	CodeNotThere    = "not-in-source"
 	CodeNoNode      = "no-such-node"
+	CodeNotReported = "usage-not-reported" // some waits: the message says why
+	CodeNoUsage     = "usage-not-counted"  // this daemon starts no Envoy whose requests it could count
+	CodeNotSigned   = "usage-not-signed"   // by the registration in force
 	CodeUnavailable = "unavailable"
 )
 
@@ -187,6 +190,7 @@ type Daemon interface {
 	Resume(ctx context.Context, r OperatorRequest) error
 	Cordon(ctx context.Context, r CordonRequest) error
 	Uncordon(ctx context.Context, r UncordonRequest) error
+	UsageDaemon
 }
 
 // maxBody bounds a request: all declarations of a large gateway, in base64.
@@ -228,6 +232,7 @@ func Handler(d Daemon) http.Handler {
 	change(mux, ResumePath, d, d.Resume)
 	change(mux, CordonPath, d, d.Cordon)
 	change(mux, UncordonPath, d, d.Uncordon)
+	usageHandlers(mux, d)
 	mux.HandleFunc("GET "+SpecPath, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Write(spec)

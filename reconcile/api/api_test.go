@@ -26,6 +26,8 @@ type fake struct {
 	history api.History
 	egress  api.Egress
 	outcome api.Outcome
+	usage   api.Usage
+	bundle  api.UsageBundle
 	err     error
 	asked   any
 }
@@ -63,6 +65,20 @@ func (f *fake) Cordon(_ context.Context, r api.CordonRequest) error {
 func (f *fake) Uncordon(_ context.Context, r api.UncordonRequest) error {
 	f.asked = r
 	return f.err
+}
+
+func (f *fake) Usage() (api.Usage, error) { return f.usage, f.err }
+func (f *fake) FlushUsage(_ context.Context, r api.UsageFlushRequest) (api.Usage, error) {
+	f.asked = r
+	return f.usage, f.err
+}
+func (f *fake) ExportUsage(_ context.Context, r api.UsageExportRequest) (api.UsageBundle, error) {
+	f.asked = r
+	return f.bundle, f.err
+}
+func (f *fake) AckUsage(_ context.Context, r api.UsageAckRequest) (api.Usage, error) {
+	f.asked = r
+	return f.usage, f.err
 }
 
 // served is a fake behind a real socket.
@@ -103,6 +119,12 @@ func example() *fake {
 			LastFailed: &status.Failed{Revision: "sha256:2", At: at, Reason: "Invalid", Diagnostics: list},
 			Pinned:     &status.Pin{Revision: "sha256:1", From: "sha256:2", At: at, By: "me"},
 		},
+		usage: api.Usage{SchemaVersion: 1, Condition: status.Condition{Type: status.UsageReported, Status: status.False, Reason: "Waiting", Message: "m"}, Since: &at, NextTry: &at,
+			Registration: &api.UsageRegistration{AgentID: "a", AssetName: "n"}, Requests: api.UsageRequests{Counted: 6, Reported: 1, Waiting: 2, SetAside: 3, Unregistered: 4, NoAPI: 5, Lost: 6},
+			Hours: []api.UsageHour{{Hour: at, API: "n/a", AgentID: "a", Counted: 6, Reported: 1, Waiting: 2, SetAside: 3, Final: true}}, NoAPI: []api.UsageHour{{Hour: at, Counted: 5}},
+			SetAside: []api.UsageBatch{{AgentID: "a", Seq: 7, Requests: 3, Why: "w"}}, Alarms: []api.UsageAlarm{{Code: "full", Message: "m", Since: at}},
+			Spool: api.UsageSpool{ReplicaID: "r", BootEpoch: 1, LastSeq: 9, AckedSeq: 8, Batches: 1, Bytes: 10, MaxBytes: 11}},
+		bundle:  api.UsageBundle{Name: "b.tar.gz", Content: []byte{1, 2}, Batches: 1, Requests: 2, Signed: true},
 		history: api.History{SchemaVersion: 1, Kept: []string{"sha256:1"}, Records: []api.Record{{At: at, Event: "RolledBack", Revision: "sha256:2", Previous: "sha256:1", By: "source", Reason: "Rejected", Message: "m"}}},
 		egress:  api.Egress{SchemaVersion: 1, Mode: api.EgressOpen, Destinations: []egress.Destination{{Purpose: egress.Usage, Host: "metering.example:443", Why: "registration.yaml: metering"}}},
 		outcome: api.Outcome{SchemaVersion: 1, Revision: "sha256:2", Result: api.RolledBack, Served: "sha256:1", Previous: "sha256:1", Reason: "Rejected", Message: "m", Diagnostics: list,
@@ -151,6 +173,15 @@ func TestEverythingComesThrough(t *testing.T) {
 	check("resume", report, f.report, err, api.OperatorRequest{By: "me"})
 	report, err = c.Cordon(ctx, api.CordonRequest{Node: "e", Reason: "why", By: "me"})
 	check("cordon", report, f.report, err, api.CordonRequest{Node: "e", Reason: "why", By: "me"})
+	usage, err := c.Usage(ctx)
+	check("usage", usage, f.usage, err, nil)
+	usage, err = c.FlushUsage(ctx, api.UsageFlushRequest{Wait: 4})
+	check("flush", usage, f.usage, err, api.UsageFlushRequest{Wait: 4})
+	bundle, err := c.ExportUsage(ctx, api.UsageExportRequest{})
+	check("export", bundle, f.bundle, err, api.UsageExportRequest{})
+	ack := api.UsageAckRequest{Content: []byte("xÿ"), Unsigned: true}
+	usage, err = c.AckUsage(ctx, ack)
+	check("ack", usage, f.usage, err, ack)
 	report, err = c.Uncordon(ctx, api.UncordonRequest{Node: "e", By: "me"})
 	check("uncordon", report, f.report, err, api.UncordonRequest{Node: "e", By: "me"})
 }

@@ -105,6 +105,7 @@ func TestAnswersFitTheDescription(t *testing.T) {
 		api.RollbackPath: api.RollbackRequest{Revision: "r", By: "me", Wait: 1}, api.SyncPath: api.SyncRequest{Revision: "abcdef", By: "me", Wait: 1, AllowRewrite: "abcdefa"},
 		api.SuspendPath: api.SuspendRequest{Seconds: 1, Reason: "r", By: "me"}, api.ResumePath: api.OperatorRequest{By: "me"},
 		api.CordonPath: api.CordonRequest{Node: "e", Reason: "r", By: "me"}, api.UncordonPath: api.UncordonRequest{Node: "e", By: "me"},
+		api.UsageFlushPath: api.UsageFlushRequest{Wait: 3}, api.UsageExportPath: api.UsageExportRequest{}, api.UsageAckPath: api.UsageAckRequest{Content: []byte("{}"), Unsigned: true},
 	}
 	for _, path := range slices.Sorted(maps.Keys(d.Paths)) {
 		for method, op := range d.Paths[path] {
@@ -138,7 +139,7 @@ func TestAnswersFitTheDescription(t *testing.T) {
 			fits(t, schemas, op.Responses["503"].Content["application/json"].Schema.Ref, method+" "+path+" that fails", b)
 		}
 	}
-	for _, path := range []string{api.StatusPath, api.HistoryPath, api.EgressPath, api.ApplyPath, api.RollbackPath, api.SuspendPath, api.ResumePath, api.SyncPath, api.CordonPath, api.UncordonPath, api.SpecPath} {
+	for _, path := range []string{api.StatusPath, api.HistoryPath, api.EgressPath, api.ApplyPath, api.RollbackPath, api.SuspendPath, api.ResumePath, api.SyncPath, api.CordonPath, api.UncordonPath, api.UsagePath, api.UsageFlushPath, api.UsageExportPath, api.UsageAckPath, api.SpecPath} {
 		if _, ok := d.Paths[path]; !ok {
 			t.Errorf("%s is not described", path)
 		}

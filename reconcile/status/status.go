@@ -21,6 +21,9 @@ const (
 	Programmed = "Programmed"
 )
 
+// UsageReported is a Condition of the daemon, not of a revision: whether the platform knows how often APIs were called.
+const UsageReported = "UsageReported"
+
 // The values of Condition.Status.
 const (
 	True    = "True"

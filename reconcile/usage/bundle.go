@@ -86,7 +86,7 @@ func NewBundle(batches []anypoint.Batch, key crypto.Signer) (Bundle, error) {
 		}
 		sum := sha256.Sum256(text)
 		b.Batches = append(b.Batches, BundledBatch{batchName(x.Seq), x.Seq, hex.EncodeToString(sum[:])})
-		b.Requests += requests(x)
+		b.Requests += Requests(x)
 	}
 	text, err := json.MarshalIndent(b.Manifest, "", "  ")
 	if err != nil {
@@ -104,8 +104,8 @@ func NewBundle(batches []anypoint.Batch, key crypto.Signer) (Bundle, error) {
 
 func batchName(seq uint64) string { return fmt.Sprintf("batches/%012d.json", seq) }
 
-// requests is what a batch adds.
-func requests(b anypoint.Batch) (n uint64) {
+// Requests is what a batch adds.
+func Requests(b anypoint.Batch) (n uint64) {
 	for _, p := range b.Points {
 		n += p.Delta
 	}
@@ -248,7 +248,7 @@ func (b Bundle) consistent() error {
 		if x.BatchID != anypoint.BatchID(x.AgentID, x.ReplicaID, x.BootEpoch, x.Seq) {
 			return fmt.Errorf("%s: its batchId is not that of its number", at.Name)
 		}
-		sum += requests(x)
+		sum += Requests(x)
 	}
 	if sum != b.Requests {
 		return fmt.Errorf("the batches have %d requests, and the manifest says %d", sum, b.Requests)
@@ -344,21 +344,73 @@ func verified(of *x509.Certificate, text, signature []byte) error {
 	return nil
 }
 
+// Settle follows what became of a bundle of this ledger: what the platform has is forgotten, and what it refused is set aside.
+func (l *Ledger) Settle(a BundleAck) error {
+	st := l.State()
+	switch {
+	case a.ReplicaID != st.Replica:
+		return fmt.Errorf("the acknowledgement is for the replica %s, and this is %s", a.ReplicaID, st.Replica)
+	case a.BootEpoch != st.Epoch:
+		return fmt.Errorf("the acknowledgement is for the spool that began as epoch %d, and this is epoch %d: what waits was not in that bundle", a.BootEpoch, st.Epoch)
+	}
+	acked, refused := map[uint64]bool{}, map[uint64]string{}
+	for _, seq := range a.Acked {
+		acked[seq] = true
+	}
+	for _, r := range a.Refused {
+		refused[r.Seq] = r.Why
+	}
+	aside, _ := l.Quarantined()
+	for _, b := range aside {
+		if acked[b.Seq] && b.AgentID == a.AgentID {
+			if err := l.release(b.Seq); err != nil {
+				return err
+			}
+		}
+	}
+	for _, b := range l.Batches() {
+		var err error
+		why, no := refused[b.Seq]
+		switch {
+		case b.AgentID != a.AgentID:
+			err = l.Quarantine(b.Seq, "counted for the registration of "+b.AgentID+", and what came after was reported for that of "+a.AgentID)
+		case no:
+			err = l.Quarantine(b.Seq, why)
+		case acked[b.Seq]:
+			err = l.Ack(b.Seq)
+		default: // not in the bundle, or not delivered yet
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// release acknowledges a batch that was set aside.
+func (l *Ledger) release(seq uint64) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	w := &writer{}
+	w.step(stepRelease)
+	w.uint(seq)
+	return l.commit(w)
+}
+
 // Import delivers the batches of a bundle in order. It goes on after a batch that the platform refuses, and ends with an error when
 // the next one cannot be delivered now; the BundleAck has what was done until then. Doing it again does no harm.
 func Import(deliver func(anypoint.Batch) (acked uint64, err error), b Bundle, now func() time.Time) (ack BundleAck, err error) {
 	ack = BundleAck{Schema: AckSchema, AgentID: b.AgentID, ReplicaID: b.ReplicaID, BootEpoch: b.BootEpoch}
 	defer func() { ack.At = now().UTC() }()
 	for _, x := range b.Usage {
-		acked, err := deliver(x)
+		_, err := deliver(x) // taken is taken: a gap before it is told by whoever counts there
 		var refused *RefusedError
 		switch {
 		case errors.As(err, &refused):
 			ack.Refused = append(ack.Refused, Refusal{x.Seq, err.Error()})
 		case err != nil:
 			return ack, err
-		case acked < x.Seq:
-			return ack, fmt.Errorf("the platform has batches of this replica up to %d only, and this one is %d: a bundle that was exported before is to be imported first", acked, x.Seq)
 		default:
 			ack.Acked = append(ack.Acked, x.Seq)
 		}

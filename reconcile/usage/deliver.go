@@ -39,7 +39,7 @@ const (
 	firstRetry   = time.Second
 	longestRetry = 15 * time.Minute
 	lookAgain    = 24 * time.Hour // after somebody should have done something
-	rejectedFor  = time.Hour      // likewise, where it may have been the platform's mistake
+	lookSooner   = time.Hour      // likewise, where others may have done it
 	lastWords    = 5 * time.Second
 )
 
@@ -106,7 +106,11 @@ func results() []string { return []string{"acknowledged", "retried", "refused", 
 type Target struct {
 	AgentID string
 	Sink    *Sink
+	Held    string // why nothing is sent yet; "": it is
 }
+
+// silent says that nothing is sent.
+func (d *Deliverer) silent() bool { return d.sink == nil || d.AirGapped || d.sink.Held != "" }
 
 // Deliverer seals what was counted and sends it. One goroutine, Run, does all of it; the other methods ask it to.
 type Deliverer struct {
@@ -137,6 +141,7 @@ type Deliverer struct {
 	again  time.Time // before which nothing is sent
 	broken error     // of the spool
 	breaks int       // how often in a row
+	gap    *uint64   // up to where a platform had batches that missed some before the one that it accepted
 }
 
 // order is a flush.
@@ -163,6 +168,18 @@ func (d *Deliverer) Use(t *Target) {
 	d.init()
 	d.mu.Lock()
 	d.target, d.fresh = t, true
+	d.mu.Unlock()
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Again forgets what was wrong, and tries at once: something on the way to the platform may have changed.
+func (d *Deliverer) Again() {
+	d.init()
+	d.mu.Lock()
+	d.fresh = true
 	d.mu.Unlock()
 	select {
 	case d.wake <- struct{}{}:
@@ -238,8 +255,10 @@ func (d *Deliverer) follow() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.fresh {
-		d.fresh, d.sink, d.tried, d.last, d.again = false, d.target, false, nil, time.Time{}
-		d.state.Failures = 0
+		if d.sink != d.target {
+			d.sink, d.tried, d.last = d.target, false, nil
+		}
+		d.fresh, d.again, d.state.Failures = false, time.Time{}, 0
 	}
 }
 
@@ -247,7 +266,7 @@ func (d *Deliverer) follow() {
 func (d *Deliverer) wait() time.Duration {
 	now := d.Now()
 	switch {
-	case d.sink == nil || d.AirGapped:
+	case d.silent():
 		return time.Hour
 	case !d.again.IsZero():
 		return max(d.again.Sub(now), 0) // what is sealed in the meantime would only wait too
@@ -278,7 +297,7 @@ func (d *Deliverer) flush(ctx context.Context) error {
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case d.broken == nil && d.last == nil && d.sink != nil && !d.AirGapped && s.Quarantined <= before:
+	case d.broken == nil && d.last == nil && !d.silent() && s.Quarantined <= before:
 		return nil
 	}
 	return errors.New(s.Message)
@@ -287,7 +306,7 @@ func (d *Deliverer) flush(ctx context.Context) error {
 // work seals and sends until nothing is left to do now. Nothing is sealed while a batch waits: the next one will have it all.
 func (d *Deliverer) work(ctx context.Context, force bool) {
 	defer d.settle()
-	if d.sink == nil || d.AirGapped {
+	if d.silent() {
 		return
 	}
 	now := d.Now()
@@ -333,10 +352,14 @@ func (d *Deliverer) send(ctx context.Context, b anypoint.Batch) error {
 	acked, err := d.sink.Sink.Deliver(ctx, b)
 	var refused *RefusedError
 	switch {
-	case err == nil && acked < b.Seq: // it lost what it had: on from there, and not at once, lest it says so for ever
+	case err == nil && acked < b.Seq && (d.gap == nil || *d.gap != acked): // it lost some: once more from there
+		d.gap = &acked
 		d.attempted(&RetryError{Err: fmt.Errorf("the platform has batches up to %d only, and %d was sent", acked, b.Seq)})
 		return d.Spool.Ack(acked)
 	case err == nil:
+		if acked < b.Seq { // what was before it is acknowledged and gone, or was set aside; this one was accepted
+			d.log().Warn("the platform misses batches of this replica that are not here any more", "has", acked, "sent", b.Seq)
+		}
 		if acked > b.Seq {
 			d.log().Warn("the platform has batches of this replica that this spool never sent: was the state folder brought back from a copy?", "sent", b.Seq, "acknowledged", acked)
 		}
@@ -368,8 +391,8 @@ func (d *Deliverer) attempted(err error) {
 	switch {
 	case errors.As(err, &stopped):
 		d.again = now.Add(lookAgain)
-		if stopped.Reason == Rejected {
-			d.again = now.Add(rejectedFor)
+		if stopped.Reason == Rejected || stopped.Reason == Misconfigured {
+			d.again = now.Add(lookSooner)
 		}
 		d.count("stopped")
 	case errors.As(err, &retry):
@@ -439,6 +462,8 @@ func (d *Deliverer) judge(b Backlog) (status string, reason Reason, message stri
 		return "Unknown", AirGapped, "nothing is sent (--air-gapped): flexgw usage export takes the counts away"
 	case d.sink == nil:
 		return "Unknown", Unregistered, "there is no registration: requests are counted, and never reported"
+	case d.sink.Held != "":
+		return "Unknown", Waiting, d.sink.Held
 	case d.broken != nil:
 		return "False", SpoolBroken, fmt.Sprintf("the spool of usage cannot be written: %v", d.broken)
 	case errors.As(d.last, &stopped):

@@ -539,7 +539,7 @@ func TestAServerThatForgotIsSentTheRestAgain(t *testing.T) {
 		b := start(t, func(b *bench) {
 			b.shelf.add(1)
 			b.platform.answer = func(*http.Request) (int, http.Header, string, error) {
-				if b.platform.posts < 4 {
+				if b.platform.posts < 2 {
 					return 200, nil, `{"accepted": true, "ackedSeq": 0}`, nil
 				}
 				return 0, nil, "", nil
@@ -549,8 +549,30 @@ func TestAServerThatForgotIsSentTheRestAgain(t *testing.T) {
 			t.Errorf("%d posts at once", b.platform.posts)
 		}
 		after(time.Minute)
-		if b.platform.total() != 1 || b.platform.posts != 4 {
+		if b.platform.total() != 1 || b.platform.posts != 2 {
 			t.Errorf("%v in %d posts", b.platform.got, b.platform.posts)
+		}
+		b.end()
+	})
+}
+
+// TestAGapIsNotWaitedFor: a gateway that was registered anew goes on with its numbers, and the platform has none of those before.
+func TestAGapIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, func(b *bench) {
+			b.shelf.seq = 40
+			b.platform.answer = func(*http.Request) (int, http.Header, string, error) {
+				return 202, nil, `{"accepted": true, "ackedSeq": 0}`, nil
+			}
+		})
+		for range 5 {
+			b.shelf.add(1)
+			after(6 * time.Minute)
+		}
+		b.want(t, "True", usage.Reported, "no request waits")
+		if n := b.platform.posts; n < 6 || n > 8 {
+			t.Errorf("%d posts", n)
 		}
 		b.end()
 	})
@@ -640,6 +662,28 @@ func TestWithoutARegistrationNothingIsSent(t *testing.T) {
 		b.want(t, "Unknown", usage.AirGapped, "usage export", "3 requests wait")
 		if err := b.Flush(t.Context()); err == nil || b.platform.posts+b.platform.hellos != 0 {
 			t.Errorf("%v, %d", err, b.platform.posts)
+		}
+		b.end()
+	})
+}
+
+func TestNothingIsSentWhileItIsHeld(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, nil)
+		posts := b.platform.posts
+		b.Use(&usage.Target{AgentID: agent, Sink: b.sink(), Held: "not yet"})
+		synctest.Wait()
+		b.shelf.add(2)
+		after(2 * time.Hour)
+		if err := b.Flush(t.Context()); err == nil || b.platform.posts != posts {
+			t.Errorf("%v, %d posts", err, b.platform.posts)
+		}
+		b.want(t, "Unknown", usage.Waiting, "not yet", "2 requests wait")
+		b.Use(&usage.Target{AgentID: agent, Sink: b.sink()})
+		synctest.Wait()
+		if b.platform.total() != 2 {
+			t.Errorf("%d arrived", b.platform.total())
 		}
 		b.end()
 	})

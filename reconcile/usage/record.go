@@ -35,6 +35,7 @@ const (
 	stepTotals                     // of a snapshot: what is not in rows and batches
 	stepAside                      // of a snapshot: a batch that was set aside
 	stepSplit                      // seq, how many points stay, seq of the rest
+	stepRelease                    // seq: a batch that was set aside, and that the platform has after all
 )
 
 // writer puts steps together.

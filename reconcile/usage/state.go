@@ -145,6 +145,8 @@ func (s *state) take(kind step, r *reader) error {
 	case stepSplit:
 		seq, keep, last := r.uint(), r.uint(), r.uint()
 		return s.split(seq, keep, last)
+	case stepRelease:
+		return s.release(r.uint())
 	case stepRow:
 		k := s.key(r)
 		x := s.row(k)
@@ -265,6 +267,23 @@ func (s *state) setAside(seq uint64, why string) error {
 	s.drop(i)
 	s.aside = append(s.aside, aside{b, why})
 	s.size += b.bytes()
+	return nil
+}
+
+// release acknowledges a batch that was set aside.
+func (s *state) release(seq uint64) error {
+	i := slices.IndexFunc(s.aside, func(a aside) bool { return a.seq == seq })
+	if i < 0 {
+		return fmt.Errorf("batch %d was not set aside", seq)
+	}
+	b := s.aside[i]
+	for _, p := range b.points {
+		x := s.row(key{b.identity, p.api, p.hour})
+		x.aside -= p.delta
+		x.acked += p.delta
+	}
+	s.size -= b.bytes()
+	s.aside = slices.Delete(s.aside, i, i+1)
 	return nil
 }
 

@@ -1,0 +1,620 @@
+package cli
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/flexgw/flexgw/reconcile/anypoint"
+	"github.com/flexgw/flexgw/reconcile/api"
+	"github.com/flexgw/flexgw/reconcile/disk"
+	"github.com/flexgw/flexgw/reconcile/egress"
+	"github.com/flexgw/flexgw/reconcile/status"
+	metering "github.com/flexgw/flexgw/reconcile/usage"
+	"github.com/flexgw/flexgw/schema/diag"
+)
+
+func usageCommand(env Env) *cli.Command {
+	return &cli.Command{
+		Name:  "usage",
+		Usage: "show how often APIs were called, and report it",
+		Subcommands: []*cli.Command{
+			usageShowCommand(env), usageFlushCommand(env), usageExportCommand(env), usageImportCommand(env),
+		},
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return usage("no command %q%s: usage has show, flush, export and import", "usage "+c.Args().First(), suggest(c.Args().First(), []string{"show", "flush", "export", "import"}))
+			}
+			return cli.ShowSubcommandHelp(c)
+		},
+	}
+}
+
+func usageShowCommand(env Env) *cli.Command {
+	return &cli.Command{
+		Name:      "show",
+		Usage:     "show how often each API was called in each hour, and what of it the platform has",
+		ArgsUsage: "[SOURCE]",
+		Description: "Asks the daemon that --socket, --state-dir or SOURCE finds; without any of them, the only one that runs. When none runs, a\n" +
+			"--state-dir or SOURCE is read from the disk.",
+		Flags: daemonFlags(outputFlag("text", "json")),
+		Action: func(c *cli.Context) error {
+			outs, err := outputsOf(c, "text", "json")
+			if err != nil {
+				return err
+			}
+			source, err := oneSource(c)
+			if err != nil {
+				return err
+			}
+			var shown api.Usage
+			err = withUsage(c, env, source,
+				func(ctx context.Context, d api.Client) (err error) { shown, err = d.Usage(ctx); return err },
+				func(l *metering.Ledger) error { shown = usageOf(l, nil); return nil })
+			if err != nil {
+				return err
+			}
+			return each(outs, env.Stdout, func(format string, w io.Writer) error {
+				if format == "json" {
+					return writeJSON(w, shown)
+				}
+				return writeUsage(w, shown)
+			})
+		},
+	}
+}
+
+func usageFlushCommand(env Env) *cli.Command {
+	return &cli.Command{
+		Name:      "flush",
+		Usage:     "have a running daemon report all usage now",
+		ArgsUsage: "[SOURCE]",
+		Description: "The daemon reads the access log to its end and sends all that waits, whatever it waits for. Exit code 0: the platform has\n" +
+			"acknowledged it. 3: it has not, and why; the daemon goes on trying.",
+		Flags: daemonFlags(&cli.DurationFlag{Name: "timeout", Value: time.Minute, Usage: "how long to wait for the platform"}),
+		Action: func(c *cli.Context) error {
+			source, err := oneSource(c)
+			if err != nil {
+				return err
+			}
+			d, err := daemonOf(c, env, source)
+			if err != nil {
+				return err
+			}
+			ctx, cancel, seconds := limited(c)
+			defer cancel()
+			u, err := d.FlushUsage(ctx, api.UsageFlushRequest{Wait: seconds})
+			if err != nil {
+				return answered(err)
+			}
+			_, err = fmt.Fprintf(env.Stdout, "reported: the platform has %s of %s, up to batch %d\n", requestsWord(u.Requests.Reported), gatewayName(u.Registration), u.Spool.AckedSeq)
+			return err
+		},
+	}
+}
+
+func usageExportCommand(env Env) *cli.Command {
+	return &cli.Command{
+		Name:      "export",
+		Usage:     "put what is not reported into a file to be carried to a station that reaches the platform",
+		ArgsUsage: "[SOURCE]",
+		Description: "The file is a gzipped tar of the reports that would be sent, with a manifest that has their SHA-256, signed with the key of the\n" +
+			"registration. What is exported still waits: --ack FILE brings back what flexgw usage import says of it. Works without a running\n" +
+			"daemon too, with --state-dir and --registration.",
+		Flags: daemonFlags(
+			&cli.StringFlag{Name: "output-file", Aliases: []string{"o"}, Usage: "write it to `FILE`; - is standard output (default: a name of its own in this folder)"},
+			&cli.StringFlag{Name: "ack", Usage: "export nothing: take `FILE`, which flexgw usage import wrote, and forget what the platform has"},
+			&cli.StringFlag{Name: "registration", Usage: "where no daemon runs: the registration in `FILE` signs the bundle, and the acknowledgement must be signed by it"},
+			&cli.BoolFlag{Name: "unsigned", Usage: "take an acknowledgement that nobody signed"}),
+		Action: func(c *cli.Context) error {
+			source, err := oneSource(c)
+			if err != nil {
+				return err
+			}
+			if err := given(c, "ack", "output-file", "registration"); err != nil {
+				return err
+			}
+			if c.IsSet("ack") {
+				return takeAck(c, env, source)
+			}
+			var b api.UsageBundle
+			err = withUsage(c, env, source,
+				func(ctx context.Context, d api.Client) (err error) {
+					b, err = d.ExportUsage(ctx, api.UsageExportRequest{})
+					return err
+				},
+				func(l *metering.Ledger) error {
+					key, agent, err := signerOf(c.String("registration"), env)
+					if err == nil {
+						b, err = bundleOf(l, key, agent, env.now())
+					}
+					return err
+				})
+			if err != nil {
+				return err
+			}
+			if b.Name == "" {
+				fmt.Fprintln(env.Stderr, "flexgw: nothing waits to be reported: no file was written")
+				return nil
+			}
+			return writeBundle(env, b, c.String("output-file"))
+		},
+	}
+}
+
+func writeBundle(env Env, b api.UsageBundle, path string) error {
+	path = cmp.Or(path, b.Name)
+	if path == "-" {
+		_, err := env.Stdout.Write(b.Content)
+		return worldly(err)
+	}
+	if err := disk.Write(path, b.Content, 0o600); err != nil {
+		return world(err)
+	}
+	signed := "signed"
+	if !b.Signed {
+		signed = "not signed"
+	}
+	fmt.Fprintf(env.Stderr, "flexgw: %s in %s, %s; flexgw usage import delivers them\n", requestsWord(b.Requests), plural(b.Batches, "batch", "batches"), signed)
+	_, err := fmt.Fprintln(env.Stdout, path)
+	return err
+}
+
+func takeAck(c *cli.Context, env Env, source string) error {
+	if c.IsSet("output-file") {
+		return usage("--ack takes an acknowledgement and exports nothing: leave --output-file out")
+	}
+	text, err := readSmall(c.String("ack"), env)
+	if err != nil {
+		return world(fmt.Errorf("--ack: %w", err))
+	}
+	var after api.Usage
+	err = withUsage(c, env, source,
+		func(ctx context.Context, d api.Client) (err error) {
+			after, err = d.AckUsage(ctx, api.UsageAckRequest{Content: text, Unsigned: c.Bool("unsigned")})
+			return err
+		},
+		func(l *metering.Ledger) error {
+			var of *x509.Certificate
+			if c.String("registration") != "" {
+				_, leaf, _, err := identityOf(c.String("registration"), env)
+				if err != nil {
+					return err
+				}
+				of = leaf
+			}
+			if err := applyAck(l, text, of, c.Bool("unsigned")); err != nil {
+				return world(err)
+			}
+			after = usageOf(l, nil)
+			return nil
+		})
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(env.Stdout, "the platform has %s; %s still to be reported\n", requestsWord(after.Requests.Reported), requestsWord(after.Requests.Waiting))
+	return err
+}
+
+func usageImportCommand(env Env) *cli.Command {
+	return &cli.Command{
+		Name:      "import",
+		Usage:     "report what flexgw usage export wrote, from a station that reaches the platform",
+		ArgsUsage: "BUNDLE",
+		Description: "Holds the bundle against its manifest and its signature, and sends its reports with the certificate of the registration. Doing it\n" +
+			"twice does no harm. What became of it is written to a file for flexgw usage export --ack.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "registration", Usage: "the registration of the gateway, a copy of it, in `FILE`"},
+			&cli.StringFlag{Name: "output-file", Aliases: []string{"o"}, Usage: "write what became of it to `FILE`; - is standard output (default: the name of the bundle with .ack.json)"},
+			&cli.StringFlag{Name: "https-proxy", Usage: "through the forward proxy at `URL`, http://[USER:PASSWORD@]HOST:PORT or https://…"},
+			&cli.BoolFlag{Name: "unsigned", Usage: "take a bundle that nobody signed"},
+		},
+		Action: func(c *cli.Context) error {
+			if c.NArg() != 1 {
+				return usage("usage import takes one BUNDLE, got %d", c.NArg())
+			}
+			if err := given(c, "registration", "output-file", "https-proxy"); err != nil {
+				return err
+			}
+			if !c.IsSet("registration") {
+				return usage("usage import needs --registration FILE: the gateway's own registration, whose certificate the platform knows")
+			}
+			f, leaf, key, err := identityOf(c.String("registration"), env)
+			if err != nil {
+				return err
+			}
+			b, err := openBundle(c.Args().First(), env)
+			if err != nil {
+				return world(fmt.Errorf("%s: %w", c.Args().First(), err))
+			}
+			if err := belongs(b, f, leaf, c.Bool("unsigned")); err != nil {
+				return world(fmt.Errorf("%s: %w", c.Args().First(), err))
+			}
+			e, err := importer(c, f)
+			if err != nil {
+				return err
+			}
+			sink := sinkOf(e, f, env.now)
+			ack, failed := metering.Import(func(x anypoint.Batch) (uint64, error) { return sink.Deliver(c.Context, x) }, b, env.now)
+			if err := writeAck(env, ack, key, cmp.Or(c.String("output-file"), c.Args().First()+".ack.json")); err != nil {
+				return err
+			}
+			for _, r := range ack.Refused {
+				fmt.Fprintf(env.Stderr, "flexgw: batch %d was refused, and is not to be sent again: %s\n", r.Seq, diag.Visible(r.Why))
+			}
+			fmt.Fprintf(env.Stderr, "flexgw: the platform has %d of %s\n", len(ack.Acked), plural(len(b.Usage), "batch", "batches"))
+			switch {
+			case failed != nil:
+				return world(failed)
+			case len(ack.Refused) > 0:
+				return world(errors.New("some batches were refused"))
+			}
+			return nil
+		},
+	}
+}
+
+// importer calls the metering host of a registration, and nobody else.
+func importer(c *cli.Context, f *anypoint.File) (*egress.Egress, error) {
+	e := egress.New(egress.Options{})
+	t, err := meeting(f)
+	if err != nil {
+		return nil, world(err)
+	}
+	e.SetTLS(egress.Usage, t)
+	e.Set(egress.Usage, []egress.Destination{{Host: hostPortOf(f.Metering), Why: f.Path + ": metering"}})
+	if c.IsSet("https-proxy") {
+		p, err := egress.ParseProxy(c.String("https-proxy"))
+		if err != nil {
+			return nil, usage("--https-proxy: %w", err)
+		}
+		e.SetProxy(egress.Usage, p, "--https-proxy")
+	}
+	return e, nil
+}
+
+func writeAck(env Env, ack metering.BundleAck, key crypto.Signer, path string) error {
+	r, err := ack.Sign(key)
+	if err != nil {
+		return world(err)
+	}
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return world(err)
+	}
+	text = append(text, '\n')
+	if path == "-" {
+		_, err = env.Stdout.Write(text)
+		return worldly(err)
+	}
+	if err := disk.Write(path, text, 0o600); err != nil {
+		return world(err)
+	}
+	_, err = fmt.Fprintln(env.Stdout, path)
+	return err
+}
+
+// belongs says why a bundle is not one of a registration.
+func belongs(b metering.Bundle, f *anypoint.File, leaf *x509.Certificate, unsigned bool) error {
+	if b.AgentID != f.AgentID {
+		return fmt.Errorf("it is of the registration of %s (%s), and --registration is that of %s (%s)", b.AgentID, b.AssetName, f.AgentID, f.AssetName)
+	}
+	if !b.Signed() && unsigned {
+		return nil
+	}
+	err := b.Verify(leaf)
+	if err != nil && !b.Signed() {
+		return fmt.Errorf("%w: it was exported without --registration; --unsigned takes it if you know where it is from", err)
+	}
+	return err
+}
+
+// maxCarried bounds what is read of a stick, compressed.
+const maxCarried = 256 << 20
+
+func openBundle(path string, env Env) (metering.Bundle, error) {
+	in := env.Stdin
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return metering.Bundle{}, disk.Cause(err)
+		}
+		defer f.Close()
+		in = f
+	}
+	return metering.ReadBundle(io.LimitReader(in, maxCarried))
+}
+
+// readSmall reads a file that people carry; - is standard input.
+func readSmall(path string, env Env) ([]byte, error) {
+	const most = 64 << 20
+	in := env.Stdin
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, disk.Cause(err)
+		}
+		defer f.Close()
+		in = f
+	}
+	b, err := io.ReadAll(io.LimitReader(in, most))
+	if err == nil && len(b) == most {
+		err = fmt.Errorf("it is larger than %d bytes", most)
+	}
+	return b, err
+}
+
+// withUsage asks a daemon, or reads the ledger itself where one is named and no daemon has it.
+func withUsage(c *cli.Context, env Env, source string, ask func(context.Context, api.Client) error, read func(*metering.Ledger) error) error {
+	d, err := daemonOf(c, env, source)
+	if err == nil {
+		ctx, cancel := context.WithTimeout(c.Context, 30*time.Second)
+		defer cancel()
+		err = ask(ctx, d)
+	}
+	var refused *api.Error
+	if err == nil || errors.As(err, &refused) || c.IsSet("socket") || source == "" && c.String("state-dir") == "" && !under(env, "STATE_DIRECTORY") {
+		return answered(err)
+	}
+	at, e := findPlaces(env, source, c.String("state-dir"), "")
+	if e != nil {
+		return world(e)
+	}
+	dir := filepath.Join(at.state, "usage")
+	if _, e := os.Stat(dir); errors.Is(e, fs.ErrNotExist) {
+		return world(fmt.Errorf("%w, and there is no usage in %s", err, at.state))
+	}
+	l, e := metering.Open(dir, metering.Options{Now: env.now})
+	if e != nil {
+		if errors.Is(e, metering.ErrInUse) {
+			return answered(err)
+		}
+		return world(e)
+	}
+	defer l.Close()
+	return read(l)
+}
+
+func under(env Env, name string) bool {
+	v, ok := env.Getenv(name)
+	return ok && v != ""
+}
+
+// identityOf is a registration with what it proves itself by.
+func identityOf(path string, env Env) (f *anypoint.File, leaf *x509.Certificate, key crypto.Signer, err error) {
+	f, err = registrationAt(env, path)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	pair, err := f.TLS()
+	if err != nil {
+		return nil, nil, nil, world(fmt.Errorf("%s: %w", path, err))
+	}
+	key, _ = pair.PrivateKey.(crypto.Signer)
+	return f, leafOf(f), key, nil
+}
+
+// leafOf is the certificate of a registration; nil: of none.
+func leafOf(f *anypoint.File) *x509.Certificate {
+	if f == nil {
+		return nil
+	}
+	pair, err := f.TLS()
+	if err != nil {
+		return nil
+	}
+	leaf, err := x509.ParseCertificate(pair.Certificate[0])
+	if err != nil {
+		return nil
+	}
+	return leaf
+}
+
+// signerOf is the key of a registration and whose it is; without a path, nobody's.
+func signerOf(path string, env Env) (crypto.Signer, string, error) {
+	if path == "" {
+		return nil, "", nil
+	}
+	f, _, key, err := identityOf(path, env)
+	if err != nil {
+		return nil, "", err
+	}
+	return key, f.AgentID, nil
+}
+
+// bundleOf seals what was counted and puts what waits, and what was set aside, into a bundle. agent "": of the only registration.
+func bundleOf(l *metering.Ledger, key crypto.Signer, agent string, now time.Time) (api.UsageBundle, error) {
+	if err := l.Seal(now); err != nil {
+		return api.UsageBundle{}, world(err)
+	}
+	all, _ := l.Quarantined()
+	all = append(all, l.Batches()...)
+	slices.SortFunc(all, func(a, b anypoint.Batch) int { return cmp.Compare(a.Seq, b.Seq) })
+	if agent != "" {
+		all = slices.DeleteFunc(all, func(b anypoint.Batch) bool { return b.AgentID != agent })
+	}
+	if !slices.ContainsFunc(all, func(b anypoint.Batch) bool { return len(b.Points) > 0 || b.Lost != anypoint.Lost{} }) {
+		return api.UsageBundle{}, nil // heartbeats say nothing on a stick
+	}
+	for _, b := range all {
+		if b.AgentID != all[0].AgentID {
+			return api.UsageBundle{}, usage("there is usage of the registrations of %s and %s: --registration says whose is exported", all[0].AgentID, b.AgentID)
+		}
+	}
+	b, err := metering.NewBundle(all, key)
+	if err != nil {
+		return api.UsageBundle{}, world(err)
+	}
+	var out bytes.Buffer
+	if err := b.Write(&out); err != nil {
+		return api.UsageBundle{}, world(err)
+	}
+	return api.UsageBundle{Name: b.Name(), Content: out.Bytes(), Batches: len(b.Usage), Requests: b.Requests, Signed: b.Signed()}, nil
+}
+
+var errNotSigned = errors.New("it must be signed with the key of the registration")
+
+// applyAck forgets what the platform has. of is the certificate of the registration; nil: it is not known.
+func applyAck(l *metering.Ledger, text []byte, of *x509.Certificate, unsigned bool) error {
+	r, err := metering.ReadResult(text)
+	if err != nil {
+		return err
+	}
+	switch {
+	case of != nil && r.Signature != nil:
+		err = r.Verify(of)
+	case r.Signature == nil && unsigned:
+	case of == nil:
+		err = fmt.Errorf("%w: --registration FILE says which", errNotSigned)
+	default:
+		err = errNotSigned
+	}
+	if err != nil {
+		return err
+	}
+	return l.Settle(r.Ack)
+}
+
+// usageOf is what a ledger has, and how delivery goes; nil: nobody delivers.
+func usageOf(l *metering.Ledger, d *metering.Delivery) api.Usage {
+	s := l.State()
+	u := api.Usage{SchemaVersion: api.SchemaVersion, Hours: []api.UsageHour{}, NoAPI: []api.UsageHour{}, SetAside: []api.UsageBatch{}, Alarms: []api.UsageAlarm{},
+		Condition: status.Condition{Type: status.UsageReported, Status: status.Unknown, Reason: "NotRunning", Message: "no daemon runs that would report it"},
+		Spool:     api.UsageSpool{ReplicaID: s.Replica, BootEpoch: s.Epoch, LastSeq: s.LastSeq, AckedSeq: s.AckedSeq, Batches: s.Pending, Bytes: s.Bytes, MaxBytes: s.MaxBytes}}
+	if d != nil {
+		u.Condition = usageCondition(*d)
+		u.Since, u.NextTry = timeOrNil(d.Since), timeOrNil(d.NextTry)
+	}
+	if s.Identity.Agent != "" {
+		u.Registration = &api.UsageRegistration{AgentID: s.Identity.Agent, AssetName: s.Identity.Asset}
+	}
+	noAPI := map[time.Time]uint64{} // whoever was registered
+	for _, t := range l.Totals() {
+		row := api.UsageHour{Hour: t.Hour, API: t.API, AgentID: t.Identity.Agent, Counted: t.Counted, Reported: t.Acknowledged, SetAside: t.Quarantined, Final: t.Final}
+		switch {
+		case t.API == "":
+			u.Requests.NoAPI += t.Counted
+			noAPI[t.Hour] += t.Counted
+			continue
+		case t.Identity == metering.Identity{}:
+			u.Requests.Unregistered += t.Counted
+		default:
+			row.Waiting = t.Counted - t.Acknowledged - t.Quarantined
+			u.Requests.Counted += t.Counted
+			u.Requests.Reported += t.Acknowledged
+			u.Requests.SetAside += t.Quarantined
+			u.Requests.Waiting += row.Waiting
+		}
+		u.Hours = append(u.Hours, row)
+	}
+	for h, n := range noAPI {
+		u.NoAPI = append(u.NoAPI, api.UsageHour{Hour: h, Counted: n})
+	}
+	u.Requests.Lost = s.Lost
+	byHour := func(a, b api.UsageHour) int {
+		return cmp.Or(a.Hour.Compare(b.Hour), cmp.Compare(a.API, b.API), cmp.Compare(a.AgentID, b.AgentID))
+	}
+	slices.SortFunc(u.Hours, byHour)
+	slices.SortFunc(u.NoAPI, byHour)
+	batches, whys := l.Quarantined()
+	for i, b := range batches {
+		u.SetAside = append(u.SetAside, api.UsageBatch{AgentID: b.AgentID, Seq: b.Seq, Requests: metering.Requests(b), Why: whys[i]})
+	}
+	for _, a := range s.Alarms {
+		u.Alarms = append(u.Alarms, api.UsageAlarm(a))
+	}
+	return u
+}
+
+func timeOrNil(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
+
+// usageCondition is how delivery goes, as status has it.
+func usageCondition(d metering.Delivery) status.Condition {
+	c := status.Condition{Type: status.UsageReported, Status: d.Status, Reason: string(d.Reason), Message: d.Message}
+	if d.Status == status.False && !d.Since.IsZero() {
+		c.Message = "since " + d.Since.UTC().Format(time.RFC3339) + ": " + c.Message
+	}
+	return c
+}
+
+func requestsWord[N ~uint64](n N) string { return plural(n, "request", "requests") }
+
+func plural[N ~int | ~uint64](n N, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+// gatewayName is what a gateway was registered under.
+func gatewayName(r *api.UsageRegistration) string {
+	if r == nil {
+		return "nobody"
+	}
+	return r.AssetName
+}
+
+func writeUsage(w io.Writer, u api.Usage) error {
+	writeCondition(w, "", u.Condition)
+	r := u.Requests
+	if u.Registration == nil {
+		fmt.Fprintln(w, "registration  none: what is counted now is never reported")
+	} else {
+		fmt.Fprintf(w, "registration  %s (%s)\n", diag.Visible(u.Registration.AssetName), diag.Visible(u.Registration.AgentID))
+	}
+	fmt.Fprintf(w, "requests      %d counted, %d reported, %d waiting", r.Counted, r.Reported, r.Waiting)
+	for _, x := range []struct {
+		n    uint64
+		text string
+	}{{r.SetAside, "set aside"}, {r.Lost, "lost"}, {r.Unregistered, "without a registration"}, {r.NoAPI, "on paths of no API"}} {
+		if x.n > 0 {
+			fmt.Fprintf(w, ", %d %s", x.n, x.text)
+		}
+	}
+	fmt.Fprintln(w)
+	for _, a := range u.Alarms {
+		fmt.Fprintf(w, "alarm         %s since %s: %s\n", a.Code, a.Since.Format(time.RFC3339), oneLine(a.Message))
+	}
+	for _, b := range u.SetAside {
+		fmt.Fprintf(w, "set aside     batch %d of %s, %s: %s\n", b.Seq, diag.Visible(b.AgentID), requestsWord(b.Requests), oneLine(b.Why))
+	}
+	if len(u.Hours)+len(u.NoAPI) == 0 {
+		return nil
+	}
+	fmt.Fprintln(w)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "HOUR (UTC)\tAPI\tCOUNTED\tREPORTED\tWAITING")
+	hours := append(slices.Clone(u.Hours), u.NoAPI...)
+	slices.SortStableFunc(hours, func(a, b api.UsageHour) int { return a.Hour.Compare(b.Hour) })
+	for _, h := range hours {
+		name, reported, waiting := diag.Visible(h.API), fmt.Sprint(h.Reported), fmt.Sprint(h.Waiting)
+		switch {
+		case h.API == "":
+			name, reported, waiting = "(no API)", "-", "-"
+		case h.AgentID == "":
+			name, reported, waiting = name+" (unregistered)", "-", "-"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\n", h.Hour.UTC().Format("2006-01-02 15:04"), name, h.Counted, reported, waiting)
+	}
+	return t.Flush()
+}
