@@ -4,7 +4,6 @@ import (
 	"context"
 	"path/filepath"
 	"sync"
-	"time"
 
 	"github.com/flexgw/flexgw/reconcile/envoy"
 	metering "github.com/flexgw/flexgw/reconcile/usage"
@@ -33,7 +32,7 @@ func (d *daemon) countUsage() error {
 	d.counter = metering.NewCounter(d.usageDir(), l, metering.Gateway{Stats: admin.Stats, Process: admin.PID, Reopen: func(ctx context.Context) error {
 		_, err := admin.Post(ctx, "/reopen_logs")
 		return err
-	}}, time.Now, d.log)
+	}}, metering.TailOptions{Log: d.log})
 	d.pipeline.render.UsageLog = filepath.Join(d.usageDir(), metering.LogName)
 	if d.remote.gate != nil {
 		d.log.Warn("requests to Envoys on other hosts are not counted: they write no access log here")

@@ -71,12 +71,11 @@ type sample struct {
 	failed   uint64
 }
 
-// NewCounter reads nothing yet.
-func NewCounter(dir string, l *Ledger, g Gateway, now func() time.Time, log *slog.Logger) *Counter {
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
-	return &Counter{Tail: NewTail(dir, l, TailOptions{Reopen: g.Reopen, Now: now, Log: log}), ledger: l, envoy: g, log: log}
+// NewCounter reads nothing yet. Reopen of o is that of g.
+func NewCounter(dir string, l *Ledger, g Gateway, o TailOptions) *Counter {
+	o.Reopen = g.Reopen
+	t := NewTail(dir, l, o)
+	return &Counter{Tail: t, ledger: l, envoy: g, log: t.o.Log}
 }
 
 // Run counts until ctx ends, and compares each five minutes.

@@ -170,6 +170,7 @@ func (l *Ledger) load() error {
 		return l.recover(s, end, int64(len(b)))
 	}
 	l.s, l.end = s, end
+	l.sync = true // a process that ended between giving a new file its name and having that written down did not say so
 	if end < int64(len(b)) {
 		l.o.Log.Info("the usage ledger ended in a write that was cut off; it is dropped", "bytes", int64(len(b))-end)
 		if err := f.Truncate(end); err != nil {

@@ -1,0 +1,399 @@
+package usage
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// memory is a disk that fails, and that loses power: what was not synced may be there then, or not, or in part.
+type memory struct {
+	r       *rand.Rand
+	names   map[string]*inode
+	durable map[string]*inode
+	ops     int
+	crashAt int // op at which the process ends; 0: never
+	fail    int // one op in so many fails; 0: none
+	full    bool
+}
+
+type inode struct{ data, durable []byte }
+
+// ended is the panic of a process that is killed.
+type ended struct{}
+
+func newMemory(r *rand.Rand) *memory {
+	return &memory{r: r, names: map[string]*inode{}, durable: map[string]*inode{}}
+}
+
+// op is called before anything is done.
+func (m *memory) op(kinds ...error) error {
+	m.ops++
+	if m.crashAt > 0 && m.ops >= m.crashAt {
+		panic(ended{})
+	}
+	if m.fail > 0 && m.r.IntN(m.fail) == 0 {
+		return kinds[m.r.IntN(len(kinds))]
+	}
+	return nil
+}
+
+func (m *memory) open(path string) (file, error) {
+	if err := m.op(syscall.EIO); err != nil {
+		return nil, err
+	}
+	x, ok := m.names[path]
+	if !ok {
+		return nil, fs.ErrNotExist
+	}
+	return memoryFile{m, x}, nil
+}
+
+func (m *memory) create(path string) (file, error) {
+	if err := m.op(syscall.ENOSPC, syscall.EIO); err != nil {
+		return nil, err
+	}
+	m.names[path] = &inode{}
+	return memoryFile{m, m.names[path]}, nil
+}
+
+func (m *memory) rename(from, to string) error {
+	if err := m.op(syscall.EIO); err != nil {
+		return err
+	}
+	m.names[to] = m.names[from]
+	delete(m.names, from)
+	return nil
+}
+
+func (m *memory) link(from, to string) error {
+	if err := m.op(syscall.EIO); err != nil {
+		return err
+	}
+	m.names[to] = m.names[from]
+	return nil
+}
+
+func (m *memory) syncDir(string) error {
+	if err := m.op(syscall.EIO); err != nil {
+		return err
+	}
+	m.durable = maps.Clone(m.names)
+	return nil
+}
+
+type memoryFile struct {
+	m *memory
+	x *inode
+}
+
+func (f memoryFile) ReadAt(b []byte, at int64) (int, error) {
+	if err := f.m.op(syscall.EIO); err != nil {
+		return 0, err
+	}
+	n := copy(b, f.x.data[min(at, int64(len(f.x.data))):])
+	if n < len(b) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+func (f memoryFile) WriteAt(b []byte, at int64) (int, error) {
+	n, err := len(b), f.m.op(syscall.ENOSPC, syscall.EIO)
+	if f.m.full {
+		err = syscall.ENOSPC
+	}
+	if err != nil {
+		n = f.m.r.IntN(n + 1)
+	}
+	if grow := int(at) + n - len(f.x.data); grow > 0 {
+		f.x.data = append(f.x.data, make([]byte, grow)...)
+	}
+	copy(f.x.data[at:], b[:n])
+	return n, err
+}
+
+func (f memoryFile) Truncate(size int64) error {
+	if err := f.m.op(syscall.EIO); err != nil {
+		return err
+	}
+	f.x.data = f.x.data[:size:size]
+	return nil
+}
+
+func (f memoryFile) Sync() error {
+	if err := f.m.op(syscall.EIO, syscall.ENOSPC); err != nil {
+		return err
+	}
+	f.x.durable = slices.Clone(f.x.data)
+	return nil
+}
+
+func (f memoryFile) Close() error         { return nil }
+func (f memoryFile) size() (int64, error) { return int64(len(f.x.data)), nil }
+
+// powerLoss keeps of what was not synced what the disk happened to write: names as they were before or after, and of files a beginning.
+func (m *memory) powerLoss() {
+	if m.r.IntN(2) == 0 {
+		m.names = maps.Clone(m.durable)
+	}
+	seen := map[*inode]bool{}
+	for _, x := range m.names {
+		if seen[x] {
+			continue
+		}
+		seen[x] = true
+		switch m.r.IntN(3) {
+		case 0:
+			x.data = slices.Clone(x.durable)
+		case 1:
+			if n := len(x.data) - len(x.durable); n > 0 {
+				x.data = x.data[:len(x.durable)+m.r.IntN(n+1)]
+			}
+		}
+		x.durable = slices.Clone(x.data)
+	}
+	m.durable = maps.Clone(m.names)
+}
+
+// server is the platform.
+type server struct {
+	t       *testing.T
+	batches map[uint64]string // as they came, by seq
+	most    map[string]uint64 // cumulative, by API and hour
+	deltas  map[string]uint64
+}
+
+func (s *server) take(l *Ledger) {
+	b, ok := l.Next()
+	if !ok {
+		return
+	}
+	text, err := json.Marshal(b)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if old, was := s.batches[b.Seq]; was {
+		if old != string(text) {
+			s.t.Fatalf("batch %d was %s, and is %s", b.Seq, old, text)
+		}
+		return
+	}
+	if n := uint64(len(s.batches)) + 1; b.Seq != n {
+		s.t.Fatalf("batch %d after %d", b.Seq, n-1)
+	}
+	s.batches[b.Seq] = string(text)
+	for _, p := range b.Points {
+		k := p.APIInstance + " " + p.HourStart.Format(time.RFC3339)
+		s.deltas[k] += p.Delta
+		s.most[k] = max(s.most[k], p.Cumulative)
+		if s.deltas[k] != p.Cumulative {
+			s.t.Fatalf("%s: deltas are %d, cumulative is %d", k, s.deltas[k], p.Cumulative)
+		}
+	}
+}
+
+type entry struct {
+	api  string
+	hour time.Time
+	n    uint64
+}
+
+// TestLedgerModel holds the ledger against a list of what was counted: whatever fails, and wherever the process or the host ends, its counts are
+// those up to its position, its batches never change, and the platform gets all of it once.
+func TestLedgerModel(t *testing.T) {
+	t.Parallel()
+	crashes, failures := 0, 0
+	for seed := range uint64(60) {
+		r := rand.New(rand.NewPCG(seed, 5))
+		m, dir := newMemory(r), filepath.Join(t.TempDir(), "usage")
+		now := time.Date(2026, 11, 26, 10, 20, 0, 0, time.UTC)
+		o := Options{files: m, Now: func() time.Time { return now }}
+		var log []entry
+		s := &server{t: t, batches: map[uint64]string{}, most: map[string]uint64{}, deltas: map[string]uint64{}}
+		var l *Ledger
+		epoch := uint64(0)
+		begin := func() {
+			for {
+				m.crashAt = 0
+				var err error
+				if l, err = Open(dir, o); err == nil {
+					break
+				}
+				failures++
+			}
+			m.crashAt = m.ops + 1 + r.IntN(60)
+			if epoch == 0 {
+				epoch = l.State().Epoch // one that never was on the disk may be followed by another
+			}
+			if e := l.State().Epoch; len(s.batches) > 0 && e != epoch {
+				t.Fatalf("seed %d: epoch %d, then %d", seed, epoch, e)
+			} else {
+				epoch = e
+			}
+			check(t, seed, l, log)
+		}
+		begin()
+		for range 400 {
+			m.fail = []int{0, 0, 10, 3}[r.IntN(4)]
+			m.full = r.IntN(10) == 0
+			if died(func() {
+				if r.IntN(30) == 0 {
+					now = now.Add(-time.Duration(r.IntN(7200)) * time.Second)
+				} else {
+					now = now.Add(time.Duration(r.IntN(600)) * time.Second)
+				}
+				var err error
+				switch r.IntN(8) {
+				case 0, 1, 2, 3:
+					err = countSome(r, l, &log, now)
+				case 4:
+					err = l.SetIdentity(Identity{Agent: "a", Organization: "o"})
+				case 5:
+					err = l.Seal(now)
+				case 6:
+					s.take(l)
+				case 7:
+					s.take(l)
+					if b, ok := l.Next(); ok {
+						err = l.Ack(b.Seq)
+					}
+				}
+				if err != nil {
+					failures++
+				}
+			}) {
+				crashes++
+				_ = l.lock.Close()
+				if r.IntN(2) == 0 {
+					m.powerLoss()
+				}
+				m.fail, m.full = 0, false
+				begin()
+			}
+		}
+		m.fail, m.full, m.crashAt = 0, false, 0
+		check(t, seed, l, log)
+		drain(t, seed, l, s, &now)
+		_ = l.Close()
+	}
+	t.Logf("%d crashes, %d errors", crashes, failures)
+	if crashes < 100 || failures < 100 {
+		t.Errorf("%d crashes and %d errors only", crashes, failures)
+	}
+}
+
+// countSome counts the next entries of the log, as a tail does: those that were not counted are there again.
+func countSome(r *rand.Rand, l *Ledger, log *[]entry, now time.Time) error {
+	p := l.Position()
+	for len(*log) < int(p.Offset)+5 {
+		*log = append(*log, entry{[]string{"", "a/a", "a/b", "a/c"}[r.IntN(4)], now.Add(-time.Duration(r.IntN(90)) * time.Minute).Truncate(time.Hour), uint64(1 + r.IntN(9))})
+	}
+	var cs []Count
+	for _, e := range (*log)[p.Offset : p.Offset+1+r.Uint64N(4)] {
+		cs = append(cs, Count{e.api, e.hour, e.n})
+		p.Offset++
+	}
+	p.Turn, p.Head, p.Tail = 1, r.Uint64(), r.Uint64()
+	return l.Count(p, cs)
+}
+
+// died reports whether f was killed.
+func died(f func()) (yes bool) {
+	defer func() {
+		switch x := recover(); x {
+		case nil:
+		case ended{}:
+			yes = true
+		default:
+			panic(x)
+		}
+	}()
+	f()
+	return false
+}
+
+// check holds the counts against the log up to the position.
+func check(t *testing.T, seed uint64, l *Ledger, log []entry) {
+	t.Helper()
+	want, got := map[string]uint64{}, map[string]uint64{}
+	for _, e := range log[:l.Position().Offset] {
+		want[e.api] += e.n
+	}
+	for _, x := range l.Totals() {
+		got[x.API] += x.Counted
+	}
+	if !maps.Equal(got, want) {
+		t.Fatalf("seed %d: counted %v, and the log has %v", seed, got, want)
+	}
+}
+
+// drain delivers all, and holds what the platform has against the ledger.
+func drain(t *testing.T, seed uint64, l *Ledger, s *server, now *time.Time) {
+	t.Helper()
+	for range 3 {
+		*now = now.Add(time.Hour)
+		if err := l.Seal(*now); err != nil {
+			t.Fatal(err)
+		}
+		for {
+			b, ok := l.Next()
+			if !ok {
+				break
+			}
+			s.take(l)
+			if err := l.Ack(b.Seq); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	want := map[string]uint64{}
+	for _, x := range l.Totals() {
+		if x.Identity.Agent != "" && x.API != "" {
+			want[x.API+" "+x.Hour.Format(time.RFC3339)] += x.Counted
+			if x.Acknowledged != x.Counted || !x.Final {
+				t.Errorf("seed %d: %+v", seed, x)
+			}
+		}
+	}
+	if !maps.Equal(s.most, want) {
+		t.Errorf("seed %d: the platform has %v, want %v", seed, s.most, want)
+	}
+}
+
+// A full disk stops counting where it is; it goes on there when there is room.
+func TestFullDisk(t *testing.T) {
+	t.Parallel()
+	m := newMemory(rand.New(rand.NewPCG(1, 1)))
+	l, err := Open(t.TempDir(), Options{files: m})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	m.full = true
+	for range 5 {
+		if err := l.Count(Position{Turn: 1, Offset: 9}, []Count{{"a/a", time.Now(), 1}}); !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("got %v", err)
+		}
+	}
+	s := l.State()
+	if p := l.Position(); p.Offset != 0 || s.Unsealed != 0 || len(s.Alarms) != 1 || s.Alarms[0].Code != "unwritable" {
+		t.Errorf("got %+v %+v", p, s)
+	}
+	m.full = false
+	if err := l.Count(Position{Turn: 1, Offset: 9}, []Count{{"a/a", time.Now(), 1}}); err != nil {
+		t.Error(err)
+	}
+	if got := fmt.Sprint(l.Totals()[0].Counted, len(l.Totals()), len(l.State().Alarms)); got != "1 1 0" {
+		t.Errorf("got %s", got)
+	}
+}
