@@ -267,7 +267,6 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	}
 	defer d.fetcher.Close()
 	defer d.echoes.Close()
-	d.sayEgress()
 
 	serving, stopServing := context.WithCancel(context.Background())
 	var servers sync.WaitGroup
@@ -319,6 +318,7 @@ func (d *daemon) run(ctx context.Context) (err error) {
 		return world(err)
 	}
 	defer stopRemote()
+	d.beginEgress()
 	if d.choice != "none" {
 		supervisor, err := d.startEnvoy(ctx, d.loop)
 		if err != nil || supervisor == nil {

@@ -47,6 +47,7 @@ type outward struct {
 	proxy egress.Proxy // of the environment
 
 	mu   sync.Mutex
+	runs bool   // the daemon has begun: what changes is said
 	said string // the line that was logged last
 }
 
@@ -228,12 +229,20 @@ func (d *daemon) Egress() api.Egress {
 	return api.Egress{SchemaVersion: api.SchemaVersion, Mode: d.outward.mode, Destinations: d.egress.List()}
 }
 
+// beginEgress has whom the daemon calls said, now and when it changes.
+func (d *daemon) beginEgress() {
+	d.outward.mu.Lock()
+	d.outward.runs = true
+	d.outward.mu.Unlock()
+	d.sayEgress()
+}
+
 // sayEgress logs whom the daemon calls, when that is not what was said before.
 func (d *daemon) sayEgress() {
 	line := egressLine(d.egress.List())
 	d.outward.mu.Lock()
 	defer d.outward.mu.Unlock()
-	if line != d.outward.said {
+	if d.outward.runs && line != d.outward.said {
 		d.outward.said = line
 		d.log.Info(line, "mode", d.outward.mode)
 	}

@@ -96,7 +96,7 @@ var runners = map[string]string{
 	"reconcile/envoy":     "Envoy itself, and pip, which brings one where none is found (not with --strict-egress)",
 	"reconcile/sandbox":   "the command itself, behind walls",
 	"reconcile/preflight": "what a host has: it asks programs of the host about the host, and kubectl about its cluster, when a person asks for it",
-	"cli":                 "finds the programs that preflight asks",
+	"cli":                 "runs the programs that preflight asks",
 }
 
 func imports(f *ast.File, path string) bool {
