@@ -393,6 +393,10 @@ func (d *docDecoder) decode() {
 	case v1alpha1.Extension:
 		d.out.extensions = append(d.out.extensions, decodeSpec[v1alpha1.ExtensionSpec](d, spec.Value))
 	case v1alpha1.Secret:
+		if f := spec.Value.Fold("tls.key"); f != nil {
+			d.report(diag.Note, "decode/registration", f.Range, "this is the key pair of a registration with Anypoint: only the daemon reads it, and nothing shows it", "")
+			return // a registration has its pair beside it, under a name of its own
+		}
 		d.out.secrets = append(d.out.secrets, object[v1alpha1.SecretSpec](d))
 		d.notYet(root, "remove it, and write the key pair in the policy tls: nothing reads this kind yet")
 	case v1alpha1.Contract:
@@ -809,7 +813,7 @@ func (d *docDecoder) configuration(root, spec *syntax.Node) {
 	for _, f := range spec.Fields {
 		if f.Name == "platformConnection" {
 			o.Spec.PlatformConnection = &v1alpha1.PlatformConnection{Range: f.Range}
-			d.report(diag.Note, "decode/registration", f.Range, "this is a registration; the gateway needs none and does not read it", "")
+			d.report(diag.Note, "decode/registration", f.Range, "this is a registration with Anypoint: only the daemon reads it, and the gateway needs none", "")
 			continue
 		}
 		o.Spec.Keys = append(o.Spec.Keys, syntax.Text{Value: f.Name, Range: f.Range})

@@ -2,6 +2,7 @@ package diag
 
 import (
 	"bytes"
+	"encoding/base64"
 	"regexp"
 	"slices"
 	"strings"
@@ -37,7 +38,7 @@ func SecretName(name string) bool {
 
 // secretWords mark the names of secrets wherever they stand in them.
 var secretWords = []string{"password", "passwd", "passwort", "secret", "passphrase", "token", "credential", "apikey", "textkey", "signingkey",
-	"sharedkey", "privatekey", "licensekey", "authorizationvalue", "accesskey", "accountkey", "encryptionkey"}
+	"sharedkey", "privatekey", "tlskey", "licensekey", "authorizationvalue", "accesskey", "accountkey", "encryptionkey"}
 
 // harmlessEnds close the names of fields that are about a secret and hold none.
 var harmlessEnds = []string{"url", "uri", "endpoint", "path", "type", "name", "header", "ttl", "expiry", "expiration", "expression", "location", "source",
@@ -173,6 +174,7 @@ var (
 	openValue = regexp.MustCompile(`^(?:[|>][-+0-9]*|[{\[]|\{\}|\[\]|null|~|true|false|"""|'''|#""")?[ \t]*,?[ \t]*(?:#.*)?$`)
 	fromEnv   = regexp.MustCompile(`^["']?\$[A-Za-z_][A-Za-z0-9_]*["']?$`)
 	pairValue = regexp.MustCompile(`(?:^|[\s{,-])["']?value["']?[ \t]*:`)
+	pem64     = regexp.MustCompile(`LS0tLS1CRUdJ[A-Za-z0-9+/]+`) // base64 of "-----BEGI"
 	pemStart  = regexp.MustCompile(`-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----(.*)`)
 	userInfo  = regexp.MustCompile(`://(\S+)@`)
 	userOf    = regexp.MustCompile(addressOf + `["'](?:[A-Za-z][A-Za-z0-9+.-]*://|https?:/)?([^"']+)@`)
@@ -206,6 +208,11 @@ func secretSpans(src []byte, from, to int) []stretch {
 	}
 	for _, m := range jwt.FindAllIndex(line, -1) {
 		out = append(out, stretch{m[0], m[1]})
+	}
+	for _, m := range pem64.FindAllIndex(line, -1) {
+		if b, _ := base64.RawStdEncoding.DecodeString(string(line[m[0]:m[1]])); bytes.Contains(b, []byte("PRIVATE KEY-----")) { // with an error it is what could be read
+			out = append(out, stretch{m[0], m[1]})
+		}
 	}
 	slices.SortFunc(out, func(a, b stretch) int { return a.from - b.from })
 	var merged []stretch

@@ -44,6 +44,8 @@ func TestSnippetsHideSecrets(t *testing.T) {
 		"PEM, block":        "a: |\n  -----BEGIN RSA PRIVATE KEY-----\n  hunter2\n  -----END RSA PRIVATE KEY-----\n",
 		"PEM, unindented":   "a: |\n-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----\n",
 		"PEM, one line":     `a: "-----BEGIN PRIVATE KEY-----\nhunter2"` + "\n",
+		"PEM, base64":       "a: LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0thunter2\n",
+		"registration":      "spec:\n    tls.key: hunter2\n",
 		"user":              "address: http://u:hunter2@host:1\n",
 		"user, a blank":     "address: http://u:hunter2 x@host:1\n",
 		"user, a slash":     "jwksUrl: \"http://u:hunter2/ x@host:1\"\n",
