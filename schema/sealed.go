@@ -57,6 +57,9 @@ func (d *decoder) decodeSealed(docs []*syntax.Document, out *unitResult, found *
 		}
 		d.document(doc, out)
 	}
+	out.ds = slices.DeleteFunc(out.ds, func(d diag.Diagnostic) bool { // in the file, nobody can read it
+		return d.Code == "link/plain-text-secret" && out.sealedAt[d.Subject]
+	})
 	*found = append(*found, out.ds...)
 	out.ds = nil
 	return ds

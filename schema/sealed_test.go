@@ -108,6 +108,9 @@ func TestSealed(t *testing.T) {
 		if strings.Contains(told(ds), "correct-horse") {
 			t.Errorf("%s: a secret is told: %v", name, ds)
 		}
+		if strings.Contains(codes(ds), "link/plain-text-secret") {
+			t.Errorf("%s: it is said that everybody can read what is encrypted: %v", name, ds)
+		}
 
 		g, ds = load(schema.Options{}, set)
 		if g == nil || !strings.Contains(codes(ds), "note sops/no-key") {
@@ -120,6 +123,16 @@ func TestSealed(t *testing.T) {
 		if g != nil || !strings.Contains(codes(ds), "error sops/no-key") {
 			t.Errorf("%s, without the key, to be served: %v", name, ds)
 		}
+	}
+}
+
+// Of a file that SOPS wrote, a secret that the rule leaves out stands there for everybody all the same.
+func TestASecretBesideSealedOnes(t *testing.T) {
+	t.Parallel()
+	k := sopstest.New(t)
+	set := setOf("gateway.yaml", k.Encrypt("gateway.yaml", sealedGateway, "--encrypted-regex", "^value$"))
+	if _, ds := schema.Load(set, schema.Options{RequireEnv: true, Keys: keysOf(t, k), Policies: all.Catalog{}}); codes(ds) != "warning link/plain-text-secret" {
+		t.Errorf("got %v", ds)
 	}
 }
 
