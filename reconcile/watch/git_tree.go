@@ -522,9 +522,12 @@ func (g *gathering) entry(at trail, kid *named, full string, above []string, n *
 }
 
 func (g *gathering) submodule(at trail, full string) {
+	hint := "validate the folder itself, or the submodule's own repository"
+	if g.repo.ours {
+		hint = "keep its declarations in this repository, or have a daemon of its own follow the other one"
+	}
 	g.ds = append(g.ds, diag.Diagnostic{Severity: diag.Warning, Code: "source/submodule", Subject: diag.Range{File: full},
-		Summary: fmt.Sprintf("%s is a submodule, at commit %s: its files are another repository's and are not read", full, short(at.last().id)),
-		Hint:    "validate the folder itself, or the submodule's own repository"})
+		Summary: fmt.Sprintf("%s is a submodule, at commit %s: its files are another repository's and are not read", full, short(at.last().id)), Hint: hint})
 }
 
 func (g *gathering) file(at trail, name string) error {

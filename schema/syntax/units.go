@@ -180,7 +180,7 @@ func read(f source.File) (*index, diag.List) {
 	}
 	if bytes.HasPrefix(b, []byte("version https://git-lfs.github.com/spec/")) {
 		return nil, diag.List{{Severity: diag.Error, Code: "source/lfs-pointer", Subject: whole,
-			Summary: "this file is a Git LFS pointer: its content is not here", Hint: "fetch it with `git lfs pull`, or keep declarations out of Git LFS"}}
+			Summary: "this file is a Git LFS pointer: its content is not here", Hint: "keep declarations out of Git LFS, or, where a work tree is read, fetch it with `git lfs pull`"}}
 	}
 	x := newIndex(f.Name, b)
 	if bad, what := notText(b); bad >= 0 {
