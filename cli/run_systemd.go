@@ -283,6 +283,8 @@ func statusLine(r status.Report, away time.Time) string {
 		} else {
 			parts = append(parts, "the source is refused"+since+" ("+f.Reason+"): "+f.Message)
 		}
+	} else if f.Reason == "Fetching" {
+		parts = append(parts, f.Message)
 	}
 	if x := r.Suspended; x != nil {
 		parts = append(parts, "suspended: "+x.Reason)

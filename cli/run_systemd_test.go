@@ -32,6 +32,8 @@ func TestStatusLine(t *testing.T) {
 			at, `serving 0123, 2 Envoys connected; the source is away since 2026-11-26T12:00:03Z: connection refused; pinned in place of 4567; the newest revision is refused: no Service named "x"`},
 		{status.Report{Revision: "0123", Conditions: conditions(status.Condition{Status: status.False, Reason: "Untrusted", Message: "commit 89ab is not signed"}, ok, status.Condition{Status: status.False, Reason: "Rejected"})},
 			at, "serving 0123, 0 Envoys connected; the source is refused since 2026-11-26T12:00:03Z (Untrusted): commit 89ab is not signed; the newest revision is not live (Rejected)"},
+		{status.Report{Revision: "0123", Conditions: conditions(status.Condition{Status: status.Unknown, Reason: "Fetching", Message: "https://x/y was asked, and has said nothing since 2026-11-26T12:00:03Z"}, ok, ok)},
+			time.Time{}, "serving 0123, 0 Envoys connected; https://x/y was asked, and has said nothing since 2026-11-26T12:00:03Z"},
 		{status.Report{Revision: "0123", Waiting: &status.Waiting{Revision: "sha256:89abcdef0123456789", Since: at, Until: &at}, Conditions: conditions(ok, status.Condition{Status: status.Unknown, Reason: "Waiting"}, ok)},
 			time.Time{}, "serving 0123, 0 Envoys connected; revision sha256:89abcdef0123 waits until 2026-11-26T12:00:03Z"},
 		{status.Report{Revision: "0123", Waiting: &status.Waiting{Revision: "4567", Since: at}, Conditions: conditions(ok, ok, ok)},

@@ -27,6 +27,7 @@ type followed struct {
 	*gateway
 	bare string
 	down atomic.Bool // the server answers nobody
+	hang atomic.Bool // it takes requests, and says nothing
 }
 
 func prepareFollowed(t testing.TB, args ...string) *followed {
@@ -42,13 +43,16 @@ func prepareFollowed(t testing.TB, args ...string) *followed {
 	}
 	h := &cgi.Handler{Path: filepath.Join(strings.TrimSpace(string(out)), "git-http-backend"), Env: []string{"GIT_PROJECT_ROOT=" + filepath.Dir(f.bare), "GIT_HTTP_EXPORT_ALL=1"}, Stderr: io.Discard}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		for f.hang.Load() && q.Context().Err() == nil {
+			time.Sleep(10 * time.Millisecond)
+		}
 		if _, secret, _ := q.BasicAuth(); f.down.Load() || secret != "s3cret-token" {
 			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
 		h.ServeHTTP(w, q)
 	}))
-	t.Cleanup(s.Close)
+	t.Cleanup(func() { f.hang.Store(false); s.Close() })
 	f.Source = s.URL + "/gateway.git"
 	f.Env = append(f.Env, "FLEXGW_GIT_TOKEN=s3cret-token")
 	return f

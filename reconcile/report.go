@@ -7,6 +7,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/flexgw/flexgw/reconcile/deliver"
 	"github.com/flexgw/flexgw/reconcile/status"
@@ -57,10 +58,21 @@ func (l *Loop) Summary() status.Report {
 
 func (l *Loop) summary(s state) status.Report {
 	conditions := s.conditions()
+	if x, ok := l.Source.(Asker); ok && s.fetchErr == nil && !l.suspended() {
+		if who, since := x.Silent(); who != "" {
+			conditions[0] = status.Condition{Type: status.Fetched, Status: status.Unknown, Reason: "Fetching", Message: who + " was asked, and has said nothing since " + since.Format(time.RFC3339)}
+		}
+	}
 	if c := &conditions[len(conditions)-1]; l.Observe && c.Reason == "NothingAccepted" {
 		c.Reason, c.Message = "Observed", "this daemon observes (run --observe) and publishes nothing"
 	}
 	return status.Report{Source: l.Name, Revision: s.good.set.Revision, Commit: s.good.set.Commit, LastFailed: s.failed, Conditions: conditions, Pinned: s.control.Pinned, Suspended: s.control.Suspended, Waiting: s.control.Waiting}
+}
+
+// Asker is a watch.Source that waits for the answers of others.
+type Asker interface {
+	// Silent is who was asked and has said nothing for a while, and since when; "": nobody.
+	Silent() (who string, since time.Time)
 }
 
 // APIs lists the APIs of the revision that the target has, sorted.

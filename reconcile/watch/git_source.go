@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"iter"
 	"log/slog"
@@ -50,6 +51,7 @@ type GitLimits struct {
 	Files    int           // of declarations; 65,536
 	Refs     int64         // bytes of the list of refs; 64 MiB
 	Idle     time.Duration // without a byte; 30 s
+	Silent   time.Duration // without a byte, before it is told of; 3 s
 	Total    time.Duration // of a look; 10 min
 	Packs    int           // before they are made one; 24
 	Grown    int64         // bytes by which the store may grow beyond twice what a clone took before it is cloned anew; 64 MiB
@@ -58,7 +60,7 @@ type GitLimits struct {
 func (l GitLimits) orDefault() GitLimits {
 	return GitLimits{
 		Pack: cmp.Or(l.Pack, 512<<20), Inflated: cmp.Or(l.Inflated, 2<<30), Objects: cmp.Or(l.Objects, 1<<20), Chain: cmp.Or(l.Chain, 4095), Files: cmp.Or(l.Files, 1<<16),
-		Refs: cmp.Or(l.Refs, 64<<20), Idle: cmp.Or(l.Idle, 30*time.Second), Total: cmp.Or(l.Total, 10*time.Minute), Packs: cmp.Or(l.Packs, 24), Grown: cmp.Or(l.Grown, 64<<20),
+		Refs: cmp.Or(l.Refs, 64<<20), Idle: cmp.Or(l.Idle, 30*time.Second), Silent: cmp.Or(l.Silent, 3*time.Second), Total: cmp.Or(l.Total, 10*time.Minute), Packs: cmp.Or(l.Packs, 24), Grown: cmp.Or(l.Grown, 64<<20),
 	}
 }
 
@@ -84,12 +86,16 @@ type GitSource struct {
 
 	mu      sync.Mutex
 	set     source.Set
-	ds      diag.List // of set
-	repo    *Repo     // that set was read from
-	oldest  string    // commit that may be gone back to, of those that were verified; "": any
-	failure *GitError // why the last look took nothing; nil: it saw or took the head
-	allowed []string  // commits, for the next look
-	waiting []chan struct{}
+	ds      diag.List       // of set
+	repo    *Repo           // that set was read from
+	oldest  string          // commit that may be gone back to, of those that were verified; "": any
+	failure *GitError       // why the last look took nothing; nil: it saw or took the head
+	allowed []string        // commits, for the next look
+	waiting []chan struct{} // for the next look
+	joined  []chan struct{} // for the look that is under way
+	asked   string          // whose answer is waited for; "": nobody's
+	listing bool            // for the list of refs, which a look begins with
+	heard   time.Time       // when it was asked, or said something last
 	secrets map[string]bool
 	closed  bool
 
@@ -167,6 +173,13 @@ func Git(o GitOptions) (*GitSource, error) {
 	s := &GitSource{o: o, cancel: cancel, done: make(chan struct{}), first: make(chan struct{}),
 		changed: make(chan struct{}, 1), poke: make(chan struct{}, 1), secrets: map[string]bool{}}
 	s.o.Auth.secretsKnown = s.secret
+	s.o.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := o.Dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return &listened{c, s.hears}, nil
+	}
 	for _, u := range o.URLs {
 		s.remotes = append(s.remotes, s.remote(u))
 	}
@@ -411,17 +424,81 @@ func (s *GitSource) Poke() {
 func (s *GitSource) Look(ctx context.Context) error {
 	done := make(chan struct{})
 	s.mu.Lock()
-	s.waiting = append(s.waiting, done)
-	s.mu.Unlock()
-	s.Poke()
+	if who, _ := s.silent(); who != "" && s.listing {
+		s.joined = append(s.joined, done) // what it says is said after the call, and should it say nothing, it would not say more
+		s.mu.Unlock()
+	} else {
+		s.waiting = append(s.waiting, done)
+		s.mu.Unlock()
+		s.Poke()
+	}
 	select {
 	case <-done:
 		return nil
 	case <-s.done:
 		return os.ErrClosed
 	case <-ctx.Done():
+		if who, since := s.Silent(); who != "" {
+			return fmt.Errorf("%s was asked, and has said nothing since %s: %w", who, since.Format(time.RFC3339), ctx.Err())
+		}
 		return fmt.Errorf("the remote is still being looked at: %w", ctx.Err())
 	}
+}
+
+// Silent is who was asked and has said nothing for a while, and since when, in UTC and whole seconds; "": nobody.
+func (s *GitSource) Silent() (who string, since time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.silent()
+}
+
+// silent is Silent. The caller holds mu.
+func (s *GitSource) silent() (who string, since time.Time) {
+	if s.asked == "" || time.Since(s.heard) < s.o.Limits.Silent {
+		return "", time.Time{}
+	}
+	return s.asked, s.heard.UTC().Truncate(time.Second)
+}
+
+// asks notes whose answer is waited for; "": nobody's any more.
+func (s *GitSource) asks(who string, listing bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked, s.listing, s.heard = who, listing, time.Now()
+}
+
+func (s *GitSource) hears() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.heard = time.Now()
+}
+
+// listened is a connection of which it is noted when it says something.
+type listened struct {
+	net.Conn
+	heard func()
+}
+
+func (l *listened) Read(p []byte) (int, error) {
+	n, err := l.Conn.Read(p)
+	if n > 0 {
+		l.heard()
+	}
+	return n, err
+}
+
+// answer is what somebody sends who was asked; all says that there is no more.
+type answer struct {
+	io.Reader
+	all func()
+}
+
+func (a *answer) Read(p []byte) (int, error) {
+	n, err := a.Reader.Read(p)
+	if err != nil {
+		a.all()
+	}
+	return n, err
 }
 
 // Allow has a head taken once although it rewrites history or is older, by the look that follows: its whole hash.
@@ -462,8 +539,7 @@ func (s *GitSource) run(ctx context.Context) {
 	retry := firstRetry
 	for i := 0; ; i++ {
 		s.mu.Lock()
-		waiting := s.waiting
-		s.waiting = nil
+		s.joined, s.waiting = s.waiting, nil
 		s.granted, s.allowed = s.allowed, nil
 		s.mu.Unlock()
 		err := s.look(ctx)
@@ -474,7 +550,11 @@ func (s *GitSource) run(ctx context.Context) {
 		if i == 0 {
 			close(s.first)
 		}
-		for _, w := range waiting {
+		s.mu.Lock()
+		joined := s.joined
+		s.joined = nil
+		s.mu.Unlock()
+		for _, w := range joined {
 			close(w)
 		}
 		wait := jittered(s.o.Interval)
@@ -641,6 +721,10 @@ func refusal(err error) bool {
 
 // ask looks at one remote.
 func (s *GitSource) ask(ctx context.Context, r remote) error {
+	if r.url.Scheme != "file" { // what is on this host is read, and does not answer
+		s.asks(r.url.String(), true)
+		defer s.asks("", false)
+	}
 	x, err := r.open(ctx)
 	if err != nil {
 		return err
@@ -650,6 +734,7 @@ func (s *GitSource) ask(ctx context.Context, r remote) error {
 	if err != nil {
 		return err
 	}
+	s.asks("", false)
 	c, err := choose(adv, s.o.Ref)
 	if err != nil {
 		return err
@@ -662,11 +747,11 @@ func (s *GitSource) ask(ctx context.Context, r remote) error {
 	}
 	fresh := s.broken || s.o.Verify != nil && s.cut(adv)
 	if fresh {
-		if err := s.cloneAnew(ctx, x, adv, c); err != nil {
+		if err := s.cloneAnew(ctx, r, x, adv, c); err != nil {
 			return err
 		}
 	} else if fresh = s.taken.Store != filepath.Base(s.store.dir); !s.store.repo.holds(c.object) {
-		if err := s.get(ctx, s.store, x, adv, c); err != nil {
+		if err := s.get(ctx, s.store, r, x, adv, c); err != nil {
 			return s.doubt(c, err, fresh)
 		}
 	}
@@ -735,7 +820,7 @@ func (s *GitSource) doubt(c chosen, err error, fresh bool) error {
 
 // get has a remote send what a store lacks of a head. Without history where nothing is to be compared with it: there is no
 // commit before, and nobody verifies.
-func (s *GitSource) get(ctx context.Context, into *bare, x session, adv *advertised, c chosen) error {
+func (s *GitSource) get(ctx context.Context, into *bare, r remote, x session, adv *advertised, c chosen) error {
 	w := wanted{want: []plumbing.Hash{c.object}, shallow: slices.SortedFunc(maps.Keys(into.repo.shallow), compareHashes)}
 	if c.direct && !adv.supports("allow-tip-sha1-in-want") && !adv.supports("allow-reachable-sha1-in-want") && !adv.supports("allow-any-sha1-in-want") {
 		w.want = nil // it may be below one of these
@@ -756,6 +841,9 @@ func (s *GitSource) get(ctx context.Context, into *bare, x session, adv *adverti
 			w.have = append(w.have, id)
 		}
 	}
+	if r.url.Scheme != "file" {
+		s.asks(r.url.String(), false)
+	}
 	pack, shallow, err := x.pack(ctx, w)
 	if err != nil {
 		return err
@@ -764,7 +852,7 @@ func (s *GitSource) get(ctx context.Context, into *bare, x session, adv *adverti
 	if w.depth == 0 {
 		shallow = append(shallow, adv.shallow...)
 	}
-	if err := into.take(ctx, pack, shallow); err != nil {
+	if err := into.take(ctx, &answer{pack, func() { s.asks("", false) }}, shallow); err != nil {
 		if hasReason(err) {
 			return err
 		}
@@ -785,14 +873,14 @@ func compareHashes(a, b plumbing.Hash) int { return slices.Compare(a[:], b[:]) }
 
 // cloneAnew puts a new store in the place of the one that there is. When a set was taken from that one, it is still read from
 // it: it stays until another was taken from a later store, and that one is replaced. taken names the new one once a set comes of it.
-func (s *GitSource) cloneAnew(ctx context.Context, x session, adv *advertised, c chosen) error {
+func (s *GitSource) cloneAnew(ctx context.Context, r remote, x session, adv *advertised, c chosen) error {
 	fresh, err := s.newStore()
 	if err != nil {
 		return err
 	}
 	before := s.store
 	s.store = fresh // what onDisk must not leave out
-	err = s.get(ctx, fresh, x, adv, c)
+	err = s.get(ctx, fresh, r, x, adv, c)
 	if err != nil {
 		s.store, s.broken = before, s.broken && !errors.Is(err, errNotSent) // it would not the next time either
 		return errors.Join(err, fresh.close(), os.RemoveAll(fresh.dir))

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -103,6 +104,67 @@ func looked(t testing.TB, s *watch.GitSource) (source.Set, error) {
 		t.Fatal(err)
 	}
 	return s.Fetch(ctx)
+}
+
+// TestASilentServerIsNamed: while nobody answers, it is said who does not and since when, to who asks for a look too; who asks
+// for one then gets what the server says at last, and waits for no second one.
+func TestASilentServerIsNamed(t *testing.T) {
+	t.Parallel()
+	r := newRemote(t)
+	first := r.push("a.yaml", "1")
+	var silent atomic.Bool
+	lists, free := atomic.Int32{}, make(chan struct{})
+	t.Cleanup(sync.OnceFunc(func() { close(free) }))
+	h := smart(t, r, func(_ http.ResponseWriter, q *http.Request) bool {
+		if strings.HasSuffix(q.URL.Path, "/info/refs") {
+			lists.Add(1)
+		}
+		if silent.Load() {
+			select {
+			case <-free:
+			case <-q.Context().Done():
+			}
+		}
+		return false
+	})
+	url := h.URL + "/gateway.git"
+	s := follow(t, watch.GitOptions{Limits: watch.GitLimits{Silent: 50 * time.Millisecond}}, url)
+	if set, err := looked(t, s); err != nil || set.Revision != first {
+		t.Fatal(set.Revision, err)
+	}
+	if who, since := s.Silent(); who != "" || !since.IsZero() {
+		t.Errorf("nobody was asked, and %q is silent since %s", who, since)
+	}
+	silent.Store(true)
+	short, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	began := time.Now().Add(-time.Second)
+	err := s.Look(short)
+	if err == nil || !strings.Contains(err.Error(), url+" was asked, and has said nothing since 20") || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a look that has no answer: %v", err)
+	}
+	if who, since := s.Silent(); who != url || since.Before(began) || since.After(time.Now()) {
+		t.Errorf("%q is silent since %s", who, since)
+	}
+	if set, err := s.Fetch(t.Context()); err != nil || set.Revision != first {
+		t.Errorf("what was taken is not there: %s %v", set.Revision, err)
+	}
+	second := r.push("a.yaml", "2")
+	before := lists.Load()
+	done := make(chan error, 1)
+	go func() { done <- s.Look(t.Context()) }()
+	time.Sleep(50 * time.Millisecond)
+	silent.Store(false)
+	free <- struct{}{}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if set, err := s.Fetch(t.Context()); err != nil || set.Revision != second || lists.Load() != before {
+		t.Errorf("after the answer: %s, want %s; %d lists of refs more, %v", set.Revision, second, lists.Load()-before, err)
+	}
+	if who, _ := s.Silent(); who != "" {
+		t.Errorf("%q has answered", who)
+	}
 }
 
 // TestARepositoryIsFollowed: over every way that needs no credentials, from the first commit on.
