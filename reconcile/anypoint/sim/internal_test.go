@@ -317,3 +317,43 @@ func FuzzSelect(f *testing.F) {
 		}
 	})
 }
+
+// TestPageOfTheSimulator reads the JSON of docs/anypoint.md: a fault, and a seed.
+func TestPageOfTheSimulator(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../../docs/anypoint.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, ok := bytes.Cut(page, []byte("\n## The simulator\n"))
+	if section, _, _ = bytes.Cut(section, []byte("\n## ")); !ok {
+		t.Fatal("no section")
+	}
+	found := map[string]bool{}
+	for _, part := range bytes.Split(section, []byte("```json\n"))[1:] {
+		block, _, _ := bytes.Cut(part, []byte("```"))
+		if bytes.Contains(block, []byte(`"next"`)) {
+			found["fault"] = true
+			if list, err := parseFaults(block); err != nil || list[0].Next == 0 {
+				t.Errorf("%v\n%s", err, block)
+			}
+			continue
+		}
+		found["seed"] = true
+		path := filepath.Join(t.TempDir(), "seed.json")
+		if err := os.WriteFile(path, block, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ReadSeed(path); err != nil {
+			t.Errorf("%v\n%s", err, block)
+		}
+	}
+	if len(found) != 2 {
+		t.Errorf("found %v", found)
+	}
+	for _, word := range append(append(words(), AllScopes()...), Token, Username, Password, ClientID, ClientSecret) {
+		if !bytes.Contains(section, []byte("`"+word+"`")) {
+			t.Errorf("the page has no %s", word)
+		}
+	}
+}

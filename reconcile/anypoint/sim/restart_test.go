@@ -299,7 +299,7 @@ func TestPage(t *testing.T) {
 	set(t, s, `[{"next": 3, "status": "cut-after", "path": "/accounts"}, {"next": 2, "status": 503}]`)
 	a := s.Call("GET", "/_sim", nil)
 	page := string(a.Body)
-	for _, text := range []string{"&lt;script&gt;", "CONNECTED", g.AgentID, "default/shop", "41999", "cut-after", "503", "1 unexpected", "/agent", "tripwire", anypoint.PathMetering, "not affiliated"} {
+	for _, text := range []string{"&lt;script&gt;", "CONNECTED", g.AgentID, "default/shop", "41999", "cut-after", "503", "Unexpected calls: 1", "/agent", "tripwire", anypoint.PathMetering, "not affiliated"} {
 		if !strings.Contains(page, text) {
 			t.Errorf("no %q on the page", text)
 		}
