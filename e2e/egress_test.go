@@ -167,12 +167,15 @@ func TestEgress(t *testing.T) {
 	o.want("strict")
 }
 
-// wantHome is that on loopback a gateway's port and its upstream were called, and nobody else.
-func (o *outside) wantHome(g *gateway) {
+// wantHome is that on loopback a gateway's port and its upstream were called, and nobody else but more.
+func (o *outside) wantHome(g *gateway, more ...string) {
 	o.t.Helper()
 	want := map[harness.Call]bool{}
 	for _, port := range g.ports {
 		want[harness.Call{Protocol: "tcp", To: fmt.Sprintf("127.0.0.1:%d", port)}] = true
+	}
+	for _, to := range more {
+		want[harness.Call{Protocol: "tcp", To: to}] = true
 	}
 	if diff := cmp.Diff(want, set(o.home)); diff != "" {
 		o.t.Errorf("on loopback (-want +got):\n%s", diff)
