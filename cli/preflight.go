@@ -43,6 +43,7 @@ func preflightCommand(env Env) *cli.Command {
 			&cli.StringFlag{Name: "socks5-proxy", Usage: "`URL` of a SOCKS5 proxy, for what is not HTTP, and for all without --https-proxy: socks5://[USER@]HOST:PORT"},
 			&cli.StringFlag{Name: "proxy-password-file", Usage: "`FILE` with the password of the proxy's user"},
 			&cli.StringFlag{Name: "ca-file", Usage: "PEM `FILE` of an authority that this site's proxy opens TLS with"},
+			&cli.StringFlag{Name: "firewall", Usage: "in place of the report, write `RULES` that let through what is needed: " + strings.Join(preflight.Firewalls(), ", ") + "; names are looked up unless --no-network says no"},
 			&cli.BoolFlag{Name: "cluster", Usage: "let kubectl and oc ask the cluster that they are set up for"},
 		},
 		Action: func(c *cli.Context) error { return runPreflight(c, env, planes) },
@@ -54,7 +55,7 @@ func runPreflight(c *cli.Context, env Env, planes []string) error {
 	if err != nil {
 		return err
 	}
-	if err := given(c, "plane", "profile", "flex-version", "size", "user", "state-dir", "registration", "https-proxy", "socks5-proxy", "proxy-password-file", "ca-file"); err != nil {
+	if err := given(c, "plane", "profile", "flex-version", "size", "user", "state-dir", "registration", "https-proxy", "socks5-proxy", "proxy-password-file", "ca-file", "firewall"); err != nil {
 		return err
 	}
 	o, err := preflightOptions(c, env, planes)
@@ -72,6 +73,15 @@ func runPreflight(c *cli.Context, env Env, planes []string) error {
 	w, err := hostWorld(c, env, o)
 	if err != nil {
 		return err
+	}
+	if format := c.String("firewall"); format != "" {
+		if !slices.Contains(preflight.Firewalls(), format) {
+			return usage("--firewall %s: expected one of %s%s", format, strings.Join(preflight.Firewalls(), ", "), suggest(format, preflight.Firewalls()))
+		}
+		if c.IsSet("output") {
+			return usage("--firewall writes rules to standard output: --output has no say in them")
+		}
+		return writeFirewall(c, env, w, o, format, extra)
 	}
 	found := append(extra, preflight.Run(c.Context, w, o)...)
 	if err := each(outs, env.Stdout, func(format string, w io.Writer) error {

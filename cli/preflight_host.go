@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"net/url"
@@ -13,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -167,4 +169,31 @@ func hostWorld(c *cli.Context, env Env, o preflight.Options) (preflight.World, e
 		return e.Dial(ctx, egress.Preflight, network, addr)
 	}
 	return w, nil
+}
+
+// lookLimit is how long one name may take.
+const lookLimit = 5 * time.Second
+
+// writeFirewall writes rules, with the addresses of names as far as they may be looked up and are found.
+func writeFirewall(c *cli.Context, env Env, w preflight.World, o preflight.Options, format string, declared []preflight.Result) error {
+	for _, r := range declared {
+		if r.Severity == preflight.Error { // rules for half of the ports are worse than none
+			return &exit{ExitDiagnostics, fmt.Errorf("the declarations have mistakes: %s; flexgw validate says all", r.Observed)}
+		}
+	}
+	found := map[string][]netip.Addr{}
+	if !o.NoNetwork {
+		for _, addr := range preflight.Outward(o) {
+			ctx, cancel := context.WithTimeout(c.Context, lookLimit)
+			addrs, err := w.Resolve(ctx, addr)
+			cancel()
+			if err != nil {
+				fmt.Fprintf(env.Stderr, "flexgw: %s was not found by its name: the rules have a place for its addresses\n", addr)
+				continue
+			}
+			found[addr] = addrs
+		}
+	}
+	_, err := io.WriteString(env.Stdout, preflight.Firewall(format, o, found, preflight.Nameservers(w)))
+	return err
 }
