@@ -297,8 +297,8 @@ func preflightCases(found []preflight.Result) []report.Case {
 	return cases
 }
 
-// writePreflightText shows the worst first, and within that the order of the checks. What is in order or was not asked shows with
-// --verbose.
+// writePreflightText shows the worst last, next to the prompt, and within that the order of the checks. What is in order or was not
+// asked shows with --verbose.
 func writePreflightText(w io.Writer, found []preflight.Result, verbose, colour bool) error {
 	paint := map[preflight.Severity]string{preflight.Error: "\x1b[31m", preflight.Warn: "\x1b[33m", preflight.OK: "\x1b[32m"}
 	var b strings.Builder
@@ -319,7 +319,7 @@ func writePreflightText(w io.Writer, found []preflight.Result, verbose, colour b
 			if loud || verbose || sev == preflight.Manual {
 				fmt.Fprintf(&b, "        expected: %s (%s)\n", r.Expected, r.Source)
 			}
-			if r.Hint != "" && (loud || verbose) {
+			if r.Hint != "" && sev != preflight.OK {
 				fmt.Fprintf(&b, "        hint: %s\n", diag.Visible(r.Hint))
 			}
 		}

@@ -34,8 +34,8 @@ const (
 	Manual  Severity = "manual"
 )
 
-// Severities are all of them, the worst first.
-func Severities() []Severity { return []Severity{Error, Warn, Manual, Info, Skipped, OK} }
+// Severities are all of them, the worst last.
+func Severities() []Severity { return []Severity{OK, Skipped, Info, Manual, Warn, Error} }
 
 // Result is the answer of one check about one subject.
 type Result struct {
