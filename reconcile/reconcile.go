@@ -292,15 +292,10 @@ func (l *Loop) unfetched(before, err error) {
 	}
 	e := Event{Type: SourceUnavailable, By: bySource, Message: err.Error()}
 	why := fetchReason(err)
-	var refusal interface {
-		Refused() (*source.Commit, bool)
-	}
-	if errors.As(err, &refusal) {
-		if commit, ok := refusal.Refused(); ok {
-			e.Type, e.Reason, e.Commit = Refused, why, commit
-			if commit != nil {
-				e.Revision = commit.ID
-			}
+	if commit, ok := refusedHead(err); ok {
+		e.Type, e.Reason, e.Commit = Refused, why, commit
+		if commit != nil {
+			e.Revision = commit.ID
 		}
 	}
 	if e.Type == Refused {
@@ -311,6 +306,17 @@ func (l *Loop) unfetched(before, err error) {
 	if before == nil || e.Type == Refused || fetchReason(before) != why {
 		l.tell(e)
 	}
+}
+
+// refusedHead is the commit that a source has and refuses, nil when it is not known; ok is false for an outage.
+func refusedHead(err error) (commit *source.Commit, ok bool) {
+	var refusal interface {
+		Refused() (*source.Commit, bool)
+	}
+	if errors.As(err, &refusal) {
+		return refusal.Refused()
+	}
+	return nil, false
 }
 
 // fetchReason is a CamelCase word for why a source gave nothing.

@@ -113,6 +113,9 @@ func (s state) conditions() []status.Condition {
 		accepted = refusal("Invalid", s.refused)
 	case s.control.Waiting != nil && s.control.Waiting.Revision == s.tried.Revision:
 		accepted.Status, accepted.Reason, accepted.Message = status.Unknown, "Waiting", s.control.Waiting.String()
+		if _, refused := refusedHead(s.fetchErr); refused {
+			accepted.Message += "; no clock does while what the source has now is refused"
+		}
 	case s.served.partial() && s.served.set.Revision == s.tried.Revision:
 		accepted = refusal("Held", s.served.list)
 		accepted.Message += "; the rest is served"

@@ -71,11 +71,15 @@ func (l *Loop) forgetWaiting() {
 	}
 }
 
-// release applies the revision whose time has come. What an operator went back to stays.
+// release applies the revision whose time has come. What an operator went back to stays. While what the source has now is refused it
+// goes on waiting: somebody may have taken it off the branch.
 func (l *Loop) release(ctx context.Context) {
 	s := l.snapshot()
 	w, now := s.control.Waiting, time.Now()
 	if l.When == nil || w == nil || w.Until == nil || now.Before(*w.Until) || s.waits.Revision != w.Revision || s.control.Pinned != nil || l.suspended() {
+		return
+	}
+	if _, refused := refusedHead(s.fetchErr); refused {
 		return
 	}
 	if at := l.When(w.Since, now); at.IsZero() || at.After(now) { // the clock was set, or the host slept through the window

@@ -309,6 +309,40 @@ func TestNothingIsReleasedWhileSuspended(t *testing.T) {
 	})
 }
 
+// refusedNow is how a source refuses what it has, as a repository whose branch was put back.
+type refusedNow struct{ outage bool }
+
+func (e refusedNow) Error() string                   { return "history was rewritten" }
+func (e refusedNow) Reason() string                  { return "HistoryRewritten" }
+func (e refusedNow) Refused() (*source.Commit, bool) { return nil, !e.outage }
+
+// What waits may have been taken off the branch, which is refused then: it does not go live at its time. An outage holds up nothing.
+func TestNothingIsReleasedWhileTheSourceIsRefused(t *testing.T) {
+	for _, outage := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := served1(t, rollout.Plan{After: 30 * time.Minute})
+			w.source.put(api(2), nil)
+			settle(time.Minute)
+			w.source.put(api(1), refusedNow{outage})
+			settle(2 * time.Hour)
+			if got := served(w) == set(api(2)).Revision; got != outage {
+				t.Fatalf("outage %t: it is served: %t", outage, got)
+			}
+			if outage {
+				return
+			}
+			if c := condition(t, w, status.Accepted, status.Unknown, "Waiting"); !strings.Contains(c.Message, "is refused") {
+				t.Errorf("the message does not say why it waits: %s", c.Message)
+			}
+			w.source.put(api(2), nil)
+			settle(time.Minute)
+			if got := served(w); got != set(api(2)).Revision {
+				t.Errorf("%s is served after the source is right again", got)
+			}
+		})
+	}
+}
+
 func TestWaitingForAWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // it begins at midnight UTC of a Saturday
 		night, err := rollout.ParseWindow("daily 22:00-23:00")
