@@ -232,3 +232,61 @@ func TestKilledEnvoyLosesOneFlush(t *testing.T) {
 		t.Errorf("counted %d of %d, want all but %d", n, answered, kills*interval)
 	}
 }
+
+// BenchmarkCounting reports what the daemon uses while Envoy answers 5,000 requests a second, and while it answers none. go test -bench Counting -benchtime 1x
+func BenchmarkCounting(b *testing.B) {
+	g := start(b, countedAPI+policyAPI("closed", "http-basic-authentication-flex", "username: alice\npassword: secret\n"))
+	for range b.N {
+		for _, busy := range []bool{false, true} {
+			time.Sleep(2 * time.Second)
+			began, used := time.Now(), harness.CPU(b, g.Process.Pid)
+			sent := 0
+			if busy {
+				sent = steadily(b, g, 5000, 10*time.Second)
+			} else {
+				time.Sleep(10 * time.Second)
+			}
+			took := time.Since(began).Seconds()
+			core := 100 * (harness.CPU(b, g.Process.Pid) - used).Seconds() / took
+			b.Logf("%.0f requests a second: the daemon uses %.2f %% of a core", float64(sent)/took, core)
+			b.ReportMetric(core, map[bool]string{false: "%core-idle", true: "%core-5000rps"}[busy])
+		}
+	}
+}
+
+// steadily sends requests at a rate over connections that stay open, and returns how many were answered.
+func steadily(b *testing.B, g *gateway, rate int, limit time.Duration) int {
+	b.Helper()
+	const connections = 25
+	var sent atomic.Int64
+	var wait sync.WaitGroup
+	for range connections {
+		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", g.ports[8081]))
+		if err != nil {
+			b.Fatal(err)
+		}
+		wait.Go(func() {
+			defer c.Close()
+			answers := bufio.NewReader(c)
+			began := time.Now()
+			for n := 0; time.Since(began) < limit; {
+				for due := int(time.Since(began).Seconds() * float64(rate) / connections); n < due; n++ {
+					if _, err := io.WriteString(c, "GET /closed HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+						b.Error(err)
+						return
+					}
+					res, err := http.ReadResponse(answers, nil)
+					if err != nil || res.StatusCode != 401 {
+						b.Error(res, err)
+						return
+					}
+					_, _ = io.Copy(io.Discard, res.Body)
+					sent.Add(1)
+				}
+				time.Sleep(5 * time.Millisecond)
+			}
+		})
+	}
+	wait.Wait()
+	return int(sent.Load())
+}
