@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/flexgw/flexgw/reconcile/envoy"
+	"github.com/flexgw/flexgw/reconcile/metrics"
 	metering "github.com/flexgw/flexgw/reconcile/usage"
 )
 
@@ -69,4 +70,17 @@ func (d *daemon) readToEnd(ctx context.Context) error {
 		return nil
 	}
 	return d.counter.ReadToEnd(ctx)
+}
+
+// usageFigures are for the metrics.
+func (d *daemon) usageFigures() metrics.Usage {
+	if d.usage == nil {
+		return metrics.Usage{}
+	}
+	s, read, check := d.usage.State(), d.counter.Read(), d.counter.Check()
+	return metrics.Usage{
+		Counting: true, Counted: s.Flow.Counted, NoAPI: s.Flow.NoAPI, Sealed: s.Flow.Sealed, Acknowledged: s.Flow.Acknowledged,
+		Missing: check.Missing, Extra: check.Extra, Unreadable: read.Unreadable, Lost: s.Lost,
+		SpoolBytes: s.Bytes, Pending: s.Pending, Quarantined: s.Quarantined, Alarms: len(s.Alarms),
+	}
 }

@@ -88,7 +88,7 @@ func (d *daemon) watch(c *cli.Context) error {
 	}
 	o := metrics.Options{Version: version(), Log: d.log, // the loop and its target are made later
 		Report: func() status.Report { return d.loop.Summary() }, Progress: func() []deliver.Progress { return d.loop.Target.Progress() },
-		APIs: func() []diag.Object { return d.loop.APIs() }}
+		APIs: func() []diag.Object { return d.loop.APIs() }, Usage: d.usageFigures}
 	if w.hook != nil {
 		o.Webhook = w.hook.Counts
 	}

@@ -36,6 +36,7 @@ type Options struct {
 	Webhook func() notify.Counts // nil: no webhook
 	Forge   func() notify.Counts // of the statuses of commits; nil: no forge is told
 	Hook    func() []hook.Count  // of the forges' webhooks; nil: none are taken
+	Usage   func() Usage         // nil: requests are not counted for the platform
 	Log     *slog.Logger         // nil: silence
 }
 
@@ -83,7 +84,7 @@ func New(o Options) *M {
 	m.outages = prometheus.NewCounter(prometheus.CounterOpts{Name: "flexgw_fetch_errors_total", Help: "Times that the source became unreadable; counted once until it can be read again."})
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "flexgw_build_info", Help: "Always 1.", ConstLabels: prometheus.Labels{"version": o.Version, "goversion": runtime.Version()}})
 	build.Set(1)
-	m.registry.MustRegister(m.revisions, m.live, m.programmed, m.rollbacks, m.outages, build, state{m},
+	m.registry.MustRegister(m.revisions, m.live, m.programmed, m.rollbacks, m.outages, build, state{m}, usage{m},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

@@ -170,6 +170,7 @@ func (l *Ledger) load() error {
 		return l.recover(s, end, int64(len(b)))
 	}
 	l.s, l.end = s, end
+	l.s.flow = Flow{}
 	l.sync = true // a process that ended between giving a new file its name and having that written down did not say so
 	if end < int64(len(b)) {
 		l.o.Log.Info("the usage ledger ended in a write that was cut off; it is dropped", "bytes", int64(len(b))-end)
@@ -201,7 +202,7 @@ func (l *Ledger) recover(s *state, end, size int64) error {
 		s.lost = s.lost.plus(b.lost)
 		s.size -= b.bytes()
 	}
-	s.batches, s.last, s.acked = nil, 0, 0
+	s.batches, s.last, s.acked, s.flow = nil, 0, 0, Flow{}
 	if err := l.begin(s); err != nil {
 		return err
 	}
@@ -675,7 +676,8 @@ type State struct {
 	Lost        uint64    // calls that there was no room for, ever
 	LostPoints  uint64
 	ClockSteps  uint64 // how often the clock was set back
-	Bytes       int64  // of the file
+	Flow        Flow
+	Bytes       int64 // of the file
 	MaxBytes    int64
 	Full        bool
 	Alarms      []Alarm // sorted by code
@@ -689,7 +691,7 @@ func (l *Ledger) State() State {
 	st := State{
 		Replica: s.replica, Epoch: s.epoch, Began: time.Unix(s.began, 0).UTC(), Identity: s.identities[s.using],
 		LastSeq: s.last, AckedSeq: s.acked, Pending: len(s.batches), Quarantined: len(s.aside),
-		Lost: s.everLost.calls, LostPoints: s.everLost.points, ClockSteps: s.setBack,
+		Lost: s.everLost.calls, LostPoints: s.everLost.points, ClockSteps: s.setBack, Flow: s.flow,
 		Bytes: l.end, MaxBytes: l.o.MaxBytes, Full: l.full(l.o.Now()),
 	}
 	if len(s.batches) > 0 {

@@ -33,6 +33,7 @@ type state struct {
 	lost     loss // refused, and in no batch yet
 	everLost loss
 	setBack  uint64 // how often the clock was
+	flow     Flow   // not on the disk
 	size     int64  // bytes of a snapshot, about
 }
 
@@ -49,6 +50,14 @@ type row struct {
 
 // done says that nothing about the row is to be reported any more.
 func (r *row) done() bool { return r.final && r.counted == r.acked+r.aside }
+
+// Flow is requests since the ledger was opened.
+type Flow struct {
+	Counted      uint64 // of APIs
+	NoAPI        uint64
+	Sealed       uint64 // put in batches
+	Acknowledged uint64
+}
 
 type loss struct{ points, calls uint64 }
 
@@ -129,8 +138,13 @@ func (s *state) take(kind step, r *reader) error {
 		}
 		s.clock = max(s.clock, t)
 	case stepCount:
-		k := s.key(r)
-		s.row(k).counted += r.uint()
+		k, n := s.key(r), r.uint()
+		s.row(k).counted += n
+		if k.api == 0 {
+			s.flow.NoAPI += n
+		} else {
+			s.flow.Counted += n
+		}
 	case stepRefuse:
 		var l loss
 		r.numbers(&l.points, &l.calls)
@@ -229,6 +243,7 @@ func (s *state) seal(b batch) {
 	for _, p := range b.points {
 		x := s.row(key{b.identity, p.api, p.hour})
 		x.sealed, x.final = p.cumulative, p.final
+		s.flow.Sealed += p.delta
 	}
 }
 
@@ -237,6 +252,7 @@ func (s *state) ack(seq uint64) {
 		b := s.batches[0]
 		for _, p := range b.points {
 			s.row(key{b.identity, p.api, p.hour}).acked += p.delta
+			s.flow.Acknowledged += p.delta
 		}
 		s.drop(0)
 	}
