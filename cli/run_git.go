@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -56,6 +57,14 @@ func (r *repository) diagnostics(revision string) diag.List {
 		return nil
 	}
 	return r.source.Diagnostics(revision)
+}
+
+// remote is which of several remotes was read last.
+func (r *repository) remote() string {
+	if r == nil || r.source == nil || len(r.options.URLs) == 1 {
+		return ""
+	}
+	return r.source.Remote()
 }
 
 // gitOf reads the flags; nil when the source is no repository.
@@ -168,6 +177,15 @@ func (d *daemon) allowRewrite(commit string) error {
 		}
 	}
 	return &api.Error{Status: http.StatusBadRequest, Code: api.CodeBadRequest, Message: err.Error()}
+}
+
+// notTheHead says of a commit that an operator allowed, and that is not what the repository has now, that it was not taken.
+func (d *daemon) notTheHead(ctx context.Context, allowed string) error {
+	set, err := d.git.source.Fetch(context.WithoutCancel(ctx)) // which was looked at, and waits for nobody
+	if allowed = strings.ToLower(strings.TrimSpace(allowed)); err != nil || set.Revision == allowed {
+		return nil // of an error sync tells
+	}
+	return &api.Error{Status: http.StatusNotFound, Code: api.CodeNotThere, Message: "commit " + allowed + " was not taken: it is not the head of what this daemon follows, which is " + set.Revision + " and was taken as it is"}
 }
 
 // knownCommit fills in the commit of a revision that was served before this process began, as the history has it.

@@ -32,6 +32,7 @@ var _ api.Daemon = (*daemon)(nil)
 func (d *daemon) Report() status.Report {
 	r := d.loop.Report()
 	d.knownCommit(&r)
+	r.Remote = d.git.remote()
 	r.Requires = d.required()
 	r.Conditions = append(r.Conditions, d.usageReported()...)
 	r.Daemon = d.self
@@ -241,6 +242,9 @@ func (d *daemon) Sync(ctx context.Context, r api.SyncRequest) (api.Outcome, erro
 		}
 	}
 	o, err := d.loop.Sync(ctx, r.Revision, r.By)
+	if err == nil && r.AllowRewrite != "" {
+		err = d.notTheHead(ctx, r.AllowRewrite)
+	}
 	if err != nil {
 		return api.Outcome{}, refusal(err)
 	}

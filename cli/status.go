@@ -113,6 +113,9 @@ func writeStatus(w io.Writer, r status.Report, verbose bool) error {
 	if c := r.Commit; c != nil {
 		fmt.Fprintf(w, "commit    by %s at %s: %s\n", c.Author, c.At.Format(time.RFC3339), c.Subject)
 	}
+	if r.Remote != "" && r.Remote != r.Source {
+		fmt.Fprintf(w, "remote    %s was read last\n", r.Remote)
+	}
 	if r.Requires != "" {
 		fmt.Fprintf(w, "requires  %s\n", r.Requires)
 	}

@@ -55,3 +55,17 @@ func TestStatusShowsWhatOthersWrote(t *testing.T) {
 		t.Errorf("%q", out)
 	}
 }
+
+// Of several remotes status says which was read last; of one there is nothing to say.
+func TestStatusSaysWhichRemote(t *testing.T) {
+	t.Parallel()
+	for remote, want := range map[string]bool{"": false, "https://a.example/r": false, "https://b.example/r": true} {
+		var b bytes.Buffer
+		if err := writeStatus(&b, status.Report{Source: "https://a.example/r", Remote: remote}, false); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(b.String(), "remote    https://b.example/r was read last\n"); got != want {
+			t.Errorf("%q: %s", remote, b.String())
+		}
+	}
+}

@@ -153,6 +153,10 @@ func TestAGatewayFollowsARepository(t *testing.T) {
 	f.git("push", "-q", "--force", f.bare, evil+":main")
 	f.sync(0, "--allow-rewrite", evil)
 	waitVersion(t, f.gateway, "evil")
+	if errs := f.sync(2, "--allow-rewrite", second); !strings.Contains(errs, "commit "+second+" was not taken: it is not the head of what this daemon follows, which is "+evil) {
+		t.Errorf("sync said %s", errs)
+	}
+	waitVersion(t, f.gateway, "evil")
 	x.End(t, -1)
 
 	out, _, _ := harness.Command(t, "history", "--state-dir", f.State)

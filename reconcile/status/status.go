@@ -144,6 +144,7 @@ type Report struct {
 	Revision   string         `json:"revision"` // the one that is served; "" before the first
 	Commit     *source.Commit `json:"commit"`   // that Revision names; null: it is no commit
 	Source     string         `json:"source"`
+	Remote     string         `json:"remote"`   // of several of a repository, the one that was read last; "": there is one source, or none was read yet
 	Requires   string         `json:"requires"` // what a commit needs to be taken, for a person; "": nothing
 	Daemon     Daemon         `json:"daemon"`
 	Addresses  []string       `json:"addresses"` // the declared listeners of that revision, sorted

@@ -272,7 +272,7 @@ func TestRefs(t *testing.T) {
 		}
 	}
 	for ref, want := range map[string]string{
-		"commit:abc": "all 40 digits", "semver:huh": "is no version", "what:ever": "is not known", "a..b": "is no name of a ref", "-x y": "is no name of a ref", "tag:../x": "is no name of a ref",
+		strings.Repeat("aB", 20): "write commit:" + strings.Repeat("ab", 20), "commit:abc": "all 40 digits", "semver:huh": "is no version", "what:ever": "is not known", "a..b": "is no name of a ref", "-x y": "is no name of a ref", "tag:../x": "is no name of a ref",
 	} {
 		if err := watch.CheckRef(ref); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q", ref, err, want)
@@ -329,6 +329,12 @@ func TestMirrors(t *testing.T) {
 		return down.Load()
 	})
 	s := follow(t, watch.GitOptions{Verify: func(context.Context, watch.History) error { return nil }}, h.URL+"/gateway.git", "file://"+mirror)
+	from := func(want string) {
+		t.Helper()
+		if got := s.Remote(); got != want {
+			t.Errorf("read last was %q, want %q", got, want)
+		}
+	}
 	second := r.push("a.yaml", "2")
 	if set, err := looked(t, s); err != nil || set.Revision != second {
 		t.Fatal(set.Revision, err)
@@ -339,15 +345,18 @@ func TestMirrors(t *testing.T) {
 	if !errors.As(err, &e) || e.Reason() != "SourceUnavailable" || !strings.Contains(err.Error(), "it answers with status 503") || !strings.Contains(err.Error(), "it is behind, at "+first) {
 		t.Errorf("got %v", err)
 	}
+	from(h.URL + "/gateway.git")
 	third := r.push("a.yaml", "3")
 	r.in(mirror, "fetch", "-q")
 	if set, err := looked(t, s); err != nil || set.Revision != third {
 		t.Error(set.Revision, err)
 	}
+	from("file://" + mirror)
 	down.Store(false)
 	if set, err := looked(t, s); err != nil || set.Revision != third {
 		t.Error(set.Revision, err)
 	}
+	from(h.URL + "/gateway.git")
 }
 
 // TestOutages: the network goes, the remote is deleted; what was taken can be read all the while, and it is followed again without

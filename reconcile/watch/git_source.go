@@ -91,6 +91,7 @@ type GitSource struct {
 	oldest  string          // commit that may be gone back to, of those that were verified; "": any
 	failure *GitError       // why the last look took nothing; nil: it saw or took the head
 	allowed []string        // commits, for the next look
+	from    string          // that was read last; "": none was
 	waiting []chan struct{} // for the next look
 	joined  []chan struct{} // for the look that is under way
 	asked   string          // whose answer is waited for; "": nobody's
@@ -143,6 +144,8 @@ func CheckRef(ref string) error {
 		return err
 	case typed && kind == "tag":
 		ref = "refs/tags/" + name
+	case len(ref) == hashLength && isHex(strings.ToLower(ref)):
+		return fmt.Errorf("%q is a commit: write commit:%s; a branch of that name would be refs/heads/%s", ref, strings.ToLower(ref), ref)
 	case typed:
 		return fmt.Errorf("%q is not known: expected a branch, refs/…, tag:NAME, semver:RANGE or commit:HASH", kind+":")
 	}
@@ -445,6 +448,13 @@ func (s *GitSource) Look(ctx context.Context) error {
 	}
 }
 
+// Remote is which of the remotes was read last; "": none of them yet.
+func (s *GitSource) Remote() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.from
+}
+
 // Silent is who was asked and has said nothing for a while, and since when, in UTC and whole seconds; "": nobody.
 func (s *GitSource) Silent() (who string, since time.Time) {
 	s.mu.Lock()
@@ -697,6 +707,9 @@ func (s *GitSource) look(ctx context.Context) error {
 			if i > 0 {
 				s.o.Log.Debug("looked at another remote", "remote", r.url.String(), "because", strings.Join(down, "; "))
 			}
+			s.mu.Lock()
+			s.from = r.url.String()
+			s.mu.Unlock()
 			return nil
 		case i > 0 && errors.As(err, &behind) && behind.Older: // a mirror that follows more slowly takes nothing back
 			err = errors.New("it is behind, at " + behind.New)
