@@ -430,11 +430,16 @@ func (s *Sim) organization(q *query) answer {
 		return *a
 	}
 	o := s.find(q.PathValue("org"))
+	return reply(http.StatusOK, map[string]any{"id": o.ID, "name": o.Name, "parentId": o.ParentID, "isRoot": o.ParentID == "", "environments": o.objects()})
+}
+
+// objects are the environments of an organization as the platform lists them.
+func (o *Organization) objects() []map[string]any {
 	list := []map[string]any{}
 	for _, e := range o.Environments {
 		list = append(list, environmentObject(o.ID, e))
 	}
-	return reply(http.StatusOK, map[string]any{"id": o.ID, "name": o.Name, "parentId": o.ParentID, "isRoot": o.ParentID == "", "environments": list})
+	return list
 }
 
 func environmentObject(org string, e Environment) map[string]any {
@@ -445,11 +450,7 @@ func (s *Sim) environments(q *query) answer {
 	if a := s.may(q, ViewOrganization); a != nil {
 		return *a
 	}
-	o := s.find(q.PathValue("org"))
-	list := []map[string]any{}
-	for _, e := range o.Environments {
-		list = append(list, environmentObject(o.ID, e))
-	}
+	list := s.find(q.PathValue("org")).objects()
 	return reply(http.StatusOK, map[string]any{"data": list, "total": len(list)})
 }
 

@@ -262,6 +262,33 @@ func TestAMillionDuplicates(t *testing.T) {
 	}
 }
 
+// TestFullDisk takes nothing that it cannot keep, and says so.
+func TestFullDisk(t *testing.T) {
+	t.Parallel()
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip("no /dev/full:", err)
+	}
+	defer full.Close()
+	s, g, send := direct(t)
+	b := batchOf(g, 1, anypoint.Point{Meter: anypoint.Meter, APIInstance: "default/shop", HourStart: time.Unix(0, 0).UTC(), Delta: 3, Cumulative: 3})
+	body, err := json.Marshal(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := s.journal.file
+	s.journal.file = full
+	for range 2 { // the second one meets a journal that is known to be broken
+		if a := send(body, b.BatchID); a.status != http.StatusInternalServerError || !bytes.Contains(a.body, []byte("no space left")) {
+			t.Errorf("%d %s", a.status, a.body)
+		}
+	}
+	if len(s.state.usage) != 0 || len(s.state.replicas) != 0 {
+		t.Errorf("%v %v", s.state.usage, s.state.replicas)
+	}
+	s.journal.file = good
+}
+
 // FuzzBatch holds what the decoder takes against a second reading: what it takes has our names and no other, each once.
 func FuzzBatch(f *testing.F) {
 	_, g, send := direct(f)

@@ -151,8 +151,13 @@ func (j *journal) append(puts []put, last bool) error {
 	}
 	line := encodeLine(puts)
 	if _, err := j.file.Write(line); err != nil {
-		_ = j.file.Truncate(j.size) // a full disk takes half a line
-		return fmt.Errorf("write %s: %w", j.file.Name(), disk.Cause(err))
+		err = fmt.Errorf("write %s: %w", j.file.Name(), disk.Cause(err))
+		if j.file.Truncate(j.size) != nil { // a full disk takes half a line, and what follows one is never read
+			j.mu.Lock()
+			j.broken = err
+			j.mu.Unlock()
+		}
+		return err
 	}
 	j.size += int64(len(line))
 	if last {

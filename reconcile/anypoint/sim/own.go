@@ -24,8 +24,9 @@ type State struct {
 	Faults []Fault       `json:"faults"`
 	Clock  time.Time     `json:"clock"`
 	Frozen bool          `json:"frozen"`
-	Anypoint,
-	Ingest string `json:"-"`
+
+	Anypoint string `json:"-"` // for the page
+	Ingest   string `json:"-"`
 }
 
 // Registration is a gateway, a deleted one too.

@@ -18,7 +18,6 @@ import (
 	"net"
 	"net/http"
 	"path"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -233,6 +232,7 @@ func (s *Sim) commit(last bool, puts ...put) error {
 	}
 	if s.journal.full() {
 		if err := s.journal.compact(s.state.all()); err != nil {
+			s.journal.snapshot = s.journal.size // not again at once
 			s.log.Error("the simulator cannot write a snapshot; the journal goes on", "error", err)
 		}
 	}
@@ -511,6 +511,3 @@ func notAllowed(pattern string, methods map[string]handler) handler {
 func (s *Sim) hello(*query) answer {
 	return reply(http.StatusOK, map[string]any{"wire": anypoint.WireSim, "ingest": s.IngestURL(), "registration": anypoint.RegistrationSchema, "usage": anypoint.UsageSchema})
 }
-
-// caFile is where the certificate of the authority is.
-func caFile(dir string) string { return filepath.Join(dir, "ca.pem") }
