@@ -278,8 +278,8 @@ func showWrong(env Env, err error) error {
 	if !errors.As(err, &wrong) {
 		return worldly(err)
 	}
-	if err := (diag.Printer{Color: colour(env.Stderr, env)}).Print(env.Stderr, wrong.List); err != nil {
-		return world(err)
+	if err := printProblems(env, wrong.List, nil); err != nil {
+		return err
 	}
 	return &exit{code: ExitDiagnostics}
 }

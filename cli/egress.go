@@ -135,18 +135,12 @@ func allowAnypoint(c *cli.Context, env Env, e *egress.Egress, g *ir.Gateway) err
 	if !given {
 		path = registrationBeside(c.Args().First())
 	}
-	f, err := anypoint.ReadFile(path)
-	var wrong *anypoint.FileError
+	f, err := registrationAt(env, path)
 	switch {
 	case !given && errors.Is(err, fs.ErrNotExist): // it would run unregistered
 		return nil
-	case errors.As(err, &wrong):
-		if err := printProblems(env, wrong.List, nil); err != nil {
-			return err
-		}
-		return &exit{code: ExitDiagnostics}
 	case err != nil:
-		return world(err)
+		return err
 	}
 	if f.Anypoint != "" {
 		e.Set(egress.Registration, []egress.Destination{{Host: hostPortOf(f.Anypoint), Why: path + ": anypoint, while register, renew or unregister works; never of the daemon"}})

@@ -74,7 +74,7 @@ func runCommand(env Env) *cli.Command {
 			&cli.IntFlag{Name: "concurrency", Usage: "worker threads of Envoy (default: one per CPU)"},
 			&cli.StringFlag{Name: "log-format", Value: "text", Usage: "`text|json`"},
 			verboseFlag(),
-		}, slices.Concat(gitFlags(), trustFlags(), hookFlags(), proofFlags(), rolloutFlags(), watchFlags(), remoteFlags(), egressFlags())...),
+		}, slices.Concat(gitFlags(), trustFlags(), hookFlags(), proofFlags(), rolloutFlags(), watchFlags(), remoteFlags(), egressFlags(), registrationFlags())...),
 		Action: func(c *cli.Context) error {
 			if runtime.GOOS != "linux" {
 				return usage("run needs Linux, and this is %s; validate, fmt, diff, render and apply --target flex work here", runtime.GOOS)
@@ -137,6 +137,7 @@ type daemon struct {
 	counter  *metering.Counter // into it
 	delivery delivery          // of it
 
+	registrar *registrar
 	airGapped bool // Anypoint is not called: usage stays in the spool
 	outward   outward
 }
@@ -203,6 +204,9 @@ func newDaemon(c *cli.Context, env Env) (*daemon, error) {
 	}
 	d.scribe = newScribe(d.last, d.log)
 	if err := d.egressOf(c); err != nil {
+		return nil, err
+	}
+	if err := d.registrationOf(c); err != nil {
 		return nil, err
 	}
 	if err := d.trustOf(c); err != nil {
@@ -302,6 +306,7 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	}()
 
 	d.loop = d.newLoop(src, target, enforcer{policies})
+	d.registrar.start(serving, serve)
 	defer d.manage(ctx)()
 	serve(func() error { return api.Serve(serving, sockets.status, d.watchers.beside(api.Handler(d))) })
 	if err := d.serveAPI(serving, api.Handler(d), serve); err != nil {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -19,9 +20,25 @@ import (
 //
 //	platform DIR [FLAG…]   starts flexgw sim --dir DIR until the script ends; $ANYPOINT is its URL, $CA its authority
 //	fault JSON             sets faults
-//	state TEXT             wants TEXT in what the simulator says of itself
+//	state TEXT…            wants each TEXT in what the simulator says of itself
+//	until TEXT COMMAND…    runs a command again until TEXT is in what it prints
 func platformCommands() map[string]func(*testscript.TestScript, bool, []string) {
-	return map[string]func(*testscript.TestScript, bool, []string){"platform": startPlatform, "fault": setFault, "state": wantState}
+	return map[string]func(*testscript.TestScript, bool, []string){"platform": startPlatform, "fault": setFault, "state": wantState, "until": until}
+}
+
+func until(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("until TEXT COMMAND…")
+	}
+	last := ""
+	for range 300 {
+		_ = ts.Exec(args[1], args[2:]...) // it may not work yet
+		if last = ts.ReadFile("stdout"); strings.Contains(last, args[0]) {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	ts.Fatalf("%q is not in:\n%s", args[0], last)
 }
 
 func startPlatform(ts *testscript.TestScript, neg bool, args []string) {

@@ -229,7 +229,7 @@ func writeFailed(w io.Writer, r status.Report, verbose bool) {
 
 // amiss says whether a condition is not as it should be. Without a registration, or before the first report, nothing is wrong.
 func amiss(c status.Condition) bool {
-	return c.Status == status.False || c.Status == status.Unknown && c.Type != status.UsageReported
+	return c.Status == status.False || c.Status == status.Unknown && c.Type != status.UsageReported && c.Type != status.Registered
 }
 
 func writeCondition(w io.Writer, who string, c status.Condition) {

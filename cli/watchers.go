@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -87,7 +88,11 @@ func (d *daemon) watch(c *cli.Context) error {
 		return err
 	}
 	o := metrics.Options{Version: version(), Log: d.log, // the loop and its target are made later
-		Report: func() status.Report { return d.loop.Summary() }, Progress: func() []deliver.Progress { return d.loop.Target.Progress() },
+		Report: func() status.Report {
+			r := d.loop.Summary()
+			r.Conditions = append(r.Conditions, d.registrar.condition())
+			return r
+		}, Expires: func() time.Time { return d.registrar.expires() }, Progress: func() []deliver.Progress { return d.loop.Target.Progress() },
 		APIs: func() []diag.Object { return d.loop.APIs() }, Usage: d.usageFigures}
 	if w.hook != nil {
 		o.Webhook = w.hook.Counts

@@ -37,6 +37,7 @@ type Options struct {
 	Forge   func() notify.Counts // of the statuses of commits; nil: no forge is told
 	Hook    func() []hook.Count  // of the forges' webhooks; nil: none are taken
 	Usage   func() Usage         // nil: requests are not counted for the platform
+	Expires func() time.Time     // when the certificate of the registration does; nil, or the zero time: unregistered
 	Log     *slog.Logger         // nil: silence
 }
 
@@ -137,12 +138,13 @@ var (
 	statusQueue    = desc("flexgw_commit_status_queue_length", "Statuses of commits that wait to be told to the forge.")
 	statusEvents   = desc("flexgw_commit_statuses_total", "Statuses of commits for the forge by what became of them: delivered, dropped because too many waited, or failed after all tries.", "result")
 	hookRequests   = desc("flexgw_hook_requests_total", "Requests to --hook-listen by what became of them: taken when the daemon looks for it, forbidden without a right signature.", "result")
+	expires        = desc("flexgw_registration_expiry_timestamp_seconds", "When the certificate of the registration with Anypoint expires; 0: unregistered.")
 	webhookEvents  = desc("flexgw_webhook_events_total", "Events for the webhook by what became of them: delivered, dropped because too many waited, or failed after all tries.", "result")
 )
 
 // Describe implements prometheus.Collector.
 func (s state) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{revisionInfo, condition, rejected, connected, cordoned, suspended, pinned, waiting, statsRead, statsTimestamp, statsDuration, webhookQueue, webhookEvents, statusQueue, statusEvents, hookRequests} {
+	for _, d := range []*prometheus.Desc{revisionInfo, condition, rejected, connected, cordoned, suspended, pinned, waiting, statsRead, statsTimestamp, statsDuration, webhookQueue, webhookEvents, statusQueue, statusEvents, hookRequests, expires} {
 		to <- d
 	}
 }
@@ -154,7 +156,7 @@ func (s state) Collect(to chan<- prometheus.Metric) {
 		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	gauge(revisionInfo, 1, r.Revision)
-	for _, typ := range []string{status.Fetched, status.Accepted, status.Programmed} {
+	for _, typ := range []string{status.Fetched, status.Accepted, status.Programmed, status.Registered} {
 		now := status.Unknown
 		if c, ok := r.Condition(typ); ok {
 			now = c.Status
@@ -182,13 +184,14 @@ func (s state) Collect(to chan<- prometheus.Metric) {
 	gauge(suspended, bit(r.Suspended != nil))
 	gauge(pinned, bit(r.Pinned != nil))
 	gauge(waiting, bit(r.Waiting != nil))
+	at := time.Time{}
+	if s.m.options.Expires != nil {
+		at = s.m.options.Expires()
+	}
+	gauge(expires, timestamp(at))
 	x := s.m.stats
 	gauge(statsRead, bit(x.err == nil && !x.at.IsZero()))
-	if x.at.IsZero() {
-		gauge(statsTimestamp, 0)
-	} else {
-		gauge(statsTimestamp, float64(x.at.UnixMilli())/1000)
-	}
+	gauge(statsTimestamp, timestamp(x.at))
 	gauge(statsDuration, x.took.Seconds())
 	sent(to, webhookQueue, webhookEvents, s.m.options.Webhook)
 	sent(to, statusQueue, statusEvents, s.m.options.Forge)
@@ -216,6 +219,14 @@ func sent(to chan<- prometheus.Metric, queue, events *prometheus.Desc, counts fu
 	}{{"delivered", n.Delivered}, {"dropped", n.Dropped}, {"failed", n.Failed}} {
 		to <- prometheus.MustNewConstMetric(events, prometheus.CounterValue, float64(c.n), c.result)
 	}
+}
+
+// timestamp is a time in seconds; 0 for the zero time.
+func timestamp(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return float64(t.UnixMilli()) / 1000
 }
 
 func bit(b bool) float64 {

@@ -24,6 +24,10 @@ const (
 // UsageReported is a Condition of the daemon, not of a revision: whether the platform knows how often APIs were called.
 const UsageReported = "UsageReported"
 
+// Registered is the type of the Condition that is about the daemon itself: whether usage can be reported to Anypoint. What is served does
+// not depend on it.
+const Registered = "Registered"
+
 // The values of Condition.Status.
 const (
 	True    = "True"

@@ -1,0 +1,286 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"log/slog"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/flexgw/flexgw/reconcile/anypoint"
+	"github.com/flexgw/flexgw/reconcile/status"
+)
+
+// signer signs what registrations of these tests are made of.
+type signer struct {
+	c   *x509.Certificate
+	key *rsa.PrivateKey
+	pem []byte
+}
+
+func newSigner(t *testing.T) *signer {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "root"}, NotBefore: time.Unix(0, 0), NotAfter: time.Unix(1<<33, 0), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &signer{c, key, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})}
+}
+
+const agentID = "aaaaaaaa-0000-4000-8000-00000000a001"
+
+// file is a registration that ends at a time.
+func (s *signer) file(t *testing.T, ends time.Time) *anypoint.File {
+	t.Helper()
+	key, csr, err := anypoint.NewKey("orders")
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode([]byte(csr))
+	r, err := x509.ParseCertificateRequest(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: agentID + ".RR.x.prod"}, DNSNames: []string{"offline", "org=o", "env=e"},
+		NotBefore: time.Unix(0, 0), NotAfter: ends}, s.c, r.PublicKey, s.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := anypoint.NewFile(anypoint.Registered{Platform: anypoint.Platform{AgentID: agentID, AssetName: "orders", Anypoint: "https://a.example.com", Metering: "https://m.example.com/m"},
+		CertificateChain: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})) + string(s.pem)}, key, time.Unix(1, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// observed is a registrar of a folder, its clock and its log.
+type observed struct {
+	*registrar
+	at   time.Time
+	said bytes.Buffer
+	told []*anypoint.File
+}
+
+func newObserved(t *testing.T, dir string) *observed {
+	t.Helper()
+	w := &observed{at: time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)}
+	w.registrar = &registrar{path: filepath.Join(dir, "registration.yaml"), now: func() time.Time { return w.at }, log: slog.New(slog.NewTextHandler(&w.said, nil)),
+		follow: []func(*anypoint.File){func(f *anypoint.File) { w.told = append(w.told, f) }}}
+	return w
+}
+
+// lines is what was said since.
+func (w *observed) lines() string {
+	s := w.said.String()
+	w.said.Reset()
+	return s
+}
+
+// begin does what start does, without looking on.
+func (w *observed) begin(t *testing.T) {
+	t.Helper()
+	w.start(t.Context(), func(func() error) {})
+}
+
+func (w *observed) want(t *testing.T, st, reason string, words ...string) {
+	t.Helper()
+	c := w.condition()
+	if c.Type != status.Registered || c.Status != st || c.Reason != reason {
+		t.Errorf("got %+v, want %s %s", c, st, reason)
+	}
+	for _, word := range words {
+		if !strings.Contains(c.Message, word) {
+			t.Errorf("%q is not in %q", word, c.Message)
+		}
+	}
+}
+
+// TestRegistrationChanges: a new file is taken over, a broken one is not, and one that goes changes nothing.
+func TestRegistrationChanges(t *testing.T) {
+	t.Parallel()
+	s := newSigner(t)
+	dir := t.TempDir()
+	w := newObserved(t, dir)
+	w.begin(t)
+	if got := w.lines(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "not registered with Anypoint: usage is counted") {
+		t.Errorf("said %s", got)
+	}
+	w.want(t, status.Unknown, "Unregistered", "flexgw register")
+	if len(w.told) != 1 || w.told[0] != nil || !w.expires().IsZero() {
+		t.Errorf("told %v", w.told)
+	}
+	first := s.file(t, w.at.Add(100*day))
+	if err := first.Write(dir, anypoint.WriteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.look(false); err != nil || len(w.told) != 2 || !w.expires().Equal(first.NotAfter) {
+		t.Fatal(err, w.told)
+	}
+	w.want(t, status.True, "Registered", "orders, gateway "+agentID, "2026-09-09T00:00:00Z, in 100 days")
+	if got := w.lines(); !strings.Contains(got, "registered with Anypoint") || strings.Contains(got, "PRIVATE") {
+		t.Errorf("said %s", got)
+	}
+
+	// Half of a file, as cp may show it for a moment: nothing is said, nothing changes.
+	whole, err := os.ReadFile(w.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(text []byte) {
+		t.Helper()
+		if err := os.WriteFile(w.path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(whole[:len(whole)/2])
+	if err := w.look(false); err != nil || w.lines() != "" {
+		t.Error("half a file was judged at once", err)
+	}
+	w.want(t, status.True, "Registered")
+	// It stays so: the old one stays in force, and the place is told.
+	if err := w.look(false); err == nil || !strings.HasPrefix(err.Error(), filepath.ToSlash(w.path)+":") {
+		t.Errorf("got %v", err)
+	}
+	w.want(t, status.False, "Broken", "[registration/broken]", "in force is orders, gateway "+agentID)
+	if c := w.condition(); c.Place == nil || c.Place.Start.Line == 0 {
+		t.Errorf("no place: %+v", c)
+	}
+	if err := w.look(false); err != nil || len(w.told) != 2 {
+		t.Error("told twice", err)
+	}
+	second := s.file(t, w.at.Add(200*day))
+	if err := second.Write(dir, anypoint.WriteOptions{Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.look(false); err != nil || len(w.told) != 3 || !w.told[2].Key.Equal(second.Key) {
+		t.Fatal(err, len(w.told))
+	}
+	w.want(t, status.True, "Registered", "2026-12-18")
+	w.lines()
+	// The same again is nothing new.
+	if err := second.Write(dir, anypoint.WriteOptions{Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.look(false); err != nil || len(w.told) != 3 || w.lines() != "" {
+		t.Error("told again", err)
+	}
+	if err := os.Remove(w.path); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if err := w.look(false); err != nil {
+			t.Error(err)
+		}
+	}
+	w.want(t, status.True, "Registered", "the file is gone")
+	if got := w.lines(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "is gone") || len(w.told) != 3 {
+		t.Errorf("said %s", got)
+	}
+}
+
+// TestBrokenAtStart: a daemon starts all the same.
+func TestBrokenAtStart(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	w := newObserved(t, dir)
+	if err := os.WriteFile(w.path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.begin(t)
+	w.want(t, status.False, "Broken", "the registration is empty", "in force is nothing")
+	if got := w.lines(); !strings.Contains(got, "counts as unregistered") || !strings.Contains(got, "registration/empty") || strings.Contains(got, "not registered with Anypoint") {
+		t.Errorf("said %s", got)
+	}
+	if len(w.told) != 1 || w.told[0] != nil {
+		t.Errorf("told %v", w.told)
+	}
+}
+
+// TestExpiry: each threshold is told once, and from the warning on every day.
+func TestExpiry(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	w := newObserved(t, dir)
+	begin := w.at
+	if err := newSigner(t).file(t, begin.Add(100*day)).Write(dir, anypoint.WriteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	w.begin(t)
+	w.lines()
+	got := map[string]int{}
+	for hour := range 103 * 24 {
+		w.at = begin.Add(time.Duration(hour) * time.Hour)
+		w.warn()
+		for line := range strings.Lines(w.lines()) {
+			for _, level := range []string{"INFO", "WARN", "ERROR"} {
+				if strings.Contains(line, "level="+level) {
+					if strings.Contains(line, "has expired") {
+						level = "EXPIRED"
+					}
+					got[level]++
+				}
+			}
+			if !strings.Contains(line, "renew=\"flexgw renew ") {
+				t.Errorf("no way out: %s", line)
+			}
+		}
+	}
+	if got["INFO"] != 1 || got["WARN"] != 23 || got["ERROR"] != 7 || got["EXPIRED"] != 3 {
+		t.Errorf("told %v", got)
+	}
+	for left, want := range map[time.Duration]string{60*day + 1: "Registered", 60 * day: "Expiring", 7 * day: "Expiring", 1: "Expiring", 0: "Expired", -day: "Expired"} {
+		w.at = begin.Add(100*day - left)
+		c := w.condition()
+		if c.Reason != want || (c.Status == status.False) != (want == "Expired") {
+			t.Errorf("%s left: %+v", left, c)
+		}
+	}
+}
+
+// TestRegistrarLooksOn: what start begins finds a file by itself.
+func TestRegistrarLooksOn(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	w := newObserved(t, dir)
+	found := make(chan *anypoint.File, 2)
+	w.follow = []func(*anypoint.File){func(f *anypoint.File) { found <- f }}
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	w.start(ctx, func(f func() error) { running.Go(func() { _ = f() }) })
+	if f := <-found; f != nil {
+		t.Fatal(f)
+	}
+	if err := newSigner(t).file(t, w.at.Add(100*day)).Write(dir, anypoint.WriteOptions{Split: true}); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case f := <-found:
+		if f == nil || !f.Split {
+			t.Error(f)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("not found")
+	}
+	cancel()
+	running.Wait()
+}
