@@ -11,7 +11,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/flexgw/flexgw/cli/report"
-	"github.com/flexgw/flexgw/reconcile/egress"
 	"github.com/flexgw/flexgw/reconcile/preflight"
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/ir"
@@ -40,6 +39,7 @@ func preflightCommand(env Env) *cli.Command {
 			&cli.BoolFlag{Name: "no-network", Aliases: []string{"offline"}, Usage: "ask nobody: list the hosts and ports that have to be open"},
 			&cli.BoolFlag{Name: "all-hosts", Usage: "probe every documented host of the plane, also those that flexgw never calls"},
 			&cli.StringFlag{Name: "https-proxy", Usage: "`URL` of the forward proxy: http://[USER@]HOST:PORT"},
+			proxyFromEnvFlag(),
 			&cli.StringFlag{Name: "socks5-proxy", Usage: "`URL` of a SOCKS5 proxy, for what is not HTTP, and for all without --https-proxy: socks5://[USER@]HOST:PORT"},
 			&cli.StringFlag{Name: "proxy-password-file", Usage: "`FILE` with the password of the proxy's user"},
 			&cli.StringFlag{Name: "ca-file", Usage: "PEM `FILE` of an authority that this site's proxy opens TLS with"},
@@ -126,7 +126,7 @@ func preflightOptions(c *cli.Context, env Env, planes []string) (o preflight.Opt
 	}
 	o.NoNetwork, o.AllHosts = c.Bool("no-network"), c.Bool("all-hosts")
 	o.Registration = registrationOf(c)
-	return o, proxiesOf(c, &o)
+	return o, proxiesOf(c, env, &o)
 }
 
 // stateDirs are the folders in which daemons of this host may keep their state.
@@ -158,10 +158,8 @@ func asksOf(env Env, set source.Set, o *preflight.Options) []preflight.Result {
 	if g != nil {
 		o.Counts = countsOf(g)
 		o.Declared = listenersOf(g)
-		if f := g.ForwardProxy; f != nil {
-			if p, err := egress.ParseProxy(f.Address); err == nil {
-				o.DeclaredProxy = p.Addr()
-			}
+		if p, _, err := proxyOf(g, o.Forward); err == nil {
+			o.Forward = p
 		}
 		o.Direct = past(g)
 	}

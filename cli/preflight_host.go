@@ -69,7 +69,7 @@ func addrOf(text string) string {
 }
 
 // proxiesOf reads the flags about proxies, and the authority of one that opens TLS.
-func proxiesOf(c *cli.Context, o *preflight.Options) error {
+func proxiesOf(c *cli.Context, env Env, o *preflight.Options) error {
 	password := ""
 	if file := c.String("proxy-password-file"); file != "" {
 		b, err := readCredential(file, "--proxy-password-file")
@@ -86,6 +86,13 @@ func proxiesOf(c *cli.Context, o *preflight.Options) error {
 		_, shown := u.User.Password()
 		o.PasswordShown = o.PasswordShown || shown
 		return u.User.Username()
+	}
+	if c.Bool("proxy-from-env") {
+		p, err := egress.ProxyFromEnv(env.Getenv)
+		if err != nil {
+			return usage("--proxy-from-env: %w", err)
+		}
+		o.Forward = p
 	}
 	if text := c.String("https-proxy"); text != "" {
 		p, err := egress.ParseProxy(text)
@@ -154,9 +161,12 @@ func hostWorld(c *cli.Context, env Env, o preflight.Options) (preflight.World, e
 	}
 	if o.Proxy != nil {
 		allowed = append(allowed, egress.Destination{Host: o.Proxy.Addr(), Why: "--https-proxy"})
-		w.Tunnel = func(ctx context.Context, addr string) (net.Conn, error) {
-			return e.Tunnel(ctx, egress.Preflight, *o.Proxy, addr)
-		}
+	}
+	if !o.Forward.IsZero() {
+		allowed = append(allowed, egress.Destination{Host: o.Forward.Addr(), Why: "the forward proxy of usage"})
+	}
+	w.Tunnel = func(ctx context.Context, through egress.Proxy, addr string) (net.Conn, error) {
+		return e.Tunnel(ctx, egress.Preflight, through, addr)
 	}
 	if o.Socks != nil {
 		allowed = append(allowed, egress.Destination{Host: o.Socks.Addr(), Why: "--socks5-proxy"})

@@ -30,5 +30,8 @@ func (e *Egress) Tunnel(ctx context.Context, purpose Purpose, p Proxy, addr stri
 	return e.tunnel(ctx, e.patient, p, addr)
 }
 
-// Addr is the proxy's host:port.
+// Carries reports whether a connection to host:port goes through the proxy, and not past it.
+func (p Proxy) Carries(addr string) bool { return p.carries(addr) }
+
+// Addr is the proxy's host:port; "" for none.
 func (p Proxy) Addr() string { return p.host }

@@ -42,15 +42,16 @@ func Outward(o Options) []string {
 func (o Options) peers() []peer {
 	o.NoNetwork = false
 	var all []peer
-	if o.Proxy != nil {
-		all = append(all, peer{addr: o.Proxy.Addr(), why: "forward proxy", transport: "tcp"})
-	}
-	if o.Socks != nil {
-		all = append(all, peer{addr: o.Socks.Addr(), why: "SOCKS5 proxy", transport: "tcp"})
-	}
 	for _, t := range o.targets() {
-		if carried := o.Socks != nil || o.Proxy != nil && !t.plain(); o.probed(t) && !carried {
-			all = append(all, peer{addr: t.addr, why: t.purpose, transport: "tcp"})
+		if !o.probed(t) {
+			continue
+		}
+		p := peer{addr: t.addr, why: t.purpose, transport: "tcp"}
+		if via := o.via(t); via != "" {
+			p.addr, p.why = via, "proxy"
+		}
+		if !slices.ContainsFunc(all, func(q peer) bool { return q.addr == p.addr }) {
+			all = append(all, p)
 		}
 	}
 	return all
@@ -83,8 +84,8 @@ func (o Options) inlets() []inlet {
 }
 
 // Firewall writes rules that let through what a gateway needs: nothing is dropped by them, so that loading them locks nobody out.
-// found has the addresses of the hosts of Outward; what it lacks is left for the operator to fill in. Nameservers are asked for names
-// unless proxies look them all up.
+// found has the addresses of the hosts of Outward; what it lacks is left for the operator to fill in. Nameservers are asked unless all that is
+// called has an address: behind a proxy, the proxy.
 func Firewall(format string, o Options, found map[string][]netip.Addr, nameservers []netip.Addr) string {
 	peers := o.peers()
 	for i := range peers {
@@ -99,7 +100,11 @@ func Firewall(format string, o Options, found map[string][]netip.Addr, nameserve
 		slices.SortFunc(peers[i].found, netip.Addr.Compare)
 		peers[i].found = slices.Compact(peers[i].found)
 	}
-	if o.Proxy == nil && o.Socks == nil {
+	if slices.ContainsFunc(peers, func(p peer) bool {
+		host, _, _ := net.SplitHostPort(p.addr)
+		_, err := netip.ParseAddr(host)
+		return err != nil
+	}) {
 		for _, a := range nameservers {
 			if !a.IsLoopback() {
 				for _, transport := range []string{"udp", "tcp"} {

@@ -118,6 +118,29 @@ func (o Options) probed(t target) bool {
 	return !o.NoNetwork && (t.role != never || o.AllHosts && (t.since == "" || !o.Release.Before(release(t.since))))
 }
 
+// carrier is the proxy that carries what goes to a target: an HTTP proxy, or the SOCKS5 one; the zero Proxy and false: none does.
+func (o Options) carrier(t target) (p egress.Proxy, socks bool) {
+	switch {
+	case t.role == "usage" && !o.Forward.IsZero():
+		if o.Forward.Carries(t.addr) {
+			return o.Forward, false
+		}
+		return egress.Proxy{}, false
+	case o.Proxy != nil && !t.plain():
+		return *o.Proxy, false
+	}
+	return egress.Proxy{}, o.Socks != nil
+}
+
+// via is host:port of the carrier; "": the target is called directly.
+func (o Options) via(t target) string {
+	p, socks := o.carrier(t)
+	if socks {
+		return o.Socks.Addr()
+	}
+	return p.Addr()
+}
+
 // Called are the hosts ("host:port") that Run may call: for the list of who may be called, and for a firewall.
 func Called(o Options) []string {
 	var all []string
@@ -229,23 +252,23 @@ func (r *run) probe(targets []target) []outcome {
 	outcomes := make([]outcome, len(targets))
 	var asked sync.WaitGroup
 	slots := make(chan struct{}, together)
-	locked := false
-	first := r.Proxy != nil || r.Socks != nil
+	tried, locked := map[string]bool{}, map[string]bool{} // by proxy
 	for i, t := range targets {
 		if !r.probed(t) {
 			continue
 		}
-		if locked {
+		via := r.via(t)
+		if locked[via] {
 			p := &prober{run: r, t: t}
 			p.skip("network.dns", "network.tcp", "network.tls", "network.chain")
 			outcomes[i] = outcome{results: p.results}
 			continue
 		}
-		if first {
-			first = false
+		if via != "" && !tried[via] {
 			p := &prober{run: r, t: t}
 			p.probe()
-			outcomes[i], locked = outcome{p.results, p.stamp}, p.locked
+			outcomes[i] = outcome{p.results, p.stamp}
+			tried[via], locked[via] = true, p.locked
 			continue
 		}
 		asked.Go(func() {
@@ -307,11 +330,10 @@ func (p *prober) probe() {
 
 // connect opens the way to the target: directly, or through the proxy that carries it.
 func (p *prober) connect() (net.Conn, bool) {
-	http := p.Proxy != nil && !p.t.plain()
-	if http || p.Socks != nil {
-		return p.through(http)
+	if p.via(p.t) != "" {
+		return p.through()
 	}
-	if p.Proxy != nil {
+	if p.Proxy != nil && p.t.plain() {
 		p.say("network.tcp", p.failed(p.t), "not tried: a forward proxy for HTTP does not carry "+p.t.protocol, "name a SOCKS5 proxy with --socks5-proxy, or open "+p.t.addr+" directly")
 		return nil, false
 	}
@@ -340,7 +362,7 @@ func (p *prober) connect() (net.Conn, bool) {
 }
 
 // through opens a tunnel.
-func (p *prober) through(http bool) (net.Conn, bool) {
+func (p *prober) through() (net.Conn, bool) {
 	p.say("network.dns", Skipped, "the proxy looks it up", "")
 	ctx, cancel := context.WithTimeout(p.ctx, 2*dialLimit)
 	defer cancel()
@@ -348,12 +370,12 @@ func (p *prober) through(http bool) (net.Conn, bool) {
 	var conn net.Conn
 	var err error
 	via := ""
-	if http {
-		via = p.Proxy.String()
-		conn, err = p.Tunnel(ctx, p.t.addr)
-	} else {
+	if proxy, socks := p.carrier(p.t); socks {
 		via = p.Socks.String()
 		conn, err = p.Socks.connect(ctx, p.Dial, p.t.addr)
+	} else {
+		via = proxy.String()
+		conn, err = p.Tunnel(ctx, proxy, p.t.addr)
 	}
 	if err == nil {
 		p.say("network.tcp", OK, "connected through "+via+" in "+time.Since(start).Round(time.Millisecond).String(), "")
@@ -366,7 +388,7 @@ func (p *prober) through(http bool) (net.Conn, bool) {
 	switch {
 	case errors.As(err, &auth):
 		p.locked, sev = true, Error
-		hint = "put user and password in --https-proxy or its --proxy-password-file; nothing else was tried, so that no account is locked"
+		hint = "put user and password in --https-proxy or its --proxy-password-file (for usage: in the Configuration's forwardProxy); nothing else was tried, so that no account is locked"
 	case errors.As(err, &refused) && refused.Status != 0:
 		hint = "have " + p.t.addr + " allowed on the proxy"
 	case errors.As(err, &socks) && socks.credentials:

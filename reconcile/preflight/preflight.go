@@ -71,9 +71,9 @@ type Options struct {
 	AllHosts     bool     // hosts that flexgw never calls are probed too
 	Cluster      bool     // kubectl and oc may ask the cluster that they are set up for
 
-	Proxy         *egress.Proxy       // for HTTP(S); nil: direct
+	Proxy         *egress.Proxy       // for HTTP(S), but for usage where Forward names another; nil: direct
 	Socks         *Socks              // for what is not HTTP, and for all without Proxy; nil: direct
-	DeclaredProxy string              // host:port of the forward proxy in the declarations; "": none
+	Forward       egress.Proxy        // that usage goes through: of the declarations, or of the environment; zero: as Proxy says
 	Direct        []string            // what is declared and goes through no proxy, in words
 	PasswordShown bool                // a proxy's password stood in the arguments
 	PrivateCA     []*x509.Certificate // authorities that somebody named because a proxy opens TLS with them; World.Roots has them too
@@ -114,8 +114,8 @@ type World struct {
 	Kernel   func() (Kernel, bool)                                                  // false: this system does not say
 	Resolve  func(ctx context.Context, addr string) ([]netip.Addr, error)           // of "host:port"
 	Dial     func(ctx context.Context, network, addr string) (net.Conn, error)
-	Tunnel   func(ctx context.Context, addr string) (net.Conn, error) // through Options.Proxy
-	Roots    *x509.CertPool                                           // nil: the system's
+	Tunnel   func(ctx context.Context, through egress.Proxy, addr string) (net.Conn, error)
+	Roots    *x509.CertPool // nil: the system's
 	Need     Need
 }
 

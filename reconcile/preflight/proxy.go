@@ -174,7 +174,7 @@ func (s *Socks) reply(conn net.Conn, addr string) error {
 func (r *run) proxySettings() {
 	for _, x := range table("proxy") {
 		res := Result{x["id"], Info, "forward proxy", x["expected"], "", "[D] forward proxy", ""}
-		declared := r.DeclaredProxy
+		declared := r.Forward.Addr()
 		switch x["id"] {
 		case "proxy.scope":
 			res.Observed = "no proxy"
@@ -187,9 +187,9 @@ func (r *run) proxySettings() {
 		case "proxy.configuration":
 			switch {
 			case declared != "" && r.Proxy != nil && declared != r.Proxy.Addr():
-				res.Severity, res.Observed, res.Hint = Warn, "the declarations name "+declared+", and "+r.Proxy.Addr()+" was probed", "name the same proxy in both places"
+				res.Severity, res.Observed, res.Hint = Warn, "usage goes through "+declared+", and registration through "+r.Proxy.Addr(), "if that is not meant, name the same proxy in both places"
 			case declared != "":
-				res.Severity, res.Observed = OK, "the declarations name "+declared
+				res.Severity, res.Observed = OK, "usage goes through "+declared
 			case r.Proxy != nil && r.Counts != nil:
 				res.Severity, res.Observed, res.Hint = Warn, "the declarations name none, and "+r.Proxy.Addr()+" was asked for", "declare a Configuration with spec.forwardProxy: usage goes through it"
 			default:
@@ -200,7 +200,7 @@ func (r *run) proxySettings() {
 			if r.Proxy != nil {
 				res.Severity, res.Observed, res.Hint = OK, r.Proxy.String(), "give register the same --https-proxy"
 			} else if declared != "" {
-				res.Severity, res.Observed, res.Hint = Warn, "the declarations name "+declared+"; registering does not read them", "give register, and this preflight, --https-proxy"
+				res.Severity, res.Observed, res.Hint = Warn, "usage goes through "+declared+"; registering does not read declarations", "give register, and this preflight, --https-proxy"
 			}
 		}
 		r.add(res)
@@ -213,7 +213,7 @@ func (r *run) proxySettings() {
 	}
 }
 
-func (r *run) proxied() bool { return r.Proxy != nil || r.Socks != nil }
+func (r *run) proxied() bool { return r.Proxy != nil || r.Socks != nil || !r.Forward.IsZero() }
 
 // proxyReach sees whether the proxies themselves can be reached: without them nothing else can.
 func (r *run) proxyReach() {
@@ -237,6 +237,9 @@ func (r *run) proxyReach() {
 	}
 	if r.Proxy != nil {
 		reach(r.Proxy.String(), r.Proxy.Addr())
+	}
+	if f := r.Forward; !f.IsZero() && (r.Proxy == nil || r.Proxy.String() != f.String()) {
+		reach(f.String(), f.Addr())
 	}
 	if r.Socks != nil {
 		reach(r.Socks.String(), r.Socks.Addr())

@@ -134,9 +134,12 @@ func throughEgress(t *testing.T, n *internet, w *preflight.World, o preflight.Op
 	}
 	if o.Proxy != nil {
 		allowed = append(allowed, egress.Destination{Host: o.Proxy.Addr()})
-		w.Tunnel = func(ctx context.Context, addr string) (net.Conn, error) {
-			return e.Tunnel(ctx, egress.Preflight, *o.Proxy, addr)
-		}
+	}
+	if !o.Forward.IsZero() {
+		allowed = append(allowed, egress.Destination{Host: o.Forward.Addr()})
+	}
+	w.Tunnel = func(ctx context.Context, through egress.Proxy, addr string) (net.Conn, error) {
+		return e.Tunnel(ctx, egress.Preflight, through, addr)
 	}
 	if o.Socks != nil {
 		allowed = append(allowed, egress.Destination{Host: o.Socks.Addr()})
@@ -164,7 +167,10 @@ func TestSquid(t *testing.T) {
 	squid := tool(t, "squid")
 	n := newInternet(t)
 	dir, addr := open(t), freePort(t)
-	_, allowed, _ := net.SplitHostPort(n.addr)
+	_, allowed, err := net.SplitHostPort(n.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
 	write(t, filepath.Join(dir, "passwd"), "gateway:"+hash(t, "-1", "secret")+"\n")
 	write(t, filepath.Join(dir, "hosts"), "127.0.0.1 platform.example usage.example\n")
 	write(t, filepath.Join(dir, "squid.conf"), strings.NewReplacer("DIR", dir, "ADDR", addr).Replace(`http_port ADDR
@@ -226,6 +232,22 @@ http_access deny all
 	want(t, find(t, found, "network.tcp", usage), preflight.Skipped, "an earlier step") // asked once
 	found, platform, _ = judge("")
 	want(t, find(t, found, "network.tcp", platform), preflight.Error, "wants credentials (407), and none are configured")
+
+	// The proxy of the declarations carries usage alone, and not what noProxy says.
+	o, platform, usage := behind(n, allowed)
+	if o.Forward, err = egress.ParseProxy("http://gateway:secret@" + addr); err != nil {
+		t.Fatal(err)
+	}
+	w := world(t, good())
+	throughEgress(t, n, &w, o)
+	tunnel := w.Tunnel
+	n.join(&w)
+	w.Tunnel = tunnel
+	found = run(t, w, o)
+	want(t, find(t, found, "network.tcp", platform), preflight.OK, "connected to "+n.addr)
+	want(t, find(t, found, "network.tcp", usage), preflight.Error, "refused a tunnel to "+usage+": 403")
+	o.Forward = o.Forward.Except([]string{".example"})
+	want(t, find(t, run(t, w, o), "network.tcp", usage), preflight.OK, "connected to "+n.addr)
 
 	log, err := os.ReadFile(filepath.Join(dir, "access.log"))
 	if err != nil {
@@ -361,7 +383,7 @@ func TestOddProxies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.Tunnel = func(ctx context.Context, addr string) (net.Conn, error) {
+	w.Tunnel = func(ctx context.Context, _ egress.Proxy, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "tcp", n2.addr)
 	}
 	o := preflight.Options{Profile: preflight.Fabric, AllHosts: true, Proxy: &p}
@@ -381,9 +403,12 @@ func TestProxySettings(t *testing.T) {
 	}
 	none := offline()
 	right := offline()
-	right.Proxy, right.DeclaredProxy, right.Counts = &p, "proxy.example:3128", &preflight.Counts{}
+	right.Proxy, right.Forward, right.Counts = &p, p, &preflight.Counts{}
 	wrong := right
-	wrong.DeclaredProxy, wrong.Direct = "other.example:8888", []string{"the shared storage (Redis)"}
+	wrong.Direct = []string{"the shared storage (Redis)"}
+	if wrong.Forward, err = egress.ParseProxy("http://other.example:8888"); err != nil {
+		t.Fatal(err)
+	}
 	for _, x := range rows {
 		for _, o := range []preflight.Options{none, right, wrong} {
 			r := find(t, run(t, world(t, good()), o), x["id"], "forward proxy")
@@ -400,16 +425,16 @@ func TestProxySettings(t *testing.T) {
 	judge(right, "proxy.scope", preflight.Info, "nothing declared goes past the proxy")
 	judge(wrong, "proxy.scope", preflight.Warn, "the shared storage (Redis)")
 	judge(none, "proxy.configuration", preflight.Info, "none declared")
-	judge(right, "proxy.configuration", preflight.OK, "the declarations name proxy.example:3128")
-	judge(wrong, "proxy.configuration", preflight.Warn, "name other.example:8888, and proxy.example:3128 was probed")
+	judge(right, "proxy.configuration", preflight.OK, "usage goes through proxy.example:3128")
+	judge(wrong, "proxy.configuration", preflight.Warn, "usage goes through other.example:8888, and registration through proxy.example:3128")
 	missing := right
-	missing.DeclaredProxy = ""
+	missing.Forward = egress.Proxy{}
 	judge(missing, "proxy.configuration", preflight.Warn, "the declarations name none")
 	judge(none, "proxy.registration", preflight.Info, "no proxy")
 	judge(right, "proxy.registration", preflight.OK, "http://proxy.example:3128")
 	alone := none
-	alone.DeclaredProxy = "proxy.example:3128"
-	judge(alone, "proxy.registration", preflight.Warn, "registering does not read them")
+	alone.Forward = p
+	judge(alone, "proxy.registration", preflight.Warn, "registering does not read declarations")
 
 	w := world(t, good())
 	w.Getenv = func(name string) (string, bool) { return "http://x", name == "HTTPS_PROXY" }
