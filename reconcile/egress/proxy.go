@@ -142,9 +142,6 @@ func (p Proxy) carries(addr string) bool {
 	if p.IsZero() || err != nil {
 		return false
 	}
-	if p.pending != "" {
-		return true
-	}
 	for _, d := range p.direct {
 		if host == d || strings.HasPrefix(d, ".") && strings.HasSuffix(host, d) {
 			return false
