@@ -145,6 +145,14 @@ func (d *daemon) usageTurned(now metering.Delivery) {
 	d.told(e)
 }
 
+// usageDelivery is how far usage got; false: none is counted.
+func (d *daemon) usageDelivery() (metering.Delivery, bool) {
+	if d.delivery.Deliverer == nil {
+		return metering.Delivery{}, false
+	}
+	return d.delivery.Delivery(), true
+}
+
 // usageReported is the condition of a daemon that counts.
 func (d *daemon) usageReported() []status.Condition {
 	if d.delivery.Deliverer == nil {

@@ -20,6 +20,7 @@ import (
 	"github.com/flexgw/flexgw/reconcile/hook"
 	"github.com/flexgw/flexgw/reconcile/notify"
 	"github.com/flexgw/flexgw/reconcile/status"
+	metering "github.com/flexgw/flexgw/reconcile/usage"
 	"github.com/flexgw/flexgw/schema/diag"
 )
 
@@ -32,13 +33,14 @@ type Options struct {
 	// Stats are the counters of the one Envoy on this host whose names match an RE2 expression; nil: there is none.
 	Stats func(ctx context.Context, filter string) (map[string]uint64, error)
 	// Process is the process that Stats asks: another one counts from zero. Needed with Stats.
-	Process func(ctx context.Context) (pid int, err error)
-	Webhook func() notify.Counts // nil: no webhook
-	Forge   func() notify.Counts // of the statuses of commits; nil: no forge is told
-	Hook    func() []hook.Count  // of the forges' webhooks; nil: none are taken
-	Usage   func() Usage         // nil: requests are not counted for the platform
-	Expires func() time.Time     // when the certificate of the registration does; nil, or the zero time: unregistered
-	Log     *slog.Logger         // nil: silence
+	Process  func(ctx context.Context) (pid int, err error)
+	Webhook  func() notify.Counts             // nil: no webhook
+	Forge    func() notify.Counts             // of the statuses of commits; nil: no forge is told
+	Hook     func() []hook.Count              // of the forges' webhooks; nil: none are taken
+	Usage    func() Usage                     // nil: requests are not counted for the platform
+	Delivery func() (metering.Delivery, bool) // how far usage got; nil, or false: none is counted
+	Expires  func() time.Time                 // when the certificate of the registration does; nil, or the zero time: unregistered
+	Log      *slog.Logger                     // nil: silence
 }
 
 // M is all metrics of one daemon. It is safe for concurrent use.
@@ -147,6 +149,9 @@ func (s state) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{revisionInfo, condition, rejected, connected, cordoned, suspended, pinned, waiting, statsRead, statsTimestamp, statsDuration, webhookQueue, webhookEvents, statusQueue, statusEvents, hookRequests, expires} {
 		to <- d
 	}
+	for _, d := range deliveryDescs() {
+		to <- d
+	}
 }
 
 // Collect implements prometheus.Collector.
@@ -156,7 +161,7 @@ func (s state) Collect(to chan<- prometheus.Metric) {
 		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	gauge(revisionInfo, 1, r.Revision)
-	for _, typ := range []string{status.Fetched, status.Accepted, status.Programmed, status.Registered} {
+	for _, typ := range []string{status.Fetched, status.Accepted, status.Programmed, status.Registered, status.UsageReported} {
 		now := status.Unknown
 		if c, ok := r.Condition(typ); ok {
 			now = c.Status
@@ -189,6 +194,7 @@ func (s state) Collect(to chan<- prometheus.Metric) {
 		at = s.m.options.Expires()
 	}
 	gauge(expires, timestamp(at))
+	delivered(to, s.m.options.Delivery)
 	x := s.m.stats
 	gauge(statsRead, bit(x.err == nil && !x.at.IsZero()))
 	gauge(statsTimestamp, timestamp(x.at))

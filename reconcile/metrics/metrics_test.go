@@ -23,6 +23,7 @@ import (
 	"github.com/flexgw/flexgw/reconcile/metrics"
 	"github.com/flexgw/flexgw/reconcile/notify"
 	"github.com/flexgw/flexgw/reconcile/status"
+	"github.com/flexgw/flexgw/reconcile/usage"
 	"github.com/flexgw/flexgw/schema/diag"
 )
 
@@ -93,6 +94,7 @@ func TestZeros(t *testing.T) {
 		`flexgw_webhook_events_total{result="dropped"} 0`, `flexgw_webhook_queue_length 0`, `flexgw_hook_requests_total{result="taken"} 0`, `flexgw_hook_requests_total{result="too_many"} 0`,
 		`flexgw_unmatched_requests_total{code_class="4xx"} 0`,
 		`flexgw_usage_counting 0`, `flexgw_usage_counted_total{of="api"} 0`, `flexgw_usage_unmatched_total{what="missing"} 0`, `flexgw_usage_alarms 0`,
+		`flexgw_usage_delivery_waiting_requests 0`, `flexgw_usage_delivery_oldest_timestamp_seconds 0`, `flexgw_usage_delivery_batches_total{result="refused"} 0`, `flexgw_condition{status="Unknown",type="UsageReported"} 1`,
 		`flexgw_api_requests_total{namespace="default",api="shop",code_class="2xx"} 0`,
 		`flexgw_api_requests_total{namespace="default",api="shop",code_class="none"} 0`,
 		`flexgw_api_upstream_failures_total{namespace="default",api="shop"} 0`,
@@ -115,10 +117,15 @@ func TestReport(t *testing.T) {
 	o.Usage = func() metrics.Usage {
 		return metrics.Usage{Counting: true, Counted: 1, NoAPI: 2, Sealed: 3, Acknowledged: 4, Missing: 5, Extra: 6, Unreadable: 7, Lost: 8, SpoolBytes: 9, Pending: 10, Quarantined: 11, Alarms: 12}
 	}
+	o.Delivery = func() (usage.Delivery, bool) {
+		return usage.Delivery{Backlog: usage.Backlog{Requests: 11, Oldest: time.Unix(7200, 0), Quarantined: 12}, Acked: time.Unix(9, 0), Failures: 14, Batches: map[string]uint64{"retried": 15}}, true
+	}
 	m := metrics.New(o)
 	has(t, text(t, m), `flexgw_usage_counting 1`, `flexgw_usage_counted_total{of="api"} 1`, `flexgw_usage_counted_total{of="nothing"} 2`, `flexgw_usage_sealed_total 3`,
 		`flexgw_usage_acknowledged_total 4`, `flexgw_usage_unmatched_total{what="missing"} 5`, `flexgw_usage_unmatched_total{what="extra"} 6`, `flexgw_usage_unreadable_lines_total 7`,
 		`flexgw_usage_lost_total 8`, `flexgw_usage_spool_bytes 9`, `flexgw_usage_pending_batches 10`, `flexgw_usage_quarantined_batches 11`, `flexgw_usage_alarms 12`)
+	has(t, text(t, m), `flexgw_usage_delivery_waiting_requests 11`, `flexgw_usage_delivery_oldest_timestamp_seconds 7200`, `flexgw_usage_delivery_set_aside_requests 12`,
+		`flexgw_usage_delivery_acknowledged_timestamp_seconds 9`, `flexgw_usage_delivery_failures 14`, `flexgw_usage_delivery_batches_total{result="retried"} 15`, `flexgw_usage_delivery_batches_total{result="stopped"} 0`)
 	has(t, text(t, m), `flexgw_hook_requests_total{result="taken"} 5`, `flexgw_hook_requests_total{result="forbidden"} 6`, `flexgw_revision_info{revision="sha256:abc"} 1`,
 		`flexgw_condition{status="True",type="Fetched"} 1`, `flexgw_condition{status="False",type="Accepted"} 1`, `flexgw_condition{status="True",type="Accepted"} 0`,
 		`flexgw_rejected_resources 3`, `flexgw_envoys_connected 1`, `flexgw_envoys_cordoned 1`, `flexgw_suspended 1`, `flexgw_pinned 0`,

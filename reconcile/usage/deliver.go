@@ -99,8 +99,8 @@ type Delivery struct {
 	Skew     time.Duration     // of the platform's clock against ours
 }
 
-// Batches' keys, in this order.
-func results() []string { return []string{"acknowledged", "retried", "refused", "stopped"} }
+// Results are the keys of Delivery.Batches.
+func Results() []string { return []string{"acknowledged", "retried", "refused", "stopped"} }
 
 // Target is the registration in force, as far as usage is concerned.
 type Target struct {
@@ -196,7 +196,7 @@ func (d *Deliverer) Delivery() Delivery {
 	s := d.state
 	s.Backlog = backlog
 	s.Batches = map[string]uint64{}
-	for _, k := range results() {
+	for _, k := range Results() {
 		s.Batches[k] = d.state.Batches[k]
 	}
 	if s.Status == "" {

@@ -297,6 +297,7 @@ func (s *state) release(seq uint64) error {
 		x := s.row(key{b.identity, p.api, p.hour})
 		x.aside -= p.delta
 		x.acked += p.delta
+		s.flow.Acknowledged += p.delta
 	}
 	s.size -= b.bytes()
 	s.aside = slices.Delete(s.aside, i, i+1)

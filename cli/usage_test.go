@@ -1,0 +1,302 @@
+package cli_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"encoding/pem"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/flexgw/flexgw/cli"
+	"github.com/flexgw/flexgw/reconcile/anypoint"
+	"github.com/flexgw/flexgw/reconcile/anypoint/sim"
+	"github.com/flexgw/flexgw/reconcile/api"
+	"github.com/flexgw/flexgw/reconcile/usage"
+)
+
+// station is a host whose commands are run in this process, and a simulator.
+type station struct {
+	t     *testing.T
+	dir   string // where commands work
+	state string
+	sim   *sim.Sim
+	file  *anypoint.File
+	at    uint64
+}
+
+func newStation(t *testing.T) *station {
+	t.Helper()
+	s, err := sim.Open(sim.Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+	x := &station{t: t, dir: t.TempDir(), state: t.TempDir(), sim: s}
+	x.write("ca.pem", s.CA())
+	x.write("token", []byte("sim-token"))
+	x.file = x.register("edge")
+	return x
+}
+
+func (x *station) path(name string) string { return filepath.Join(x.dir, name) }
+
+func (x *station) write(name string, b []byte) {
+	x.t.Helper()
+	if err := os.WriteFile(x.path(name), b, 0o600); err != nil {
+		x.t.Fatal(err)
+	}
+}
+
+// register makes a gateway of that name, with its registration in a folder of that name.
+func (x *station) register(name string) *anypoint.File {
+	x.t.Helper()
+	if err := os.MkdirAll(x.path(name), 0o700); err != nil {
+		x.t.Fatal(err)
+	}
+	x.ok("register", "--token-file", x.path("token"), "--organization", sim.DefaultOrganization, "--anypoint-url", x.sim.URL(), "--ca-file", x.path("ca.pem"), "--output-directory", x.path(name), name)
+	f, err := anypoint.ReadFile(filepath.Join(x.path(name), anypoint.FileName))
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	return f
+}
+
+func (x *station) run(args ...string) (stdout, stderr string, code int) {
+	x.t.Helper()
+	var out, errs bytes.Buffer
+	code = cli.Main(append([]string{"flexgw"}, args...), cli.Env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs, Getenv: func(name string) (string, bool) {
+		if name == "XDG_RUNTIME_DIR" { // where no daemon runs
+			return x.dir, true
+		}
+		return "", false
+	}})
+	return out.String(), errs.String(), code
+}
+
+func (x *station) ok(args ...string) string {
+	x.t.Helper()
+	out, errs, code := x.run(args...)
+	if code != 0 {
+		x.t.Fatalf("%q: exit code %d\n%s%s", args, code, out, errs)
+	}
+	return out
+}
+
+func (x *station) fails(want int, words string, args ...string) {
+	x.t.Helper()
+	if out, errs, code := x.run(args...); code != want || !strings.Contains(errs, words) {
+		x.t.Errorf("%q: exit code %d, want %d and %q in\n%s%s", args, code, want, words, out, errs)
+	}
+}
+
+// count is what a daemon did that does not run any more.
+func (x *station) count(of *anypoint.File, api string, n uint64) {
+	x.t.Helper()
+	l, err := usage.Open(filepath.Join(x.state, "usage"), usage.Options{})
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	defer l.Close()
+	id := usage.Identity{}
+	if of != nil {
+		id = usage.Identity{Agent: of.AgentID, Asset: of.AssetName, MeteringSchema: of.MeteringSchemaID, Organization: of.OrganizationID, Environment: of.EnvironmentID}
+	}
+	x.at += n
+	if err := l.SetIdentity(id); err != nil {
+		x.t.Fatal(err)
+	}
+	if err := l.Count(usage.Position{Turn: 1, Offset: x.at}, []usage.Count{{API: api, Hour: time.Now().UTC().Truncate(time.Hour), N: n}}); err != nil {
+		x.t.Fatal(err)
+	}
+}
+
+func (x *station) show() (u api.Usage) {
+	x.t.Helper()
+	if err := json.Unmarshal([]byte(x.ok("usage", "show", "--state-dir", x.state, "--output", "json")), &u); err != nil {
+		x.t.Fatal(err)
+	}
+	return u
+}
+
+// TestUsageByHand carries usage from a host without a network to a station, and what became of it back.
+func TestUsageByHand(t *testing.T) {
+	t.Parallel()
+	x := newStation(t)
+	x.fails(3, "no usage in", "usage", "show", "--state-dir", x.state)
+	x.count(nil, "default/early", 2)
+	if u := x.show(); u.Requests.Unregistered != 2 || u.Requests.Waiting != 0 || u.Registration != nil || u.Condition.Reason != "NotRunning" {
+		t.Errorf("%+v", u)
+	}
+	registration := []string{"--state-dir", x.state, "--registration", x.file.Path}
+	if out, errs, code := x.run(append([]string{"usage", "export"}, registration...)...); code != 0 || out != "" || !strings.Contains(errs, "nothing waits") {
+		t.Errorf("%d %s%s", code, out, errs)
+	}
+
+	x.count(x.file, "default/orders", 40)
+	x.count(x.file, "shop/basket", 2)
+	x.count(x.file, "", 5)
+	text := x.ok("usage", "show", "--state-dir", x.state)
+	for _, want := range []string{"registration  edge (" + x.file.AgentID + ")", "requests      42 counted, 0 reported, 42 waiting, 2 without a registration, 5 on paths of no API", "HOUR (UTC)", "default/orders", "(no API)", "default/early (unregistered)"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is not in\n%s", want, text)
+		}
+	}
+
+	bundle := x.path("bundle.tar.gz")
+	if out := x.ok(append([]string{"usage", "export", "-o", bundle}, registration...)...); out != bundle+"\n" {
+		t.Errorf("%q", out)
+	}
+	first, err := os.ReadFile(bundle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.ok(append([]string{"usage", "export", "-o", bundle}, registration...)...)
+	if again, err := os.ReadFile(bundle); err != nil || !bytes.Equal(first, again) {
+		t.Error("exported again, it is another bundle")
+	}
+	if u := x.show(); u.Requests.Waiting != 42 {
+		t.Errorf("what was exported waits until it is acknowledged: %+v", u.Requests)
+	}
+
+	// At the station.
+	x.fails(2, "needs --registration", "usage", "import", bundle)
+	other := x.register("other")
+	x.fails(3, "it is of the registration of", "usage", "import", bundle, "--registration", other.Path)
+	x.write("broken.tar.gz", append(bytes.Clone(first[:len(first)-40]), first[len(first)-20:]...))
+	x.fails(3, "gzipped tar", "usage", "import", x.path("broken.tar.gz"), "--registration", x.file.Path)
+	if err := x.sim.SetFaults(sim.Fault{Next: 1, Status: sim.Outcome{Code: 503}, Path: anypoint.PathMetering}); err != nil {
+		t.Fatal(err)
+	}
+	x.fails(3, "503", "usage", "import", bundle, "--registration", x.file.Path)
+	ack := bundle + ".ack.json"
+	for range 2 { // twice does no harm
+		if out := x.ok("usage", "import", bundle, "--registration", x.file.Path); out != ack+"\n" {
+			t.Errorf("%q", out)
+		}
+	}
+	if got := x.sim.State().Usage; got["default/orders"] != 40 || got["shop/basket"] != 2 || len(got) != 2 {
+		t.Errorf("the platform has %v", got)
+	}
+
+	// Back at the host.
+	forged := x.path("forged.json")
+	b, err := os.ReadFile(ack)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.write("forged.json", bytes.Replace(b, []byte(`"acked": [`), []byte(`"acked": [99,`), 1))
+	x.fails(3, "not signed with the key of this registration", append([]string{"usage", "export", "--ack", forged}, registration...)...)
+	x.fails(3, "must be signed", "usage", "export", "--ack", ack, "--state-dir", x.state)
+	x.fails(2, "leave --output-file out", append([]string{"usage", "export", "--ack", ack, "-o", bundle}, registration...)...)
+	x.fails(3, "not signed with the key", "usage", "export", "--ack", ack, "--state-dir", x.state, "--registration", other.Path)
+	if out := x.ok(append([]string{"usage", "export", "--ack", ack}, registration...)...); out != "the platform has 42 requests; 0 requests still to be reported\n" {
+		t.Errorf("%q", out)
+	}
+	x.ok(append([]string{"usage", "export", "--ack", ack}, registration...)...) // twice does no harm here either
+	if u := x.show(); u.Requests.Reported != 42 || u.Requests.Waiting != 0 || u.Spool.Batches != 0 {
+		t.Errorf("%+v %+v", u.Requests, u.Spool)
+	}
+	x.count(x.file, "default/orders", 3)
+	x.ok(append([]string{"usage", "export", "-o", bundle}, registration...)...)
+	x.ok("usage", "import", bundle, "--registration", x.file.Path)
+	if got := x.sim.State().Usage["default/orders"]; got != 43 || len(x.sim.State().Unexpected) > 0 {
+		t.Errorf("the platform has %d requests, unexpected %v", got, x.sim.State().Unexpected)
+	}
+}
+
+// TestUnsignedBundlesNeedAWord: without the registration a bundle is not signed, and is not taken by accident.
+func TestUnsignedBundlesNeedAWord(t *testing.T) {
+	t.Parallel()
+	x := newStation(t)
+	x.count(x.file, "default/orders", 7)
+	bundle, ack := x.path("b.tar.gz"), x.path("a.json")
+	x.ok("usage", "export", "--state-dir", x.state, "-o", bundle)
+	x.fails(3, "--unsigned takes it", "usage", "import", bundle, "--registration", x.file.Path)
+	x.ok("usage", "import", bundle, "--registration", x.file.Path, "--unsigned", "-o", ack)
+	x.ok("usage", "export", "--ack", ack, "--state-dir", x.state, "--registration", x.file.Path)
+	if u := x.show(); u.Requests.Reported != 7 {
+		t.Errorf("%+v", u.Requests)
+	}
+}
+
+// TestWhatThePlatformRefusesIsSetAside: a bundle with a batch that it will never take goes through, and the host is told.
+func TestWhatThePlatformRefusesIsSetAside(t *testing.T) {
+	t.Parallel()
+	x := newStation(t)
+	x.count(x.file, "default/orders", 7)
+	bundle := x.path("b.tar.gz")
+	x.ok("usage", "export", "--state-dir", x.state, "--registration", x.file.Path, "-o", bundle)
+	if err := x.sim.SetFaults(sim.Fault{Next: 1, Status: sim.Outcome{Code: 422}, Message: "not today", Path: anypoint.PathMetering}); err != nil {
+		t.Fatal(err)
+	}
+	x.fails(3, "batch 1 was refused, and is not to be sent again: ", "usage", "import", bundle, "--registration", x.file.Path)
+	x.ok("usage", "export", "--ack", bundle+".ack.json", "--state-dir", x.state, "--registration", x.file.Path)
+	if u := x.show(); u.Requests.SetAside != 7 || len(u.SetAside) != 1 || !strings.Contains(u.SetAside[0].Why, "not today") {
+		t.Errorf("%+v %+v", u.Requests, u.SetAside)
+	}
+	if text := x.ok("usage", "show", "--state-dir", x.state); !strings.Contains(text, "set aside     batch 1 of "+x.file.AgentID+", 7 requests") {
+		t.Error(text)
+	}
+	// What was set aside is in the next bundle; taken after all, it is reported.
+	x.ok("usage", "export", "--state-dir", x.state, "--registration", x.file.Path, "-o", bundle)
+	x.ok("usage", "import", bundle, "--registration", x.file.Path)
+	x.ok("usage", "export", "--ack", bundle+".ack.json", "--state-dir", x.state, "--registration", x.file.Path)
+	if u := x.show(); u.Requests.Reported != 7 || u.Requests.SetAside != 0 {
+		t.Errorf("%+v", u.Requests)
+	}
+}
+
+func TestUsageIsNotGuessedAtTheRealPlatform(t *testing.T) {
+	t.Parallel()
+	x := newStation(t)
+	x.count(x.file, "default/orders", 7)
+	bundle := x.path("b.tar.gz")
+	x.ok("usage", "export", "--state-dir", x.state, "--registration", x.file.Path, "-o", bundle)
+	text, err := os.ReadFile(x.file.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stranger := strangerFor(t, x)
+	x.write("registration.yaml", bytes.Replace(text, []byte(x.file.Metering), []byte(stranger+"/ingestion/api/v1/metering"), 1))
+	x.fails(3, "does not say that it understands flexgw's usage reports", "usage", "import", bundle, "--registration", x.path("registration.yaml"))
+}
+
+// strangerFor is a server that the registration's authority vouches for, and that knows nothing of flexgw.
+func strangerFor(t *testing.T, x *station) string {
+	t.Helper()
+	stranger := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet {
+			t.Errorf("it was sent %s %s", r.Method, r.URL)
+		}
+		http.NotFound(w, r)
+	}))
+	stranger.StartTLS()
+	t.Cleanup(stranger.Close)
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: stranger.Certificate().Raw})
+	x.write("registration-ca.pem", ca)
+	return stranger.URL
+}
+
+func TestUsageWords(t *testing.T) {
+	t.Parallel()
+	x := newStation(t)
+	x.fails(2, `no command "usage shwo" (did you mean "show"?)`, "usage", "shwo")
+	x.fails(2, "takes one BUNDLE", "usage", "import")
+	x.fails(2, "--ack is empty", "usage", "export", "--ack", "")
+	x.fails(3, "no daemon", "usage", "flush", "--socket", x.path("s"))
+	x.fails(3, "no daemon runs", "usage", "show")
+	x.fails(2, "usage import needs --registration", "usage", "import", "x")
+	x.fails(3, "nowhere", "usage", "import", x.path("nowhere"), "--registration", x.file.Path)
+	if out := x.ok("usage", "--help"); !strings.Contains(out, "flush") {
+		t.Error(out)
+	}
+}
