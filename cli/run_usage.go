@@ -4,11 +4,15 @@ import (
 	"context"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/flexgw/flexgw/reconcile/envoy"
 	"github.com/flexgw/flexgw/reconcile/metrics"
 	metering "github.com/flexgw/flexgw/reconcile/usage"
 )
+
+// reopenLimit is how long counting waits for an Envoy that is told to open its log anew. It tells it again.
+const reopenLimit = 2 * time.Second
 
 // usageDir is where requests are counted: the access log and the ledger.
 func (d *daemon) usageDir() string { return filepath.Join(d.at.state, "usage") }
@@ -31,12 +35,16 @@ func (d *daemon) countUsage() error {
 	admin := envoy.NewAdmin(socket)
 	d.usage = l
 	d.counter = metering.NewCounter(d.usageDir(), l, metering.Gateway{Stats: admin.Stats, Process: admin.PID, Reopen: func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, reopenLimit)
+		defer cancel()
 		_, err := admin.Post(ctx, "/reopen_logs")
 		return err
 	}}, metering.TailOptions{Log: d.log})
 	d.pipeline.render.UsageLog = filepath.Join(d.usageDir(), metering.LogName)
 	if d.remote.gate != nil {
-		d.log.Warn("requests to Envoys on other hosts are not counted: they write no access log here")
+		const text = "requests to Envoys on other hosts are not counted: they write no access log here"
+		d.log.Warn(text)
+		l.Raise("remote", text)
 	}
 	return nil
 }

@@ -128,11 +128,14 @@ func lock(path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	for {
+	for try := 0; ; {
 		switch err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); {
 		case err == nil:
 			return f, nil
 		case errors.Is(err, syscall.EINTR):
+		case errors.Is(err, syscall.EWOULDBLOCK) && try < 10: // a process that is being started has all that its parent had open, for a moment
+			try++
+			time.Sleep(20 * time.Millisecond)
 		case errors.Is(err, syscall.EWOULDBLOCK):
 			return nil, errors.Join(ErrInUse, f.Close())
 		default:

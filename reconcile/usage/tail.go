@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -62,7 +63,9 @@ type Tail struct {
 	counts  counts
 	pending []Count // that the ledger did not take
 	buf     []byte
-	read    Read
+
+	// Of Read: who asks does not wait for a look.
+	lines, bad, torn, turned, touched atomic.Uint64
 }
 
 // Read is what a Tail has read since it was made.
@@ -117,11 +120,9 @@ func (t *Tail) Run(ctx context.Context) {
 	}
 }
 
-// Read is what was read so far.
+// Read is what was read so far. It does not wait.
 func (t *Tail) Read() Read {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.read
+	return Read{Lines: t.lines.Load(), Unreadable: t.bad.Load(), Torn: t.torn.Load(), Turns: t.turned.Load(), Replaced: t.touched.Load()}
 }
 
 // Waiting says that the log has another name already, and no new one was seen.
@@ -286,7 +287,7 @@ func (t *Tail) place(f *os.File, was Position, size uint64) (offset uint64, why 
 		return 0, "somebody removed or replaced the access log; what had not been read of the old one is not counted", nil
 	}
 	if size < was.Offset {
-		return size, "somebody cut the access log; what was written since the last look may not be counted", nil
+		return size, "the access log is shorter than it was: somebody cut it, or the host lost power; what was written since the last look may not be counted", nil
 	}
 	n := min(was.Offset, markLen)
 	tail, err := mark(f, was.Offset-n, n)
@@ -313,7 +314,7 @@ func (t *Tail) at(f *os.File, p Position, offset uint64) (Position, error) {
 }
 
 func (t *Tail) replaced(why string) {
-	t.read.Replaced++
+	t.touched.Add(1)
 	t.o.Log.Error(why, "file", t.path())
 	t.ledger.Raise("log", why)
 }
@@ -473,7 +474,7 @@ func (t *Tail) take(b []byte) (lines int) {
 		t.counts.add(api, uint32(hourOf(ms)))
 		lines++
 	}
-	t.read.Lines += uint64(lines)
+	t.lines.Add(uint64(lines))
 	if bad > 0 {
 		t.unreadable(bad)
 	}
@@ -481,8 +482,7 @@ func (t *Tail) take(b []byte) (lines int) {
 }
 
 func (t *Tail) unreadable(n uint64) {
-	t.read.Unreadable += n
-	text := fmt.Sprintf("%d lines of the access log could not be read, and are not counted; an Envoy that was killed leaves one", t.read.Unreadable)
+	text := fmt.Sprintf("%d lines of the access log could not be read, and are not counted; an Envoy that was killed leaves one", t.bad.Add(n))
 	if t.ledger.Raise("unreadable", text) {
 		t.o.Log.Warn(text, "file", t.path())
 	}
@@ -497,7 +497,7 @@ func (t *Tail) turn(next fs.FileInfo, size int64) error {
 		}
 		t.pos.Offset += rest
 		if t.take(t.buf[:n]) == 0 {
-			t.read.Torn++
+			t.torn.Add(1)
 		}
 	}
 	old := t.pos.Turn
@@ -506,7 +506,7 @@ func (t *Tail) turn(next fs.FileInfo, size int64) error {
 	if err := t.settle(p); err != nil {
 		return err
 	}
-	t.read.Turns++
+	t.turned.Add(1)
 	err := t.leave() // open would remove it too, after a crash
 	if gone := os.Remove(t.turnPath(old)); gone != nil && !errors.Is(gone, fs.ErrNotExist) {
 		err = errors.Join(err, gone)
