@@ -22,7 +22,9 @@ const (
 	FlushInterval = 100 * time.Millisecond // of Envoy's logs: its --file-flush-interval-msec
 	flushed       = 3 * FlushInterval      // after which what was logged is in the file
 	flushLook     = 20 * time.Millisecond
-	newLogIn      = 2 * time.Second // for which a new log is waited for
+	logged        = 60 * time.Millisecond // from the end of a request to its line in a buffer, at most
+	slowest       = 5 * time.Second       // that an Envoy without requests is waited for
+	newLogIn      = 2 * time.Second       // for which a new log is waited for
 	checkEvery    = 5 * time.Minute
 	checkAgain    = 10 * time.Second // until there is something to compare with
 	aFew          = 16               // requests that counters, read one after the other, may disagree by
@@ -122,27 +124,33 @@ func (c *Counter) ReadToEnd(ctx context.Context) error {
 	}
 }
 
-// awaitFlush waits until Envoy has no request and nothing in its buffers, twice in a row, or until buffers were written that held what had
-// ended by now.
+// awaitFlush waits until Envoy has nothing in its buffers, twice in a row, after what had ended was logged. One whose buffers are never
+// empty, for requests go on, is given the time in which it writes what it holds; one that has none, and is slow, more.
 func (c *Counter) awaitFlush(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, flushed)
+	ctx, cancel := context.WithTimeout(ctx, slowest)
 	defer cancel()
+	began := time.Now()
 	for idle := 0; idle < 2; {
 		stats, err := c.envoy.Stats(ctx, idleFilter)
-		if err != nil && ctx.Err() == nil {
+		if err != nil {
 			return // it does not run: what it wrote is there
 		}
-		busy := uint64(0)
+		active, buffered := uint64(0), uint64(0)
 		for name, n := range stats {
-			if !strings.HasPrefix(name, adminStats) {
-				busy += n
+			switch {
+			case strings.HasPrefix(name, adminStats):
+			case strings.HasSuffix(name, "_active"):
+				active += n
+			default:
+				buffered += n
 			}
 		}
+		waited := time.Since(began)
 		idle++
-		if busy > 0 || len(stats) == 0 {
+		if buffered > 0 || active > 0 && waited < logged {
 			idle = 0
 		}
-		if idle < 2 && !pause(ctx, flushLook) {
+		if active > 0 && waited >= flushed || idle < 2 && !pause(ctx, flushLook) {
 			return
 		}
 	}
