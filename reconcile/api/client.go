@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/flexgw/flexgw/reconcile/status"
 )
@@ -93,10 +94,17 @@ func (c Client) Uncordon(ctx context.Context, q UncordonRequest) (r status.Repor
 }
 
 func (c Client) call(ctx context.Context, method, path string, in, out any) error {
-	h, scheme := &http.Client{Transport: c.transport()}, "http"
-	if c.Dial != nil {
+	var met atomic.Bool // the handshake with a daemon on another host was done
+	scheme := "http"
+	if dial := c.Dial; dial != nil {
 		scheme = "https"
+		c.Dial = func(ctx context.Context) (*tls.Conn, error) {
+			conn, err := dial(ctx)
+			met.Store(err == nil)
+			return conn, err
+		}
 	}
+	h := &http.Client{Transport: c.transport()}
 	defer h.CloseIdleConnections()
 	var body io.Reader
 	if in != nil {
@@ -121,6 +129,9 @@ func (c Client) call(ctx context.Context, method, path string, in, out any) erro
 			err = op.Err // who was dialled is said already
 		} else if errors.As(err, &asked) {
 			err = asked.Err // so is what was asked
+		}
+		if met.Load() && ctx.Err() == nil && !strings.Contains(err.Error(), "tls: ") { // which would say why
+			err = fmt.Errorf("it ended the connection as soon as it knew the certificate, as a daemon does with names that its --api-allow does not have (its own flexgw status says whom it turned away): %w", err)
 		}
 		return fmt.Errorf("no daemon answers at %s: %w", c.Socket, err)
 	}
