@@ -55,18 +55,8 @@ func (s *signer) file(t *testing.T, ends time.Time) *anypoint.File {
 	if err != nil {
 		t.Fatal(err)
 	}
-	block, _ := pem.Decode([]byte(csr))
-	r, err := x509.ParseCertificateRequest(block.Bytes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: agentID + ".RR.x.prod"}, DNSNames: []string{"offline", "org=o", "env=e"},
-		NotBefore: time.Unix(0, 0), NotAfter: ends}, s.c, r.PublicKey, s.key)
-	if err != nil {
-		t.Fatal(err)
-	}
 	f, err := anypoint.NewFile(anypoint.Registered{Platform: anypoint.Platform{AgentID: agentID, AssetName: "orders", Anypoint: "https://a.example.com", Metering: "https://m.example.com/m"},
-		CertificateChain: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})) + string(s.pem)}, key, time.Unix(1, 0))
+		CertificateChain: s.chain(t, csr, ends)}, key, time.Unix(1, 0))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,8 +7,6 @@ package usage
 
 import (
 	"cmp"
-	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -233,7 +231,7 @@ func (l *Ledger) begin(s *state) error {
 		return err
 	}
 	if o.Replica == "" {
-		o.Replica = cmp.Or(s.replica, newUUID())
+		o.Replica = cmp.Or(s.replica, anypoint.NewUUID())
 	}
 	now := l.o.Now()
 	o.Epoch = max(o.Epoch+1, s.epoch+1, uint64(max(0, now.Unix())))
@@ -257,14 +255,6 @@ func (l *Ledger) begin(s *state) error {
 	}
 	l.s = s
 	return l.compact()
-}
-
-func newUUID() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // it does not fail
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	s := hex.EncodeToString(b[:])
-	return s[:8] + "-" + s[8:12] + "-" + s[12:16] + "-" + s[16:20] + "-" + s[20:]
 }
 
 // Close gives the ledger to the next process. Everything is on the disk already.

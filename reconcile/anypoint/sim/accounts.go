@@ -43,12 +43,6 @@ func random() string {
 	return hex.EncodeToString(b)
 }
 
-func uuid() string {
-	b := make([]byte, 16)
-	_, _ = rand.Read(b)
-	return asUUID(b)
-}
-
 // derived is a UUID that follows from words.
 func derived(words ...string) string {
 	sum := sha256.Sum256([]byte(strings.Join(words, "\n")))

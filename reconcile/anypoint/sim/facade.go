@@ -120,7 +120,7 @@ func (s *Sim) register(q *query) answer {
 	if len(s.state.gateways) >= maxGateways {
 		return failure(http.StatusServiceUnavailable, fmt.Sprintf("the simulator has %d registrations, and takes no more: remove its folder", maxGateways))
 	}
-	g := &gateway{ID: uuid(), Name: in.Name, Organization: t.Organization, Environment: t.Environment, Master: s.master(t.Organization), Created: q.now, Updated: q.now,
+	g := &gateway{ID: anypoint.NewUUID(), Name: in.Name, Organization: t.Organization, Environment: t.Environment, Master: s.master(t.Organization), Created: q.now, Updated: q.now,
 		IdempotencyKey: in.IdempotencyKey, CSR: hash(in.CSR), Token: hash(text)}
 	chain, ends, err := s.authority.issue(g, key, q.now)
 	if err != nil {
