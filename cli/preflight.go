@@ -315,7 +315,7 @@ func writePreflightText(w io.Writer, found []preflight.Result, verbose, colour b
 			fmt.Fprintf(&b, "%s %s: %s [%s]\n", word, diag.Visible(r.Subject), diag.Visible(r.Observed), r.CheckID)
 			loud := sev == preflight.Error || sev == preflight.Warn
 			if loud || verbose || sev == preflight.Manual {
-				fmt.Fprintf(&b, "        expected: %s (%s)\n", r.Expected, r.Source)
+				fmt.Fprintf(&b, "        expected: %s (%s)\n", diag.Visible(r.Expected), diag.Visible(r.Source))
 			}
 			if r.Hint != "" && sev != preflight.OK {
 				fmt.Fprintf(&b, "        hint: %s\n", diag.Visible(r.Hint))
@@ -323,7 +323,7 @@ func writePreflightText(w io.Writer, found []preflight.Result, verbose, colour b
 		}
 	}
 	t := tallyOf(found)
-	fmt.Fprintf(&b, "%d errors, %d warnings, %d to see to by hand, %d to know, %d in order, %d not asked\n", t.Error, t.Warn, t.Manual, t.Info, t.OK, t.Skipped)
+	fmt.Fprintf(&b, "%s, %s, %d to see to by hand, %d to know, %d in order, %d not asked\n", plural(t.Error, "error", "errors"), plural(t.Warn, "warning", "warnings"), t.Manual, t.Info, t.OK, t.Skipped)
 	_, err := io.WriteString(w, b.String())
 	return err
 }

@@ -73,6 +73,9 @@ func (o Options) targets() []target {
 			}
 			t := target{addr: x["host"] + ":" + x["port"], role: never, mode: "both", protocol: x["protocol"], purpose: x["purpose"], passthrough: x["passthrough"] == "yes",
 				fabric: true, source: "[D] S-RTF, allowlist of Runtime Fabric"}
+			if x["plane"] == "ALL" {
+				t.source += ", printed without a plane"
+			}
 			i := slices.IndexFunc(all, func(a target) bool { return a.addr == t.addr })
 			if i < 0 {
 				all = append(all, t)
