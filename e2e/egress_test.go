@@ -133,6 +133,7 @@ func TestEgress(t *testing.T) {
 	})
 	o.want("unregistered")
 	o.wantHome(g)
+	g.WaitLog(`not registered with Anypoint: usage is counted, and reported to nobody`, time.Second)
 	g.WaitLog(`egress: nobody is called`, time.Second)
 	o.wantShown(g)
 
