@@ -250,6 +250,39 @@ func TestDaemonReports(t *testing.T) {
 	}
 }
 
+// TestDaemonWithoutANetwork counts, calls nobody, and hands its usage over by hand.
+func TestDaemonWithoutANetwork(t *testing.T) {
+	t.Parallel()
+	p := newPlatform(t, nil)
+	d, port := newDaemon(t, p, 1)
+	registration := d.Args[len(d.Args)-1]
+	d.Args = append(d.Args, "--air-gapped")
+	d.Run()
+	d.WaitReady()
+	socket, bundle := filepath.Join(d.State, "flexgw.sock"), filepath.Join(t.TempDir(), "b.tar.gz")
+	for _, n := range []int{12, 3} {
+		requests(t, port, 0, n)
+		if _, said, code := harness.Command(t, "usage", "flush", "--socket", socket); code != 3 || !strings.Contains(said, "--air-gapped") {
+			t.Errorf("%d %s", code, said)
+		}
+		for _, args := range [][]string{{"export", "--socket", socket, "-o", bundle}, {"import", bundle, "--registration", registration}, {"export", "--socket", socket, "--ack", bundle + ".ack.json"}} {
+			if out, said, code := harness.Command(t, append([]string{"usage"}, args...)...); code != 0 {
+				t.Errorf("%q: %d %s%s", args, code, out, said)
+			}
+		}
+	}
+	u, err := socketOf(d).Usage(t.Context())
+	if err != nil || u.Requests.Reported != 15 || u.Requests.Waiting != 0 || u.Condition.Reason != "AirGapped" {
+		t.Errorf("%v %+v", err, u)
+	}
+	if got := p.state().Usage["default/api-0"]; got != 15 {
+		t.Errorf("the platform has %d", got)
+	}
+	if strings.Contains(d.Log(), "usage ->") {
+		t.Errorf("it may call somebody:\n%s", d.Log())
+	}
+}
+
 // TestDaemonThroughAProxy has a whole daemon report through the proxy that its declarations name, to a host whose name nobody on
 // this host can look up.
 func TestDaemonThroughAProxy(t *testing.T) {

@@ -41,6 +41,7 @@ const (
 	lookAgain    = 24 * time.Hour // after somebody should have done something
 	lookSooner   = time.Hour      // likewise, where others may have done it
 	lastWords    = 5 * time.Second
+	maxSkew      = 5 * time.Minute // of the platform's clock against ours, without a word
 )
 
 // Spool is what a Deliverer needs of a Ledger.
@@ -141,6 +142,7 @@ type Deliverer struct {
 	again  time.Time // before which nothing is sent
 	broken error     // of the spool
 	breaks int       // how often in a row
+	skewed bool      // it was told that clocks differ
 	gap    *uint64   // up to where a platform had batches that missed some before the one that it accepted
 }
 
@@ -337,7 +339,7 @@ func (d *Deliverer) next(ctx context.Context) (more bool, err error) {
 		d.sealed = now
 		return true, nil
 	}
-	if !d.tried { // whether the platform can be reached is to be known before there is something to report
+	if !d.tried || d.last != nil { // whether the platform can be reached is to be known before there is something to report
 		d.attempted(d.sink.Sink.Hello(ctx))
 	}
 	return false, nil
@@ -402,12 +404,18 @@ func (d *Deliverer) attempted(err error) {
 		return
 	}
 	d.tried = true
+	skew := d.sink.Sink.Skew()
+	if far := skew.Abs() > maxSkew; far != d.skewed {
+		if d.skewed = far; far {
+			d.log().Warn("the platform has another time than this host: requests are counted in the hours of this host's clock", "ahead", skew)
+		}
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.state.Failures++; err == nil {
 		d.state.Failures = 0
 	}
-	d.state.Skew = d.sink.Sink.Skew()
+	d.state.Skew = skew
 }
 
 func (d *Deliverer) failures() int {

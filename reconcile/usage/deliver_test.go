@@ -1,11 +1,13 @@
 package usage_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -154,7 +156,10 @@ func (p *platform) RoundTrip(r *http.Request) (*http.Response, error) {
 		p.hellos++
 		if p.hello != nil {
 			status, wire := p.hello()
-			return reply(status, http.Header{anypoint.WireHeader: {wire}, "X": nil}, "")
+			if wire == "" {
+				wire = "none"
+			}
+			return reply(status, http.Header{anypoint.WireHeader: {wire}}, "")
 		}
 		return reply(200, nil, "{}")
 	}
@@ -598,6 +603,48 @@ func TestDuplicatesAreTaken(t *testing.T) {
 			b.platform.answer = func(*http.Request) (int, http.Header, string, error) { return 409, nil, "already accepted", nil }
 		})
 		b.want(t, "True", usage.Reported)
+		b.end()
+	})
+}
+
+// TestAPlatformThatIsAwayAtTheStart: with nothing to report, it is asked again until it answers.
+func TestAPlatformThatIsAwayAtTheStart(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		status := 503
+		b := start(t, func(b *bench) {
+			b.shelf.at = time.Now() // no heartbeat yet
+			b.platform.hello = func() (int, string) { return status, "" }
+		})
+		after(3 * time.Minute)
+		b.want(t, "False", usage.Waiting, "503", "tried again")
+		if b.platform.posts != 0 || b.platform.hellos < 5 || b.platform.hellos > 12 {
+			t.Errorf("%d posts, %d hellos", b.platform.posts, b.platform.hellos)
+		}
+		b.platform.hello = nil
+		after(3 * time.Minute)
+		b.want(t, "True", usage.Reported, "no request waits")
+		b.end()
+	})
+}
+
+func TestTheClockOfThePlatformIsTold(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		b := start(t, func(b *bench) {
+			b.Log = slog.New(slog.NewTextHandler(&log, nil))
+			b.platform.answer = func(r *http.Request) (int, http.Header, string, error) {
+				return 409, http.Header{"Date": {time.Now().Add(-10 * time.Minute).UTC().Format(http.TimeFormat)}}, "", nil
+			}
+		})
+		for range 4 {
+			b.shelf.add(1)
+			after(5 * time.Minute)
+		}
+		if n := strings.Count(log.String(), "another time than this host"); n != 1 || b.Delivery().Skew != -10*time.Minute {
+			t.Errorf("told %d times, %s:\n%s", n, b.Delivery().Skew, log.String())
+		}
 		b.end()
 	})
 }
