@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,10 +32,11 @@ type shelf struct {
 	seals   int
 	broken  error
 	agent   string
+	gate    *sync.Mutex
 }
 
 func newShelf() *shelf {
-	return &shelf{counted: map[time.Time]uint64{}, sealed: map[time.Time]uint64{}, agent: agent}
+	return &shelf{counted: map[time.Time]uint64{}, sealed: map[time.Time]uint64{}, agent: agent, gate: &sync.Mutex{}}
 }
 
 func (s *shelf) add(n uint64) {
@@ -46,6 +48,7 @@ func (s *shelf) add(n uint64) {
 }
 
 func (s *shelf) Seal(now time.Time) error {
+	pass(s.gate)
 	s.seals++
 	if s.broken != nil {
 		return s.broken
@@ -66,6 +69,7 @@ func (s *shelf) Seal(now time.Time) error {
 }
 
 func (s *shelf) Next() (anypoint.Batch, bool) {
+	pass(s.gate)
 	if len(s.waiting) == 0 {
 		return anypoint.Batch{}, false
 	}
@@ -96,6 +100,7 @@ func (s *shelf) Split(uint64) error {
 }
 
 func (s *shelf) Backlog() (b usage.Backlog) {
+	pass(s.gate)
 	for _, x := range s.aside {
 		b.Quarantined += requests(x)
 	}
@@ -137,9 +142,11 @@ type platform struct {
 	posts  int
 	got    map[string]uint64 // by hour: the greatest cumulative
 	seqs   []uint64
+	gate   *sync.Mutex
 }
 
 func (p *platform) RoundTrip(r *http.Request) (*http.Response, error) {
+	pass(p.gate)
 	if r.Body != nil {
 		defer r.Body.Close()
 	}
@@ -214,6 +221,7 @@ func (b *bench) sink() *usage.Sink {
 func start(t *testing.T, tune func(*bench)) *bench {
 	t.Helper()
 	b := &bench{shelf: newShelf(), platform: &platform{}}
+	b.platform.gate = b.shelf.gate
 	b.Deliverer = &usage.Deliverer{Spool: b.shelf, Now: time.Now, Jitter: func() float64 { return 0.5 }, Turned: func(s usage.Delivery) {
 		b.turns = append(b.turns, s.Status+"/"+string(s.Reason))
 	}}
@@ -237,9 +245,20 @@ func (b *bench) run(t *testing.T) func() {
 	}
 }
 
-func after(d time.Duration) {
+// after lets time pass. What the test has written until then, whoever is woken sees.
+func (b *bench) after(d time.Duration) {
+	b.shelf.gate.Lock()
+	b.shelf.gate.Unlock() //nolint:staticcheck // nothing is guarded: it is an order of events
 	time.Sleep(d)
 	synctest.Wait()
+}
+
+// pass is the other end of it.
+func pass(gate *sync.Mutex) {
+	if gate != nil {
+		gate.Lock()
+		gate.Unlock() //nolint:staticcheck // likewise
+	}
 }
 
 func (b *bench) want(t *testing.T, status string, reason usage.Reason, words ...string) usage.Delivery {
@@ -267,16 +286,16 @@ func TestBatchesAreSealedEveryFiveMinutesAndAtTheCloseOfAnHour(t *testing.T) {
 		}
 		for range 11 {
 			b.shelf.add(10)
-			after(5 * time.Minute)
+			b.after(5 * time.Minute)
 		}
 		if b.platform.total() != 110 || b.platform.posts != 12 {
 			t.Errorf("after 55 minutes: %d requests in %d posts", b.platform.total(), b.platform.posts)
 		}
-		after(4 * time.Minute)
-		b.shelf.add(7)                     // 00:59
-		after(time.Minute + 4*time.Second) // 01:00:04
+		b.after(4 * time.Minute)
+		b.shelf.add(7)                       // 00:59
+		b.after(time.Minute + 4*time.Second) // 01:00:04
 		posts := b.platform.posts
-		after(2 * time.Second)
+		b.after(2 * time.Second)
 		if b.platform.posts != posts+1 || b.platform.got["2000-01-01T00:00:00Z"] != 117 {
 			t.Errorf("five seconds after the hour: %d posts after %d, %v", b.platform.posts, posts, b.platform.got)
 		}
@@ -295,7 +314,7 @@ func TestNothingCountedIsAHeartbeatEveryFifteenMinutes(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := start(t, nil)
-		after(24*time.Hour - time.Minute)
+		b.after(24*time.Hour - time.Minute)
 		if n := b.platform.posts; n < 94 || n > 97 {
 			t.Errorf("%d posts in a day without requests, want 96 or so", n)
 		}
@@ -319,7 +338,7 @@ func TestRetriesBackOffAndNobodyWaitsInStep(t *testing.T) {
 		var gaps []time.Duration
 		posts, since := b.platform.posts, time.Now()
 		for len(gaps) < 14 {
-			after(250 * time.Millisecond)
+			b.after(250 * time.Millisecond)
 			if b.platform.posts != posts {
 				gaps, posts, since = append(gaps, time.Since(since).Round(500*time.Millisecond)), b.platform.posts, time.Now()
 			}
@@ -336,7 +355,7 @@ func TestRetriesBackOffAndNobodyWaitsInStep(t *testing.T) {
 			t.Errorf("%d seals while a batch waited", b.shelf.seals)
 		}
 		down = false
-		after(15 * time.Minute)
+		b.after(15 * time.Minute)
 		if b.platform.total() != 7 {
 			t.Errorf("%d requests arrived", b.platform.total())
 		}
@@ -370,11 +389,11 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 						}
 					})
 					b.want(t, "False", usage.Waiting, fmt.Sprint(status), "busy")
-					after(x.want - time.Millisecond)
+					b.after(x.want - time.Millisecond)
 					if b.platform.posts != 1 {
 						t.Errorf("it did not wait for %s", x.want)
 					}
-					after(2 * time.Millisecond)
+					b.after(2 * time.Millisecond)
 					if b.platform.posts < 2 {
 						t.Errorf("after %s: %d posts", x.want, b.platform.posts)
 					}
@@ -411,7 +430,7 @@ func TestWhatNeedsSomebodyStopsSending(t *testing.T) {
 						return 0, nil, "", nil
 					}
 				})
-				after(59 * time.Minute)
+				b.after(59 * time.Minute)
 				b.shelf.add(6)
 				if b.platform.posts != 1 || b.platform.hellos != 1 {
 					t.Errorf("%d posts, %d hellos in an hour", b.platform.posts, b.platform.hellos)
@@ -450,7 +469,7 @@ func TestARealPlatformIsNotGuessedAt(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				b := start(t, func(b *bench) { b.platform.hello = hello; b.shelf.add(1) })
-				after(23 * time.Hour)
+				b.after(23 * time.Hour)
 				if b.platform.hellos != 1 || b.platform.posts != 0 {
 					t.Errorf("%d hellos, %d posts", b.platform.hellos, b.platform.posts)
 				}
@@ -470,7 +489,7 @@ func TestARealPlatformIsNotGuessedAt(t *testing.T) {
 				return 200, http.Header{anypoint.WireHeader: {"other"}}, `{"accepted": true, "ackedSeq": 99}`, nil
 			}
 			b.shelf.add(2)
-			after(6 * time.Minute)
+			b.after(6 * time.Minute)
 			b.want(t, "False", usage.WireUnknown, "2 requests wait")
 			b.end()
 		})
@@ -553,7 +572,7 @@ func TestAServerThatForgotIsSentTheRestAgain(t *testing.T) {
 		if b.platform.posts != 1 {
 			t.Errorf("%d posts at once", b.platform.posts)
 		}
-		after(time.Minute)
+		b.after(time.Minute)
 		if b.platform.total() != 1 || b.platform.posts != 2 {
 			t.Errorf("%v in %d posts", b.platform.got, b.platform.posts)
 		}
@@ -573,7 +592,7 @@ func TestAGapIsNotWaitedFor(t *testing.T) {
 		})
 		for range 5 {
 			b.shelf.add(1)
-			after(6 * time.Minute)
+			b.after(6 * time.Minute)
 		}
 		b.want(t, "True", usage.Reported, "no request waits")
 		if n := b.platform.posts; n < 6 || n > 8 {
@@ -616,13 +635,13 @@ func TestAPlatformThatIsAwayAtTheStart(t *testing.T) {
 			b.shelf.at = time.Now() // no heartbeat yet
 			b.platform.hello = func() (int, string) { return status, "" }
 		})
-		after(3 * time.Minute)
+		b.after(3 * time.Minute)
 		b.want(t, "False", usage.Waiting, "503", "tried again")
 		if b.platform.posts != 0 || b.platform.hellos < 5 || b.platform.hellos > 12 {
 			t.Errorf("%d posts, %d hellos", b.platform.posts, b.platform.hellos)
 		}
 		b.platform.hello = nil
-		after(3 * time.Minute)
+		b.after(3 * time.Minute)
 		b.want(t, "True", usage.Reported, "no request waits")
 		b.end()
 	})
@@ -640,7 +659,7 @@ func TestTheClockOfThePlatformIsTold(t *testing.T) {
 		})
 		for range 4 {
 			b.shelf.add(1)
-			after(5 * time.Minute)
+			b.after(5 * time.Minute)
 		}
 		if n := strings.Count(log.String(), "another time than this host"); n != 1 || b.Delivery().Skew != -10*time.Minute {
 			t.Errorf("told %d times, %s:\n%s", n, b.Delivery().Skew, log.String())
@@ -693,7 +712,7 @@ func TestWithoutARegistrationNothingIsSent(t *testing.T) {
 		synctest.Wait()
 		posts, seals := b.platform.posts, b.shelf.seals
 		b.shelf.add(1)
-		after(48 * time.Hour)
+		b.after(48 * time.Hour)
 		if b.platform.posts != posts || b.shelf.seals != seals {
 			t.Error("something was sealed or sent")
 		}
@@ -705,7 +724,7 @@ func TestWithoutARegistrationNothingIsSent(t *testing.T) {
 	})
 	synctest.Test(t, func(t *testing.T) {
 		b := start(t, func(b *bench) { b.AirGapped = true; b.shelf.add(3) })
-		after(time.Hour)
+		b.after(time.Hour)
 		b.want(t, "Unknown", usage.AirGapped, "usage export", "3 requests wait")
 		if err := b.Flush(t.Context()); err == nil || b.platform.posts+b.platform.hellos != 0 {
 			t.Errorf("%v, %d", err, b.platform.posts)
@@ -722,7 +741,7 @@ func TestNothingIsSentWhileItIsHeld(t *testing.T) {
 		b.Use(&usage.Target{AgentID: agent, Sink: b.sink(), Held: "not yet"})
 		synctest.Wait()
 		b.shelf.add(2)
-		after(2 * time.Hour)
+		b.after(2 * time.Hour)
 		if err := b.Flush(t.Context()); err == nil || b.platform.posts != posts {
 			t.Errorf("%v, %d posts", err, b.platform.posts)
 		}
@@ -756,10 +775,10 @@ func TestAnExpiredCertificateIsNotShown(t *testing.T) {
 		b.Use(&usage.Target{AgentID: agent, Sink: s})
 		synctest.Wait()
 		b.want(t, "True", usage.Reported)
-		after(10 * time.Second) // the close of the hour before
+		b.after(10 * time.Second) // the close of the hour before
 		posts := b.platform.posts
 		b.shelf.add(1)
-		after(time.Hour)
+		b.after(time.Hour)
 		if b.platform.posts != posts {
 			t.Errorf("it was shown: %d after %d, %v", b.platform.posts, posts, b.platform.seqs)
 		}
@@ -774,13 +793,13 @@ func TestASpoolThatCannotBeWrittenIsTold(t *testing.T) {
 		b := start(t, nil)
 		b.shelf.broken = errors.New("no space left on device")
 		b.shelf.add(1)
-		after(6 * time.Minute)
+		b.after(6 * time.Minute)
 		b.want(t, "False", usage.SpoolBroken, "no space left on device")
 		if b.shelf.seals > 20 {
 			t.Errorf("%d seals", b.shelf.seals)
 		}
 		b.shelf.broken = nil
-		after(3 * time.Minute)
+		b.after(3 * time.Minute)
 		b.want(t, "True", usage.Reported)
 		b.end()
 	})
