@@ -4,10 +4,6 @@
 package chaos
 
 import (
-	"io"
-	"net"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"testing"
 
@@ -16,16 +12,6 @@ import (
 
 // long is the form that takes hours.
 func long() bool { return os.Getenv("CHAOS") == "long" }
-
-// answering is the port of an upstream that answers 200.
-func answering(t testing.TB) int {
-	t.Helper()
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok") }))
-	t.Cleanup(s.Close)
-	port := s.Listener.Addr().(*net.TCPAddr).Port
-	harness.Take(port)
-	return port
-}
 
 // newDaemon is a daemon that drains for a second.
 func newDaemon(t testing.TB, args ...string) *harness.Daemon {

@@ -284,7 +284,7 @@ func objectsOfMarks() map[string]diag.Object {
 // newBed starts an Envoy and the loop. hold is --on-invalid hold.
 func newBed(t *testing.T, hold bool) *bed {
 	b := &bed{t: t, dir: t.TempDir(), ports: [2]int{harness.FreePort(t), harness.FreePort(t)}, events: make(chan reconcile.Event, 1000), changed: make(chan struct{}, 1)}
-	b.upPort = answering(t)
+	b.upPort = harness.Answering(t)
 	crt, key := certificate(t)
 	b.env = map[string]string{"CRT": crt, "KEY": key, "CA": crt, "SHELL_PASSWORD": fromShell}
 	socket := func(name string) string {

@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -41,15 +40,6 @@ spec:
 	return b.String()
 }
 
-func answering(t testing.TB) int {
-	t.Helper()
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok") }))
-	t.Cleanup(s.Close)
-	port := s.Listener.Addr().(*net.TCPAddr).Port
-	harness.Take(port)
-	return port
-}
-
 // newDaemon is a registered daemon that serves n APIs on a port; it was not run yet.
 func newDaemon(t testing.TB, p *platform, n int) (d *harness.Daemon, port int) {
 	t.Helper()
@@ -57,7 +47,7 @@ func newDaemon(t testing.TB, p *platform, n int) (d *harness.Daemon, port int) {
 	d = harness.NewDaemon(t)
 	d.Args = []string{"--drain-time", "1s"}
 	port = harness.FreePort(t)
-	d.Put("apis.yaml", gateway(n, port, answering(t)))
+	d.Put("apis.yaml", gateway(n, port, harness.Answering(t)))
 	f := p.register(t.TempDir(), "edge")
 	d.Args = append(d.Args, "--registration", f.Path)
 	return d, port

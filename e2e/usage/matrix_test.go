@@ -92,6 +92,31 @@ func (h *host) count(api string, n uint64) {
 	h.true += n
 }
 
+// alone stops delivering and opens the ledger for a test that does it by hand.
+func (h *host) alone() (*metering.Ledger, *metering.Sink) {
+	h.t.Helper()
+	h.end()
+	l, err := metering.Open(h.dir, metering.Options{})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	to, err := target(h.file, time.Now, nil)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.ledger = l
+	return l, to.Sink
+}
+
+// seal is a batch of n requests.
+func (h *host) seal(api string, n uint64) {
+	h.t.Helper()
+	h.count(api, n)
+	if err := h.ledger.Seal(h.now()); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
 // flush reports all, or says why not.
 func (h *host) flush() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
@@ -370,22 +395,10 @@ func TestSpool(t *testing.T) {
 		p := newPlatform(t, nil)
 		h := newHost(t, p.register(t.TempDir(), "edge")).start(metering.Options{})
 		h.settled(p)
-		h.end()
-		l, err := metering.Open(h.dir, metering.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		h.ledger = l
-		h.count("default/a", 6)
-		if err := l.Seal(time.Now()); err != nil {
-			t.Fatal(err)
-		}
-		to, err := target(h.file, time.Now, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		l, sink := h.alone()
+		h.seal("default/a", 6)
 		b, _ := l.Next()
-		if _, err := to.Sink.Deliver(t.Context(), b); err != nil { // and here it is killed
+		if _, err := sink.Deliver(t.Context(), b); err != nil { // and here it is killed
 			t.Fatal(err)
 		}
 		l.Close()
@@ -416,26 +429,14 @@ func TestSpool(t *testing.T) {
 		p := newPlatform(t, nil)
 		h := newHost(t, p.register(t.TempDir(), "edge")).start(metering.Options{})
 		h.settled(p)
-		h.end()
-		l, err := metering.Open(h.dir, metering.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		l, sink := h.alone()
 		defer l.Close()
-		h.ledger = l
 		for range 3 {
-			h.count("default/a", 5)
-			if err := l.Seal(time.Now()); err != nil {
-				t.Fatal(err)
-			}
-		}
-		to, err := target(h.file, time.Now, nil)
-		if err != nil {
-			t.Fatal(err)
+			h.seal("default/a", 5)
 		}
 		all := l.Batches()
 		for _, i := range []int{2, 0, 1, 2, 0} {
-			if _, err := to.Sink.Deliver(t.Context(), all[i]); err != nil {
+			if _, err := sink.Deliver(t.Context(), all[i]); err != nil {
 				t.Error(err)
 			}
 		}
