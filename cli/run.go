@@ -74,7 +74,7 @@ func runCommand(env Env) *cli.Command {
 			&cli.IntFlag{Name: "concurrency", Usage: "worker threads of Envoy (default: one per CPU)"},
 			&cli.StringFlag{Name: "log-format", Value: "text", Usage: "`text|json`"},
 			verboseFlag(),
-		}, slices.Concat(gitFlags(), trustFlags(), hookFlags(), proofFlags(), rolloutFlags(), watchFlags(), remoteFlags(), egressFlags(), registrationFlags())...),
+		}, slices.Concat(gitFlags(), trustFlags(), hookFlags(), proofFlags(), rolloutFlags(), watchFlags(), remoteFlags(), egressFlags(), registrationFlags(), usageFlags())...),
 		Action: func(c *cli.Context) error {
 			if runtime.GOOS != "linux" {
 				return usage("run needs Linux, and this is %s; validate, fmt, diff, render and apply --target flex work here", runtime.GOOS)
@@ -133,6 +133,7 @@ type daemon struct {
 	mu       sync.Mutex    // guards hints
 	hints    []string
 
+	usageLog string            // folder that --usage-log names, absolute; "": ours
 	usage    *metering.Ledger  // nil: requests are not counted
 	counter  *metering.Counter // into it
 	delivery delivery          // of it
@@ -176,6 +177,11 @@ func newDaemon(c *cli.Context, env Env) (*daemon, error) {
 	}
 	if d.observe {
 		d.choice = "none"
+	}
+	if dir := c.String("usage-log"); dir != "" {
+		if d.usageLog, err = filepath.Abs(dir); err != nil {
+			return nil, world(err)
+		}
 	}
 	if d.log, err = logger(env.Stderr, c.String("log-format"), d.verbose); err != nil {
 		return nil, err

@@ -1,10 +1,15 @@
 package cli
 
 import (
+	"cmp"
 	"context"
+	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/urfave/cli/v2"
 
 	"github.com/flexgw/flexgw/reconcile/envoy"
 	"github.com/flexgw/flexgw/reconcile/metrics"
@@ -14,14 +19,26 @@ import (
 // reopenLimit is how long counting waits for an Envoy that is told to open its log anew. It tells it again.
 const reopenLimit = 2 * time.Second
 
-// usageDir is where requests are counted: the access log and the ledger.
+func usageFlags() []cli.Flag {
+	return []cli.Flag{&cli.StringFlag{Name: "usage-log", Usage: "`FOLDER` of the access log from which requests are counted (default: the state folder's usage); with --envoy none it must be given, and Envoy see and write to it, or nothing is counted"}}
+}
+
+// usageDir is where requests are counted: the ledger and, unless --usage-log says where, the access log.
 func (d *daemon) usageDir() string { return filepath.Join(d.at.state, "usage") }
 
-// countUsage opens the ledger, and has the Envoy that the daemon runs write the log from which it counts. One that somebody else runs may
-// see another disk, and would refuse a listener whose log it can not open. Without a ledger the gateway serves all the same.
+// countUsage opens the ledger, and has Envoy write the log from which it counts. An Envoy that somebody else runs may see another disk,
+// and would refuse a listener whose log it can not open: somebody must say where it can. Without a ledger the gateway serves all the same.
 func (d *daemon) countUsage() error {
-	if d.choice == "none" {
+	if d.observe {
 		return nil
+	}
+	if d.choice == "none" && d.usageLog == "" {
+		d.log.Info("requests are not counted: an Envoy that somebody else runs needs --usage-log FOLDER for that")
+		return nil
+	}
+	dir := cmp.Or(d.usageLog, d.usageDir())
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return world(fmt.Errorf("--usage-log: %w", err))
 	}
 	l, err := metering.Open(d.usageDir(), metering.Options{Log: d.log})
 	if err != nil {
@@ -34,13 +51,13 @@ func (d *daemon) countUsage() error {
 	}
 	admin := envoy.NewAdmin(socket)
 	d.usage = l
-	d.counter = metering.NewCounter(d.usageDir(), l, metering.Gateway{Stats: admin.Stats, Process: admin.PID, Reopen: func(ctx context.Context) error {
+	d.counter = metering.NewCounter(dir, l, metering.Gateway{Stats: admin.Stats, Process: admin.PID, Reopen: func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, reopenLimit)
 		defer cancel()
 		_, err := admin.Post(ctx, "/reopen_logs")
 		return err
 	}}, metering.TailOptions{Log: d.log})
-	d.pipeline.render.UsageLog = filepath.Join(d.usageDir(), metering.LogName)
+	d.pipeline.render.UsageLog = filepath.Join(dir, metering.LogName)
 	if d.remote.gate != nil {
 		const text = "requests to Envoys on other hosts are not counted: they write no access log here"
 		d.log.Warn(text)

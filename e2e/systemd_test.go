@@ -359,6 +359,9 @@ say "credential $(tr '\0' '\n' </proc/"$(show flexgw.service MainPID)"/environ |
 say "envoy sees $(nsenter -t "$envoy" -m ls -A /var/lib/flexgw | tr '\n' ' ')"
 /mnt/flexgw status | sed -n 's/^Programmed/> &/p'
 /mnt/flexgw probe && say "probe 0"
+port=$(/mnt/flexgw status | sed -n 's/^declares *[^:]*:\([0-9]*\).*/\1/p')
+ask() { for i in 1 2 3; do curl -s -o /dev/null "http://127.0.0.1:$port/limited"; done; }
+ask
 systemctl reload flexgw.service && say "reloaded"
 before=$(show flexgw.service MainPID)
 systemctl restart flexgw.service
@@ -379,6 +382,9 @@ kill -STOP "$(show flexgw.service MainPID)"
 for i in $(seq 100); do [ "$(show flexgw.service NRestarts)" = 1 ] && break; sleep 0.1; done
 until_status "1 Envoy connected"
 say "hung, restarts $(show flexgw.service NRestarts), $(show flexgw.service ActiveState)"
+ask
+/mnt/flexgw usage flush >/dev/null 2>&1 # there is no registration, but the log is read
+/mnt/flexgw usage show | sed -n 's/^requests */> requests: /p'
 [ "$envoy" = "$(show flexgw-envoy.service MainPID)" ] && say "envoy untouched, restarts $(show flexgw-envoy.service NRestarts)"
 systemctl stop flexgw-envoy.service
 say "stopped $(show flexgw-envoy.service ActiveState) $(show flexgw-envoy.service Result)"
@@ -425,6 +431,7 @@ restarted
 killed, restarts 1, active
 watched, restarts 0
 hung, restarts 1, active
+requests: 0 counted, 0 reported, 0 waiting, 6 without a registration
 envoy untouched, restarts 0
 stopped inactive success
 stopped inactive success`
