@@ -226,7 +226,7 @@ func TestKilledEnvoyLosesOneFlush(t *testing.T) {
 	answered, doubtful := uint64(l.answered.Load()), uint64(l.doubtful.Load())
 	got := g.counted()
 	n := got["default/open"]
-	interval := uint64(rate*usage.FlushInterval.Seconds()*2) + 16 // twice: the machine is shared, and a timer may be late
+	interval := uint64(rate*usage.FlushInterval.Seconds()*4) + 16 // the rate is half of that while it ran, and on a busy machine a timer is late
 	t.Logf("%d answered, %d without an answer, %d counted, %.0f a second: %d lost in %d kills, %v", answered, doubtful, n, rate, int64(answered-n), kills, slices.Clip(at))
 	if n > answered+doubtful || n+kills*interval < answered {
 		t.Errorf("counted %d of %d, want all but %d", n, answered, kills*interval)

@@ -88,6 +88,7 @@ type Ledger struct {
 	end     int64 // of the last whole frame in file
 	rewrite bool  // the file is in doubt: write a new one first
 	sync    bool  // so is the name of the file
+	closed  bool
 	broken  error // why the disk did not take the last transaction
 	tried   int64 // size at which a new file could not be written
 	alarms  map[string]Alarm
@@ -261,6 +262,10 @@ func (l *Ledger) begin(s *state) error {
 func (l *Ledger) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.closed {
+		return nil
+	}
+	l.closed = true
 	var err error
 	if l.file != nil {
 		err = l.file.Close()
@@ -320,6 +325,9 @@ func (l *Ledger) commit(w *writer) error {
 }
 
 func (l *Ledger) append(b []byte) error {
+	if l.closed {
+		return fs.ErrClosed
+	}
 	if l.rewrite {
 		if err := l.compact(); err != nil {
 			return err

@@ -495,7 +495,11 @@ func (t *Tail) turn(next fs.FileInfo, size int64) error {
 		if err != nil && !errors.Is(err, io.EOF) {
 			return err
 		}
-		t.pos.Offset += rest
+		at, err := t.at(t.file, t.pos, t.pos.Offset+rest)
+		if err != nil {
+			return err
+		}
+		t.pos = at
 		if t.take(t.buf[:n]) == 0 {
 			t.torn.Add(1)
 		}

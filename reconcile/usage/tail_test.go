@@ -322,3 +322,33 @@ func TestTailModel(t *testing.T) {
 		})
 	}
 }
+
+// TestTurnThatIsNotWrittenDown: a file ends in a line without its line feed, and the ledger can not take the turn. Whoever goes on counts it once,
+// and finds nothing strange.
+func TestTurnThatIsNotWrittenDown(t *testing.T) {
+	t.Parallel()
+	l, x, g, c := begun(t)
+	g.request("a/a", c.now)
+	look(t, x)
+	line := g.line("a/a", c.now)
+	g.write(line[:len(line)-1]) // Envoy is killed here
+	path := filepath.Join(g.dir, usage.LogName)
+	must(t, os.Rename(path, path+".turn-1"))
+	g.open()
+	must(t, l.Close()) // writes fail from here on
+	for range 3 {
+		if err := x.Look(t.Context()); err == nil {
+			t.Fatal("a closed ledger took a count")
+		}
+	}
+	must(t, x.Close())
+	l = open(t, g.dir, c, usage.Options{})
+	x = usage.NewTail(g.dir, l, usage.TailOptions{Reopen: g.reopen, Now: func() time.Time { return c.now }})
+	g.request("a/b", c.now)
+	look(t, x)
+	look(t, x)
+	same(t, l, g)
+	if r := x.Read(); r.Replaced > 0 || r.Torn > 0 || r.Lines != 2 {
+		t.Errorf("got %+v", r)
+	}
+}
