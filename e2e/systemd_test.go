@@ -84,7 +84,7 @@ func (m *manager) unit(name string) map[string][]string {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	text := strings.NewReplacer("/run/flexgw", m.dir, "/var/lib/flexgw", m.dir, "/usr/bin/flexgw", harness.Binary(m.t), "/usr/bin/envoy", m.envoy, "/etc/flexgw/gateway", m.gateway).Replace(string(b))
+	text := strings.NewReplacer("/run/flexgw", m.dir, "/var/lib/flexgw", m.dir, "/var/log/flexgw", filepath.Join(m.dir, "log"), "/usr/bin/flexgw", harness.Binary(m.t), "/usr/bin/envoy", m.envoy, "/etc/flexgw/gateway", m.gateway).Replace(string(b))
 	out := map[string][]string{}
 	for line := range strings.Lines(text) {
 		if key, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok && !strings.HasPrefix(key, "#") {
