@@ -205,6 +205,9 @@ func (l *Ledger) recover(s *state, end, size int64) error {
 		s.size -= b.bytes()
 	}
 	s.batches, s.last, s.acked, s.flow = nil, 0, 0, Flow{}
+	for _, a := range s.aside { // these are of the new epoch too: no other batch may get their numbers
+		s.last = max(s.last, a.seq)
+	}
 	if err := l.begin(s); err != nil {
 		return err
 	}

@@ -358,6 +358,39 @@ func TestDamage(t *testing.T) {
 			t.Errorf("got %+v", l.State())
 		}
 	})
+	t.Run("with a batch set aside", func(t *testing.T) {
+		t.Parallel()
+		dir, c, _ := made(t)
+		l := open(t, dir, c, usage.Options{})
+		must(t, l.Ack(1))
+		must(t, l.Quarantine(2, "no"))
+		must(t, l.Quarantine(3, "no"))
+		size := l.State().Bytes
+		count(t, l, c, "a/a", 1)
+		must(t, l.Close())
+		path := filepath.Join(dir, "ledger")
+		b, err := os.ReadFile(path)
+		must(t, err)
+		b[size+20] ^= 4
+		must(t, os.WriteFile(path, b, 0o600))
+		l = open(t, dir, c, usage.Options{})
+		count(t, l, c, "a/a", 1)
+		must(t, l.Seal(c.now))
+		next(t, l, "a/a 10 +11 =41 false")
+		// All of them have one epoch now: a number that two of them had would make one batch of both.
+		all, _ := l.Quarantined()
+		all = append(all, l.Batches()...)
+		if _, err := usage.NewBundle(all, nil); err != nil || len(all) != 3 {
+			t.Errorf("%d batches: %v", len(all), err)
+		}
+		must(t, l.Ack(all[2].Seq))
+		must(t, l.Close())
+		l = open(t, dir, c, usage.Options{})
+		must(t, l.Settle(usage.BundleAck{AgentID: "agent", ReplicaID: l.State().Replica, BootEpoch: l.State().Epoch, Acked: []uint64{2, 3}}))
+		if s := l.State(); s.Acked != 41 || s.Quarantined != 0 {
+			t.Errorf("got %+v", s)
+		}
+	})
 	t.Run("gone", func(t *testing.T) {
 		t.Parallel()
 		dir, c, epoch := made(t)
