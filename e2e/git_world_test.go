@@ -47,21 +47,16 @@ func TestAGitServerThatHangs(t *testing.T) {
 	}
 }
 
-// notified is a notify socket, and what came over it.
+// notified is a notify socket of a service manager, and what came over it.
 type notified struct {
 	path string
 	mu   sync.Mutex
 	told []string
 }
 
-func newNotified(t *testing.T) *notified {
+func newNotified(t *testing.T, path string) *notified {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "fg-n") // short: of a socket
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	n := &notified{path: filepath.Join(dir, "s")}
+	n := &notified{path: path}
 	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: n.path, Net: "unixgram"})
 	if err != nil {
 		t.Fatal(err)
@@ -82,8 +77,8 @@ func newNotified(t *testing.T) *notified {
 	return n
 }
 
-// wait waits for a datagram that matches, and forgets it and those before.
-func (n *notified) wait(t *testing.T, pattern string) {
+// next waits for a datagram that matches, and forgets it and those before.
+func (n *notified) next(t *testing.T, pattern string) {
 	t.Helper()
 	want := regexp.MustCompile(pattern)
 	harness.Until(t, 30*time.Second, func() error {
@@ -104,10 +99,15 @@ func (n *notified) wait(t *testing.T, pattern string) {
 func TestReloadOfARepository(t *testing.T) {
 	t.Parallel()
 	f := prepareFollowed(t)
-	n := newNotified(t)
+	dir, err := os.MkdirTemp("", "fg-n") // short: of a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	n := newNotified(t, filepath.Join(dir, "s"))
 	f.Env = append(f.Env, "NOTIFY_SOCKET="+n.path)
 	f.Run()
-	n.wait(t, `(?m)^READY=1$`)
+	n.next(t, `(?m)^READY=1$`)
 	f.WaitReady()
 	const reloading, ready = `(?m)^RELOADING=1\nMONOTONIC_USEC=\d+$`, `(?m)^READY=1$`
 	reload := func() {
@@ -115,8 +115,8 @@ func TestReloadOfARepository(t *testing.T) {
 		if err := f.Process.Signal(syscall.SIGHUP); err != nil {
 			t.Fatal(err)
 		}
-		n.wait(t, reloading)
-		n.wait(t, ready)
+		n.next(t, reloading)
+		n.next(t, ready)
 	}
 
 	f.write("api.yaml", version("2"))
@@ -132,7 +132,7 @@ func TestReloadOfARepository(t *testing.T) {
 	if c, _ := f.report().Condition(status.Fetched); c.Reason != "SourceUnavailable" {
 		t.Errorf("reloaded before it was known that nothing can be had: Fetched is %+v", c)
 	}
-	n.wait(t, `(?m)^STATUS=serving .*the source is away since 20`)
+	n.next(t, `(?m)^STATUS=serving .*the source is away since 20`)
 	waitVersion(t, f.gateway, "2")
 
 	f.down.Store(false)
@@ -142,7 +142,7 @@ func TestReloadOfARepository(t *testing.T) {
 	if c, _ := f.report().Condition(status.Accepted); c.Status != status.False {
 		t.Errorf("reloaded before the mistake was judged: Accepted is %+v", c)
 	}
-	n.wait(t, `(?m)^STATUS=serving .*the newest revision is refused: `)
+	n.next(t, `(?m)^STATUS=serving .*the newest revision is refused: `)
 	waitVersion(t, f.gateway, "2")
 }
 

@@ -10,7 +10,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -27,8 +26,7 @@ type manager struct {
 	envoy     string
 	listeners []*os.File
 
-	mu   sync.Mutex
-	told []string
+	*notified
 }
 
 func newManager(t *testing.T, gateway string) *manager {
@@ -57,23 +55,7 @@ func newManager(t *testing.T, gateway string) *manager {
 		t.Cleanup(func() { f.Close() })
 		m.listeners = append(m.listeners, f)
 	}
-	notify, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "notify"), Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { notify.Close() })
-	go func() {
-		b := make([]byte, 4096)
-		for {
-			n, err := notify.Read(b)
-			if err != nil {
-				return
-			}
-			m.mu.Lock()
-			m.told = append(m.told, string(b[:n]))
-			m.mu.Unlock()
-		}
-	}()
+	m.notified = newNotified(t, filepath.Join(dir, "notify"))
 	return m
 }
 
@@ -152,7 +134,7 @@ func (m *manager) start(unit, key string, env ...string) *exec.Cmd {
 func (m *manager) daemon() *exec.Cmd {
 	m.t.Helper()
 	m.forget()
-	cmd := m.start("flexgw.service", "ExecStart", "NOTIFY_SOCKET="+filepath.Join(m.dir, "notify"), "WATCHDOG_USEC=900000",
+	cmd := m.start("flexgw.service", "ExecStart", "NOTIFY_SOCKET="+m.path, "WATCHDOG_USEC=900000",
 		"LISTEN_FDS="+strconv.Itoa(len(m.listeners)), "LISTEN_FDNAMES=flexgw:flexgw:flexgw")
 	m.wait(`(?m)^READY=1$`)
 	return cmd
