@@ -176,8 +176,53 @@ func platformFlags() []cli.Flag {
 func wayFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "ca-file", Usage: "trust the authorities in `PEM` too"},
-		&cli.StringFlag{Name: "https-proxy", Usage: "go through the forward proxy `http://[USER:PASSWORD@]HOST:PORT`; no other way names one"},
+		&cli.StringFlag{Name: "https-proxy", Usage: "go through the forward proxy `http://[USER@]HOST:PORT`; no other way names one"},
+		proxyPasswordFlag(),
 	}
+}
+
+func proxyPasswordFlag() cli.Flag {
+	return &cli.StringFlag{Name: "proxy-password-file", Usage: "`FILE` with the password of the proxy's user"}
+}
+
+// httpsProxy is the forward proxy that the flags name; the zero Proxy: none.
+func httpsProxy(c *cli.Context, env Env) (egress.Proxy, error) {
+	if err := given(c, "https-proxy", "proxy-password-file"); err != nil {
+		return egress.Proxy{}, err
+	}
+	text, file := c.String("https-proxy"), c.String("proxy-password-file")
+	if text == "" {
+		if file != "" {
+			return egress.Proxy{}, usage("--proxy-password-file needs --https-proxy")
+		}
+		return egress.Proxy{}, nil
+	}
+	p, err := egress.ParseProxy(text)
+	if err != nil {
+		return egress.Proxy{}, usage("--https-proxy: %s", err)
+	}
+	u, err := url.Parse(text)
+	if err != nil {
+		return egress.Proxy{}, usage("--https-proxy: %s", err)
+	}
+	_, shown := u.User.Password()
+	switch {
+	case file != "" && shown:
+		return egress.Proxy{}, usage("--proxy-password-file and --https-proxy both have a password: write http://USER@HOST:PORT")
+	case file != "" && u.User.Username() == "":
+		return egress.Proxy{}, usage("--proxy-password-file needs a user: --https-proxy http://USER@HOST:PORT")
+	case file != "":
+		b, err := readCredential(file, "--proxy-password-file")
+		if err != nil {
+			return egress.Proxy{}, world(err)
+		}
+		if p, err = p.WithCredentials(u.User.Username(), string(b)); err != nil {
+			return egress.Proxy{}, usage("--https-proxy: %s", err)
+		}
+	case shown:
+		fmt.Fprintln(env.Stderr, "flexgw: warning: everybody on this host can read the password in --https-proxy in the list of processes, and your shell remembers it; --proxy-password-file FILE shows it to nobody")
+	}
+	return p, nil
 }
 
 // controlPlane reads the URL of a control plane.
@@ -222,13 +267,11 @@ func platformAt(c *cli.Context, env Env, base *url.URL, why string, ca []byte) (
 		}
 		e.SetTLS(egress.Registration, egress.TLS{Roots: roots})
 	}
-	if text := c.String("https-proxy"); text != "" {
-		p, err := egress.ParseProxy(text)
-		if err != nil {
-			return nil, usage("--https-proxy: %s", err)
-		}
-		e.SetProxy(egress.Registration, p, "--https-proxy")
+	p, err := httpsProxy(c, env)
+	if err != nil {
+		return nil, err
 	}
+	e.SetProxy(egress.Registration, p, "--https-proxy")
 	return &anypoint.Client{Base: base.String(), HTTP: e.HTTPClient(egress.Registration), UserAgent: "flexgw/" + version(), Now: env.Now,
 		Wait: func(why string, d time.Duration) {
 			fmt.Fprintf(env.Stderr, "flexgw: %s; again in %s\n", diag.Visible(why), d)

@@ -41,7 +41,7 @@ func preflightCommand(env Env) *cli.Command {
 			&cli.StringFlag{Name: "https-proxy", Usage: "`URL` of the forward proxy: http://[USER@]HOST:PORT"},
 			proxyFromEnvFlag(),
 			&cli.StringFlag{Name: "socks5-proxy", Usage: "`URL` of a SOCKS5 proxy, for what is not HTTP, and for all without --https-proxy: socks5://[USER@]HOST:PORT"},
-			&cli.StringFlag{Name: "proxy-password-file", Usage: "`FILE` with the password of the proxy's user"},
+			proxyPasswordFlag(),
 			&cli.StringFlag{Name: "ca-file", Usage: "PEM `FILE` of an authority that this site's proxy opens TLS with"},
 			&cli.StringFlag{Name: "firewall", Usage: "in place of the report, write `RULES` that let through what is needed: " + strings.Join(preflight.Firewalls(), ", ") + "; names are looked up unless --no-network says no"},
 			&cli.BoolFlag{Name: "cluster", Usage: "let kubectl and oc ask the cluster that they are set up for"},

@@ -220,14 +220,15 @@ func usageImportCommand(env Env) *cli.Command {
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "registration", Usage: "the registration of the gateway, a copy of it, in `FILE`"},
 			&cli.StringFlag{Name: "output-file", Aliases: []string{"o"}, Usage: "write what became of it to `FILE`; - is standard output (default: the name of the bundle with .ack.json)"},
-			&cli.StringFlag{Name: "https-proxy", Usage: "through the forward proxy at `URL`, http://[USER:PASSWORD@]HOST:PORT or https://…"},
+			&cli.StringFlag{Name: "https-proxy", Usage: "go through the forward proxy at `URL`, http://[USER@]HOST:PORT or https://…"},
+			proxyPasswordFlag(),
 			&cli.BoolFlag{Name: "unsigned", Usage: "take a bundle that nobody signed"},
 		},
 		Action: func(c *cli.Context) error {
 			if c.NArg() != 1 {
 				return usage("usage import takes one BUNDLE, got %d", c.NArg())
 			}
-			if err := given(c, "registration", "output-file", "https-proxy"); err != nil {
+			if err := given(c, "registration", "output-file"); err != nil {
 				return err
 			}
 			if !c.IsSet("registration") {
@@ -244,7 +245,7 @@ func usageImportCommand(env Env) *cli.Command {
 			if err := belongs(b, f, leaf, c.Bool("unsigned")); err != nil {
 				return world(fmt.Errorf("%s: %w", c.Args().First(), err))
 			}
-			e, err := importer(c, f)
+			e, err := importer(c, env, f)
 			if err != nil {
 				return err
 			}
@@ -269,7 +270,7 @@ func usageImportCommand(env Env) *cli.Command {
 }
 
 // importer calls the metering host of a registration, and nobody else.
-func importer(c *cli.Context, f *anypoint.File) (*egress.Egress, error) {
+func importer(c *cli.Context, env Env, f *anypoint.File) (*egress.Egress, error) {
 	e := egress.New(egress.Options{})
 	t, err := meeting(f)
 	if err != nil {
@@ -277,13 +278,11 @@ func importer(c *cli.Context, f *anypoint.File) (*egress.Egress, error) {
 	}
 	e.SetTLS(egress.Usage, t)
 	e.Set(egress.Usage, []egress.Destination{{Host: hostPortOf(f.Metering), Why: f.Path + ": metering"}})
-	if c.IsSet("https-proxy") {
-		p, err := egress.ParseProxy(c.String("https-proxy"))
-		if err != nil {
-			return nil, usage("--https-proxy: %w", err)
-		}
-		e.SetProxy(egress.Usage, p, "--https-proxy")
+	p, err := httpsProxy(c, env)
+	if err != nil {
+		return nil, err
 	}
+	e.SetProxy(egress.Usage, p, "--https-proxy")
 	return e, nil
 }
 
