@@ -397,3 +397,28 @@ func TestFullDisk(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 }
+
+// TestFullDiskWhileRegistering: what is counted when there is room again is for the registration of then, and not for nobody.
+func TestFullDiskWhileRegistering(t *testing.T) {
+	t.Parallel()
+	m := newMemory(rand.New(rand.NewPCG(1, 1)))
+	l, err := Open(t.TempDir(), Options{files: m})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	m.full = true
+	if err := l.SetIdentity(Identity{Agent: "a"}); !errors.Is(err, syscall.ENOSPC) || l.State().Identity != (Identity{}) {
+		t.Errorf("got %v, %+v", err, l.State().Identity)
+	}
+	if err := l.Count(Position{Turn: 1, Offset: 9}, []Count{{"a/a", time.Now(), 1}}); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("got %v", err)
+	}
+	m.full = false
+	if err := l.Count(Position{Turn: 1, Offset: 9}, []Count{{"a/a", time.Now(), 1}}); err != nil {
+		t.Error(err)
+	}
+	if ts := l.Totals(); len(ts) != 1 || ts[0].Identity.Agent != "a" || ts[0].Counted != 1 {
+		t.Errorf("got %+v", ts)
+	}
+}

@@ -75,7 +75,8 @@ const (
 // ErrInUse is what Open returns when another process has the ledger.
 var ErrInUse = errors.New("another process has it")
 
-// Ledger is counts on disk. Its methods may be called from any goroutine. An error of one says that nothing has changed.
+// Ledger is counts on disk. Its methods may be called from any goroutine. An error of one says that nothing has changed; of SetIdentity,
+// that it will.
 type Ledger struct {
 	dir  string
 	o    Options
@@ -84,6 +85,7 @@ type Ledger struct {
 
 	mu      sync.Mutex
 	s       *state
+	wanted  Identity // that counts belong to from the next one on
 	file    file
 	end     int64 // of the last whole frame in file
 	rewrite bool  // the file is in doubt: write a new one first
@@ -119,6 +121,7 @@ func Open(dir string, o Options) (*Ledger, error) {
 		_ = l.Close()
 		return nil, fmt.Errorf("usage ledger %s: %w", dir, err)
 	}
+	l.wanted = l.s.identities[l.s.using]
 	return l, nil
 }
 
@@ -367,6 +370,9 @@ func (l *Ledger) Count(p Position, counts []Count) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.o.Now()
+	if err := l.identify(); err != nil {
+		return err
+	}
 	if err := l.observe(now); err != nil {
 		return err
 	}
@@ -451,10 +457,18 @@ func (l *Ledger) observe(now time.Time) error {
 	return l.seal(now, true)
 }
 
-// SetIdentity says whom counts from here on belong to. Those before stay whose they were.
+// SetIdentity says whom counts from here on belong to. Those before stay whose they were. After an error the next Count does it first:
+// nothing is counted for who was there before.
 func (l *Ledger) SetIdentity(id Identity) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.wanted = id
+	return l.identify()
+}
+
+// identify writes down whom counts are to belong to.
+func (l *Ledger) identify() error {
+	id := l.wanted
 	if l.s.identities[l.s.using] == id {
 		return nil
 	}
