@@ -37,8 +37,10 @@ func (d *daemon) countUsage() error {
 		return nil
 	}
 	dir := cmp.Or(d.usageLog, d.usageDir())
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return world(fmt.Errorf("--usage-log: %w", err))
+	if d.usageLog != "" {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return world(fmt.Errorf("--usage-log: %w", err))
+		}
 	}
 	l, err := metering.Open(d.usageDir(), metering.Options{Log: d.log})
 	if err != nil {
