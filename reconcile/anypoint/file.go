@@ -564,9 +564,11 @@ type part struct {
 }
 
 // Write puts the registration into a folder, for its owner alone. Each file is written whole or not at all, and when one of them
-// cannot be, all are as they were. An *ExistsError says that a registration is there; an empty file is none.
+// cannot be, all are as they were. Authorities of another registration do not stay: whoever ran a simulator here would be trusted. An
+// *ExistsError says that a registration is there; an empty file is none.
 func (f *File) Write(dir string, o WriteOptions) error {
-	parts, err := f.parts(filepath.Join(dir, FileName), o.Split)
+	path := filepath.Join(dir, FileName)
+	parts, err := f.parts(path, o.Split)
 	if err != nil {
 		return err
 	}
@@ -575,7 +577,13 @@ func (f *File) Write(dir string, o WriteOptions) error {
 			return err
 		}
 	}
-	return putAll(parts)
+	if err := putAll(parts); err != nil || f.CA != nil {
+		return err
+	}
+	if err := os.Remove(CAPath(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove %s, of another registration: %w", CAPath(path), disk.Cause(err))
+	}
+	return nil
 }
 
 // Vacant says whether a registration may be written into a folder: an *ExistsError, or that the folder takes no files.

@@ -264,6 +264,26 @@ func TestNothingIsOverwritten(t *testing.T) {
 	}
 }
 
+// TestOldAuthoritiesAreNotTrusted: those of the registration that stood there before, of a simulator perhaps, are not those of a new one.
+func TestOldAuthoritiesAreNotTrusted(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	f := registration(t)
+	f.CA = authorityOf(t).pem
+	write(t, f, dir, anypoint.WriteOptions{})
+	f.CA = nil
+	for _, force := range []bool{true, false} {
+		write(t, f, dir, anypoint.WriteOptions{Force: force})
+		if got, err := anypoint.ReadFile(dir); err != nil || got.CA != nil {
+			t.Errorf("force %v: %v, trusted: %s", force, err, got.CA)
+		}
+		writeText(t, anypoint.CAPath(filepath.Join(dir, anypoint.FileName)), string(authorityOf(t).pem))
+		if err := os.Remove(filepath.Join(dir, anypoint.FileName)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestNothingIsLeft: when one of the files cannot be written, none is.
 func TestNothingIsLeft(t *testing.T) {
 	t.Parallel()
