@@ -422,3 +422,47 @@ func TestFullDiskWhileRegistering(t *testing.T) {
 		t.Errorf("got %+v", ts)
 	}
 }
+
+// TestDamageBetweenRowsAndBatches: what a damage took with it of the batches is in no row any more that was put in one.
+func TestDamageBetweenRowsAndBatches(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	l, err := Open(dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const apis = 100_000 // more than a frame of a snapshot has
+	counts := make([]Count, apis)
+	for i := range counts {
+		counts[i] = Count{fmt.Sprintf("ns/%d", i), time.Now(), 1}
+	}
+	err = errors.Join(l.SetIdentity(Identity{Agent: "a"}), l.Count(Position{Turn: 1, Offset: 9}, counts), l.Seal(time.Now()), l.compact())
+	size := l.end
+	if err = errors.Join(err, l.Close()); err != nil {
+		t.Fatal(err)
+	}
+	f, err := osFiles{}.open(filepath.Join(dir, "ledger"))
+	if err == nil {
+		_, err = f.WriteAt([]byte("damaged"), size*6/10)
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l, err = Open(dir, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := l.Seal(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	n := uint64(0)
+	for _, b := range l.Batches() {
+		for _, p := range b.Points {
+			n += p.Delta
+		}
+	}
+	if n == 0 || n != l.State().Counted {
+		t.Errorf("%d of %d calls are in batches, %d are counted", n, apis, l.State().Counted)
+	}
+}

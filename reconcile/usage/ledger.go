@@ -200,12 +200,15 @@ func (l *Ledger) recover(s *state, end, size int64) error {
 	}
 	for _, b := range s.batches {
 		for _, p := range b.points {
-			x := s.row(key{b.identity, p.api, p.hour})
-			x.sealed -= p.delta
-			x.final = false
+			s.row(key{b.identity, p.api, p.hour}).final = false
 		}
 		s.lost = s.lost.plus(b.lost)
 		s.size -= b.bytes()
+	}
+	for _, x := range s.rows { // those too whose batches the lost part had
+		if have := x.acked + x.aside; x.sealed != have {
+			x.sealed, x.final = have, false
+		}
 	}
 	s.batches, s.last, s.acked, s.flow = nil, 0, 0, Flow{}
 	for _, a := range s.aside { // these are of the new epoch too: no other batch may get their numbers
