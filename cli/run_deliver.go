@@ -161,7 +161,7 @@ func (d *daemon) usageReported() []status.Condition {
 	return []status.Condition{usageCondition(d.delivery.Delivery())}
 }
 
-var errNotCounted = &api.Error{Status: http.StatusConflict, Code: api.CodeNoUsage, Message: "this daemon counts no requests: it has no Envoy of its own (--envoy none), or its ledger could not be opened, which its log says"}
+var errNotCounted = &api.Error{Status: http.StatusConflict, Code: api.CodeNoUsage, Message: "this daemon counts no requests: it has no Envoy of its own (--envoy none) and no --usage-log, or its ledger could not be opened, which its log says"}
 
 // Usage implements api.Daemon.
 func (d *daemon) Usage() (api.Usage, error) {
