@@ -85,15 +85,22 @@ func (f Fault) check() error {
 	return nil
 }
 
-// UnmarshalJSON takes retryAfter as a number too.
+// UnmarshalJSON takes retryAfter as a number too. A status without next is for one call.
 func (f *Fault) UnmarshalJSON(b []byte) error {
 	type plain Fault
 	in := struct {
 		*plain
+		Next       *int            `json:"next"`
 		RetryAfter json.RawMessage `json:"retryAfter"`
 	}{plain: (*plain)(f)}
 	if err := strict(b, &in); err != nil {
 		return err
+	}
+	switch {
+	case in.Next != nil:
+		f.Next = *in.Next
+	case f.Status != Outcome{}:
+		f.Next = 1
 	}
 	text, number := "", 0
 	switch {

@@ -41,6 +41,16 @@ func TestFaults(t *testing.T) {
 		t.Errorf("%d calls got 500", n)
 	}
 
+	// Without a number it is one call.
+	set(t, s, `{"status": 500}`)
+	for _, status := range []int{500, 200} {
+		a, err := try()
+		if err != nil {
+			t.Fatal(err)
+		}
+		want(t, a, status, "")
+	}
+
 	// On both listeners, unless one is named.
 	set(t, s, `[{"next": 1, "status": 503, "retryAfter": 7, "listener": "ingest"}, {"next": 1, "status": 401, "path": "/accounts/"}]`)
 	a := g.Send(g.Batch(simtest.UUID(1), 1, 1, noon, "default/shop", 1))
