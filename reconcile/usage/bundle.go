@@ -161,7 +161,11 @@ func ReadBundle(r io.Reader) (Bundle, error) {
 	if err != nil {
 		return Bundle{}, fmt.Errorf("a gzipped tar is expected: %w", err)
 	}
-	files, err := readTar(tar.NewReader(io.LimitReader(z, maxBundle)))
+	all := io.LimitReader(z, maxBundle)
+	files, err := readTar(tar.NewReader(all))
+	if _, torn := io.Copy(io.Discard, all); torn != nil { // to the end, where the checksum is: what was read until then may be anything
+		return Bundle{}, fmt.Errorf("a gzipped tar is expected, and this one is cut off or damaged: %w", torn)
+	}
 	if err != nil {
 		return Bundle{}, err
 	}
@@ -208,7 +212,7 @@ func readTar(t *tar.Reader) (map[string][]byte, error) {
 			return nil, fmt.Errorf("%q is no file of a bundle", h.Name)
 		}
 		if files[h.Name], err = io.ReadAll(t); err != nil {
-			return nil, fmt.Errorf("%q: %w", h.Name, err)
+			return nil, fmt.Errorf("a gzipped tar is expected, and this one ends within %q: %w", h.Name, err)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/json"
@@ -259,6 +260,32 @@ func TestABundleThatWasChangedIsNotTaken(t *testing.T) {
 	for _, text := range []string{"", "x", "\x1f\x8b"} {
 		if _, err := usage.ReadBundle(strings.NewReader(text)); err == nil {
 			t.Errorf("%q: taken", text)
+		}
+	}
+}
+
+// However a bundle was cut off on its way, that is what is said of it: not which of its files the end is missing from.
+func TestABundleThatIsNotWholeIsSaidToBe(t *testing.T) {
+	t.Parallel()
+	var noise strings.Builder // what does not compress, so that a cut falls anywhere
+	for i := range 400 {
+		sum := sha256.Sum256([]byte{byte(i), byte(i >> 8)})
+		noise.Write(sum[:])
+	}
+	for _, files := range []map[string]string{
+		{"manifest.json": noise.String(), "batches/000000000001.json": "{}"},
+		{"manifest.json": "{}", "batches/000000000001.json": noise.String()},
+	} {
+		whole := packed(t, files)
+		for at := 0; at < len(whole); at += 1 + at%7 {
+			for what, text := range map[string][]byte{
+				"cut off at":          whole[:at],
+				"without 20 bytes at": slices.Concat(whole[:at], whole[min(at+20, len(whole)):]),
+			} {
+				if _, err := usage.ReadBundle(bytes.NewReader(text)); err == nil || !strings.Contains(err.Error(), "a gzipped tar is expected") {
+					t.Fatalf("%s %d of %d: %v", what, at, len(whole), err)
+				}
+			}
 		}
 	}
 }
