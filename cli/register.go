@@ -487,6 +487,9 @@ func inspect(c *cli.Context, env Env) error {
 	if err != nil {
 		return showWrong(env, err)
 	}
+	if f.Exposed != "" {
+		fmt.Fprintf(env.Stderr, "flexgw: warning: others than its owner can read or write %s, which has the gateway's key: chmod 600 it\n", f.Exposed)
+	}
 	out := inspection{Expiration: expiry(f.NotAfter)}
 	if !c.Bool("verbose") {
 		b, err := json.Marshal(out)

@@ -182,6 +182,9 @@ func (r *registrar) look(atOnce bool) error {
 	if !f.Local {
 		r.log.Warn("the registration is not one for Local Mode: its certificate has no SAN \"offline\"", "file", f.Path)
 	}
+	if f.Exposed != "" {
+		r.log.Warn("others than its owner can read or write the registration, which has the gateway's key: chmod 600 it", "file", f.Exposed)
+	}
 	r.tell(f)
 	r.mu.Lock()
 	r.warned = 0

@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"fmt"
 	"log/slog"
 	"math/big"
 	"os"
@@ -102,6 +103,31 @@ func (w *observed) want(t *testing.T, st, reason string, words ...string) {
 		if !strings.Contains(c.Message, word) {
 			t.Errorf("%q is not in %q", word, c.Message)
 		}
+	}
+}
+
+// TestRegistrationOthersCanRead: a key that others can read is told, and is used all the same.
+func TestRegistrationOthersCanRead(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	w := newObserved(t, dir)
+	if err := newSigner(t).file(t, w.at.Add(100*day)).Write(dir, anypoint.WriteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	w.begin(t)
+	if got := w.lines(); strings.Contains(got, "WARN") {
+		t.Errorf("said %s", got)
+	}
+	for _, mode := range []os.FileMode{0o644, 0o640, 0o602} {
+		if err := os.Chmod(w.path, mode); err != nil {
+			t.Fatal(err)
+		}
+		w = newObserved(t, dir)
+		w.begin(t)
+		if got := w.lines(); !strings.Contains(got, "WARN") || !strings.Contains(got, "others than its owner") || !strings.Contains(got, fmt.Sprintf("(mode %04o)", mode)) {
+			t.Errorf("%v: said %s", mode, got)
+		}
+		w.want(t, status.True, "Registered")
 	}
 }
 

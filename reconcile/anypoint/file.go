@@ -53,6 +53,7 @@ type File struct {
 	Version int    // 1, or 2: platformConnection has keys that 1 has not [S]
 	Split   bool   // the certificate stands in CertificateName
 	Path    string // where it was read; "": nowhere
+	Exposed string // the file with the key, and its mode, when others than its owner may read or write it; "": nobody else may
 
 	texts []text // as it was read, so that what nobody here knows stays as it is; nil: it was not
 	at    places
@@ -140,7 +141,18 @@ func ReadFile(path string) (*File, error) {
 		return nil, fmt.Errorf("read %s: %w", CAPath(path), err)
 	}
 	f.Path = path
+	if info, err := os.Stat(f.KeyPath()); err == nil && info.Mode().Perm()&0o077 != 0 {
+		f.Exposed = fmt.Sprintf("%s (mode %04o)", f.KeyPath(), info.Mode().Perm())
+	}
 	return f, nil
+}
+
+// KeyPath is the file of the registration that has the certificate and its key.
+func (f *File) KeyPath() string {
+	if f.Split {
+		return filepath.Join(filepath.Dir(f.Path), CertificateName)
+	}
+	return f.Path
 }
 
 // CAPath is where the authorities of the registration at path are kept: registration-ca.pem for registration.yaml.
@@ -749,7 +761,7 @@ func putAll(parts []part) (err error) {
 		}
 		undo = append(undo, func() {
 			if readErr == nil {
-				_ = disk.Write(p.path, was, private) // as well as can be: the error is about another file
+				_ = disk.Private(p.path, was) // as well as can be: the error is about another file
 			} else if errors.Is(readErr, fs.ErrNotExist) {
 				_ = os.Remove(p.path)
 			}
@@ -758,17 +770,9 @@ func putAll(parts []part) (err error) {
 	return nil
 }
 
-const private = 0o600
-
-// put writes one file for its owner alone. One that is there keeps the right of its group to read it, which a user of the product's
-// service needs, and no other.
+// put writes one file for its owner alone, who runs this.
 func put(p part) error {
-	if info, err := os.Stat(p.path); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&^0o640 != 0 {
-		if err := os.Chmod(p.path, info.Mode().Perm()&0o640); err != nil {
-			return fmt.Errorf("write %s: %w", p.path, disk.Cause(err))
-		}
-	}
-	if err := disk.Write(p.path, p.b, private); err != nil {
+	if err := disk.Private(p.path, p.b); err != nil {
 		return fmt.Errorf("write %s: %w", p.path, disk.Cause(err))
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -251,16 +252,70 @@ func TestNothingIsOverwritten(t *testing.T) {
 	if readText(t, path) != before {
 		t.Error("it was overwritten")
 	}
-	if err := os.Chmod(path, 0o644); err != nil {
-		t.Fatal(err)
-	}
 	other := registration(t)
 	write(t, other, dir, anypoint.WriteOptions{Force: true})
 	if got, err := anypoint.ReadFile(dir); err != nil || !got.Key.Equal(other.Key) {
 		t.Error("not overwritten", err)
 	}
-	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o640 {
-		t.Errorf("others may read the key: %v", info.Mode())
+}
+
+// TestTheKeyIsForItsOwner: whatever stood there, whoever it belonged to and whoever has it open, the file with the key is a new one.
+func TestTheKeyIsForItsOwner(t *testing.T) {
+	t.Parallel()
+	for _, split := range []bool{false, true} {
+		dir := t.TempDir()
+		f := registration(t)
+		path := filepath.Join(dir, "registration.yaml")
+		key := path
+		if split {
+			key = filepath.Join(dir, "certificate.yaml")
+		}
+		check := func(what, path string) {
+			t.Helper()
+			info, err := os.Stat(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s := info.Sys().(*syscall.Stat_t); info.Mode().Perm() != 0o600 || int(s.Uid) != os.Geteuid() {
+				t.Errorf("split %v, %s: %v of %d", split, what, info.Mode(), s.Uid)
+			}
+		}
+		open := func() *os.File {
+			t.Helper()
+			if err := os.Chmod(key, 0o664); err != nil {
+				t.Fatal(err)
+			}
+			_ = os.Chown(key, 65534, 65534) // as root, it is somebody else's
+			old, err := os.Open(key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return old
+		}
+		writeText(t, key, "")
+		old := open()
+		write(t, f, dir, anypoint.WriteOptions{Split: split})
+		check("over an empty one", key)
+		if n, _ := old.Read(make([]byte, 1)); n != 0 {
+			t.Error("who had the empty file open reads the key")
+		}
+		old.Close()
+		if got, err := anypoint.ReadFile(dir); err != nil || got.Exposed != "" || got.KeyPath() != key {
+			t.Errorf("%v, %q, %q", err, got.Exposed, got.KeyPath())
+		}
+		open().Close()
+		got, err := anypoint.ReadFile(dir)
+		if err != nil || got.Exposed != key+" (mode 0664)" {
+			t.Errorf("%v, %q", err, got.Exposed)
+		}
+		if err := renew(t, got, "").Rewrite(); err != nil {
+			t.Fatal(err)
+		}
+		check("renewed", key)
+		check("the old one", key+".bak")
+		open().Close()
+		write(t, registration(t), dir, anypoint.WriteOptions{Split: split, Force: true})
+		check("by force", key)
 	}
 }
 

@@ -53,6 +53,19 @@ func Replace(path string, b []byte) error {
 	return replace(path, b, 0, info, ".flexgw-")
 }
 
+// Private puts a new file in the place of path, for who runs this alone: mode, owner and group of what is there do not count, and who
+// has that open does not see the new one. It fails where Write would write in place.
+func Private(path string, b []byte) error {
+	path, info, err := target(path)
+	if err != nil {
+		return err
+	}
+	if info != nil && !info.Mode().IsRegular() {
+		return errors.New("it is no plain file")
+	}
+	return replace(path, b, 0o600, nil, ".flexgw-")
+}
+
 // target is where links lead, and what is there; nil is nothing.
 func target(path string) (string, fs.FileInfo, error) {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
