@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -415,7 +417,16 @@ func (d *daemon) bootstrap() (render.BootstrapOptions, string, error) {
 		return o, "", err
 	}
 	path := filepath.Join(d.at.state, "bootstrap.json")
-	return o, path, disk.Write(path, b, 0o600)
+	was, none := os.ReadFile(path)
+	if none == nil && bytes.Equal(was, b) {
+		return o, path, nil // a full disk has no room for it twice
+	}
+	err = disk.Write(path, b, 0o600)
+	if none == nil && (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) {
+		d.log.Error("the bootstrap of Envoy can not be written; the one of the daemon before is used until the next start", "error", err)
+		err = nil
+	}
+	return o, path, err
 }
 
 func (d *daemon) startEnvoy(ctx context.Context, loop *reconcile.Loop) (*envoy.Supervisor, error) {

@@ -25,3 +25,32 @@ func TestWithoutAFolderForUsage(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// On a full disk a daemon starts with the bootstrap that is there: it writes none that is the same.
+func TestTheSameBootstrapIsNotWritten(t *testing.T) {
+	t.Parallel()
+	d := &daemon{at: places{state: t.TempDir(), run: t.TempDir()}, log: slog.New(slog.DiscardHandler)}
+	_, path, err := d.bootstrap()
+	if err != nil {
+		t.Fatal(err)
+	}
+	was, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := d.bootstrap(); err != nil {
+		t.Fatal(err)
+	}
+	if now, err := os.Stat(path); err != nil || !os.SameFile(was, now) {
+		t.Errorf("it was written again, or %v", err)
+	}
+	if err := os.WriteFile(path, []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := d.bootstrap(); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(path); err != nil || string(b) == "{}" {
+		t.Errorf("another one stays: %q, %v", b, err)
+	}
+}

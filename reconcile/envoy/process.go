@@ -250,7 +250,10 @@ func (p *Process) begin(ctx context.Context, r record) error {
 		if pid, err := p.Admin.PID(ctx); err == nil && pid == p.PID {
 			if info, err := p.Admin.ServerInfo(ctx); err == nil {
 				p.Version = info.Version
-				return p.options.write(r)
+				if err := p.options.write(r); err != nil && !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
+					return err
+				}
+				return nil // an Envoy without a record serves all the same, and is adopted as one of an unknown bootstrap
 			}
 		}
 		select {
