@@ -61,6 +61,7 @@ type Error struct {
 	After   time.Duration
 	Scopes  []string // of Forbidden: what the call needs, or, where that could be told, what is missing
 	Missing bool     // Scopes are those that are missing
+	Maybe   []string // of Missing: those that may be missing, too
 	Err     error    // of Status 0
 }
 
@@ -92,9 +93,16 @@ func (e *Error) what() string {
 			return "the platform forbids it (403)"
 		}
 		if e.Missing {
-			return "the scope " + strings.Join(e.Scopes, " and the scope ") + " is missing (403)"
+			text := "the scopes " + listed(e.Scopes) + " are missing"
+			if len(e.Scopes) == 1 {
+				text = "the scope " + e.Scopes[0] + " is missing"
+			}
+			if len(e.Maybe) > 0 {
+				text += ", and " + listed(e.Maybe) + " may be"
+			}
+			return text + " (403)"
 		}
-		return "the platform forbids it (403); it needs the scopes " + strings.Join(e.Scopes, ", ")
+		return "the platform forbids it (403); it needs the scopes " + listed(e.Scopes)
 	case NotFound:
 		return "there is no such organization, environment or gateway (404)"
 	case NameTaken:
@@ -119,6 +127,13 @@ func (e *Error) what() string {
 		return "the platform does not work just now (" + status + ")"
 	}
 	return "the platform refuses it (" + status + ")"
+}
+
+func listed(words []string) string {
+	if len(words) < 2 {
+		return strings.Join(words, "")
+	}
+	return strings.Join(words[:len(words)-1], ", ") + " and " + words[len(words)-1]
 }
 
 // reason is an error of HTTP without the method and the URL, which the caller knows.
@@ -329,24 +344,29 @@ func (c *Client) missing(ctx context.Context, err error, t Token, in In) error {
 		}
 		return false, err == nil
 	}
-	var missing []string
+	missing := map[string]bool{}
 	all := true
+	for _, scope := range e.Scopes {
+		missing[scope] = strings.Contains(e.Message, scope)
+	}
 	ask := func(scope string, x call) {
 		yes, known := forbidden(x)
-		if yes {
-			missing = append(missing, scope)
-		}
+		missing[scope] = missing[scope] || yes
 		all = all && known
 	}
 	ask(ReadServers, call{path: in.path(PathGateways), query: url.Values{"pageNumber": {"0"}, "pageSize": {"1"}}})
 	if t.App {
 		ask(ViewOrganization, call{path: fmt.Sprintf(PathOrganization, in.Organization)})
 	}
-	if len(missing) == 0 && all {
-		missing = []string{ManageServers} // the one that is left
+	named := slices.DeleteFunc(slices.Clone(e.Scopes), func(scope string) bool { return !missing[scope] })
+	switch {
+	case len(named) == 0 && all:
+		named = []string{ManageServers} // the one that is left
+	case len(named) > 0 && !missing[ManageServers]:
+		e.Maybe = []string{ManageServers} // no call that changes nothing needs it
 	}
-	if len(missing) > 0 {
-		e.Scopes, e.Missing = missing, true
+	if len(named) > 0 {
+		e.Scopes, e.Missing = named, true
 	}
 	return e
 }
@@ -439,10 +459,6 @@ func (c *Client) Delete(ctx context.Context, t Token, in In, id string) error {
 		return fmt.Errorf("%q is no id of a gateway", id)
 	}
 	_, err := c.do(ctx, call{op: "delete gateway " + id, method: http.MethodDelete, path: in.path(PathGateway, id), bearer: t.Secret, in: in, scopes: []string{ManageServers}, empty: true})
-	e := (*Error)(nil)
-	if errors.As(err, &e) && e.Kind == Forbidden {
-		e.Missing = true // it is the only one that this needs
-	}
 	return err
 }
 
@@ -641,7 +657,7 @@ func (c *Client) refusal(x call, a *answer) *Error {
 	case s == http.StatusUnauthorized:
 		e.Kind = Unauthorized
 	case s == http.StatusForbidden:
-		e.Kind, e.Scopes = Forbidden, slices.Clone(x.scopes)
+		e.Kind, e.Scopes, e.Missing = Forbidden, slices.Clone(x.scopes), len(x.scopes) == 1
 	case s == http.StatusNotFound:
 		e.Kind = NotFound
 	case s == http.StatusTooManyRequests, s == http.StatusServiceUnavailable && e.After > 0:

@@ -116,7 +116,8 @@ func TestRefusals(t *testing.T) {
 		"not JSON":            {do: app, status: 200, body: `<html>`, kind: anypoint.NoPlatform, want: []string{"--https-proxy"}},
 		"token expired":       {do: mint, status: 401, body: `{}`, kind: anypoint.Unauthorized, want: []string{"get a registration token: the token is not known, has expired"}},
 		"no environment":      {do: mint, status: 404, body: `{"message":"x"}`, kind: anypoint.NotFound, want: []string{"they are ids, and not names"}},
-		"no scope at all":     {do: mint, status: 403, body: `{}`, kind: anypoint.Forbidden, want: []string{"the scope Read Servers and the scope View Organization is missing", "Access Management"}},
+		"no scope at all":     {do: mint, status: 403, body: `{}`, kind: anypoint.Forbidden, want: []string{"the scopes Read Servers and View Organization are missing, and Manage Servers may be", "Access Management"}},
+		"no scope, by name":   {do: mint, status: 403, body: `{"message":"it lacks Read Servers, Manage Servers, View Organization"}`, kind: anypoint.Forbidden, want: []string{"the scopes Read Servers, Manage Servers and View Organization are missing (403)"}},
 		"redirect":            {do: mint, status: 307, headers: []string{"Location", "https://elsewhere.example/"}, kind: anypoint.Redirected, want: []string{"not followed", "--anypoint-url"}},
 		"name taken":          {do: register, status: 400, body: facade("an active target with the same name already exists in this organization and environment"), kind: anypoint.NameTaken, want: []string{`register "orders": a gateway of this name is registered`, "gateways delete"}},
 		"name taken, 409":     {do: register, status: 409, body: facade("conflict"), kind: anypoint.NameTaken, want: []string{"(409)"}},
@@ -129,7 +130,7 @@ func TestRefusals(t *testing.T) {
 		"busy":                {do: register, status: 503, headers: []string{"Retry-After", "1"}, kind: anypoint.Busy, tries: 4},
 		"gone":                {do: renew, status: 410, body: `{}`, kind: anypoint.Deleted, want: []string{"deleted already (410)"}},
 		"renew what is not":   {do: renew, status: 404, body: `{}`, kind: anypoint.NotFound},
-		"list, forbidden":     {do: list, status: 403, body: `{}`, kind: anypoint.Forbidden, want: []string{"it needs the scopes Read Servers"}},
+		"list, forbidden":     {do: list, status: 403, body: `{}`, kind: anypoint.Forbidden, want: []string{"the scope Read Servers is missing (403)"}},
 		"page too large":      {do: list, status: 400, body: `{"message":"Wrong page size"}`, kind: anypoint.Unexpected, want: []string{"Wrong page size"}},
 		"deleted twice":       {do: remove, status: 400, body: `{"message":"This target was already deleted"}`, kind: anypoint.Deleted},
 		"never there":         {do: remove, status: 404, body: `{"message":"Gateway not found by id"}`, kind: anypoint.NotFound},
@@ -170,11 +171,11 @@ func TestMissingScope(t *testing.T) {
 		want  string
 	}{
 		{anypoint.ReadServers, true, "the scope Read Servers is missing"},
-		{anypoint.ReadServers, false, "the scope Read Servers is missing"},
-		{anypoint.ManageServers, true, "the scope Manage Servers is missing"},
+		{anypoint.ReadServers, false, "the scope Read Servers is missing, and Manage Servers may be (403)"},
+		{anypoint.ManageServers, true, "the scope Manage Servers is missing (403)"},
 		{anypoint.ManageServers, false, "the scope Manage Servers is missing"},
 		{anypoint.ViewOrganization, true, "the scope View Organization is missing"},
-		{"what the other calls need", true, "it needs the scopes Read Servers, Manage Servers, View Organization"},
+		{"what the other calls need", true, "it needs the scopes Read Servers, Manage Servers and View Organization"},
 	} {
 		s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 			status := 200
