@@ -67,6 +67,10 @@ func register(c *cli.Context, env Env) error {
 	if id.who != byToken && in.Environment == "" {
 		return usage("--environment is needed: the id of the environment that the gateway is for (a registration token would have one)")
 	}
+	if id.who == byToken && in.Environment != "" {
+		fmt.Fprintln(env.Stderr, "flexgw: warning: --environment is left out: a registration token has its own, and the gateway gets that")
+		in.Environment = ""
+	}
 	if err := in.check(); err != nil {
 		return err
 	}
@@ -93,7 +97,11 @@ func register(c *cli.Context, env Env) error {
 		return world(fmt.Errorf("the gateway is registered as %s, and its registration cannot be kept, so that it is worth nothing: %w\ndelete it, and register again: flexgw gateways delete %s", f.AgentID, err, f.AgentID))
 	}
 	path := filepath.Join(dir, anypoint.FileName)
-	fmt.Fprintf(env.Stdout, "registered %s as gateway %s, for Local Mode\nwrote %s, which its owner alone may read: it has the gateway's key\n", f.AssetName, f.AgentID, path)
+	fmt.Fprintf(env.Stdout, "registered %s as gateway %s, for Local Mode\n", f.AssetName, f.AgentID)
+	if id.who == byToken {
+		fmt.Fprintf(env.Stdout, "it is in environment %s, that of the registration token\n", f.EnvironmentID)
+	}
+	fmt.Fprintf(env.Stdout, "wrote %s, which its owner alone may read: it has the gateway's key\n", path)
 	fmt.Fprintf(env.Stdout, "the certificate expires at %s, %s\n", expiry(f.NotAfter), inWords(f.NotAfter.Sub(env.clock())))
 	fmt.Fprintf(env.Stdout, "flexgw run reads it beside the declarations, or where --registration says\n")
 	return nil
