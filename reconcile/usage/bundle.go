@@ -392,14 +392,17 @@ func (l *Ledger) Settle(a BundleAck) error {
 	return nil
 }
 
-// release acknowledges a batch that was set aside.
+// release acknowledges a batch that was set aside; one that is covered meanwhile needs nothing.
 func (l *Ledger) release(seq uint64) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if !slices.ContainsFunc(l.s.aside, func(a aside) bool { return a.seq == seq }) {
+		return nil
+	}
 	w := &writer{}
 	w.step(stepRelease)
 	w.uint(seq)
-	return l.commit(w)
+	return l.settle(w)
 }
 
 // Import delivers the batches of a bundle in order. It goes on after a batch that the platform refuses, and ends with an error when

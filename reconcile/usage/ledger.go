@@ -612,7 +612,17 @@ func (l *Ledger) Ack(seq uint64) error {
 	w := &writer{}
 	w.step(stepAck)
 	w.uint(seq)
-	return l.commit(w)
+	return l.settle(w)
+}
+
+// settle makes a transaction that acknowledges something, and tells when that covers batches that were set aside.
+func (l *Ledger) settle(w *writer) error {
+	before := len(l.s.aside)
+	err := l.commit(w)
+	if n := before - len(l.s.aside); n > 0 {
+		l.o.Log.Info("the platform has what was set aside: it took that batch after all, or a later batch with the whole count of the hour", "batches", n)
+	}
+	return err
 }
 
 // Quarantine sets a batch aside that the platform will never take. It is kept, and Next goes on with the one after it.

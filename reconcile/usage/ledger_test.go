@@ -1,11 +1,14 @@
 package usage_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -164,15 +167,95 @@ func TestQuarantineAndSplit(t *testing.T) {
 	l = open(t, dir, c, usage.Options{})
 	next(t, l, "a/b 10 +2 =2 false")
 	must(t, l.Ack(2))
-	next(t, l, "a/a 10 +3 =4 false")
-	must(t, l.Ack(3))
-	next(t, l, "a/c 10 +2 =2 false", "a/d 10 +2 =2 false")
-	must(t, l.Ack(4))
 	bs, whys := l.Quarantined()
 	if len(bs) != 1 || bs[0].Seq != 1 || whys[0] != "422" {
 		t.Errorf("got %+v %v", bs, whys)
 	}
-	if s := l.State(); len(s.Alarms) != 1 || s.Alarms[0].Code != "quarantined" || s.Acked != 9 || s.Counted != 10 {
+	if s := l.State(); len(s.Alarms) != 1 || s.Alarms[0].Code != "quarantined" || s.Acked != 2 || s.Counted != 10 {
+		t.Errorf("got %+v", s)
+	}
+	next(t, l, "a/a 10 +3 =4 false")
+	must(t, l.Ack(3))
+	next(t, l, "a/c 10 +2 =2 false", "a/d 10 +2 =2 false")
+	must(t, l.Ack(4))
+	if s := l.State(); len(s.Alarms) != 0 || s.Acked != 10 {
+		t.Errorf("got %+v", s)
+	}
+}
+
+// A point carries the whole count of its hour. Once the platform has taken a greater one, it has what was set aside too.
+func TestALaterBatchCoversWhatWasSetAside(t *testing.T) {
+	t.Parallel()
+	c, dir := newClock(), t.TempDir()
+	var said bytes.Buffer
+	o := usage.Options{Log: slog.New(slog.NewTextHandler(&said, nil))}
+	l := open(t, dir, c, o)
+	check := func(acked, setAside uint64, batches int) {
+		t.Helper()
+		s, b := l.State(), l.Backlog()
+		if s.Acked != acked || b.Quarantined != setAside || s.Quarantined != batches || (len(s.Alarms) > 0) != (batches > 0) {
+			t.Errorf("%d acknowledged, %d set aside in %d batches, alarms %v; want %d, %d, %d", s.Acked, b.Quarantined, s.Quarantined, s.Alarms, acked, setAside, batches)
+		}
+	}
+	must(t, l.SetIdentity(us))
+	count(t, l, c, "a/a", 3)
+	count(t, l, c, "a/b", 5)
+	must(t, l.Seal(c.now))
+	must(t, l.Quarantine(1, "422"))
+	check(0, 8, 1)
+	count(t, l, c, "a/a", 2)
+	must(t, l.Seal(c.now))
+	must(t, l.Ack(2)) // of a/a alone
+	check(5, 5, 1)
+	if bs, _ := l.Quarantined(); len(bs) != 1 || len(bs[0].Points) != 1 || bs[0].Points[0].APIInstance != "a/b" {
+		t.Errorf("got %+v", bs)
+	}
+	must(t, l.Close())
+	l = open(t, dir, c, o)
+	check(5, 5, 1)
+	count(t, l, c, "a/b", 1)
+	must(t, l.Seal(c.now))
+	must(t, l.Quarantine(3, "400")) // which covers nothing
+	check(5, 6, 2)
+	if strings.Contains(said.String(), "later batch") {
+		t.Errorf("too early: %s", said.String())
+	}
+	c.pass(time.Hour) // the hour is closed: its last points say all once more
+	must(t, l.Seal(c.now))
+	must(t, l.Ack(4))
+	check(11, 0, 0)
+	must(t, l.Ack(4))
+	if n := strings.Count(said.String(), "later batch"); n != 1 {
+		t.Errorf("said %d times: %s", n, said.String())
+	}
+	must(t, l.Close())
+	l = open(t, dir, c, o)
+	check(11, 0, 0)
+	must(t, l.Settle(usage.BundleAck{AgentID: "agent", ReplicaID: l.State().Replica, BootEpoch: l.State().Epoch, Acked: []uint64{1, 3}})) // one that was exported before
+	check(11, 0, 0)
+	for _, x := range l.Totals() {
+		if x.Acknowledged != x.Counted || x.Quarantined != 0 {
+			t.Errorf("got %+v", x)
+		}
+	}
+}
+
+// The same API and hour of another registration, and another hour, cover nothing.
+func TestWhatWasSetAsideStaysUntilItsOwnCountIsTaken(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	l := open(t, t.TempDir(), c, usage.Options{})
+	must(t, l.SetIdentity(us))
+	count(t, l, c, "a/a", 3)
+	must(t, l.Seal(c.now))
+	must(t, l.Quarantine(1, "422"))
+	other := us
+	other.Agent = "another"
+	must(t, l.SetIdentity(other))
+	count(t, l, c, "a/a", 9)
+	must(t, l.Seal(c.now))
+	must(t, l.Ack(2))
+	if s := l.State(); s.Acked != 9 || s.Quarantined != 1 || len(s.Alarms) != 1 {
 		t.Errorf("got %+v", s)
 	}
 }

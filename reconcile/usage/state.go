@@ -248,15 +248,59 @@ func (s *state) seal(b batch) {
 }
 
 func (s *state) ack(seq uint64) {
+	c := coverage{map[key]uint64{}, map[uint32]uint64{}}
 	for len(s.batches) > 0 && s.batches[0].seq <= seq {
 		b := s.batches[0]
 		for _, p := range b.points {
 			s.row(key{b.identity, p.api, p.hour}).acked += p.delta
 			s.flow.Acknowledged += p.delta
 		}
+		c.add(b)
 		s.drop(0)
 	}
 	s.acked = max(s.acked, seq)
+	s.cover(c)
+}
+
+// coverage is what the platform has taken: of rows, the greatest count, and of identities, the last batch.
+type coverage struct {
+	counts map[key]uint64
+	last   map[uint32]uint64
+}
+
+func (c coverage) add(b batch) {
+	for _, p := range b.points {
+		k := key{b.identity, p.api, p.hour}
+		c.counts[k] = max(c.counts[k], p.cumulative)
+	}
+	c.last[b.identity] = max(c.last[b.identity], b.seq)
+}
+
+// cover acknowledges points that were set aside and whose calls are in a greater count of their hour that the platform has. A batch of
+// which no calls are left is forgotten once one after it was taken; what it said of losses, the next one says.
+func (s *state) cover(c coverage) {
+	var left []aside
+	for _, a := range s.aside {
+		s.size -= a.bytes()
+		a.points = slices.DeleteFunc(slices.Clone(a.points), func(p point) bool {
+			k := key{a.identity, p.api, p.hour}
+			if n, ok := c.counts[k]; !ok || n < p.cumulative {
+				return false
+			}
+			x := s.row(k)
+			x.aside -= p.delta
+			x.acked += p.delta
+			s.flow.Acknowledged += p.delta
+			return true
+		})
+		if c.last[a.identity] > a.seq && !slices.ContainsFunc(a.points, func(p point) bool { return p.delta > 0 }) {
+			s.lost = s.lost.plus(a.lost)
+			continue
+		}
+		s.size += a.bytes()
+		left = append(left, a)
+	}
+	s.aside = left
 }
 
 func (s *state) drop(i int) {
@@ -301,6 +345,9 @@ func (s *state) release(seq uint64) error {
 	}
 	s.size -= b.bytes()
 	s.aside = slices.Delete(s.aside, i, i+1)
+	c := coverage{map[key]uint64{}, map[uint32]uint64{}}
+	c.add(b.batch)
+	s.cover(c)
 	return nil
 }
 
