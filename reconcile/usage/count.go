@@ -32,7 +32,9 @@ const (
 
 const (
 	requestsFilter = `^(http\..*\.downstream_rq_(total|active)|filesystem\.write_failed)$`
+	failedFilter   = `^filesystem\.write_failed$`
 	idleFilter     = `^(http\..*\.downstream_rq_active|filesystem\.write_total_buffered)$`
+	failedName     = "filesystem.write_failed"
 	adminStats     = "http.admin." // questions to Envoy itself are in no log
 )
 
@@ -43,8 +45,9 @@ type Counter struct {
 	envoy  Gateway
 	log    *slog.Logger
 
-	checking sync.Mutex // one at a time; guards base
+	checking sync.Mutex // one at a time; guards base and told
 	base     *base
+	told     writes
 
 	mu    sync.Mutex
 	check Check
@@ -66,6 +69,12 @@ type base struct {
 	before, after sample // lines were read between them
 }
 
+// writes are those of its logs that an Envoy could not make, as far as they were told.
+type writes struct {
+	pid    int
+	failed uint64
+}
+
 // sample is what Envoy counted at a time.
 type sample struct {
 	requests map[string]uint64 // begun, by listener
@@ -80,24 +89,55 @@ func NewCounter(dir string, l *Ledger, g Gateway, o TailOptions) *Counter {
 	return &Counter{Tail: t, ledger: l, envoy: g, log: t.o.Log}
 }
 
-// Run counts until ctx ends, and compares each five minutes.
+// Run counts until ctx ends, and compares each five minutes, and soon after a line that can not be read or a write that failed.
 func (c *Counter) Run(ctx context.Context) {
 	var reading sync.WaitGroup
 	defer reading.Wait()
 	reading.Go(func() { c.Tail.Run(ctx) })
-	wait := time.Second
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(wait):
+	due, seen := time.Now().Add(time.Second), uint64(0)
+	for pause(ctx, min(time.Until(due), checkAgain)) {
+		trouble := c.trouble(ctx)
+		early := time.Now().Before(due)
+		if early && trouble == seen {
+			continue
 		}
-		wait = checkEvery
-		if err := c.Compare(ctx); err != nil {
+		seen = trouble
+		due = time.Now().Add(checkEvery)
+		if err := c.compare(ctx, early); err != nil {
 			c.log.Debug("usage was not compared with Envoy's own counters", "error", err)
-			wait = checkAgain
+			due = time.Now().Add(checkAgain)
 		}
 	}
+}
+
+// trouble changes when lines may be missing. It tells of writes that failed.
+func (c *Counter) trouble(ctx context.Context) uint64 {
+	c.checking.Lock()
+	defer c.checking.Unlock()
+	if pid, err := c.envoy.Process(ctx); err == nil {
+		if stats, err := c.envoy.Stats(ctx, failedFilter); err == nil {
+			c.unwritable(pid, stats[failedName])
+		}
+	}
+	r := c.Read()
+	return r.Unreadable + r.Torn + c.Check().Failed
+}
+
+// unwritable tells of writes that failed and were not told of. An Envoy that was there before has some of the time without a daemon, and
+// its lines of then are missing too.
+func (c *Counter) unwritable(pid int, failed uint64) {
+	if c.told.pid != pid {
+		c.told = writes{pid: pid}
+	}
+	fresh := minus(failed, c.told.failed)
+	c.told.failed = failed
+	if fresh == 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.check.Failed += fresh
+	c.alarm("log-full", fmt.Sprintf("Envoy could not write its logs %d times: is the disk full? Requests of that time are not counted", c.check.Failed))
 }
 
 // Check is what was found so far.
@@ -171,12 +211,14 @@ var errNothingYet = errors.New("this is the first time for this Envoy")
 
 // Compare holds the lines that were read since the last time against the requests that Envoy says it had. A difference of more than what it
 // writes in one flush interval is an alarm. An error says that nothing was compared.
-func (c *Counter) Compare(ctx context.Context) error {
+func (c *Counter) Compare(ctx context.Context) error { return c.compare(ctx, false) }
+
+// compare, early, leaves a difference that is none yet to the next time: small ones would never add up to one.
+func (c *Counter) compare(ctx context.Context, early bool) error {
 	c.checking.Lock()
 	defer c.checking.Unlock()
 	now, err := c.measure(ctx)
 	if err != nil {
-		c.base = nil
 		return err
 	}
 	was := c.base
@@ -188,29 +230,29 @@ func (c *Counter) Compare(ctx context.Context) error {
 	least, most := minus(now.before.ended, was.after.ended), minus(now.after.ended, was.before.ended)
 	tolerance := aFew + minus(now.after.ended, now.before.ended)*uint64(FlushInterval)/uint64(flushed)
 	missing, extra := minus(least, lines), minus(lines, most)
-	c.found(missing, extra, tolerance, minus(now.after.failed, was.after.failed))
+	if !c.found(missing, extra, tolerance) && early {
+		c.base = was
+	}
 	return nil
 }
 
 func minus(a, b uint64) uint64 { return a - min(a, b) }
 
-func (c *Counter) found(missing, extra, tolerance, failed uint64) {
+func (c *Counter) found(missing, extra, tolerance uint64) (differ bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.check.At = c.Tail.o.Now()
 	c.check.Checks++
-	if failed > 0 {
-		c.check.Failed += failed
-		c.alarm("log-full", fmt.Sprintf("Envoy could not write its logs %d times: is the disk full? Requests of that time are not counted", c.check.Failed))
+	if missing <= tolerance && extra <= tolerance {
+		return false
 	}
-	if missing > tolerance || extra > tolerance {
-		if missing > tolerance {
-			c.check.Missing += missing
-		} else {
-			c.check.Extra += extra
-		}
-		c.alarm("unmatched", fmt.Sprintf("%d requests that Envoy counted have no line in the access log, and %d lines have no request", c.check.Missing, c.check.Extra))
+	if missing > tolerance {
+		c.check.Missing += missing
+	} else {
+		c.check.Extra += extra
 	}
+	c.alarm("unmatched", fmt.Sprintf("%d requests that Envoy counted have no line in the access log, and %d lines have no request", c.check.Missing, c.check.Extra))
+	return true
 }
 
 func (c *Counter) alarm(code, text string) {
@@ -228,6 +270,7 @@ func (c *Counter) measure(ctx context.Context) (base, error) {
 	if b.before, err = c.sample(ctx); err != nil {
 		return b, err
 	}
+	c.unwritable(b.pid, b.before.failed)
 	if !pause(ctx, flushed) {
 		return b, ctx.Err()
 	}
@@ -244,6 +287,7 @@ func (c *Counter) measure(ctx context.Context) (base, error) {
 	if pid, err := c.envoy.Process(ctx); err != nil || pid != b.pid {
 		return b, errors.Join(err, errors.New("Envoy was started anew"))
 	}
+	c.unwritable(b.pid, b.after.failed)
 	return b, nil
 }
 
@@ -257,7 +301,7 @@ func (c *Counter) sample(ctx context.Context) (sample, error) {
 	for name, n := range stats {
 		switch {
 		case strings.HasPrefix(name, adminStats):
-		case name == "filesystem.write_failed":
+		case name == failedName:
 			s.failed = n
 		case strings.HasSuffix(name, "_active"):
 			active += n

@@ -482,7 +482,7 @@ func (t *Tail) take(b []byte) (lines int) {
 }
 
 func (t *Tail) unreadable(n uint64) {
-	text := fmt.Sprintf("%d lines of the access log could not be read, and are not counted; an Envoy that was killed leaves one", t.bad.Add(n))
+	text := fmt.Sprintf("%d lines of the access log could not be read, and are not counted; an Envoy that was killed leaves one, and so does a disk that was full", t.bad.Add(n))
 	if t.ledger.Raise("unreadable", text) {
 		t.o.Log.Warn(text, "file", t.path())
 	}
