@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -51,7 +52,8 @@ func TestAGitServerThatHangs(t *testing.T) {
 type notified struct {
 	path string
 	mu   sync.Mutex
-	told []string
+	told []string // that next has not passed
+	all  []string
 }
 
 func newNotified(t *testing.T, path string) *notified {
@@ -70,7 +72,8 @@ func newNotified(t *testing.T, path string) *notified {
 				return
 			}
 			n.mu.Lock()
-			n.told = append(n.told, string(b[:size]))
+			text := string(b[:size])
+			n.told, n.all = append(n.told, text), append(n.all, text)
 			n.mu.Unlock()
 		}
 	}()
@@ -91,6 +94,20 @@ func (n *notified) next(t *testing.T, pattern string) {
 			}
 		}
 		return fmt.Errorf("%q was not told: %q", pattern, n.told)
+	})
+}
+
+// ever waits until something matches that was told at any time.
+func (n *notified) ever(t *testing.T, pattern string) {
+	t.Helper()
+	want := regexp.MustCompile(pattern)
+	harness.Until(t, 30*time.Second, func() error {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if !slices.ContainsFunc(n.all, want.MatchString) {
+			return fmt.Errorf("%q was not told: %q", pattern, n.all)
+		}
+		return nil
 	})
 }
 
@@ -132,7 +149,7 @@ func TestReloadOfARepository(t *testing.T) {
 	if c, _ := f.report().Condition(status.Fetched); c.Reason != "SourceUnavailable" {
 		t.Errorf("reloaded before it was known that nothing can be had: Fetched is %+v", c)
 	}
-	n.next(t, `(?m)^STATUS=serving .*the source is away since 20`)
+	n.ever(t, `(?m)^STATUS=serving .*the source is away since 20`) // before or after READY=1
 	waitVersion(t, f.gateway, "2")
 
 	f.down.Store(false)
@@ -142,7 +159,7 @@ func TestReloadOfARepository(t *testing.T) {
 	if c, _ := f.report().Condition(status.Accepted); c.Status != status.False {
 		t.Errorf("reloaded before the mistake was judged: Accepted is %+v", c)
 	}
-	n.next(t, `(?m)^STATUS=serving .*the newest revision is refused: `)
+	n.ever(t, `(?m)^STATUS=serving .*the newest revision is refused: `)
 	waitVersion(t, f.gateway, "2")
 }
 
@@ -155,7 +172,7 @@ func TestAStateThatIsBroken(t *testing.T) {
 	f.WaitReady()
 	waitVersion(t, f.gateway, "1")
 	harness.Until(t, 10*time.Second, func() error {
-		if kept, err := filepath.Glob(filepath.Join(f.State, "last-good", "generations", "*")); err != nil || len(kept) == 0 {
+		if kept, err := filepath.Glob(filepath.Join(f.State, "last-good", "generations", "[0-9]*")); err != nil || len(kept) == 0 {
 			return fmt.Errorf("nothing is kept: %v", err)
 		}
 		return nil
