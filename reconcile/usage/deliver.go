@@ -42,6 +42,10 @@ const (
 	lookSooner   = time.Hour      // likewise, where others may have done it
 	lastWords    = 5 * time.Second
 	maxSkew      = 5 * time.Minute // of the platform's clock against ours, without a word
+
+	flushTries = 5 // of a flush, with 250, 500, 1,000 … milliseconds between them
+	flushPause = 250 * time.Millisecond
+	longPause  = 5 * time.Second // that a platform asks for, and nobody who flushes waits for
 )
 
 // Spool is what a Deliverer needs of a Ledger.
@@ -210,8 +214,8 @@ func (d *Deliverer) Delivery() Delivery {
 	return s
 }
 
-// Flush reads the access log to its end and sends all that waits, at once and whatever was said before. It returns when all is
-// acknowledged, or why it is not; trying goes on.
+// Flush reads the access log to its end and sends all that waits, at once and whatever was said before, and some times more when what
+// keeps it may pass in seconds. It returns when all is acknowledged, or why it is not; trying goes on.
 func (d *Deliverer) Flush(ctx context.Context) error {
 	d.init()
 	o := order{ctx, make(chan error, 1)}
@@ -240,7 +244,7 @@ func (d *Deliverer) Run(ctx context.Context) {
 		case <-d.wake:
 		case <-d.After(d.wait()):
 		case o := <-d.orders:
-			o.done <- d.flush(o.ctx)
+			o.done <- d.flush(o.ctx, ctx.Done())
 		}
 	}
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
@@ -285,7 +289,8 @@ func (d *Deliverer) due(now time.Time) bool {
 	return d.sealed.IsZero() || now.Sub(d.sealed) >= sealEvery || now.Before(d.sealed) || hourStart(now.Add(-hourGrace)).After(hourStart(d.sealed.Add(-hourGrace)))
 }
 
-func (d *Deliverer) flush(ctx context.Context) error {
+// flush is an order. It does not try again once end is closed.
+func (d *Deliverer) flush(ctx context.Context, end <-chan struct{}) error {
 	if d.Catch != nil {
 		if err := d.Catch(ctx); err != nil {
 			return fmt.Errorf("read the access log to its end: %w", err)
@@ -295,6 +300,10 @@ func (d *Deliverer) flush(ctx context.Context) error {
 	d.sealed = time.Time{}
 	before := d.Spool.Backlog().Quarantined
 	d.work(ctx, true)
+	for try := 1; try < flushTries && d.pause(ctx, end, flushPause<<(try-1)); try++ {
+		d.follow()
+		d.work(ctx, true)
+	}
 	s := d.Delivery()
 	switch {
 	case ctx.Err() != nil:
@@ -303,6 +312,25 @@ func (d *Deliverer) flush(ctx context.Context) error {
 		return nil
 	}
 	return errors.New(s.Message)
+}
+
+// pause waits before a flush tries again; false: that does not help, or there is no time for it.
+func (d *Deliverer) pause(ctx context.Context, end <-chan struct{}, least time.Duration) bool {
+	var retry *RetryError
+	if d.broken != nil || !errors.As(d.last, &retry) || retry.After > longPause {
+		return false
+	}
+	wait := max(least, retry.After)
+	if limit, ok := ctx.Deadline(); ok && time.Until(limit) <= wait {
+		return false
+	}
+	select {
+	case <-d.After(wait):
+		return true
+	case <-ctx.Done():
+	case <-end:
+	}
+	return false
 }
 
 // work seals and sends until nothing is left to do now. Nothing is sealed while a batch waits: the next one will have it all.

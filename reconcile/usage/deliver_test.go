@@ -828,3 +828,83 @@ func TestFlushReadsTheLogFirst(t *testing.T) {
 		b.end()
 	})
 }
+
+// Who flushes waits for an answer: what passes in seconds is waited for, and what does not is said at once.
+func TestFlushTriesAgain(t *testing.T) {
+	t.Parallel()
+	answered := func(status int, after string) func(*http.Request) (int, http.Header, string, error) {
+		return func(*http.Request) (int, http.Header, string, error) {
+			return status, http.Header{"Retry-After": {after}}, `{"message": "busy"}`, nil
+		}
+	}
+	cut := func(*http.Request) (int, http.Header, string, error) { return 0, nil, "", io.ErrUnexpectedEOF }
+	behind := func(*http.Request) (int, http.Header, string, error) {
+		return 200, nil, `{"accepted": true, "ackedSeq": 0}`, nil
+	}
+	for name, x := range map[string]struct {
+		answer func(*http.Request) (int, http.Header, string, error)
+		bad    int // answers of this kind
+		posts  int // that are expected
+		fails  bool
+	}{
+		"503": {answered(503, ""), 1, 2, false}, "503, four times": {answered(503, ""), 4, 5, false}, "503, for ever": {answered(503, ""), 99, 5, true},
+		"408": {answered(408, ""), 2, 3, false}, "429": {answered(429, "1"), 2, 3, false}, "429, in a minute": {answered(429, "60"), 1, 1, true},
+		"cut": {cut, 2, 3, false}, "it has less than was sent": {behind, 1, 2, false}, "401": {answered(401, ""), 1, 1, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b := start(t, nil)
+				before := b.platform.posts
+				b.platform.answer = func(r *http.Request) (int, http.Header, string, error) {
+					if b.platform.posts-before <= x.bad {
+						return x.answer(r)
+					}
+					return 0, nil, "", nil
+				}
+				b.shelf.add(5)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				since := time.Now()
+				err := b.Flush(ctx)
+				if (err != nil) != x.fails || b.platform.posts-before != x.posts || time.Since(since) > 10*time.Second {
+					t.Errorf("after %s: %v, %d posts, want %d", time.Since(since), err, b.platform.posts-before, x.posts)
+				}
+				if !x.fails && b.platform.total() != 5 {
+					t.Errorf("%d requests arrived", b.platform.total())
+				}
+				b.end()
+			})
+		})
+	}
+	t.Run("no time", func(t *testing.T) { // why it failed is said rather than that time is up
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			b := start(t, nil)
+			b.platform.answer = answered(503, "")
+			b.shelf.add(5)
+			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+			defer cancel()
+			if err := b.Flush(ctx); err == nil || !strings.Contains(err.Error(), "answered 503 (busy)") {
+				t.Error(err)
+			}
+			b.end()
+		})
+	})
+	t.Run("the end", func(t *testing.T) { // a daemon that ends does not wait for a flush
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			b := start(t, nil)
+			b.platform.answer = answered(503, "4")
+			b.shelf.add(5)
+			done := make(chan error, 1)
+			go func() { done <- b.Flush(t.Context()) }()
+			synctest.Wait()
+			since := time.Now()
+			b.end()
+			if err := <-done; err == nil || time.Since(since) > time.Second {
+				t.Errorf("after %s: %v", time.Since(since), err)
+			}
+		})
+	})
+}
