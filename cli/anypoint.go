@@ -176,7 +176,7 @@ func platformFlags() []cli.Flag {
 func wayFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "ca-file", Usage: "trust the authorities in `PEM` too"},
-		&cli.StringFlag{Name: "https-proxy", Usage: "go through the forward proxy `http://[USER@]HOST:PORT`; no other way names one"},
+		&cli.StringFlag{Name: "https-proxy", Usage: "go through the forward proxy `http://[USER@]HOST:PORT` (default: $FLEXGW_HTTPS_PROXY); no other way names one"},
 		proxyPasswordFlag(),
 	}
 }
@@ -185,12 +185,22 @@ func proxyPasswordFlag() cli.Flag {
 	return &cli.StringFlag{Name: "proxy-password-file", Usage: "`FILE` with the password of the proxy's user"}
 }
 
-// httpsProxy is the forward proxy that the flags name; the zero Proxy: none.
+// proxyURL is the URL of the forward proxy, and what names it: the flag, or a variable of ours. "": none.
+func proxyURL(c *cli.Context, env Env) (text, by string) {
+	const variable = "FLEXGW_HTTPS_PROXY"
+	if v, _ := env.Getenv(variable); v != "" && !c.IsSet("https-proxy") {
+		return v, "$" + variable
+	}
+	return c.String("https-proxy"), "--https-proxy"
+}
+
+// httpsProxy is the forward proxy that is named; the zero Proxy: none.
 func httpsProxy(c *cli.Context, env Env) (egress.Proxy, error) {
 	if err := given(c, "https-proxy", "proxy-password-file"); err != nil {
 		return egress.Proxy{}, err
 	}
-	text, file := c.String("https-proxy"), c.String("proxy-password-file")
+	text, by := proxyURL(c, env)
+	file := c.String("proxy-password-file")
 	if text == "" {
 		if file != "" {
 			return egress.Proxy{}, usage("--proxy-password-file needs --https-proxy")
@@ -199,28 +209,28 @@ func httpsProxy(c *cli.Context, env Env) (egress.Proxy, error) {
 	}
 	p, err := egress.ParseProxy(text)
 	if err != nil {
-		return egress.Proxy{}, usage("--https-proxy: %s", err)
+		return egress.Proxy{}, usage("%s: %s", by, err)
 	}
 	u, err := url.Parse(text)
 	if err != nil {
-		return egress.Proxy{}, usage("--https-proxy: %s", err)
+		return egress.Proxy{}, usage("%s: %s", by, errors.Unwrap(err))
 	}
 	_, shown := u.User.Password()
 	switch {
 	case file != "" && shown:
-		return egress.Proxy{}, usage("--proxy-password-file and --https-proxy both have a password: write http://USER@HOST:PORT")
+		return egress.Proxy{}, usage("--proxy-password-file and %s both have a password: write http://USER@HOST:PORT", by)
 	case file != "" && u.User.Username() == "":
-		return egress.Proxy{}, usage("--proxy-password-file needs a user: --https-proxy http://USER@HOST:PORT")
+		return egress.Proxy{}, usage("--proxy-password-file needs a user: %s http://USER@HOST:PORT", by)
 	case file != "":
 		b, err := readCredential(file, "--proxy-password-file")
 		if err != nil {
 			return egress.Proxy{}, world(err)
 		}
 		if p, err = p.WithCredentials(u.User.Username(), string(b)); err != nil {
-			return egress.Proxy{}, usage("--https-proxy: %s", err)
+			return egress.Proxy{}, usage("%s: %s", by, err)
 		}
-	case shown:
-		fmt.Fprintln(env.Stderr, "flexgw: warning: everybody on this host can read the password in --https-proxy in the list of processes, and your shell remembers it; --proxy-password-file FILE shows it to nobody")
+	case shown && c.IsSet("https-proxy"):
+		fmt.Fprintln(env.Stderr, "flexgw: warning: everybody on this host can read the password in --https-proxy in the list of processes, and your shell remembers it; --proxy-password-file FILE, or the URL in $FLEXGW_HTTPS_PROXY, shows it to nobody")
 	}
 	return p, nil
 }
@@ -255,7 +265,7 @@ func ownAuthorities(c *cli.Context) ([]byte, error) {
 	return b, nil
 }
 
-// platformAt is the client of a control plane: it calls that host and no other, and goes through no proxy but that of --https-proxy.
+// platformAt is the client of a control plane: it calls that host and no other, and goes through no proxy but that of httpsProxy.
 func platformAt(c *cli.Context, env Env, base *url.URL, why string, ca []byte) (*anypoint.Client, error) {
 	e := egress.New(egress.Options{})
 	e.Only(egress.Registration)
@@ -271,7 +281,8 @@ func platformAt(c *cli.Context, env Env, base *url.URL, why string, ca []byte) (
 	if err != nil {
 		return nil, err
 	}
-	e.SetProxy(egress.Registration, p, "--https-proxy")
+	_, by := proxyURL(c, env)
+	e.SetProxy(egress.Registration, p, by)
 	return &anypoint.Client{Base: base.String(), HTTP: e.HTTPClient(egress.Registration), UserAgent: "flexgw/" + version(), Now: env.Now,
 		Wait: func(why string, d time.Duration) {
 			fmt.Fprintf(env.Stderr, "flexgw: %s; again in %s\n", diag.Visible(why), d)

@@ -38,7 +38,7 @@ func preflightCommand(env Env) *cli.Command {
 			stateDirFlag(),
 			&cli.BoolFlag{Name: "no-network", Aliases: []string{"offline"}, Usage: "ask nobody: list the hosts and ports that have to be open"},
 			&cli.BoolFlag{Name: "all-hosts", Usage: "probe every documented host of the plane, also those that flexgw never calls"},
-			&cli.StringFlag{Name: "https-proxy", Usage: "`URL` of the forward proxy: http://[USER@]HOST:PORT"},
+			&cli.StringFlag{Name: "https-proxy", Usage: "`URL` of the forward proxy: http://[USER@]HOST:PORT (default: $FLEXGW_HTTPS_PROXY)"},
 			proxyFromEnvFlag(),
 			&cli.StringFlag{Name: "socks5-proxy", Usage: "`URL` of a SOCKS5 proxy, for what is not HTTP, and for all without --https-proxy: socks5://[USER@]HOST:PORT"},
 			proxyPasswordFlag(),

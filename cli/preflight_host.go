@@ -78,13 +78,13 @@ func proxiesOf(c *cli.Context, env Env, o *preflight.Options) error {
 		}
 		password = string(b)
 	}
-	user := func(flag string) string {
-		u, err := url.Parse(c.String(flag))
+	user := func(flag, text string) string {
+		u, err := url.Parse(text)
 		if err != nil || u.User == nil {
 			return ""
 		}
 		_, shown := u.User.Password()
-		o.PasswordShown = o.PasswordShown || shown
+		o.PasswordShown = o.PasswordShown || shown && c.IsSet(flag)
 		return u.User.Username()
 	}
 	if c.Bool("proxy-from-env") {
@@ -94,19 +94,19 @@ func proxiesOf(c *cli.Context, env Env, o *preflight.Options) error {
 		}
 		o.Forward = p
 	}
-	if text := c.String("https-proxy"); text != "" {
+	if text, by := proxyURL(c, env); text != "" {
 		p, err := egress.ParseProxy(text)
-		if name := user("https-proxy"); err == nil && password != "" && name != "" {
+		if name := user("https-proxy", text); err == nil && password != "" && name != "" {
 			p, err = p.WithCredentials(name, password)
 		}
 		if err != nil {
-			return usage("--https-proxy: %v", err)
+			return usage("%s: %v", by, err)
 		}
 		o.Proxy = &p
 	}
 	if text := c.String("socks5-proxy"); text != "" {
 		s, err := preflight.ParseSocks(text)
-		if name := user("socks5-proxy"); err == nil && password != "" && name != "" {
+		if name := user("socks5-proxy", text); err == nil && password != "" && name != "" {
 			s, err = s.WithCredentials(name, password)
 		}
 		if err != nil {

@@ -220,7 +220,7 @@ func usageImportCommand(env Env) *cli.Command {
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "registration", Usage: "the registration of the gateway, a copy of it, in `FILE`"},
 			&cli.StringFlag{Name: "output-file", Aliases: []string{"o"}, Usage: "write what became of it to `FILE`; - is standard output (default: the name of the bundle with .ack.json)"},
-			&cli.StringFlag{Name: "https-proxy", Usage: "go through the forward proxy at `URL`, http://[USER@]HOST:PORT or https://…"},
+			&cli.StringFlag{Name: "https-proxy", Usage: "go through the forward proxy at `URL`, http://[USER@]HOST:PORT or https://… (default: $FLEXGW_HTTPS_PROXY)"},
 			proxyPasswordFlag(),
 			&cli.BoolFlag{Name: "unsigned", Usage: "take a bundle that nobody signed"},
 		},
@@ -282,7 +282,8 @@ func importer(c *cli.Context, env Env, f *anypoint.File) (*egress.Egress, error)
 	if err != nil {
 		return nil, err
 	}
-	e.SetProxy(egress.Usage, p, "--https-proxy")
+	_, by := proxyURL(c, env)
+	e.SetProxy(egress.Usage, p, by)
 	return e, nil
 }
 
