@@ -136,6 +136,7 @@ type Deliverer struct {
 	mu     sync.Mutex // guards what follows
 	target *Target
 	fresh  bool // target was changed and Run has not seen it
+	aimed  bool // Use was called: it is known whether there is a registration
 	state  Delivery
 
 	// What follows belongs to Run.
@@ -173,7 +174,7 @@ func (d *Deliverer) init() {
 func (d *Deliverer) Use(t *Target) {
 	d.init()
 	d.mu.Lock()
-	d.target, d.fresh = t, true
+	d.target, d.fresh, d.aimed = t, true, true
 	d.mu.Unlock()
 	select {
 	case d.wake <- struct{}{}:
@@ -479,6 +480,10 @@ func (d *Deliverer) settle() {
 	backlog := d.Spool.Backlog()
 	status, reason, message := d.judge(backlog)
 	d.mu.Lock()
+	if !d.aimed {
+		d.mu.Unlock()
+		return
+	}
 	turned := status != d.state.Status || reason != d.state.Reason
 	if turned {
 		d.state.Since = d.Now()

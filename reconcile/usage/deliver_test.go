@@ -908,3 +908,36 @@ func TestFlushTriesAgain(t *testing.T) {
 		})
 	})
 }
+
+// A daemon delivers before it has looked for its registration: until then nobody is told that there is none.
+func TestNothingIsSaidOfARegistrationBeforeItIsLookedFor(t *testing.T) {
+	t.Parallel()
+	for name, x := range map[string]struct {
+		registered bool
+		want       string
+	}{"there is one": {true, "True/Reported"}, "there is none": {false, "Unknown/Unregistered"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b := &bench{shelf: newShelf(), platform: &platform{}}
+				b.Deliverer = &usage.Deliverer{Spool: b.shelf, Now: time.Now, Turned: func(s usage.Delivery) { b.turns = append(b.turns, s.Status+"/"+string(s.Reason)) }}
+				b.end = b.run(t)
+				synctest.Wait()
+				b.want(t, "Unknown", usage.Waiting, "nothing was sent yet")
+				if len(b.turns) != 0 {
+					t.Errorf("before: %q", b.turns)
+				}
+				var target *usage.Target
+				if x.registered {
+					target = &usage.Target{AgentID: agent, Sink: b.sink()}
+				}
+				b.Use(target)
+				synctest.Wait()
+				if !slices.Equal(b.turns, []string{x.want}) {
+					t.Errorf("after: %q", b.turns)
+				}
+				b.end()
+			})
+		})
+	}
+}
