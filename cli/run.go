@@ -135,10 +135,11 @@ type daemon struct {
 	mu       sync.Mutex    // guards hints
 	hints    []string
 
-	usageLog string            // folder that --usage-log names, absolute; "": ours
-	usage    *metering.Ledger  // nil: requests are not counted
-	counter  *metering.Counter // into it
-	delivery delivery          // of it
+	usageLog   string            // folder that --usage-log names, absolute; "": ours
+	usage      *metering.Ledger  // nil: requests are not counted
+	counter    *metering.Counter // into it
+	identified chan struct{}     // closed when it is known for whom is counted
+	delivery   delivery          // of it
 
 	registrar *registrar
 	airGapped bool // Anypoint is not called: usage stays in the spool
@@ -315,6 +316,9 @@ func (d *daemon) run(ctx context.Context) (err error) {
 
 	d.loop = d.newLoop(src, target, enforcer{policies})
 	d.registrar.start(serving, serve)
+	if d.usage != nil {
+		close(d.identified)
+	}
 	defer d.manage(ctx)()
 	serve(func() error { return api.Serve(serving, sockets.status, d.watchers.beside(api.Handler(d))) })
 	if err := d.serveAPI(serving, api.Handler(d), serve); err != nil {

@@ -42,7 +42,7 @@ func (d *daemon) countUsage() error {
 			return world(fmt.Errorf("--usage-log: %w", err))
 		}
 	}
-	l, err := metering.Open(d.usageDir(), metering.Options{Log: d.log})
+	l, err := metering.Open(d.usageDir(), metering.Options{Log: d.log, AccessLog: dir})
 	if err != nil {
 		d.log.Error("requests are not counted", "error", err)
 		return nil
@@ -52,7 +52,7 @@ func (d *daemon) countUsage() error {
 		return world(err)
 	}
 	admin := envoy.NewAdmin(socket)
-	d.usage = l
+	d.usage, d.identified = l, make(chan struct{})
 	d.counter = metering.NewCounter(dir, l, metering.Gateway{Stats: admin.Stats, Process: admin.PID, Reopen: func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, reopenLimit)
 		defer cancel()
@@ -75,12 +75,22 @@ func (d *daemon) startCounting() (stop func()) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var counting sync.WaitGroup
-	counting.Go(func() { d.counter.Run(ctx) })
+	identified := false
+	counting.Go(func() {
+		select {
+		case <-ctx.Done():
+		case <-d.identified: // what a daemon before left in the log is the registration's too
+			identified = true
+			d.counter.Run(ctx)
+		}
+	})
 	stopDelivering := d.startDelivering()
 	return func() {
 		cancel()
 		counting.Wait()
-		if err := d.counter.Look(context.Background()); err != nil {
+		if !identified {
+			d.log.Debug("the access log was not read: the daemon ends before it knows the registration")
+		} else if err := d.counter.Look(context.Background()); err != nil {
 			d.log.Error("the end of the access log is not counted yet; the next daemon does it", "error", err)
 		}
 		_ = d.counter.Close()

@@ -2,11 +2,15 @@ package cli
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	metering "github.com/flexgw/flexgw/reconcile/usage"
 )
 
 // A gateway whose requests can not be counted serves all the same, and names no flag that nobody gave.
@@ -53,4 +57,30 @@ func TestTheSameBootstrapIsNotWritten(t *testing.T) {
 	if b, err := os.ReadFile(path); err != nil || string(b) == "{}" {
 		t.Errorf("another one stays: %q, %v", b, err)
 	}
+}
+
+// Lines of the daemon before are counted for the registration in force, and not before it is known.
+func TestTheRegistrationIsKnownBeforeTheLogIsRead(t *testing.T) {
+	t.Parallel()
+	d := &daemon{pipeline: &pipeline{}, choice: "auto", at: places{state: t.TempDir(), run: t.TempDir()}, log: slog.New(slog.DiscardHandler)}
+	if err := d.countUsage(); err != nil || d.usage == nil {
+		t.Fatal(err)
+	}
+	stop := d.startCounting()
+	line := fmt.Sprintf("\n%d 200 a/b 70031019-7944-41d6-9ad1-000000000001\n", time.Now().UnixMilli())
+	if err := os.WriteFile(filepath.Join(d.usageDir(), metering.LogName), []byte(line), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(3 * metering.Poll)
+	early := d.usage.Totals()
+	if err := d.usage.SetIdentity(metering.Identity{Agent: "agent"}); err != nil {
+		t.Fatal(err)
+	}
+	close(d.identified)
+	for late := time.Now().Add(20 * time.Second); len(d.usage.Totals()) == 0 && time.Now().Before(late); time.Sleep(10 * time.Millisecond) {
+	}
+	if ts := d.usage.Totals(); len(early) != 0 || len(ts) != 1 || ts[0].Identity.Agent != "agent" || ts[0].Counted != 1 {
+		t.Errorf("got %+v, then %+v", early, ts)
+	}
+	stop()
 }

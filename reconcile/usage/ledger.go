@@ -56,6 +56,8 @@ type Options struct {
 	MaxAge   time.Duration    // of what is not acknowledged; 0: 90 days
 	Log      *slog.Logger     // nil: none
 
+	AccessLog string // folder of the access log; "": that of the ledger
+
 	files files // nil: the disk
 }
 
@@ -240,6 +242,10 @@ func (l *Ledger) begin(s *state) error {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	lost := o.Replica != "" && s.replica == ""
+	if lost && !l.logged() { // nothing is counted twice; with the old one, new counts would be hidden below what the platform has
+		o.Replica = ""
+	}
 	if o.Replica == "" {
 		o.Replica = cmp.Or(s.replica, anypoint.NewUUID())
 	}
@@ -264,7 +270,26 @@ func (l *Ledger) begin(s *state) error {
 		s.clock, s.sealedAt = now.UnixMilli(), now.UnixMilli()
 	}
 	l.s = s
-	return l.compact()
+	if err := l.compact(); err != nil || !lost {
+		return err
+	}
+	const text = "the usage ledger of before is gone; calls that were not reported are lost unless the access log still has them, and new calls of this hour may not add to what the platform has until they are more"
+	l.raise("lost-ledger", text)
+	l.o.Log.Error(text, "replica", o.Replica)
+	return nil
+}
+
+// logged reports whether there are lines that may have been counted before: who lost the ledger counts them again, and the platform keeps the
+// greatest count of a replica.
+func (l *Ledger) logged() bool {
+	names, err := filepath.Glob(filepath.Join(cmp.Or(l.o.AccessLog, l.dir), LogName+"*"))
+	for _, name := range names {
+		info, e := os.Stat(name)
+		if e != nil || info.Size() > 0 {
+			return true
+		}
+	}
+	return err != nil
 }
 
 // Close gives the ledger to the next process. Everything is on the disk already.

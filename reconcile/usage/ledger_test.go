@@ -477,10 +477,30 @@ func TestDamage(t *testing.T) {
 	t.Run("gone", func(t *testing.T) {
 		t.Parallel()
 		dir, c, epoch := made(t)
+		replica := func() string {
+			b, err := os.ReadFile(filepath.Join(dir, "replica"))
+			must(t, err)
+			return string(b[:50])
+		}
+		was := replica()
+		// The platform has these lines, and keeps the greatest count of a replica.
+		must(t, os.WriteFile(filepath.Join(dir, usage.LogName), []byte("\n"), 0o600))
 		must(t, os.Remove(filepath.Join(dir, "ledger")))
 		l := open(t, dir, c, usage.Options{})
-		if s := l.State(); s.Epoch <= epoch || s.Counted != 0 {
+		if s := l.State(); s.Epoch <= epoch || s.Counted != 0 || alarms(l) != "lost-ledger" || replica() != was {
 			t.Errorf("got %+v", s)
+		}
+		must(t, l.Close())
+		// Without them every count is a new one, which the platform has to add.
+		must(t, os.Remove(filepath.Join(dir, usage.LogName)))
+		must(t, os.Remove(filepath.Join(dir, "ledger")))
+		l = open(t, dir, c, usage.Options{})
+		if alarms(l) != "lost-ledger" || replica() == was {
+			t.Errorf("got %s, %s", alarms(l), replica())
+		}
+		must(t, l.Close())
+		if l = open(t, dir, c, usage.Options{}); alarms(l) != "" {
+			t.Errorf("got %s", alarms(l))
 		}
 	})
 }
