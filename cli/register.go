@@ -57,7 +57,7 @@ func register(c *cli.Context, env Env) error {
 		return err
 	}
 	dir := c.String("output-directory")
-	if err := vacant(dir, c.Bool("split"), c.Bool("force")); err != nil {
+	if err := vacant(dir, c.Bool("split"), c.Bool("force"), "name another folder with --output-directory, or write over it with --force; flexgw renew renews one"); err != nil {
 		return err
 	}
 	id, err := callerOf(c, env, true)
@@ -96,12 +96,16 @@ func register(c *cli.Context, env Env) error {
 	if err := f.Write(dir, anypoint.WriteOptions{Split: c.Bool("split"), Force: c.Bool("force")}); err != nil {
 		return world(fmt.Errorf("the gateway is registered as %s, and its registration cannot be kept, so that it is worth nothing: %w\ndelete it, and register again: flexgw gateways delete %s", f.AgentID, err, f.AgentID))
 	}
-	path := filepath.Join(dir, anypoint.FileName)
 	fmt.Fprintf(env.Stdout, "registered %s as gateway %s, for Local Mode\n", f.AssetName, f.AgentID)
 	if id.who == byToken {
 		fmt.Fprintf(env.Stdout, "it is in environment %s, that of the registration token\n", f.EnvironmentID)
 	}
-	fmt.Fprintf(env.Stdout, "wrote %s, which its owner alone may read: it has the gateway's key\n", path)
+	files := writtenTo(dir, c.Bool("split"))
+	if len(files) == 1 {
+		fmt.Fprintf(env.Stdout, "wrote %s, which its owner alone may read: it has the gateway's key\n", files[0])
+	} else {
+		fmt.Fprintf(env.Stdout, "wrote %s and %s, which their owner alone may read: the latter has the gateway's key\n", files[0], files[1])
+	}
 	fmt.Fprintf(env.Stdout, "the certificate expires at %s, %s\n", expiry(f.NotAfter), inWords(f.NotAfter.Sub(env.clock())))
 	fmt.Fprintf(env.Stdout, "flexgw run reads it beside the declarations, or where --registration says\n")
 	return nil
@@ -146,8 +150,8 @@ func whatToRegister(c *cli.Context) (name string, in place, base *url.URL, err e
 	return name, in, base, nil
 }
 
-// vacant says in time that a registration could not be written.
-func vacant(dir string, split, force bool) error {
+// vacant says in time that a registration could not be written; advice is for where there is one.
+func vacant(dir string, split, force bool, advice string) error {
 	info, err := os.Stat(dir)
 	if err != nil {
 		return world(fmt.Errorf("--output-directory %s: %w", dir, disk.Cause(err)))
@@ -165,7 +169,7 @@ func vacant(dir string, split, force bool) error {
 	err = anypoint.Vacant(dir, split)
 	switch {
 	case errors.As(err, &exists) && !force:
-		return world(fmt.Errorf("%w: it is the registration of a gateway, and whoever writes over it loses that\nname another folder with --output-directory, or write over it with --force; flexgw renew renews one", err))
+		return world(fmt.Errorf("%w: it is the registration of a gateway, and whoever writes over it loses that\n%s", err, advice))
 	case errors.As(err, &exists):
 		return nil
 	}
@@ -243,7 +247,7 @@ func renew(c *cli.Context, env Env) error {
 	}
 	dir := c.String("output-directory")
 	if dir != "" {
-		if err := vacant(dir, old.Split, false); err != nil {
+		if err := vacant(dir, old.Split, false, "name another folder with --output-directory"); err != nil {
 			return err
 		}
 	}
@@ -288,19 +292,27 @@ func renew(c *cli.Context, env Env) error {
 	return keepRenewed(c, env, old, f, dir)
 }
 
+// writtenTo are the files of a registration that was written to a folder.
+func writtenTo(dir string, split bool) []string {
+	files := []string{filepath.Join(dir, anypoint.FileName)}
+	if split {
+		files = append(files, filepath.Join(dir, anypoint.CertificateName))
+	}
+	return files
+}
+
 // keepRenewed writes a renewed registration, and says what has changed.
 func keepRenewed(c *cli.Context, env Env, old, f *anypoint.File, dir string) error {
-	path, err := f.Path, error(nil)
+	written, err := writtenTo(dir, f.Split), error(nil)
 	if dir != "" {
-		path = filepath.Join(dir, anypoint.FileName)
 		err = f.Write(dir, anypoint.WriteOptions{Split: f.Split})
 	} else {
-		err = f.Rewrite()
+		written, err = f.Rewrite()
 	}
 	if err != nil {
 		return world(fmt.Errorf("the renewed registration cannot be written, and the old one stays: %w", err))
 	}
-	fmt.Fprintf(env.Stdout, "renewed %s, gateway %s\nwrote %s", f.AssetName, f.AgentID, path)
+	fmt.Fprintf(env.Stdout, "renewed %s, gateway %s\nwrote %s", f.AssetName, f.AgentID, strings.Join(written, " and "))
 	if dir == "" {
 		fmt.Fprint(env.Stdout, "; the old one is beside it as .bak, with the old key")
 	}

@@ -618,11 +618,12 @@ func Vacant(dir string, split bool) error {
 	return nil
 }
 
-// Rewrite puts the registration in the place of the one that it was read from, and keeps that as .bak, for its owner alone.
-func (f *File) Rewrite() error {
+// Rewrite puts the registration in the place of the one that it was read from, and keeps that as .bak, for its owner alone. It
+// returns the paths of the files that were written.
+func (f *File) Rewrite() ([]string, error) {
 	parts, err := f.parts(f.Path, f.Split)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var changed, old []part
 	for _, p := range parts {
@@ -637,10 +638,14 @@ func (f *File) Rewrite() error {
 	}
 	for _, p := range old {
 		if err := put(p); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return putAll(changed)
+	written := make([]string, len(changed))
+	for i, p := range changed {
+		written[i] = p.path
+	}
+	return written, putAll(changed)
 }
 
 // parts are the files of the registration at path. The one that names the others is the last.

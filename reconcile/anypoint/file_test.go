@@ -152,7 +152,7 @@ func TestRealShapes(t *testing.T) {
 		t.Fatal(err)
 	}
 	renewed := renew(t, got, "https://metering2.example.com/ingestion/api/v1/metering")
-	if err := renewed.Rewrite(); err != nil {
+	if _, err := renewed.Rewrite(); err != nil {
 		t.Fatal(err)
 	}
 	enc := base64.StdEncoding.EncodeToString
@@ -206,7 +206,7 @@ func TestRenewSplit(t *testing.T) {
 	if string(f.CA) != string(first.CA) {
 		t.Error("the authorities were not kept")
 	}
-	if err := renew(t, f, "").Rewrite(); err != nil {
+	if _, err := renew(t, f, "").Rewrite(); err != nil {
 		t.Fatal(err)
 	}
 	var names []string
@@ -229,7 +229,7 @@ func TestRenewSplit(t *testing.T) {
 	if f, err = anypoint.ReadFile(dir); err != nil || f.Metering != "" {
 		t.Fatal(f, err)
 	}
-	if err := renew(t, f, "https://new.example.com/m").Rewrite(); err != nil {
+	if _, err := renew(t, f, "https://new.example.com/m").Rewrite(); err != nil {
 		t.Fatal(err)
 	}
 	if f, err = anypoint.ReadFile(dir); err != nil || f.Metering != "https://new.example.com/m" {
@@ -308,7 +308,7 @@ func TestTheKeyIsForItsOwner(t *testing.T) {
 		if err != nil || got.Exposed != key+" (mode 0664)" {
 			t.Errorf("%v, %q", err, got.Exposed)
 		}
-		if err := renew(t, got, "").Rewrite(); err != nil {
+		if _, err := renew(t, got, "").Rewrite(); err != nil {
 			t.Fatal(err)
 		}
 		check("renewed", key)
