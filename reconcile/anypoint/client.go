@@ -119,7 +119,7 @@ func (e *Error) what() string {
 	case Redirected:
 		return "the platform sends us elsewhere (" + status + "), and redirects are not followed"
 	case NoPlatform:
-		return "what answered is not the platform (" + status + ", and no JSON)"
+		return "what answered is not the platform (" + status + ", and not in its JSON)"
 	case Unavailable:
 		if e.Err != nil {
 			return reason(e.Err)
@@ -415,6 +415,9 @@ func (c *Client) Gateways(ctx context.Context, t Token, in In) ([]Gateway, error
 		if err := a.json(&g); err != nil {
 			return nil, err
 		}
+		if g.Content == nil {
+			return nil, &Error{Op: a.op, Kind: NoPlatform, Status: a.status} // an empty list is one, too
+		}
 		for _, x := range g.Content {
 			if !seen[x.ID] {
 				seen[x.ID] = true
@@ -442,7 +445,9 @@ func (c *Client) Gateway(ctx context.Context, t Token, in In, id string) (Gatewa
 	if err != nil {
 		return g, err
 	}
-	err = a.json(&g)
+	if err = a.json(&g); err == nil && !strings.EqualFold(g.ID, id) {
+		err = &Error{Op: a.op, Kind: NoPlatform, Status: a.status}
+	}
 	return g, err
 }
 

@@ -92,6 +92,7 @@ func TestRefusals(t *testing.T) {
 	}
 	list := func(c *anypoint.Client) error { _, err := c.Gateways(ctx, access, in); return err }
 	remove := func(c *anypoint.Client) error { return c.Delete(ctx, access, in, agent) }
+	look := func(c *anypoint.Client) error { return c.WaitDeleted(ctx, access, in, agent) }
 	facade := func(message string) string { return fmt.Sprintf(`{"status":400,"message":%q}`, message) }
 	for name, c := range map[string]struct {
 		do      func(*anypoint.Client) error
@@ -131,6 +132,9 @@ func TestRefusals(t *testing.T) {
 		"gone":                {do: renew, status: 410, body: `{}`, kind: anypoint.Deleted, want: []string{"deleted already (410)"}},
 		"renew what is not":   {do: renew, status: 404, body: `{}`, kind: anypoint.NotFound},
 		"list, forbidden":     {do: list, status: 403, body: `{}`, kind: anypoint.Forbidden, want: []string{"the scope Read Servers is missing (403)"}},
+		"list, no gateways":   {do: list, status: 200, body: `{"access_token":"x"}`, kind: anypoint.NoPlatform, want: []string{"what answered is not the platform (200"}},
+		"look, no gateway":    {do: look, status: 200, body: `{"access_token":"x"}`, kind: anypoint.NoPlatform, want: []string{"what answered is not the platform (200"}},
+		"look, another one":   {do: look, status: 200, body: `{"id":"x","status":"DELETED"}`, kind: anypoint.NoPlatform},
 		"page too large":      {do: list, status: 400, body: `{"message":"Wrong page size"}`, kind: anypoint.Unexpected, want: []string{"Wrong page size"}},
 		"deleted twice":       {do: remove, status: 400, body: `{"message":"This target was already deleted"}`, kind: anypoint.Deleted},
 		"never there":         {do: remove, status: 404, body: `{"message":"Gateway not found by id"}`, kind: anypoint.NotFound},
@@ -329,7 +333,7 @@ func TestPages(t *testing.T) {
 				answerWith(400, `{"message":"Wrong page size"}`)(w, r)
 				return
 			}
-			g := anypoint.Gateways{PageNumber: page, PageSize: size}
+			g := anypoint.Gateways{PageNumber: page, PageSize: size, Content: []anypoint.Gateway{}}
 			for i := page * size; i < min(n, (page+1)*size); i++ {
 				g.Content = append(g.Content, anypoint.Gateway{ID: strconv.Itoa(i), Name: "gw"})
 				g.TotalElements = n
