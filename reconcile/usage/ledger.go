@@ -242,7 +242,8 @@ func (l *Ledger) begin(s *state) error {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	lost := o.Replica != "" && s.replica == ""
+	had := o.Replica
+	lost := had != "" && s.replica == ""
 	if lost && !l.logged() { // nothing is counted twice; with the old one, new counts would be hidden below what the platform has
 		o.Replica = ""
 	}
@@ -273,7 +274,10 @@ func (l *Ledger) begin(s *state) error {
 	if err := l.compact(); err != nil || !lost {
 		return err
 	}
-	const text = "the usage ledger of before is gone; calls that were not reported are lost unless the access log still has them, and new calls of this hour may not add to what the platform has until they are more"
+	text := "the usage ledger of before is gone, and so is the access log: calls that were not reported are lost; new ones are reported under a new replica"
+	if o.Replica == had {
+		text = "the usage ledger of before is gone; what is in the access log is counted again, for the registration of now, and calls that left the log within this hour hide as many new ones"
+	}
 	l.raise("lost-ledger", text)
 	l.o.Log.Error(text, "replica", o.Replica)
 	return nil
