@@ -72,13 +72,6 @@ func (d *daemon) registrationOf(c *cli.Context) error {
 	return nil
 }
 
-// registration is the one that is in force; nil: unregistered.
-func (d *daemon) registration() *anypoint.File {
-	d.registrar.mu.Lock()
-	defer d.registrar.mu.Unlock()
-	return d.registrar.file
-}
-
 // onRegistration has f told of the registration when the daemon starts (nil: there is none), and of each that takes its place. It is
 // called before the daemon runs.
 func (d *daemon) onRegistration(f func(*anypoint.File)) {

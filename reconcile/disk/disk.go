@@ -54,7 +54,8 @@ func Replace(path string, b []byte) error {
 }
 
 // Private puts a new file in the place of path, for who runs this alone: mode, owner and group of what is there do not count, and who
-// has that open does not see the new one. It fails where Write would write in place.
+// has that open does not see the new one. It fails where Write would write in place. The file has its name for good when Private returns,
+// even if the power goes then: a key may be in it that is nowhere else.
 func Private(path string, b []byte) error {
 	path, info, err := target(path)
 	if err != nil {
@@ -63,7 +64,14 @@ func Private(path string, b []byte) error {
 	if info != nil && !info.Mode().IsRegular() {
 		return errors.New("it is no plain file")
 	}
-	return replace(path, b, 0o600, nil, ".flexgw-")
+	if err := replace(path, b, 0o600, nil, ".flexgw-"); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // target is where links lead, and what is there; nil is nothing.

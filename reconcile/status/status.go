@@ -4,10 +4,8 @@
 package status
 
 import (
-	"cmp"
 	"encoding/json"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/flexgw/flexgw/schema/diag"
@@ -205,13 +203,6 @@ func orEmpty[S ~[]E, E any](s S) S {
 		return S{}
 	}
 	return s
-}
-
-// SortObjects orders objects by kind, namespace and name.
-func SortObjects(objects []Object) {
-	slices.SortFunc(objects, func(a, b Object) int {
-		return cmp.Or(strings.Compare(a.Kind, b.Kind), strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
-	})
 }
 
 // Place is the pointer form of a range; nil for the zero range.
