@@ -101,7 +101,7 @@ func usageFlushCommand(env Env) *cli.Command {
 			if err != nil {
 				return answered(err)
 			}
-			_, err = fmt.Fprintf(env.Stdout, "reported: the platform has %s of %s, up to batch %d\n", requestsWord(u.Requests.Reported), gatewayName(u.Registration), u.Spool.AckedSeq)
+			_, err = fmt.Fprintf(env.Stdout, "reported: the platform has %s of %s, up to batch %d\n", requestsWord(reportedOf(u)), gatewayName(u.Registration), u.Spool.AckedSeq)
 			return err
 		},
 	}
@@ -504,7 +504,7 @@ func usageOf(l *metering.Ledger, d *metering.Delivery) api.Usage {
 	}
 	noAPI := map[time.Time]uint64{} // whoever was registered
 	for _, t := range l.Totals() {
-		row := api.UsageHour{Hour: t.Hour, API: t.API, AgentID: t.Identity.Agent, Counted: t.Counted, Reported: t.Acknowledged, SetAside: t.Quarantined, Final: t.Final}
+		row := api.UsageHour{Hour: t.Hour, API: t.API, AgentID: t.Identity.Agent, AssetName: t.Identity.Asset, Counted: t.Counted, Reported: t.Acknowledged, SetAside: t.Quarantined, Final: t.Final}
 		switch {
 		case t.API == "":
 			u.Requests.NoAPI += t.Counted
@@ -574,6 +574,58 @@ func gatewayName(r *api.UsageRegistration) string {
 	return r.AssetName
 }
 
+// reportedOf is what the platform has of the gateway that counts belong to now.
+func reportedOf(u api.Usage) uint64 {
+	if u.Registration == nil {
+		return u.Requests.Reported
+	}
+	var n uint64
+	for _, h := range u.Hours {
+		if h.AgentID == u.Registration.AgentID {
+			n += h.Reported
+		}
+	}
+	return n
+}
+
+// gateway is what was counted for one of several registrations.
+type gateway struct {
+	id, name string
+	label    string // the name, with the ID where another one has the same
+	sum      api.UsageHour
+}
+
+// gatewaysOf are those that counts belong to, sorted by name and ID, the one that they belong to now among them.
+func gatewaysOf(u api.Usage) []*gateway {
+	by, named := map[string]*gateway{}, map[string]int{}
+	var all []*gateway
+	of := func(id, name string) *gateway {
+		if by[id] == nil {
+			by[id] = &gateway{id: id, name: name}
+			all = append(all, by[id])
+			named[name]++
+		}
+		return by[id]
+	}
+	if u.Registration != nil {
+		of(u.Registration.AgentID, u.Registration.AssetName)
+	}
+	for _, h := range u.Hours {
+		if h.AgentID == "" {
+			continue
+		}
+		x := &of(h.AgentID, h.AssetName).sum
+		x.Counted, x.Reported, x.Waiting, x.SetAside = x.Counted+h.Counted, x.Reported+h.Reported, x.Waiting+h.Waiting, x.SetAside+h.SetAside
+	}
+	for _, g := range all {
+		if g.label = diag.Visible(g.name); named[g.name] > 1 {
+			g.label += " (" + diag.Visible(g.id) + ")"
+		}
+	}
+	slices.SortFunc(all, func(a, b *gateway) int { return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(a.id, b.id)) })
+	return all
+}
+
 func writeUsage(w io.Writer, u api.Usage) error {
 	writeCondition(w, "", u.Condition)
 	r := u.Requests
@@ -592,6 +644,18 @@ func writeUsage(w io.Writer, u api.Usage) error {
 		}
 	}
 	fmt.Fprintln(w)
+	labels, several := map[string]string{}, false
+	if all := gatewaysOf(u); len(all) > 1 {
+		several = true
+		for _, g := range all {
+			labels[g.id] = g.label
+			fmt.Fprintf(w, "gateway       %s (%s): %d counted, %d reported, %d waiting", diag.Visible(g.name), diag.Visible(g.id), g.sum.Counted, g.sum.Reported, g.sum.Waiting)
+			if g.sum.SetAside > 0 {
+				fmt.Fprintf(w, ", %d set aside", g.sum.SetAside)
+			}
+			fmt.Fprintln(w)
+		}
+	}
 	for _, a := range u.Alarms {
 		fmt.Fprintf(w, "alarm         %s since %s: %s\n", a.Code, a.Since.Format(time.RFC3339), oneLine(a.Message))
 	}
@@ -603,7 +667,11 @@ func writeUsage(w io.Writer, u api.Usage) error {
 	}
 	fmt.Fprintln(w)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "HOUR (UTC)\tAPI\tCOUNTED\tREPORTED\tWAITING")
+	column := "API"
+	if several {
+		column += "\tGATEWAY"
+	}
+	fmt.Fprintf(t, "HOUR (UTC)\t%s\tCOUNTED\tREPORTED\tWAITING\n", column)
 	hours := append(slices.Clone(u.Hours), u.NoAPI...)
 	slices.SortStableFunc(hours, func(a, b api.UsageHour) int { return a.Hour.Compare(b.Hour) })
 	for _, h := range hours {
@@ -613,6 +681,9 @@ func writeUsage(w io.Writer, u api.Usage) error {
 			name, reported, waiting = "(no API)", "-", "-"
 		case h.AgentID == "":
 			name, reported, waiting = name+" (unregistered)", "-", "-"
+		}
+		if several {
+			name += "\t" + cmp.Or(labels[h.AgentID], "-")
 		}
 		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\n", h.Hour.UTC().Format("2006-01-02 15:04"), name, h.Counted, reported, waiting)
 	}

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -210,6 +211,47 @@ func TestUsageByHand(t *testing.T) {
 	x.ok("usage", "import", bundle, "--registration", x.file.Path)
 	if got := x.sim.State().Usage["default/orders"]; got != 43 || len(x.sim.State().Unexpected) > 0 {
 		t.Errorf("the platform has %d requests, unexpected %v", got, x.sim.State().Unexpected)
+	}
+}
+
+// TestUsageOfSeveralGatewaysSaysWhose: after the registration was replaced by another gateway's, rows and sums can be told apart.
+func TestUsageOfSeveralGatewaysSaysWhose(t *testing.T) {
+	t.Parallel()
+	x := newStation(t)
+	x.count(x.file, "default/hello", 3)
+	if text := x.ok("usage", "show", "--state-dir", x.state); strings.Contains(text, "GATEWAY") || strings.Contains(text, "\ngateway ") {
+		t.Errorf("there is one gateway only:\n%s", text)
+	}
+	other := x.register("other")
+	x.count(other, "default/hello", 4)
+	x.count(nil, "default/hello", 5)
+	text := x.ok("usage", "show", "--state-dir", x.state)
+	for _, want := range []string{
+		`(?m)^requests      7 counted, 0 reported, 7 waiting, 5 without a registration$`,
+		`(?m)^gateway       edge \(` + x.file.AgentID + `\): 3 counted, 0 reported, 3 waiting$`,
+		`(?m)^gateway       other \(` + other.AgentID + `\): 4 counted, 0 reported, 4 waiting$`,
+		`(?m)^HOUR \(UTC\) +API +GATEWAY +COUNTED`,
+		`(?m) default/hello +edge +3 `, `(?m) default/hello +other +4 `, `(?m) default/hello \(unregistered\) +- +5 `,
+	} {
+		if !regexp.MustCompile(want).MatchString(text) {
+			t.Errorf("%s is not in\n%s", want, text)
+		}
+	}
+	names := map[string]string{}
+	for _, h := range x.show().Hours {
+		names[h.AgentID] = h.AssetName
+	}
+	if len(names) != 3 || names[x.file.AgentID] != "edge" || names[other.AgentID] != "other" || names[""] != "" {
+		t.Errorf("%v", names)
+	}
+	same := *other // as of a gateway that was deleted and made again under its name
+	same.AgentID = "dddddddd-0000-4000-8000-00000000d001"
+	x.count(&same, "default/hello", 6)
+	text = x.ok("usage", "show", "--state-dir", x.state)
+	for _, want := range []string{`default/hello +edge +3 `, `default/hello +other \(` + other.AgentID + `\) +4 `, `default/hello +other \(` + same.AgentID + `\) +6 `} {
+		if !regexp.MustCompile(want).MatchString(text) {
+			t.Errorf("%s is not in\n%s", want, text)
+		}
 	}
 }
 

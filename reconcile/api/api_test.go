@@ -121,7 +121,7 @@ func example() *fake {
 		},
 		usage: api.Usage{SchemaVersion: 1, Condition: status.Condition{Type: status.UsageReported, Status: status.False, Reason: "Waiting", Message: "m"}, Since: &at, NextTry: &at,
 			Registration: &api.UsageRegistration{AgentID: "a", AssetName: "n"}, Requests: api.UsageRequests{Counted: 6, Reported: 1, Waiting: 2, SetAside: 3, Unregistered: 4, NoAPI: 5, Lost: 6},
-			Hours: []api.UsageHour{{Hour: at, API: "n/a", AgentID: "a", Counted: 6, Reported: 1, Waiting: 2, SetAside: 3, Final: true}}, NoAPI: []api.UsageHour{{Hour: at, Counted: 5}},
+			Hours: []api.UsageHour{{Hour: at, API: "n/a", AgentID: "a", AssetName: "n", Counted: 6, Reported: 1, Waiting: 2, SetAside: 3, Final: true}}, NoAPI: []api.UsageHour{{Hour: at, Counted: 5}},
 			SetAside: []api.UsageBatch{{AgentID: "a", Seq: 7, Requests: 3, Why: "w"}}, Alarms: []api.UsageAlarm{{Code: "full", Message: "m", Since: at}},
 			Spool: api.UsageSpool{ReplicaID: "r", BootEpoch: 1, LastSeq: 9, AckedSeq: 8, Batches: 1, Bytes: 10, MaxBytes: 11}},
 		bundle:  api.UsageBundle{Name: "b.tar.gz", Content: []byte{1, 2}, Batches: 1, Requests: 2, Signed: true},

@@ -42,14 +42,15 @@ type UsageRequests struct {
 
 // UsageHour is what an API was called in an hour.
 type UsageHour struct {
-	Hour     time.Time `json:"hour"`    // UTC
-	API      string    `json:"api"`     // namespace/name; "": none
-	AgentID  string    `json:"agentId"` // "": there was no registration
-	Counted  uint64    `json:"counted"`
-	Reported uint64    `json:"reported"`
-	Waiting  uint64    `json:"waiting"`
-	SetAside uint64    `json:"setAside"`
-	Final    bool      `json:"final"` // the hour is over, and a batch says so
+	Hour      time.Time `json:"hour"`      // UTC
+	API       string    `json:"api"`       // namespace/name; "": none
+	AgentID   string    `json:"agentId"`   // "": there was no registration
+	AssetName string    `json:"assetName"` // of the gateway of AgentID
+	Counted   uint64    `json:"counted"`
+	Reported  uint64    `json:"reported"`
+	Waiting   uint64    `json:"waiting"`
+	SetAside  uint64    `json:"setAside"`
+	Final     bool      `json:"final"` // the hour is over, and a batch says so
 }
 
 // UsageBatch is a batch that the platform does not take.
