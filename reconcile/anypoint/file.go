@@ -136,6 +136,9 @@ func ReadFile(path string) (*File, error) {
 	ca, err := read(CAPath(path))
 	switch {
 	case err == nil:
+		if len(bytes.TrimSpace(ca)) > 0 && !x509.NewCertPool().AppendCertsFromPEM(ca) {
+			return nil, fmt.Errorf("read %s: there is no certificate in PEM in it; put back what --ca-file named, or remove it", CAPath(path))
+		}
 		f.CA = ca
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("read %s: %w", CAPath(path), err)

@@ -339,6 +339,17 @@ func TestOldAuthoritiesAreNotTrusted(t *testing.T) {
 	}
 }
 
+// TestBrokenAuthorities: what can not be used is refused when it is read, so that the registration before it stays in force.
+func TestBrokenAuthorities(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, registration(t), dir, anypoint.WriteOptions{})
+	writeText(t, anypoint.CAPath(filepath.Join(dir, anypoint.FileName)), "no certificate\n")
+	if _, err := anypoint.ReadFile(dir); err == nil || !strings.Contains(err.Error(), "registration-ca.pem") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestNothingIsLeft: when one of the files cannot be written, none is.
 func TestNothingIsLeft(t *testing.T) {
 	t.Parallel()
