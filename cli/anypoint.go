@@ -55,6 +55,25 @@ func (s secretFlags) beside(c *cli.Context, env Env) bool {
 
 // read gets the secret from where it is; question is what is asked on a terminal.
 func (s secretFlags) read(c *cli.Context, env Env, question string) (anypoint.Secret, error) {
+	secret, err := s.find(c, env, question)
+	if err != nil {
+		return secret, err
+	}
+	text := secret.Reveal()
+	lines := strings.Count(strings.TrimRight(text, "\r\n"), "\n") + 1
+	switch {
+	case strings.TrimSpace(text) == "":
+		return anypoint.Secret{}, usage("the %s has blanks alone", s.what)
+	case lines > 1:
+		return anypoint.Secret{}, usage("the %s has %d lines, and one is expected", s.what, lines)
+	case s == tokenFlags && strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }): // it goes into a header
+		return anypoint.Secret{}, usage("the %s has a blank or another character that no token has", s.what)
+	}
+	return secret, nil
+}
+
+// find is the secret as it stands where it is.
+func (s secretFlags) find(c *cli.Context, env Env, question string) (anypoint.Secret, error) {
 	if c.IsSet(s.flag) && c.IsSet(s.file) {
 		return anypoint.Secret{}, usage("--%s and --%s say the same thing twice: give one", s.flag, s.file)
 	}

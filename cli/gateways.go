@@ -183,7 +183,10 @@ func listGateways(c *cli.Context, env Env) error {
 }
 
 func deleteGateway(c *cli.Context, env Env) error {
-	if c.NArg() != 1 || c.Args().First() == "" {
+	if err := given(c); err != nil {
+		return err
+	}
+	if c.NArg() != 1 {
 		return usage("gateways delete takes one NAME or ID, got %d", c.NArg())
 	}
 	p, access, in, err := loggedIn(c, env)

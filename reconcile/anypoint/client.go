@@ -61,6 +61,7 @@ type Error struct {
 	After   time.Duration
 	Scopes  []string // of Forbidden: what the call needs, or, where that could be told, what is missing
 	Missing bool     // Scopes are those that are missing
+	App     bool     // of a log-in: it is that of a connected app
 	Maybe   []string // of Missing: those that may be missing, too
 	Err     error    // of Status 0
 }
@@ -81,7 +82,7 @@ func (e *Error) what() string {
 	case WrongCredentials:
 		return "the platform does not know this user and password, or this client id and secret"
 	case Disabled:
-		return "the platform does not let this user in"
+		return "the platform does not let this " + e.person() + " in"
 	case SecondFactor:
 		return "this user logs in with a second factor or through single sign-on, which nobody here can answer for"
 	case Elsewhere:
@@ -129,6 +130,13 @@ func (e *Error) what() string {
 	return "the platform refuses it (" + status + ")"
 }
 
+func (e *Error) person() string {
+	if e.App {
+		return "connected app"
+	}
+	return "user"
+}
+
 func listed(words []string) string {
 	if len(words) < 2 {
 		return strings.Join(words, "")
@@ -150,7 +158,7 @@ func (e *Error) Advice() string {
 	case WrongCredentials:
 		return "check them; of a connected app, the client id and secret"
 	case Disabled:
-		return "an administrator of the organization can enable the user"
+		return "an administrator of the organization can enable the " + e.person()
 	case SecondFactor:
 		return "use a registration token (Runtime Manager, Flex Gateway, Add Gateway), or a connected app with the scopes Read Servers, Manage Servers and View Organization"
 	case Elsewhere:
@@ -638,7 +646,7 @@ func (c *Client) try(ctx context.Context, x call) (*answer, error) {
 
 // refusal makes an error of an answer.
 func (c *Client) refusal(x call, a *answer) *Error {
-	e := &Error{Op: x.op, Status: a.status, Message: a.message(append([]string{x.bearer.Reveal()}, x.hide...)), After: c.retryAfter(a.header)}
+	e := &Error{Op: x.op, Status: a.status, App: x.path == PathToken, Message: a.message(append([]string{x.bearer.Reveal()}, x.hide...)), After: c.retryAfter(a.header)}
 	said := func(words string) bool { return strings.Contains(strings.ToLower(e.Message), words) }
 	switch s := a.status; {
 	case s/100 == 2:

@@ -106,6 +106,7 @@ func TestRefusals(t *testing.T) {
 		"wrong password":      {do: login, status: 401, body: `{"message":"Unauthorized"}`, kind: anypoint.WrongCredentials, want: []string{"log in: the platform does not know this user and password"}},
 		"password sent back":  {do: login, status: 401, body: `{"message":"no user with pass-hush"}`, kind: anypoint.WrongCredentials, want: []string{`"no user with [redacted]"`}},
 		"user disabled":       {do: login, status: 403, body: `{}`, kind: anypoint.Disabled, want: []string{"does not let this user in"}},
+		"app disabled":        {do: app, status: 403, body: `{}`, kind: anypoint.Disabled, want: []string{"log in as a connected app: the platform does not let this connected app in", "can enable the connected app"}},
 		"browser":             {do: login, status: 302, headers: []string{"Location", "/login"}, kind: anypoint.SecondFactor, want: []string{"single sign-on", "use a registration token"}},
 		"second factor":       {do: login, status: 200, body: `{"url":"https://x/mfa","body":"…"}`, kind: anypoint.SecondFactor, want: []string{"second factor", "connected app with the scopes Read Servers, Manage Servers and View Organization"}},
 		"another platform":    {do: login, status: 418, body: `{"target":"eu1"}`, kind: anypoint.Elsewhere, want: []string{"https://eu1.anypoint.mulesoft.com"}},
