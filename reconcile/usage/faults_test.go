@@ -292,6 +292,36 @@ func TestLedgerModel(t *testing.T) {
 	}
 }
 
+// A process that ended before its last transaction was on the disk leaves one that may be read, and be gone after a power loss. Whoever
+// opens the ledger has it on the disk before a batch of it is sent: else its number would be given to another one.
+func TestWhatIsReadIsOnTheDisk(t *testing.T) {
+	t.Parallel()
+	m, dir := newMemory(rand.New(rand.NewPCG(1, 1))), filepath.Join(t.TempDir(), "usage")
+	now := time.Date(2026, 11, 26, 10, 20, 0, 0, time.UTC)
+	o := Options{files: m, Now: func() time.Time { return now }}
+	l, err := Open(dir, o)
+	if err == nil {
+		err = errors.Join(l.SetIdentity(Identity{Agent: "a"}), l.Count(Position{Turn: 1}, []Count{{API: "a/a", Hour: now, N: 1}}))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := m.names[l.path()]
+	before := slices.Clone(x.durable)
+	if err := l.Seal(now); err != nil {
+		t.Fatal(err)
+	}
+	_ = l.Close()
+	x.durable = before
+	if l, err = Open(dir, o); err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if _, ok := l.Next(); !ok || !slices.Equal(x.durable, x.data) {
+		t.Errorf("a batch: %v; of %d bytes %d are on the disk", ok, len(x.data), len(x.durable))
+	}
+}
+
 // countSome counts the next entries of the log, as a tail does: those that were not counted are there again.
 func countSome(r *rand.Rand, l *Ledger, log *[]entry, now time.Time) error {
 	p := l.Position()

@@ -160,6 +160,9 @@ func (l *Ledger) load() error {
 		return err
 	}
 	l.file = f
+	if err := f.Sync(); err != nil { // a process that ended while it wrote may have left what a power loss would take
+		return err
+	}
 	b, err := readAll(f)
 	if err != nil {
 		return err
