@@ -43,7 +43,7 @@ func newReal(t *testing.T, gateways []anypoint.Gateway) *real {
 		answer(w, map[string]any{"access_token": "access", "token_type": "bearer", "expires_in": 3600})
 	})
 	mux.HandleFunc("GET "+at, func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, anypoint.Gateways{Content: gateways, TotalElements: len(gateways)})
+		answer(w, anypoint.Gateways{Content: append([]anypoint.Gateway{}, gateways...), TotalElements: len(gateways)}) // an empty list, not null
 	})
 	mux.HandleFunc("DELETE "+at+"/{id}", func(w http.ResponseWriter, q *http.Request) {
 		for i := range gateways {
