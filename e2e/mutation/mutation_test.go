@@ -673,6 +673,7 @@ func (m mutant) without(before outcome) bool {
 	path := "/" + strings.Join(m.path, "/")
 	return slices.ContainsFunc(before.ds, func(d diag.Diagnostic) bool {
 		return d.Subject.File == m.file && (d.Code == "link/not-supported-yet" || d.Code == "decode/registration") && d.Path != "" && strings.HasPrefix(path+"/", d.Path+"/") ||
+			d.Subject.File == m.file && d.Code == "decode/registration" && path == "/metadata/name" || // nothing that is served refers to a registration
 			d.Subject.File == m.file && d.Code == "decode/foreign-document"
 	})
 }
