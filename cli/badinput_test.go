@@ -34,7 +34,7 @@ func runOn(t *testing.T, dir string, args ...string) ran {
 	var out, errs bytes.Buffer
 	oneAtATime.Lock()
 	defer oneAtATime.Unlock()
-	r.code = cli.Main(append(append([]string{"flexgw"}, args...), dir), cli.Env{
+	r.code = alone(append(append([]string{"flexgw"}, args...), dir), cli.Env{
 		Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs, Getenv: func(string) (string, bool) { return "", false },
 	})
 	cut := func(b bytes.Buffer) string {

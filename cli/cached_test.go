@@ -319,7 +319,7 @@ func (c *changing) run(args ...string) ran {
 	var out, errs bytes.Buffer
 	oneAtATime.Lock()
 	defer oneAtATime.Unlock()
-	r.code = cli.Main(append([]string{"flexgw", "validate", filepath.Join(c.root, "conf")}, args...), cli.Env{
+	r.code = alone(append([]string{"flexgw", "validate", filepath.Join(c.root, "conf")}, args...), cli.Env{
 		Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs, Now: func() time.Time { return c.now },
 		Getenv: func(name string) (string, bool) { v, ok := c.env[name]; return v, ok },
 	})

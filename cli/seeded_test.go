@@ -238,7 +238,7 @@ func TestSeededMistakes(t *testing.T) {
 		var out, errs bytes.Buffer
 		oneAtATime.Lock()
 		defer oneAtATime.Unlock()
-		code := cli.Main(append([]string{"flexgw", "validate", "--no-config"}, args...), cli.Env{
+		code := alone(append([]string{"flexgw", "validate", "--no-config"}, args...), cli.Env{
 			Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs, Getenv: func(name string) (string, bool) { return "open-sesame", name == "PASSWORD" },
 		})
 		if errs.Len() > 0 {
