@@ -12,8 +12,10 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -30,6 +32,8 @@ var build struct {
 
 // Main runs the tests of a package whose tests use Binary, and returns the exit code.
 func Main(m *testing.M) int {
+	// What is ignored here, under nohup, the daemons would ignore too; what is handled here they begin with as it is by default.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	code := m.Run()
 	if build.dir != "" {
 		os.RemoveAll(build.dir)
