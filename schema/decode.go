@@ -393,8 +393,8 @@ func (d *docDecoder) decode() {
 	case v1alpha1.Extension:
 		d.out.extensions = append(d.out.extensions, decodeSpec[v1alpha1.ExtensionSpec](d, spec.Value))
 	case v1alpha1.Secret:
-		if f := spec.Value.Fold("tls.key"); f != nil {
-			d.report(diag.Note, "decode/registration", f.Range, "this is the key pair of a registration with Anypoint: only the daemon reads it, and nothing shows it", "")
+		if spec.Value.Fold("tls.key") != nil {
+			d.report(diag.Note, "decode/registration", spec.Range, "this is the key pair of a registration with Anypoint: only the daemon reads it, and nothing shows it", "")
 			return // a registration has its pair beside it, under a name of its own
 		}
 		d.out.secrets = append(d.out.secrets, object[v1alpha1.SecretSpec](d))
