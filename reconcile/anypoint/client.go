@@ -682,15 +682,17 @@ func (c *Client) refusal(x call, a *answer) *Error {
 }
 
 // maxMessage is how much of what the platform says is shown, in bytes.
-const maxMessage = 300
+const maxMessage = 200
 
-// message is what the platform says to people, without what it was told in secret.
-func (a *answer) message(hide []string) string {
+func (a *answer) message(hide []string) string { return Message(a.body, hide) }
+
+// Message is what the platform says to people in an answer's JSON, on one line, 200 bytes at most, without what it was told in secret; "": nothing.
+func Message(answer []byte, hide []string) string {
 	var body struct {
 		Message string `json:"message"`
 		Error   any    `json:"error"` // OAuth's word; of others an object
 	}
-	if json.Unmarshal(a.body, &body) != nil {
+	if json.Unmarshal(answer, &body) != nil {
 		return ""
 	}
 	text := body.Message

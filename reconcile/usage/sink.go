@@ -49,7 +49,6 @@ const (
 	gzipAbove     = 1 << 10 // bytes of a body that is sent as it is
 	maxAnswer     = 64 << 10
 	maxRetryAfter = time.Hour
-	maxWords      = 200 // of a server, that are passed on
 )
 
 // Sink sends batches to the metering service of one registration. One goroutine uses it at a time.
@@ -235,20 +234,10 @@ func (s *Sink) judge(res *http.Response, answer []byte, seq uint64) (acked uint6
 // said is an answer in few words, with the server's own when it has some.
 func (s *Sink) said(res *http.Response, answer []byte) string {
 	text := fmt.Sprintf("%s answered %d", res.Request.URL.Host, res.StatusCode)
-	var body anypoint.ErrorBody
-	if json.Unmarshal(answer, &body) == nil && body.Message != "" {
-		words := strings.ToValidUTF8(body.Message, "")
-		text += fmt.Sprintf(" (%s)", strings.Map(plainRune, words[:min(len(words), maxWords)]))
+	if words := anypoint.Message(answer, nil); words != "" {
+		text += fmt.Sprintf(" (%s)", words)
 	}
 	return text
-}
-
-// plainRune keeps a server's words on one line.
-func plainRune(r rune) rune {
-	if r < ' ' || r == 0x7f {
-		return ' '
-	}
-	return r
 }
 
 // retryAfter reads seconds or a date; nobody makes us wait for longer than an hour.

@@ -195,13 +195,13 @@ func TestWhatLastsIsNotTriedAgain(t *testing.T) {
 // TestWordsOfAServerAreOneShortLine: they reach terminals and logs.
 func TestWordsOfAServerAreOneShortLine(t *testing.T) {
 	t.Parallel()
-	text, err := json.Marshal(anypoint.ErrorBody{Status: 503, Message: "a\n\x1b[31mred" + strings.Repeat("x", 5000)})
+	text, err := json.Marshal(anypoint.ErrorBody{Status: 503, Message: "a\n\x1b[31mred\u202e\u009b" + strings.Repeat("x", 5000)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := &platform{answer: func(*http.Request) (int, http.Header, string, error) { return 503, nil, string(text), nil }}
 	_, err = (&usage.Sink{URL: "https://metering.test/x", Client: &http.Client{Transport: p}, Now: time.Now}).Deliver(t.Context(), report(1))
-	if err == nil || len(err.Error()) > 300 || strings.ContainsAny(err.Error(), "\n\x1b") {
+	if err == nil || len(err.Error()) > 300 || strings.ContainsAny(err.Error(), "\n\x1b\u202e\u009b") {
 		t.Errorf("%q", err)
 	}
 }
