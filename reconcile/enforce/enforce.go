@@ -57,7 +57,11 @@ func New(starts func(policy string) enforce.Start, env enforce.Env) *Server {
 		env.Now = time.Now
 	}
 	s := &Server{starts: starts, env: env, instances: map[string]enforce.Decider{}}
-	s.grpc = grpc.NewServer(grpc.MaxRecvMsgSize(64 << 20))
+	s.grpc = grpc.NewServer(
+		grpc.MaxRecvMsgSize(64<<20),
+		// Windows of a fixed size: to adapt them, gRPC would answer each message of Envoy with a ping, which woke both once more for a request.
+		grpc.StaticStreamWindowSize(1<<20), grpc.StaticConnWindowSize(16<<20),
+	)
 	s.Register(s.grpc)
 	return s
 }
