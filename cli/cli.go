@@ -177,6 +177,9 @@ func sortArgs(app *cli.App, args []string) ([]string, error) {
 	rest := args[1:]
 	commands, flags := app.Commands, app.Flags
 	for len(rest) > 0 && !strings.HasPrefix(rest[0], "-") { // down to the command that takes the arguments
+		if len(commands) > 0 && (rest[0] == "help" || rest[0] == "h") {
+			return helpArgs(out, rest[1:], commands)
+		}
 		i := slices.IndexFunc(commands, func(c *cli.Command) bool { return c.HasName(rest[0]) })
 		if i < 0 {
 			break
@@ -219,6 +222,25 @@ func sortArgs(app *cli.App, args []string) ([]string, error) {
 		out = append(append(out, "--"), back...)
 	}
 	return out, nil
+}
+
+// helpArgs are those that show the help of the command that names lead to: help, of the library, goes down by one name only.
+func helpArgs(out, names []string, commands []*cli.Command) ([]string, error) {
+	for i, name := range names {
+		if strings.HasPrefix(name, "-") {
+			break
+		}
+		j := slices.IndexFunc(commands, func(c *cli.Command) bool { return c.HasName(name) })
+		if j < 0 {
+			known := make([]string, len(commands))
+			for k, c := range commands {
+				known[k] = c.Name
+			}
+			return nil, usage("no command %q%s; flexgw --help lists the commands", strings.Join(append(slices.Clone(out[1:]), names[i]), " "), suggest(name, known))
+		}
+		out, commands = append(out, name), commands[j].Subcommands
+	}
+	return append(out, "--help"), nil
 }
 
 // findFlag is the first name of the flag that has name among its names, and whether it takes a value.
