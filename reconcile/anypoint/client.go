@@ -3,6 +3,7 @@ package anypoint
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,7 +21,8 @@ import (
 )
 
 // Client asks the platform. What it is told is documented, or was seen in the vendor's own clients; Register and Renew are invented,
-// and ask Hello first. Every call is tried again when the platform is busy or a connection breaks: each can be made twice.
+// and ask Hello first. A call is tried again when the platform, or a proxy on the way, is busy or down, or a connection breaks: each can
+// be made twice, but for Mint, which is tried again only where the platform can not have done it. It is not safe for concurrent use.
 type Client struct {
 	Base      string       // https://anypoint.mulesoft.com
 	HTTP      *http.Client // of egress; redirects are not followed, whatever it says
@@ -28,7 +30,12 @@ type Client struct {
 	Now       func() time.Time                           // nil: the clock
 	Sleep     func(context.Context, time.Duration) error // nil: it does
 	Wait      func(why string, d time.Duration)          // told before a call is tried again; nil: nobody is
+
+	date time.Time
 }
+
+// Date is what the clock of the server said in its last answer; zero: it did not.
+func (c *Client) Date() time.Time { return c.date }
 
 // Kind is what a refusal of the platform means.
 type Kind int
@@ -64,6 +71,7 @@ type Error struct {
 	App     bool     // of a log-in: it is that of a connected app
 	Maybe   []string // of Missing: those that may be missing, too
 	Err     error    // of Status 0
+	Doubt   bool     // this try or one before it may have done what was asked for: no answer of the platform says that it did not
 }
 
 func (e *Error) Error() string {
@@ -314,7 +322,7 @@ func (c *Client) Mint(ctx context.Context, t Token, in In) (Secret, error) {
 	if err := in.Check(); err != nil {
 		return Secret{}, err
 	}
-	a, err := c.do(ctx, call{op: "get a registration token", method: http.MethodPost, path: in.path(PathGatewayTokens), bearer: t.Secret, in: in, scopes: needed(t)})
+	a, err := c.do(ctx, call{op: "get a registration token", method: http.MethodPost, path: in.path(PathGatewayTokens), bearer: t.Secret, in: in, scopes: needed(t), adds: true})
 	if err != nil {
 		return Secret{}, c.missing(ctx, err, t, in)
 	}
@@ -396,7 +404,9 @@ func (c *Client) signed(ctx context.Context, x call) (Registered, error) {
 		return Registered{}, err
 	}
 	var r Registered
-	err = a.json(&r)
+	if err = a.json(&r); err == nil && r.AgentID == "" {
+		err = &Error{Op: a.op, Kind: NoPlatform, Status: a.status, Doubt: true} // JSON of somebody in between
+	}
 	return r, err
 }
 
@@ -438,6 +448,16 @@ func (c *Client) Gateways(ctx context.Context, t Token, in In) ([]Gateway, error
 		}
 	}
 	return all, nil
+}
+
+// Known reports whether the platform has an organization with such an environment: whether there is a list of its gateways.
+func (c *Client) Known(ctx context.Context, t Token, in In) (bool, error) {
+	_, err := c.do(ctx, call{op: "list the gateways", method: http.MethodGet, path: in.path(PathGateways), bearer: t.Secret, in: in, scopes: []string{ReadServers},
+		query: url.Values{"pageNumber": {"0"}, "pageSize": {"1"}}})
+	if e := (*Error)(nil); errors.As(err, &e) && e.Kind == NotFound {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // Gateway is one of them.
@@ -512,6 +532,7 @@ type call struct {
 	empty        bool // the answer may have no JSON
 	any          bool // whatever the status is
 	once         bool // it is not tried again
+	adds         bool // made twice, there are two: it is not tried again where it may have been done
 }
 
 // answer is one that was not refused.
@@ -524,7 +545,7 @@ type answer struct {
 
 func (a *answer) json(v any) error {
 	if err := json.Unmarshal(a.body, v); err != nil {
-		return &Error{Op: a.op, Kind: NoPlatform, Status: a.status}
+		return &Error{Op: a.op, Kind: NoPlatform, Status: a.status, Doubt: true}
 	}
 	return nil
 }
@@ -534,20 +555,30 @@ const (
 	maxTries  = 4
 	firstWait = time.Second
 	maxWait   = 30 * time.Second // that the platform may ask for; for more, the user decides
+	maxTrying = 2 * time.Minute  // after which no try begins
 	maxAnswer = 4 << 20          // bytes
 )
 
+func (c *Client) now() time.Time {
+	if c.Now != nil {
+		return c.Now()
+	}
+	return time.Now()
+}
+
 // do makes a call, and makes it again when it can be hoped to succeed.
 func (c *Client) do(ctx context.Context, x call) (*answer, error) {
-	wait := firstWait
+	wait, doubt, begun := firstWait, false, c.now()
 	for try := 1; ; try++ {
 		a, err := c.try(ctx, x)
 		e := (*Error)(nil)
-		if err == nil || !errors.As(err, &e) || e.Kind != Busy && e.Kind != Unavailable || try == maxTries || x.once || ctx.Err() != nil || permanent(e.Err) {
+		if err == nil || !errors.As(err, &e) {
 			return a, err
 		}
+		doubt = doubt || e.undecided()
+		e.Doubt = doubt
 		d := max(wait, e.After)
-		if d > maxWait {
+		if e.Kind != Busy && e.Kind != Unavailable || try == maxTries || x.once || x.adds && doubt || ctx.Err() != nil || permanent(e.Err) || d > maxWait || c.now().Add(d).Sub(begun) > maxTrying {
 			return nil, err
 		}
 		if c.Wait != nil {
@@ -560,18 +591,46 @@ func (c *Client) do(ctx context.Context, x call) (*answer, error) {
 	}
 }
 
+// undecided reports whether what was asked for may have been done all the same. A 503 says that it was not (RFC 9110, 15.6.4); a 502 or
+// 504 is of who lost the answer, and of a 2xx or 408 that is not the platform's nobody knows.
+func (e *Error) undecided() bool {
+	switch {
+	case e.Status == 0:
+		return !unsent(e.Err)
+	case e.Status == http.StatusServiceUnavailable:
+		return false
+	}
+	return e.Status/100 == 5 || e.Status/100 == 2 || e.Status == http.StatusRequestTimeout
+}
+
+// unsent reports whether an error is from before the request left: who is called was not found, not reached, or not who they should be.
+func unsent(err error) bool {
+	var dns *net.DNSError
+	var op *net.OpError
+	var untrusted *tls.CertificateVerificationError
+	var between interface{ MayPass() bool } // of egress: nobody was called
+	return errors.As(err, &dns) || errors.As(err, &op) && op.Op == "dial" || errors.As(err, &untrusted) || errors.As(err, &between)
+}
+
 // permanent reports whether an error stays the same when it is tried again: a certificate that is not trusted, a host that is not
 // allowed or has no address.
 func permanent(err error) bool {
 	if err == nil {
 		return false
 	}
+	var between interface{ MayPass() bool }
+	if errors.As(err, &between) {
+		return !between.MayPass()
+	}
 	var dns *net.DNSError
 	if errors.As(err, &dns) {
 		return dns.IsNotFound
 	}
 	var op *net.OpError
-	return !errors.As(err, &op) && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, context.DeadlineExceeded)
+	var timeout net.Error
+	text := reason(err)
+	return !errors.As(err, &op) && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) && !(errors.As(err, &timeout) && timeout.Timeout()) &&
+		!strings.HasPrefix(text, "http2: ") && !strings.HasPrefix(text, "stream error: ") // the library has no types for a connection of HTTP/2 that breaks
 }
 
 func (c *Client) sleep(ctx context.Context, d time.Duration) error {
@@ -629,6 +688,7 @@ func (c *Client) try(ctx context.Context, x call) (*answer, error) {
 		return nil, &Error{Op: x.op, Kind: Unavailable, Err: err}
 	}
 	defer resp.Body.Close()
+	c.date, _ = http.ParseTime(resp.Header.Get("Date")) // zero where it can not be read
 	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err != nil {
 		return nil, &Error{Op: x.op, Kind: Unavailable, Err: fmt.Errorf("the answer breaks off: %w", err)}
@@ -671,6 +731,8 @@ func (c *Client) refusal(x call, a *answer) *Error {
 		e.Kind = Unauthorized
 	case s == http.StatusForbidden:
 		e.Kind, e.Scopes, e.Missing = Forbidden, slices.Clone(x.scopes), len(x.scopes) == 1
+	case s == http.StatusNotFound && !json.Valid(a.body):
+		e.Kind = NoPlatform // a 404 of whoever stands in between says nothing of gateways
 	case s == http.StatusNotFound:
 		e.Kind = NotFound
 	case s == http.StatusTooManyRequests, s == http.StatusServiceUnavailable && e.After > 0:
@@ -716,12 +778,8 @@ func (c *Client) retryAfter(h http.Header) time.Duration {
 	if n, err := strconv.Atoi(v); err == nil && n > 0 {
 		return time.Duration(min(n, 24*60*60)) * time.Second
 	}
-	now := time.Now
-	if c.Now != nil {
-		now = c.Now
-	}
 	if at, err := http.ParseTime(v); err == nil {
-		return max(0, at.Sub(now()).Round(time.Second))
+		return max(0, at.Sub(c.now()).Round(time.Second))
 	}
 	return 0
 }

@@ -62,6 +62,9 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("%s is not an allowed destination for purpose %q: no accepted declaration or flag names it", e.Host, e.Purpose)
 }
 
+// MayPass is false: somebody has to allow it.
+func (e *RefusedError) MayPass() bool { return false }
+
 // Options are the zero value for a process that trusts the system's roots. Destinations are called directly, whatever the environment says of a proxy.
 type Options struct {
 	RootCAs *x509.CertPool // nil: the system's

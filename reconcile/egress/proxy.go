@@ -183,6 +183,16 @@ func (e *ProxyError) Error() string {
 
 func (e *ProxyError) Unwrap() error { return e.Err }
 
+// MayPass reports whether trying again soon may help: the proxy was not reached, or is busy, or does not reach the other side just now.
+func (e *ProxyError) MayPass() bool {
+	var untrusted *tls.CertificateVerificationError
+	var dns *net.DNSError
+	if errors.As(e.Err, &untrusted) || errors.As(e.Err, &dns) && dns.IsNotFound {
+		return false
+	}
+	return e.Status == 0 || e.Status/100 == 5 || e.Status == http.StatusTooManyRequests || e.Status == http.StatusRequestTimeout
+}
+
 // ProxyAuthError says that a proxy wants credentials, or other ones. Trying again changes nothing: somebody has to write them down.
 type ProxyAuthError struct {
 	Proxy string // host:port
@@ -195,6 +205,9 @@ func (e *ProxyAuthError) Error() string {
 	}
 	return fmt.Sprintf("proxy %s wants credentials (407), and none are configured", e.Proxy)
 }
+
+// MayPass is false: somebody has to write them down.
+func (e *ProxyAuthError) MayPass() bool { return false }
 
 // tunnel has a proxy connect to addr, whose name is not looked up here.
 func (e *Egress) tunnel(ctx context.Context, l limits, p Proxy, addr string) (net.Conn, error) {

@@ -50,6 +50,9 @@ func TestOurClient(t *testing.T) {
 		check(err)
 		next()
 		mint, err := c.Mint(t.Context(), token, in)
+		if e := (*anypoint.Error)(nil); errors.As(err, &e) && e.Doubt { // it may have been made: whether there are to be two is for who asks to say
+			mint, err = c.Mint(t.Context(), token, in)
+		}
 		check(err)
 		_, csr := simtest.Key(t, 2048)
 		next()

@@ -104,8 +104,11 @@ func (s *Sim) register(q *query) answer {
 		return failure(http.StatusBadRequest, err.Error())
 	}
 	if g := s.state.byKey[in.IdempotencyKey]; g != nil {
-		if g.CSR != hash(in.CSR) || g.Token != hash(text) || g.Name != in.Name {
+		switch { // whoever asks again, with a new token perhaps, for the old one has expired
+		case g.CSR != hash(in.CSR) || g.Name != in.Name || g.Organization != t.Organization || g.Environment != t.Environment:
 			return failure(http.StatusConflict, "idempotencyKey: it came before, with another request")
+		case !g.Deleted.IsZero():
+			return failure(http.StatusGone, gatewayDeleted)
 		}
 		return reply(http.StatusOK, g.Answer)
 	}

@@ -388,6 +388,29 @@ func pemOf(der []byte) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}))
 }
 
+// TestRegisteredAgain: who asks again gets the same gateway with another token of the same environment, and not with that of another.
+func TestRegisteredAgain(t *testing.T) {
+	t.Parallel()
+	s := simtest.Start(t, sim.Options{Seed: seed()})
+	_, csr := simtest.Key(t, 2048)
+	mint := func(environment string) []string {
+		var token anypoint.GatewayToken
+		s.Call("POST", fmt.Sprintf(anypoint.PathGatewayTokens, org, environment), nil, s.LoginAs("all", "p")...).Decode(t, &token)
+		return []string{"Authorization", "Bearer " + token.RegistrationToken, anypoint.HeaderOrganization, org}
+	}
+	first := s.Call("POST", anypoint.PathRegistrations, request("edge", csr, 1), mint(env)...)
+	want(t, first, 201, "")
+	again := s.Call("POST", anypoint.PathRegistrations, request("edge", csr, 1), mint(env)...)
+	if want(t, again, 200, ""); string(again.Body) != string(first.Body) {
+		t.Error("the same request got another answer")
+	}
+	want(t, s.Call("POST", anypoint.PathRegistrations, request("edge", csr, 1), mint("prod")...), 409, "idempotencyKey")
+	var made anypoint.Registered
+	first.Decode(t, &made)
+	want(t, s.Call("DELETE", gateways("/", made.AgentID), nil, s.LoginAs("all", "p")...), 202, "")
+	want(t, s.Call("POST", anypoint.PathRegistrations, request("edge", csr, 1), mint(env)...), 410, "gateway deleted")
+}
+
 // TestOneNameOneGateway registers one name from many sides at once.
 func TestOneNameOneGateway(t *testing.T) {
 	t.Parallel()
