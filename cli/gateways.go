@@ -45,7 +45,7 @@ func gatewaysCommand(env Env) *cli.Command {
 				Description: "Needs no registration file. Waits until the platform has deleted it, which takes a while; one that was deleted already\n" +
 					"is fine. A gateway that runs goes on running, and its usage is not taken any more. Needs the permissions Read Servers\n" +
 					"and Manage Servers.",
-				Flags:  slices.Concat(userFlags(), where, platformFlags(), []cli.Flag{yesFlag(), deletionFlag()}),
+				Flags:  slices.Concat(userFlags(), where, platformFlags(), []cli.Flag{yesFlag(), deletionFlag(), outputFlag("text", "json")}),
 				Action: func(c *cli.Context) error { return deleteGateway(c, env) },
 			},
 		},
@@ -183,6 +183,10 @@ func listGateways(c *cli.Context, env Env) error {
 }
 
 func deleteGateway(c *cli.Context, env Env) error {
+	outs, err := outputsOf(c, "text", "json")
+	if err != nil {
+		return err
+	}
 	if err := given(c); err != nil {
 		return err
 	}
@@ -204,11 +208,13 @@ func deleteGateway(c *cli.Context, env Env) error {
 	if asks(env) && !c.Bool("yes") && g.Status != anypoint.StatusDeleted && !agreed(env, fmt.Sprintf("delete the gateway %s (%s)?", diag.Visible(diag.OneLine(g.Name)), g.ID)) {
 		return world(errors.New("nothing was deleted"))
 	}
-	if g.Status == anypoint.StatusDeleted {
-		fmt.Fprintf(env.Stdout, "the gateway %s (%s) was deleted already\n", diag.Visible(diag.OneLine(g.Name)), g.ID)
-		return nil
+	facts := deletionFacts{SchemaVersion: factsVersion, Result: alreadyDeleted, AssetName: g.Name, AgentID: g.ID, Organization: in.Organization, Environment: in.Environment, Anypoint: p.Base}
+	if g.Status != anypoint.StatusDeleted {
+		if facts.Result, err = deleted(c, env, p, access, in, g); err != nil {
+			return err
+		}
 	}
-	return deleted(c, env, p, access, in, g)
+	return tell(env, outs, facts.words(), facts)
 }
 
 // meant is the gateway of an id, or else the one of a name; among those, what was deleted comes last.

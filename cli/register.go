@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/url"
 	"os"
@@ -41,13 +42,18 @@ func registerCommand(env Env) *cli.Command {
 			[]cli.Flag{
 				&cli.StringFlag{Name: "output-directory", Value: ".", Usage: "write to the folder `DIR`"},
 				&cli.BoolFlag{Name: "split", Usage: "write the certificate and its key to certificate.yaml"},
-				&cli.BoolFlag{Name: "force", Usage: "write over a registration that is there"},
+				&cli.BoolFlag{Name: "force", Usage: "write over a registration that is there, and keep it as .bak"},
+				outputFlag("text", "json"),
 			}),
 		Action: func(c *cli.Context) error { return register(c, env) },
 	}
 }
 
 func register(c *cli.Context, env Env) error {
+	outs, err := outputsOf(c, "text", "json")
+	if err != nil {
+		return err
+	}
 	name, in, base, err := whatToRegister(c)
 	if err != nil {
 		return err
@@ -56,10 +62,12 @@ func register(c *cli.Context, env Env) error {
 	if err != nil {
 		return err
 	}
-	dir := c.String("output-directory")
-	if err := vacant(dir, c.Bool("split"), c.Bool("force"), "name another folder with --output-directory, or write over it with --force; flexgw renew renews one"); err != nil {
+	dir, o := c.String("output-directory"), anypoint.WriteOptions{Split: c.Bool("split"), Force: c.Bool("force")}
+	begun, err := vacantFor(dir, o, name, in.In, base.String())
+	if err != nil {
 		return err
 	}
+	o.Force = o.Force || begun != nil && begun.WrittenTo(dir)
 	id, err := callerOf(c, env, true)
 	if err != nil {
 		return err
@@ -78,13 +86,13 @@ func register(c *cli.Context, env Env) error {
 	if err != nil {
 		return err
 	}
-	f, err := registered(c.Context, env, p, id, in, name, func() string {
+	f, pending, err := registered(c.Context, env, p, id, in, name, dir, begun, func() string {
 		args := append([]string{"flexctl", "registration", "create"}, id.flexctl()...)
 		if id.who != byToken {
 			args = append(args, "--environment="+in.Environment)
 		}
 		args = append(args, "--organization="+in.Organization, "--anypoint-url="+base.String(), "--output-directory="+dir)
-		if c.Bool("split") {
+		if o.Split {
 			args = append(args, "--split=true")
 		}
 		return product(append(args, name)...)
@@ -93,22 +101,84 @@ func register(c *cli.Context, env Env) error {
 		return err
 	}
 	f.CA = ca
-	if err := f.Write(dir, anypoint.WriteOptions{Split: c.Bool("split"), Force: c.Bool("force")}); err != nil {
-		return world(fmt.Errorf("the gateway is registered as %s, and its registration cannot be kept, so that it is worth nothing: %w\ndelete it, and register again: flexgw gateways delete %s", f.AgentID, err, f.AgentID))
+	if err := f.Write(dir, o); err != nil {
+		return world(fmt.Errorf("the gateway is registered as %s, and its registration is not written: %w\nits key is in %s: the same command finishes it when the folder takes files again", f.AgentID, err, pending.Path))
 	}
-	fmt.Fprintf(env.Stdout, "registered %s as gateway %s, for Local Mode\n", f.AssetName, f.AgentID)
+	if err := pending.Remove(); err != nil {
+		fmt.Fprintf(env.Stderr, "flexgw: warning: %s; the registration is written, and nothing is pending any more\n", err)
+	}
+	warnOfTime(env, f, p.Date())
+	files := writtenTo(dir, o.Split)
+	var said strings.Builder
+	fmt.Fprintf(&said, "registered %s as gateway %s, for Local Mode\n", diag.Visible(diag.OneLine(f.AssetName)), f.AgentID)
 	if id.who == byToken {
-		fmt.Fprintf(env.Stdout, "it is in environment %s, that of the registration token\n", f.EnvironmentID)
+		fmt.Fprintf(&said, "it is in environment %s, that of the registration token\n", f.EnvironmentID)
 	}
-	files := writtenTo(dir, c.Bool("split"))
 	if len(files) == 1 {
-		fmt.Fprintf(env.Stdout, "wrote %s, which its owner alone may read: it has the gateway's key\n", files[0])
+		fmt.Fprintf(&said, "wrote %s, which its owner alone may read: it has the gateway's key\n", files[0])
 	} else {
-		fmt.Fprintf(env.Stdout, "wrote %s and %s, which their owner alone may read: the latter has the gateway's key\n", files[0], files[1])
+		fmt.Fprintf(&said, "wrote %s and %s, which their owner alone may read: the latter has the gateway's key\n", files[0], files[1])
 	}
-	fmt.Fprintf(env.Stdout, "the certificate expires at %s, %s\n", expiry(f.NotAfter), inWords(f.NotAfter.Sub(env.clock())))
-	fmt.Fprintf(env.Stdout, "flexgw run reads it beside the declarations, or where --registration says\n")
-	return nil
+	fmt.Fprintf(&said, "the certificate expires at %s, %s\n", expiry(f.NotAfter), inWords(f.NotAfter.Sub(env.clock())))
+	said.WriteString("flexgw run reads it beside the declarations, or where --registration says\n")
+	return tell(env, outs, said.String(), registrationFacts{SchemaVersion: factsVersion, Result: "registered", Resumed: begun != nil, Files: files, inspection: inspectionOf(f, env.clock(), o.Split)})
+}
+
+// vacantFor says in time that a registration could not be written, and finds the one that was begun and is to be finished; nil: none.
+func vacantFor(dir string, o anypoint.WriteOptions, name string, in anypoint.In, base string) (*anypoint.Pending, error) {
+	begun, err := anypoint.ReadPending(dir)
+	if err != nil {
+		if err := vacant(dir, o.Split, true, ""); err != nil { // it is no folder, perhaps
+			return nil, err
+		}
+		return nil, world(err)
+	}
+	if begun != nil && begun.WrittenTo(dir) {
+		o.Force = true // what is there is what was begun
+	}
+	if err := vacant(dir, o.Split, o.Force, "name another folder with --output-directory, or write over it with --force; flexgw renew renews one"); err != nil {
+		return nil, err
+	}
+	if begun == nil || begun.Is(name, in, base) {
+		return begun, nil
+	}
+	args := []string{"flexgw", "register", "--organization=" + begun.Organization}
+	if begun.Environment != "" {
+		args = append(args, "--environment="+begun.Environment)
+	}
+	args = append(args, "--anypoint-url="+begun.Anypoint, "--output-directory="+dir)
+	return nil, world(fmt.Errorf("%s is of another registration, which began at %s and was not finished: the platform may have made that gateway, and its key is in this file alone\n"+
+		"finish it, with your token, user or connected app:\n  %s\nor remove the file, and the gateway if flexgw gateways list has it; or name another folder with --output-directory",
+		begun.Path, begun.Since.UTC().Format(time.RFC3339), product(append(args, begun.Name)...)))
+}
+
+// warnOfTime warns of a certificate that is not valid by this host's clock; platform is the time by the platform's, zero where it does
+// not say. The registration is as good as written: it is the clock that is to be put right, or the certificate to be renewed.
+func warnOfTime(env Env, f *anypoint.File, platform time.Time) {
+	const slack = time.Minute // no clocks agree, and the certificate is a moment old
+	now := env.clock()
+	early, late := now.Add(slack).Before(f.NotBefore), !now.Before(f.NotAfter)
+	if !early && !late {
+		return
+	}
+	words := "has expired at " + expiry(f.NotAfter)
+	if early {
+		words = "is valid from " + expiry(f.NotBefore) + " on"
+	}
+	advice := "if the clock is wrong, set it; if it is right, get another certificate with flexgw renew"
+	switch valid := !platform.Add(slack).Before(f.NotBefore) && platform.Before(f.NotAfter); {
+	case platform.IsZero():
+	case valid:
+		off := now.Sub(platform)
+		side := "ahead"
+		if off < 0 {
+			side = "behind"
+		}
+		advice = fmt.Sprintf("it is %s by the platform's: this host's clock is %s %s; set it (timedatectl set-ntp true), and nothing else is to be done", expiry(platform), off.Abs().Round(time.Second), side)
+	default:
+		advice = "nor is it valid by the platform's clock: get another certificate with flexgw renew"
+	}
+	fmt.Fprintf(env.Stderr, "flexgw: warning: the certificate %s, and by this host's clock it is %s: usage cannot be reported with it now\nflexgw: %s\n", words, expiry(now), advice)
 }
 
 // place is where a gateway is registered. A token may leave Environment empty.
@@ -176,10 +246,11 @@ func vacant(dir string, split, force bool, advice string) error {
 	return worldly(err)
 }
 
-// registered registers. Nothing is said to a server that does not know the request, not even who one is.
-func registered(ctx context.Context, env Env, p *anypoint.Client, id caller, in place, name string, product func() string) (*anypoint.File, error) {
+// registered registers. Nothing is said to a server that does not know the request, not even who one is. What it takes is on the disk
+// before it is asked for, and stays there until pending.Remove: begun is that of a run before; nil: there is none.
+func registered(ctx context.Context, env Env, p *anypoint.Client, id caller, in place, name, dir string, begun *anypoint.Pending, product func() string) (*anypoint.File, *anypoint.Pending, error) {
 	if err := p.Hello(ctx); err != nil {
-		return nil, unspoken(err, product())
+		return nil, nil, unspoken(err, product())
 	}
 	fmt.Fprintln(env.Stderr, "flexgw: registering; this may take a while")
 	token := id.secret
@@ -189,25 +260,45 @@ func registered(ctx context.Context, env Env, p *anypoint.Client, id caller, in 
 			token, err = p.Mint(ctx, access, in.In)
 		}
 		if err != nil {
-			return nil, refused(err)
+			return nil, nil, refused(err)
 		}
 	}
-	key, csr, err := anypoint.NewKey(name)
-	if err != nil {
-		return nil, world(err)
+	pending := begun
+	if begun != nil {
+		fmt.Fprintf(env.Stderr, "flexgw: going on with what began at %s: the key and the request are those of %s\n", begun.Since.UTC().Format(time.RFC3339), begun.Path)
+	} else {
+		var err error
+		if pending, err = anypoint.NewPending(name, in.In, p.Base, env.clock()); err == nil {
+			err = pending.Write(dir)
+		}
+		if err != nil {
+			return nil, nil, world(fmt.Errorf("nothing was asked of the platform: %w", err))
+		}
 	}
-	r, err := p.Register(ctx, token, in.Organization, anypoint.RegisterRequest{Schema: anypoint.RegistrationSchema, Name: name, Mode: "local", CSR: csr, IdempotencyKey: anypoint.NewUUID()})
+	r, err := p.Register(ctx, token, in.Organization, pending.Request())
 	if err != nil {
-		return nil, refused(err)
+		return nil, nil, unfinished(err, pending)
 	}
-	f, err := anypoint.NewFile(r, key, env.clock())
+	f, err := anypoint.NewFile(r, pending.Key)
 	if err == nil && (f.OrganizationID != in.Organization || in.Environment != "" && f.EnvironmentID != in.Environment) {
 		err = &anypoint.AnswerError{Why: fmt.Sprintf("the gateway is in organization %s and environment %s, and not where it was to be: is the token of another one?", f.OrganizationID, f.EnvironmentID)}
 	}
-	if err != nil {
-		return nil, world(fmt.Errorf("%w\nthe platform has registered it as %q: delete it with flexgw gateways delete", err, r.AgentID))
+	if err != nil { // asked again, the platform would answer the same
+		return nil, nil, world(errors.Join(fmt.Errorf("%w\nthe platform has registered it as %q: delete it with flexgw gateways delete", err, r.AgentID), pending.Remove()))
 	}
-	return f, nil
+	return f, pending, nil
+}
+
+// unfinished tells why a gateway is not registered, and whether it may be all the same.
+func unfinished(err error, pending *anypoint.Pending) error {
+	if pending.Settled(err) {
+		again := ""
+		if e := (*anypoint.Error)(nil); pending.Again && errors.As(err, &e) && e.Kind == anypoint.Deleted {
+			again = "; it is the gateway of the run before: register again for a new one"
+		}
+		return world(errors.Join(fmt.Errorf("%w%s", refused(err), again), pending.Remove()))
+	}
+	return world(fmt.Errorf("%w\nthe platform may have registered it all the same: the key and the request are kept in %s, and the same command goes on with them, and makes no second gateway", refused(err), pending.Path))
 }
 
 // expiry is how the product's tool writes a time.
@@ -226,12 +317,17 @@ func renewCommand(env Env) *cli.Command {
 			&cli.BoolFlag{Name: "update-urls", Usage: "take the platform's URLs of now, that of metering among them"},
 			&cli.StringFlag{Name: "output-directory", Usage: "write a new registration.yaml to the folder `DIR`, which has none, and leave the old one"},
 			&cli.StringFlag{Name: "token", Hidden: true}, &cli.StringFlag{Name: "token-file", Hidden: true},
+			outputFlag("text", "json"),
 		}, wayFlags()),
 		Action: func(c *cli.Context) error { return renew(c, env) },
 	}
 }
 
 func renew(c *cli.Context, env Env) error {
+	outs, err := outputsOf(c, "text", "json")
+	if err != nil {
+		return err
+	}
 	if c.NArg() != 1 {
 		return usage("renew takes one REGISTRATION, the file registration.yaml; got %d", c.NArg())
 	}
@@ -289,7 +385,11 @@ func renew(c *cli.Context, env Env) error {
 	if err != nil {
 		return world(fmt.Errorf("%w\nthe old registration stays as it is", err))
 	}
-	return keepRenewed(c, env, old, f, dir)
+	if err := keepRenewed(env, outs, old, f, dir); err != nil {
+		return err
+	}
+	warnOfTime(env, f, p.Date())
+	return nil
 }
 
 // writtenTo are the files of a registration that was written to a folder.
@@ -302,7 +402,7 @@ func writtenTo(dir string, split bool) []string {
 }
 
 // keepRenewed writes a renewed registration, and says what has changed.
-func keepRenewed(c *cli.Context, env Env, old, f *anypoint.File, dir string) error {
+func keepRenewed(env Env, outs []output, old, f *anypoint.File, dir string) error {
 	written, err := writtenTo(dir, f.Split), error(nil)
 	if dir != "" {
 		err = f.Write(dir, anypoint.WriteOptions{Split: f.Split})
@@ -312,21 +412,23 @@ func keepRenewed(c *cli.Context, env Env, old, f *anypoint.File, dir string) err
 	if err != nil {
 		return world(fmt.Errorf("the renewed registration cannot be written, and the old one stays: %w", err))
 	}
-	fmt.Fprintf(env.Stdout, "renewed %s, gateway %s\nwrote %s", f.AssetName, f.AgentID, strings.Join(written, " and "))
+	extended := f.NotAfter.After(old.NotAfter)
+	var said strings.Builder
+	fmt.Fprintf(&said, "renewed %s, gateway %s\nwrote %s", f.AssetName, f.AgentID, strings.Join(written, " and "))
 	if dir == "" {
-		fmt.Fprint(env.Stdout, "; the old one is beside it as .bak, with the old key")
+		said.WriteString("; the old one is beside it as .bak, with the old key")
 	}
-	fmt.Fprintf(env.Stdout, "\nthe certificate expires at %s, %s\n", expiry(f.NotAfter), inWords(f.NotAfter.Sub(env.clock())))
-	if !f.NotAfter.After(old.NotAfter) {
-		fmt.Fprintln(env.Stdout, "renewed but not extended: it expires no later than the old one did, because the platform ends all of its certificates at the same time; try again when that is nearer")
+	fmt.Fprintf(&said, "\nthe certificate expires at %s, %s\n", expiry(f.NotAfter), inWords(f.NotAfter.Sub(env.clock())))
+	if !extended {
+		said.WriteString("renewed but not extended: it expires no later than the old one did, because the platform ends all of its certificates at the same time; try again when that is nearer\n")
 	}
 	if old.Metering != f.Metering {
-		fmt.Fprintf(env.Stdout, "usage goes to %s from now on, and went to %s\n", f.Metering, old.Metering)
+		fmt.Fprintf(&said, "usage goes to %s from now on, and went to %s\n", f.Metering, old.Metering)
 	}
 	if dir == "" {
-		fmt.Fprintln(env.Stdout, "a daemon that runs on it takes it over; the product's gateway needs a restart before its versions 1.12.9 and 1.13.5")
+		said.WriteString("a daemon that runs on it takes it over; the product's gateway needs a restart before its versions 1.12.9 and 1.13.5\n")
 	}
-	return nil
+	return tell(env, outs, said.String(), registrationFacts{SchemaVersion: factsVersion, Result: "renewed", Extended: &extended, Previous: expiry(old.NotAfter), Files: written, inspection: inspectionOf(f, env.clock(), f.Split)})
 }
 
 // platformOf is the control plane of a registration, and where in it the gateway is.
@@ -357,7 +459,7 @@ func unregisterCommand(env Env) *cli.Command {
 		ArgsUsage: "REGISTRATION",
 		Description: "Waits until the platform has deleted it, which takes a while. The file stays, and is worth nothing then; a gateway that\n" +
 			"runs goes on running, and its usage is not taken any more. Needs the permission Manage Servers.",
-		Flags:  slices.Concat(userFlags(), []cli.Flag{yesFlag(), deletionFlag(), &cli.StringFlag{Name: "token", Hidden: true}, &cli.StringFlag{Name: "token-file", Hidden: true}}, wayFlags()),
+		Flags:  slices.Concat(userFlags(), []cli.Flag{yesFlag(), deletionFlag(), outputFlag("text", "json"), &cli.StringFlag{Name: "token", Hidden: true}, &cli.StringFlag{Name: "token-file", Hidden: true}}, wayFlags()),
 		Action: func(c *cli.Context) error { return unregister(c, env) },
 	}
 }
@@ -371,6 +473,10 @@ func deletionFlag() cli.Flag {
 }
 
 func unregister(c *cli.Context, env Env) error {
+	outs, err := outputsOf(c, "text", "json")
+	if err != nil {
+		return err
+	}
 	if c.NArg() != 1 {
 		return usage("unregister takes one REGISTRATION, the file registration.yaml; got %d", c.NArg())
 	}
@@ -401,41 +507,55 @@ func unregister(c *cli.Context, env Env) error {
 	if err != nil {
 		return refused(err)
 	}
-	if err := deleted(c, env, p, access, in, anypoint.Gateway{ID: f.AgentID, Name: f.AssetName}); err != nil {
+	result, err := deleted(c, env, p, access, in, anypoint.Gateway{ID: f.AgentID, Name: f.AssetName})
+	if err != nil {
 		return err
 	}
-	fmt.Fprintf(env.Stdout, "%s stays where it is, and is worth nothing now\n", f.Path)
-	return nil
+	facts := deletionFacts{SchemaVersion: factsVersion, Result: result, AssetName: f.AssetName, AgentID: f.AgentID, Organization: in.Organization, Environment: in.Environment, Anypoint: p.Base, File: f.Path}
+	return tell(env, outs, facts.words()+fmt.Sprintf("%s stays where it is, and is worth nothing now\n", f.Path), facts)
 }
 
 // deleted has the platform delete a gateway and waits for it. One that is not there any more is deleted.
-func deleted(c *cli.Context, env Env, p *anypoint.Client, access anypoint.Token, in anypoint.In, g anypoint.Gateway) error {
+func deleted(c *cli.Context, env Env, p *anypoint.Client, access anypoint.Token, in anypoint.In, g anypoint.Gateway) (deletion, error) {
 	name := diag.Visible(diag.OneLine(g.Name))
 	err := p.Delete(c.Context, access, in, g.ID)
 	e := (*anypoint.Error)(nil)
 	switch {
-	case errors.As(err, &e) && (e.Kind == anypoint.Deleted || e.Kind == anypoint.NotFound):
-		fmt.Fprintf(env.Stdout, "the gateway %s (%s) was deleted already\n", name, g.ID)
-		return nil
+	case errors.As(err, &e) && e.Kind == anypoint.Deleted:
+		return alreadyDeleted, nil
+	case errors.As(err, &e) && e.Kind == anypoint.NotFound:
+		return forgotten(c.Context, p, access, in, err)
 	case err != nil:
-		return refused(err)
+		return "", refused(err)
 	}
 	limit := c.Duration("wait")
 	if limit == 0 {
-		fmt.Fprintf(env.Stdout, "the platform deletes the gateway %s (%s), and takes its time for it: flexgw gateways list says when it is gone\n", name, g.ID)
-		return nil
+		return beingDeleted, nil
 	}
 	fmt.Fprintf(env.Stderr, "flexgw: the platform deletes %s, and takes its time for it\n", name)
 	ctx, cancel := context.WithTimeout(c.Context, limit)
 	defer cancel()
 	if err := p.WaitDeleted(ctx, access, in, g.ID); err != nil {
 		if ctx.Err() != nil {
-			return world(fmt.Errorf("the platform has taken the order to delete %s (%s), and has not done it within %s; flexgw gateways list says when it has", name, g.ID, limit))
+			return "", world(fmt.Errorf("the platform has taken the order to delete %s (%s), and has not done it within %s; flexgw gateways list says when it has", name, g.ID, limit))
 		}
-		return refused(err)
+		return "", refused(err)
 	}
-	fmt.Fprintf(env.Stdout, "the gateway %s (%s) is deleted\n", name, g.ID)
-	return nil
+	return isDeleted, nil
+}
+
+// forgotten finds out what a 404 is about. A gateway that was deleted is remembered, and answered with a 400 [C]; so a 404 means that the
+// organization or environment is none, or that in it there never was such a gateway, or is not any more. That it was there a registration
+// shows: its certificate names all three.
+func forgotten(ctx context.Context, p *anypoint.Client, access anypoint.Token, in anypoint.In, err error) (deletion, error) {
+	known, asked := p.Known(ctx, access, in)
+	switch {
+	case asked != nil:
+		return "", refused(fmt.Errorf("%w\nwhether the organization and the environment are there cannot be found out: %w", err, asked))
+	case !known:
+		return "", world(fmt.Errorf("organization %s has no environment %s, or %s knows neither (404): nothing was deleted\ncheck the ids, and --anypoint-url: those of Europe are on %s", in.Organization, in.Environment, p.Base, anypoint.EU))
+	}
+	return unknownNow, nil
 }
 
 func registrationCommand(env Env) *cli.Command {
@@ -450,6 +570,7 @@ func registrationCommand(env Env) *cli.Command {
 			Flags: []cli.Flag{
 				&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "the registration in `FILE`, as the product's tool has it"},
 				&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "print whose registration it is, too"},
+				&cli.GenericFlag{Name: "output", Aliases: []string{"o"}, Value: &values{}, Usage: "all of it as `FORMAT[=FILE]`, may repeat: text, json (default: as the product's tool prints it)"},
 			},
 			Action: func(c *cli.Context) error { return inspect(c, env) },
 		}},
@@ -486,7 +607,22 @@ type inspected struct {
 	CA           bool   `json:"ownAuthorities"` // there is a registration-ca.pem
 }
 
+// inspectionOf is all that is told of a registration.
+func inspectionOf(f *anypoint.File, now time.Time, split bool) inspection {
+	mode := "connected"
+	if f.Local {
+		mode = "local"
+	}
+	return inspection{Expiration: expiry(f.NotAfter), inspected: &inspected{Expired: !now.Before(f.NotAfter), Version: f.Version, Mode: mode, Split: split, AssetName: f.AssetName, AgentID: f.AgentID,
+		Organization: f.OrganizationID, Environment: f.EnvironmentID, Master: f.MasterOrganizationID, Region: f.Region, Subject: f.CommonName, Schema: f.MeteringSchemaID,
+		Anypoint: f.Anypoint, Metering: f.Metering, CA: f.CA != nil}}
+}
+
 func inspect(c *cli.Context, env Env) error {
+	outs, err := outputsOf(c, "text", "json")
+	if err != nil {
+		return err
+	}
 	if err := given(c, "file"); err != nil {
 		return err
 	}
@@ -510,21 +646,22 @@ func inspect(c *cli.Context, env Env) error {
 	if f.Exposed != "" {
 		fmt.Fprintf(env.Stderr, "flexgw: warning: others than its owner can read or write %s, which has the gateway's key: chmod 600 it\n", f.Exposed)
 	}
-	out := inspection{Expiration: expiry(f.NotAfter)}
-	if !c.Bool("verbose") {
-		b, err := json.Marshal(out)
-		if err != nil {
-			return world(err)
-		}
-		_, err = fmt.Fprintln(env.Stdout, string(b))
-		return worldly(err)
+	out := inspectionOf(f, env.clock(), f.Split)
+	switch {
+	case c.IsSet("output"):
+		return each(outs, env.Stdout, func(format string, w io.Writer) error {
+			if format == "text" {
+				return out.write(w, env.clock(), f.NotAfter)
+			}
+			return report.Indented(w, registrationFacts{SchemaVersion: factsVersion, inspection: out})
+		})
+	case c.Bool("verbose"):
+		return worldly(report.Indented(env.Stdout, out))
 	}
-	mode := "connected"
-	if f.Local {
-		mode = "local"
+	b, err := json.Marshal(inspection{Expiration: out.Expiration})
+	if err != nil {
+		return world(err)
 	}
-	out.inspected = &inspected{Expired: !env.clock().Before(f.NotAfter), Version: f.Version, Mode: mode, Split: f.Split, AssetName: f.AssetName, AgentID: f.AgentID,
-		Organization: f.OrganizationID, Environment: f.EnvironmentID, Master: f.MasterOrganizationID, Region: f.Region, Subject: f.CommonName, Schema: f.MeteringSchemaID,
-		Anypoint: f.Anypoint, Metering: f.Metering, CA: f.CA != nil}
-	return worldly(report.Indented(env.Stdout, out))
+	_, err = fmt.Fprintln(env.Stdout, string(b))
+	return worldly(err)
 }

@@ -57,7 +57,7 @@ func (s *signer) file(t *testing.T, ends time.Time) *anypoint.File {
 		t.Fatal(err)
 	}
 	f, err := anypoint.NewFile(anypoint.Registered{Platform: anypoint.Platform{AgentID: agentID, AssetName: "orders", Anypoint: "https://a.example.com", Metering: "https://m.example.com/m"},
-		CertificateChain: s.chain(t, csr, ends)}, key, time.Unix(1, 0))
+		CertificateChain: s.chain(t, csr, ends)}, key)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -85,8 +85,12 @@ func usageFlushCommand(env Env) *cli.Command {
 		ArgsUsage: "[SOURCE]",
 		Description: "The daemon reads the access log to its end and sends all that waits, whatever it waits for. Exit code 0: the platform has\n" +
 			"acknowledged it. 3: it has not, and why; the daemon goes on trying.",
-		Flags: daemonFlags(&cli.DurationFlag{Name: "timeout", Value: time.Minute, Usage: "how long to wait for the platform"}),
+		Flags: daemonFlags(outputFlag("text", "json"), &cli.DurationFlag{Name: "timeout", Value: time.Minute, Usage: "how long to wait for the platform"}),
 		Action: func(c *cli.Context) error {
+			outs, err := outputsOf(c, "text", "json")
+			if err != nil {
+				return err
+			}
 			source, err := oneSource(c)
 			if err != nil {
 				return err
@@ -101,8 +105,8 @@ func usageFlushCommand(env Env) *cli.Command {
 			if err != nil {
 				return answered(err)
 			}
-			_, err = fmt.Fprintf(env.Stdout, "reported: the platform has %s of %s, up to batch %d\n", requestsWord(reportedOf(u)), gatewayName(u.Registration), u.Spool.AckedSeq)
-			return err
+			words := fmt.Sprintf("reported: the platform has %s of %s, up to batch %d\n", requestsWord(reportedOf(u)), diag.Visible(gatewayName(u.Registration)), u.Spool.AckedSeq)
+			return tell(env, outs, words, usageFactsOf("reported", u))
 		},
 	}
 }
@@ -115,12 +119,16 @@ func usageExportCommand(env Env) *cli.Command {
 		Description: "The file is a gzipped tar of the reports that would be sent, with a manifest that has their SHA-256, signed with the key of the\n" +
 			"registration. What is exported still waits: --ack FILE brings back what flexgw usage import says of it. Works without a running\n" +
 			"daemon too, with --state-dir and --registration.",
-		Flags: daemonFlags(
+		Flags: daemonFlags(factsFlag(),
 			&cli.StringFlag{Name: "output-file", Aliases: []string{"o"}, Usage: "write it to `FILE`; - is standard output (default: a name of its own in this folder)"},
 			&cli.StringFlag{Name: "ack", Usage: "export nothing: take `FILE`, which flexgw usage import wrote, and forget what the platform has"},
 			&cli.StringFlag{Name: "registration", Usage: "where no daemon runs: the registration in `FILE` signs the bundle, and the acknowledgement must be signed by it"},
 			&cli.BoolFlag{Name: "unsigned", Usage: "take an acknowledgement that nobody signed"}),
 		Action: func(c *cli.Context) error {
+			outs, err := factsBeside(c, "output-file")
+			if err != nil {
+				return err
+			}
 			source, err := oneSource(c)
 			if err != nil {
 				return err
@@ -129,7 +137,7 @@ func usageExportCommand(env Env) *cli.Command {
 				return err
 			}
 			if c.IsSet("ack") {
-				return takeAck(c, env, source)
+				return takeAck(c, env, source, outs)
 			}
 			var b api.UsageBundle
 			err = withUsage(c, env, source,
@@ -147,34 +155,40 @@ func usageExportCommand(env Env) *cli.Command {
 			if err != nil {
 				return err
 			}
-			if b.Name == "" {
-				fmt.Fprintln(env.Stderr, "flexgw: nothing waits to be reported: no file was written")
-				return nil
-			}
-			return writeBundle(env, b, c.String("output-file"))
+			return writeBundle(env, b, c.String("output-file"), outs)
 		},
 	}
 }
 
-func writeBundle(env Env, b api.UsageBundle, path string) error {
-	path = cmp.Or(path, b.Name)
-	if path == "-" {
-		_, err := env.Stdout.Write(b.Content)
-		return worldly(err)
-	}
-	if err := disk.Write(path, b.Content, 0o600); err != nil {
-		return world(err)
+// writeBundle writes what is exported, and says what it is. Where it goes to standard output itself, nothing else does.
+func writeBundle(env Env, b api.UsageBundle, path string, outs []output) error {
+	facts := exportFacts{SchemaVersion: factsVersion, Result: "exported", File: cmp.Or(path, b.Name), Batches: b.Batches, Requests: b.Requests, Signed: b.Signed}
+	switch {
+	case b.Name == "":
+		fmt.Fprintln(env.Stderr, "flexgw: nothing waits to be reported: no file was written")
+		facts = exportFacts{SchemaVersion: factsVersion, Result: "nothing"}
+		return tell(env, outs, "", facts)
+	case path == "-":
+		if _, err := env.Stdout.Write(b.Content); err != nil {
+			return world(err)
+		}
+	default:
+		if err := disk.Write(facts.File, b.Content, 0o600); err != nil {
+			return world(err)
+		}
 	}
 	signed := "signed"
 	if !b.Signed {
 		signed = "not signed"
 	}
 	fmt.Fprintf(env.Stderr, "flexgw: %s in %s, %s; flexgw usage import delivers them\n", requestsWord(b.Requests), plural(b.Batches, "batch", "batches"), signed)
-	_, err := fmt.Fprintln(env.Stdout, path)
-	return err
+	if path == "-" {
+		return tellFiles(env, outs, facts)
+	}
+	return tell(env, outs, facts.File+"\n", facts)
 }
 
-func takeAck(c *cli.Context, env Env, source string) error {
+func takeAck(c *cli.Context, env Env, source string, outs []output) error {
 	if c.IsSet("output-file") {
 		return usage("--ack takes an acknowledgement and exports nothing: leave --output-file out")
 	}
@@ -206,8 +220,8 @@ func takeAck(c *cli.Context, env Env, source string) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(env.Stdout, "the platform has %s; %s still to be reported\n", requestsWord(after.Requests.Reported), requestsWord(after.Requests.Waiting))
-	return err
+	words := fmt.Sprintf("the platform has %s; %s still to be reported\n", requestsWord(after.Requests.Reported), requestsWord(after.Requests.Waiting))
+	return tell(env, outs, words, usageFactsOf("acknowledged", after))
 }
 
 func usageImportCommand(env Env) *cli.Command {
@@ -218,6 +232,7 @@ func usageImportCommand(env Env) *cli.Command {
 		Description: "Holds the bundle against its manifest and its signature, and sends its reports with the certificate of the registration. Doing it\n" +
 			"twice does no harm. What became of it is written to a file for flexgw usage export --ack.",
 		Flags: []cli.Flag{
+			factsFlag(),
 			&cli.StringFlag{Name: "registration", Usage: "the registration of the gateway, a copy of it, in `FILE`"},
 			&cli.StringFlag{Name: "output-file", Aliases: []string{"o"}, Usage: "write what became of it to `FILE`; - is standard output (default: the name of the bundle with .ack.json)"},
 			&cli.StringFlag{Name: "https-proxy", Usage: "go through the forward proxy at `URL`, http://[USER@]HOST:PORT or https://… (default: $FLEXGW_HTTPS_PROXY)"},
@@ -225,6 +240,10 @@ func usageImportCommand(env Env) *cli.Command {
 			&cli.BoolFlag{Name: "unsigned", Usage: "take a bundle that nobody signed"},
 		},
 		Action: func(c *cli.Context) error {
+			outs, err := factsBeside(c, "output-file")
+			if err != nil {
+				return err
+			}
 			if c.NArg() != 1 {
 				return usage("usage import takes one BUNDLE, got %d", c.NArg())
 			}
@@ -251,11 +270,28 @@ func usageImportCommand(env Env) *cli.Command {
 			}
 			sink := sinkOf(e, f, env.now)
 			ack, failed := metering.Import(func(x anypoint.Batch) (uint64, error) { return sink.Deliver(c.Context, x) }, b, env.now)
-			if err := writeAck(env, ack, key, cmp.Or(c.String("output-file"), c.Args().First()+".ack.json")); err != nil {
+			path := cmp.Or(c.String("output-file"), c.Args().First()+".ack.json")
+			if err := writeAck(env, ack, key, path); err != nil {
 				return err
 			}
+			facts := importFacts{SchemaVersion: factsVersion, Result: "delivered", AgentID: f.AgentID, AssetName: f.AssetName, File: path, Batches: len(b.Usage), Acknowledged: len(ack.Acked), Refused: []refusedBatch{}}
 			for _, r := range ack.Refused {
+				facts.Refused = append(facts.Refused, refusedBatch{r.Seq, r.Why})
 				fmt.Fprintf(env.Stderr, "flexgw: batch %d was refused, and is not to be sent again: %s\n", r.Seq, diag.Visible(r.Why))
+			}
+			switch {
+			case failed != nil:
+				facts.Result = "failed"
+			case len(ack.Refused) > 0:
+				facts.Result = "refused"
+			}
+			if path == "-" {
+				err = tellFiles(env, outs, facts)
+			} else {
+				err = tell(env, outs, path+"\n", facts)
+			}
+			if err != nil {
+				return err
 			}
 			fmt.Fprintf(env.Stderr, "flexgw: the platform has %d of %s\n", len(ack.Acked), plural(len(b.Usage), "batch", "batches"))
 			switch {
@@ -301,11 +337,7 @@ func writeAck(env Env, ack metering.BundleAck, key crypto.Signer, path string) e
 		_, err = env.Stdout.Write(text)
 		return worldly(err)
 	}
-	if err := disk.Write(path, text, 0o600); err != nil {
-		return world(err)
-	}
-	_, err = fmt.Fprintln(env.Stdout, path)
-	return err
+	return worldly(disk.Write(path, text, 0o600))
 }
 
 // belongs says why a bundle is not one of a registration.

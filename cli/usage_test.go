@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"encoding/pem"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -13,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/flexgw/flexgw/cli"
 	"github.com/flexgw/flexgw/reconcile/anypoint"
@@ -215,6 +218,67 @@ func TestUsageByHand(t *testing.T) {
 }
 
 // TestUsageOfSeveralGatewaysSaysWhose: after the registration was replaced by another gateway's, rows and sums can be told apart.
+// TestUsageFacts: what these commands do, programs read from one object on standard output, and people from standard error.
+func TestUsageFacts(t *testing.T) {
+	t.Parallel()
+	x := newStation(t)
+	facts := func(words string, args ...string) map[string]any {
+		t.Helper()
+		out, said, code := x.run(args...)
+		var v map[string]any
+		if err := json.Unmarshal([]byte(out), &v); code != 0 || err != nil || v["schemaVersion"] != 1.0 || !strings.Contains(said, words) {
+			t.Errorf("%q: %d, %v: %s%s", args, code, err, out, said)
+		}
+		return v
+	}
+	wants := func(got map[string]any, want map[string]any) {
+		t.Helper()
+		want["schemaVersion"] = 1.0
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("-want +got\n%s", diff)
+		}
+	}
+	of := []string{"--state-dir", x.state, "--registration", x.file.Path}
+	export := append([]string{"usage", "export"}, of...)
+	x.count(x.file, "default/shop", 42)
+	bundle, ack := x.path("b.tar.gz"), x.path("b.tar.gz.ack.json")
+	wants(facts("42 requests in 1 batch, signed", append(export, "-o", bundle, "--output", "json")...),
+		map[string]any{"result": "exported", "file": bundle, "batches": 1.0, "requests": 42.0, "signed": true})
+	// The bundle itself goes to standard output: the facts need another place.
+	x.fails(2, "both go to standard output", append(export, "-o", "-", "--output", "json")...)
+	if out := x.ok(append(export, "-o", "-", "--output", "json="+x.path("facts.json"))...); !strings.HasPrefix(out, "\x1f\x8b") {
+		t.Errorf("no bundle: %q", out)
+	}
+	if b, err := os.ReadFile(x.path("facts.json")); err != nil || !strings.Contains(string(b), `"result": "exported"`) {
+		t.Errorf("%s, %v", b, err)
+	}
+	wants(facts("the platform has 1 of 1 batch", "usage", "import", bundle, "--registration", x.file.Path, "--output", "json"),
+		map[string]any{"result": "delivered", "agentId": x.file.AgentID, "assetName": "edge", "file": ack, "batches": 1.0, "acknowledged": 1.0, "refused": []any{}})
+	wants(facts("the platform has 42 requests; 0 requests still", append(export, "--ack", ack, "--output", "json")...),
+		map[string]any{"result": "acknowledged", "agentId": x.file.AgentID, "assetName": "edge", "reported": 42.0, "waiting": 0.0, "ackedSeq": 1.0})
+	wants(facts("nothing waits to be reported", append(export, "--output", "json")...), map[string]any{"result": "nothing", "batches": 0.0, "requests": 0.0, "signed": false})
+
+	// A daemon that answers a flush.
+	socket := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reported := api.Usage{SchemaVersion: api.SchemaVersion, Registration: &api.UsageRegistration{AgentID: x.file.AgentID, AssetName: "edge"}, Spool: api.UsageSpool{AckedSeq: 7},
+		Hours: []api.UsageHour{{AgentID: x.file.AgentID, API: "default/shop", Counted: 42, Reported: 42}}}
+	d := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != api.UsageFlushPath {
+			t.Errorf("asked %s", r.URL.Path)
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(reported)
+	})}
+	go func() { _ = d.Serve(l) }()
+	t.Cleanup(func() { d.Close() })
+	wants(facts("reported: the platform has 42 requests of edge, up to batch 7", "usage", "flush", "--socket", socket, "--output", "json"),
+		map[string]any{"result": "reported", "agentId": x.file.AgentID, "assetName": "edge", "reported": 42.0, "waiting": 0.0, "ackedSeq": 7.0})
+}
+
 func TestUsageOfSeveralGatewaysSaysWhose(t *testing.T) {
 	t.Parallel()
 	x := newStation(t)

@@ -166,7 +166,7 @@ func (p *platform) register(dir, name string) *anypoint.File {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	f, err := anypoint.NewFile(r, key, time.Now())
+	f, err := anypoint.NewFile(r, key)
 	if err != nil {
 		p.t.Fatal(err)
 	}

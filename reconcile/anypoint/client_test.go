@@ -117,6 +117,15 @@ func TestRefusals(t *testing.T) {
 		"no token in it":      {do: app, status: 200, body: `{}`, kind: anypoint.NoPlatform, want: []string{"not the platform"}},
 		"not JSON":            {do: app, status: 200, body: `<html>`, kind: anypoint.NoPlatform, want: []string{"--https-proxy"}},
 		"token expired":       {do: mint, status: 401, body: `{}`, kind: anypoint.Unauthorized, want: []string{"get a registration token: the token is not known, has expired"}},
+		"404 of a proxy":      {do: remove, status: 404, body: `<html>no such site</html>`, kind: anypoint.NoPlatform, want: []string{"what answered is not the platform (404"}},
+		"proxy, bad gateway":  {do: renew, status: 502, body: `<html>`, kind: anypoint.Unavailable, want: []string{"(502)"}, tries: 4},
+		"proxy, unavailable":  {do: mint, status: 503, body: `<html>`, kind: anypoint.Unavailable, want: []string{"(503)"}, tries: 4},
+		"proxy, timeout":      {do: list, status: 504, body: `<html>`, kind: anypoint.Unavailable, want: []string{"(504)"}, tries: 4},
+		"delete, bad gateway": {do: remove, status: 502, kind: anypoint.Unavailable, tries: 4},
+		"mint, bad gateway":   {do: mint, status: 502, body: `<html>`, kind: anypoint.Unavailable, want: []string{"(502)"}},
+		"mint, soon":          {do: mint, status: 429, body: `{}`, headers: []string{"Retry-After", "2"}, kind: anypoint.Busy, tries: 4},
+		"register, soon":      {do: register, status: 503, headers: []string{"Retry-After", "2"}, kind: anypoint.Busy, tries: 4},
+		"register, proxy":     {do: register, status: 504, body: `<html>`, kind: anypoint.Unavailable, tries: 4},
 		"no environment":      {do: mint, status: 404, body: `{"message":"x"}`, kind: anypoint.NotFound, want: []string{"they are ids, and not names"}},
 		"no scope at all":     {do: mint, status: 403, body: `{}`, kind: anypoint.Forbidden, want: []string{"the scopes Read Servers and View Organization are missing, and Manage Servers may be", "Access Management"}},
 		"no scope, by name":   {do: mint, status: 403, body: `{"message":"it lacks Read Servers, Manage Servers, View Organization"}`, kind: anypoint.Forbidden, want: []string{"the scopes Read Servers, Manage Servers and View Organization are missing (403)"}},
@@ -257,7 +266,7 @@ func TestRegisterTwice(t *testing.T) {
 	if err != nil || len(made) != 1 || len(slept) != 1 {
 		t.Fatal(err, len(made), slept)
 	}
-	if _, err := anypoint.NewFile(r, key, now); err != nil {
+	if _, err := anypoint.NewFile(r, key); err != nil {
 		t.Error(err)
 	}
 }
@@ -285,7 +294,6 @@ func TestAnswersThatDoNotFit(t *testing.T) {
 	first := good[:strings.Index(good[1:], "-----BEGIN")+1]
 	for name, c := range map[string]struct {
 		change func(*anypoint.Registered)
-		now    time.Time
 		want   string
 	}{
 		"right":               {},
@@ -294,7 +302,6 @@ func TestAnswersThatDoNotFit(t *testing.T) {
 		"a key":               {change: func(r *anypoint.Registered) { r.CertificateChain = key.Reveal() }, want: "not a RSA PRIVATE KEY"},
 		"links missing":       {change: func(r *anypoint.Registered) { r.CertificateChain = first + good }, want: "was not issued by"},
 		"of Connected Mode":   {change: func(r *anypoint.Registered) { r.CertificateChain = chain(csr, "org="+org) }, want: "Local Mode"},
-		"expired":             {now: now.AddDate(5, 0, 0), want: "has expired at 2027-12-31T23:59:00Z"},
 		"no agent":            {change: func(r *anypoint.Registered) { r.AgentID = "" }, want: "agentId"},
 		"metering over http":  {change: func(r *anypoint.Registered) { r.Metering = "http://metering.example.com/" }, want: "metering: an https:// URL"},
 		"metering left out":   {change: func(r *anypoint.Registered) { r.Metering = "" }, want: "metering: a URL is expected"},
@@ -304,10 +311,7 @@ func TestAnswersThatDoNotFit(t *testing.T) {
 		if c.change != nil {
 			c.change(&r)
 		}
-		if c.now.IsZero() {
-			c.now = now
-		}
-		_, err := anypoint.NewFile(r, key, c.now)
+		_, err := anypoint.NewFile(r, key)
 		if (err == nil) != (c.want == "") || err != nil && (!strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "hush")) {
 			t.Errorf("%s: got %v, want %s", name, err, c.want)
 		}
@@ -315,6 +319,16 @@ func TestAnswersThatDoNotFit(t *testing.T) {
 	f := registration(t)
 	r := anypoint.Registered{Platform: anypoint.Platform{AgentID: "other"}, CertificateChain: good}
 	if _, err := f.Renewed(r, key, now); err == nil || !strings.Contains(err.Error(), `it is about gateway "other"`) {
+		t.Error(err)
+	}
+	// One that has expired does not take the place of one that has not; but one that is wanted because the old one has, does.
+	r = anypoint.Registered{Platform: anypoint.Platform{AgentID: agent}, CertificateChain: good}
+	old := *f
+	old.NotAfter = now.AddDate(6, 0, 0)
+	if _, err := old.Renewed(r, key, now.AddDate(5, 0, 0)); err == nil || !strings.Contains(err.Error(), "has expired at 2027-12-31T23:59:00Z, and the old one has not") {
+		t.Error(err)
+	}
+	if _, err := f.Renewed(r, key, now.AddDate(5, 0, 0)); err != nil {
 		t.Error(err)
 	}
 	r = anypoint.Registered{Platform: anypoint.Platform{AgentID: agent}, CertificateChain: chain(csr, "offline", "org=x", "env=y")}
@@ -392,6 +406,92 @@ func TestMe(t *testing.T) {
 		if got != want || (err == nil) != (want != "") {
 			t.Errorf("%s: %q, %v", body, got, err)
 		}
+	}
+}
+
+// TestCutConnections: what breaks is tried again, over HTTP/1.1 and HTTP/2, but for what would then be there twice; and that it may have been
+// done is known.
+func TestCutConnections(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	calls := map[string]func(*anypoint.Client) error{
+		"register": func(c *anypoint.Client) error {
+			_, err := c.Register(ctx, ir.NewSecret("token"), org, anypoint.RegisterRequest{Name: "orders", IdempotencyKey: "k"})
+			return err
+		},
+		"renew": func(c *anypoint.Client) error {
+			_, err := c.Renew(ctx, access, in, agent, anypoint.RenewRequest{})
+			return err
+		},
+		"list":   func(c *anypoint.Client) error { _, err := c.Gateways(ctx, access, in); return err },
+		"delete": func(c *anypoint.Client) error { return c.Delete(ctx, access, in, agent) },
+		"mint":   func(c *anypoint.Client) error { _, err := c.Mint(ctx, access, in); return err },
+	}
+	for _, proto := range []string{"1.1", "2"} {
+		for name, do := range calls {
+			s := &server{}
+			s.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if want := "HTTP/" + proto; !strings.HasPrefix(r.Proto, want) {
+					t.Errorf("spoken is %s, want %s", r.Proto, want)
+				}
+				s.mu.Lock()
+				s.calls = append(s.calls, r.Method+" "+r.URL.Path)
+				s.mu.Unlock()
+				panic(http.ErrAbortHandler)
+			}))
+			s.EnableHTTP2 = proto == "2"
+			s.StartTLS()
+			t.Cleanup(s.Close)
+			err := do(s.client(nil))
+			want := 4
+			if name == "mint" {
+				want = 1
+			}
+			// Go's own client makes a call that it takes for idempotent again where a connection was kept: a handful more is no harm.
+			if e := (*anypoint.Error)(nil); !errors.As(err, &e) || e.Kind != anypoint.Unavailable || !e.Doubt || len(s.asked()) < want || name == "mint" && len(s.asked()) != 1 {
+				t.Errorf("%s over HTTP/%s: %v (%+v) after %v", name, proto, err, e, s.asked())
+			}
+		}
+	}
+}
+
+// inBetween fails as a proxy does that makes no tunnel.
+type inBetween struct {
+	passes bool
+	tries  int
+}
+
+func (b *inBetween) RoundTrip(*http.Request) (*http.Response, error) { b.tries++; return nil, b }
+func (b *inBetween) Error() string                                   { return "the proxy refused" }
+func (b *inBetween) MayPass() bool                                   { return b.passes }
+
+// TestProxies: what a proxy says of itself is tried again where that may help, and is known not to have reached the platform.
+func TestProxies(t *testing.T) {
+	t.Parallel()
+	for _, passes := range []bool{true, false} {
+		b := &inBetween{passes: passes}
+		c := &anypoint.Client{Base: "https://platform.example.com", HTTP: &http.Client{Transport: b}, Sleep: func(context.Context, time.Duration) error { return nil }}
+		_, err := c.Mint(t.Context(), access, in) // nothing was minted, so that this is no second one
+		var e *anypoint.Error
+		if !errors.As(err, &e) || e.Doubt || b.tries != map[bool]int{true: 4, false: 1}[passes] {
+			t.Errorf("passes %v: %v (%+v) after %d tries", passes, err, e, b.tries)
+		}
+	}
+}
+
+// TestTryingEnds: however the waits add up, no try begins later than two minutes after the first.
+func TestTryingEnds(t *testing.T) {
+	t.Parallel()
+	at := now
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		at = at.Add(50 * time.Second) // it takes its time to say no
+		answerWith(503, ``, "Retry-After", "20")(w, r)
+	})
+	c := s.client(nil)
+	c.Now = func() time.Time { return at }
+	c.Sleep = func(_ context.Context, d time.Duration) error { at = at.Add(d); return nil }
+	if err := c.Delete(t.Context(), access, in, agent); err == nil || len(s.asked()) != 2 {
+		t.Errorf("%v after %d tries", err, len(s.asked()))
 	}
 }
 

@@ -45,6 +45,7 @@ type File struct {
 
 	Certificate []byte // PEM: leaf, intermediate, root
 	Key         Secret // PEM of the leaf's key
+	NotBefore   time.Time
 	NotAfter    time.Time
 	CommonName  string // of the leaf: <agentId>.RR.<region>.prod [C]
 	Local       bool   // the leaf has the SAN "offline": it was registered for Local Mode [C]
@@ -461,7 +462,7 @@ func (f *File) facts() error {
 		return err
 	}
 	leaf := chain[0]
-	f.NotAfter, f.CommonName, f.Local = leaf.NotAfter.UTC(), leaf.Subject.CommonName, slices.Contains(leaf.DNSNames, "offline")
+	f.NotBefore, f.NotAfter, f.CommonName, f.Local = leaf.NotBefore.UTC(), leaf.NotAfter.UTC(), leaf.Subject.CommonName, slices.Contains(leaf.DNSNames, "offline")
 	f.OrganizationID, f.EnvironmentID, f.MasterOrganizationID = "", "", ""
 	for _, name := range leaf.DNSNames {
 		for prefix, to := range map[string]*string{"org=": &f.OrganizationID, "env=": &f.EnvironmentID, "masterOrg=": &f.MasterOrganizationID} {
@@ -579,7 +580,8 @@ type part struct {
 }
 
 // Write puts the registration into a folder, for its owner alone. Each file is written whole or not at all, and when one of them
-// cannot be, all are as they were. Authorities of another registration do not stay: whoever ran a simulator here would be trusted. An
+// cannot be, all are as they were; whenever it ends, what is there is the registration of before, or all of this one. Authorities of
+// another registration do not stay: whoever ran a simulator here would be trusted. With Force, what was there stays as .bak. An
 // *ExistsError says that a registration is there; an empty file is none.
 func (f *File) Write(dir string, o WriteOptions) error {
 	path := filepath.Join(dir, FileName)
@@ -587,18 +589,102 @@ func (f *File) Write(dir string, o WriteOptions) error {
 	if err != nil {
 		return err
 	}
-	if !o.Force {
-		if err := Vacant(dir, f.Split || o.Split); err != nil {
+	leftover := "" // the certificate of a registration in two files, under one that has its own
+	if o.Force {
+		if leftover, err = f.keepOld(path, parts); err != nil {
 			return err
 		}
-	}
-	if err := putAll(parts); err != nil || f.CA != nil {
+	} else if err := Vacant(dir, f.Split || o.Split); err != nil {
 		return err
 	}
-	if err := os.Remove(CAPath(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove %s, of another registration: %w", CAPath(path), disk.Cause(err))
+	if err := putAll(f.steps(path, parts)); err != nil {
+		return err
+	}
+	var gone []string
+	if leftover != "" {
+		gone = append(gone, leftover)
+	}
+	if f.CA == nil {
+		gone = append(gone, CAPath(path))
+	}
+	for _, name := range gone {
+		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove %s, of another registration: %w", name, disk.Cause(err))
+		}
 	}
 	return nil
+}
+
+// keepOld copies the files that parts take the place of to .bak. It returns the certificate that no part takes the place of, and which
+// belongs to a registration in two files; "": none. Of the same registration, half written, there is nothing to keep.
+func (f *File) keepOld(path string, parts []part) (leftover string, err error) {
+	old, err := ReadFile(path)
+	same := err == nil && old.Key.Equal(f.Key)
+	beside := filepath.Join(filepath.Dir(path), CertificateName)
+	for _, name := range []string{beside, path} {
+		was, err := read(name)
+		if err != nil || len(bytes.TrimSpace(was)) == 0 {
+			continue // what cannot be read cannot be kept; whether it can be written over is found out then
+		}
+		replaced := slices.ContainsFunc(parts, func(p part) bool { return p.path == name })
+		if !replaced && !hasKey(was) {
+			continue // somebody's own file of that name
+		}
+		if !replaced {
+			leftover = name
+		}
+		if same {
+			continue
+		}
+		if err := put(part{name + ".bak", was}); err != nil {
+			return "", err
+		}
+	}
+	return leftover, nil
+}
+
+// hasKey reports whether a text has a Secret of the product with a key in it.
+func hasKey(src []byte) bool {
+	_, docs, _ := trees(CertificateName, src)
+	return slices.ContainsFunc(docs, func(d *syntax.Document) bool {
+		return isKind(d.Root, "Secret") && d.Root.Get("spec").Get("tls.key") != nil
+	})
+}
+
+// steps are parts in an order in which no reader finds a half of this registration with a half of another. Two files cannot be put in
+// place at once, but one can: so first both halves are in the one that is read first.
+func (f *File) steps(path string, parts []part) []part {
+	texts := map[string][]byte{}
+	for _, p := range parts {
+		texts[p.path] = p.b
+	}
+	var out []part
+	configuration, certificate := texts[path], texts[filepath.Join(filepath.Dir(path), CertificateName)]
+	if configuration != nil && certificate != nil {
+		if both := joined(configuration, certificate); both != nil {
+			out = append(out, part{path, both})
+		}
+	}
+	ca := CAPath(path)
+	if was, err := read(ca); err == nil && texts[ca] != nil && !bytes.Equal(was, texts[ca]) {
+		// Whichever of the two is read meanwhile, its authorities are there.
+		out = append([]part{{ca, slices.Concat(was, []byte("\n"), texts[ca])}}, out...)
+		parts = append(slices.DeleteFunc(slices.Clone(parts), func(p part) bool { return p.path == ca }), part{ca, texts[ca]})
+	}
+	return append(out, parts...)
+}
+
+// joined are the two halves of a registration in one text; nil: they can not be read so.
+func joined(configuration, certificate []byte) []byte {
+	b := append(bytes.Clone(configuration), '\n')
+	if !bytes.HasPrefix(certificate, []byte("---")) {
+		b = append(b, "---\n"...)
+	}
+	b = append(b, certificate...)
+	if _, err := Parse(FileName, b, func(string) ([]byte, error) { return nil, fs.ErrNotExist }); err != nil {
+		return nil
+	}
+	return b
 }
 
 // Vacant says whether a registration may be written into a folder: an *ExistsError, or that the folder takes no files.
@@ -648,7 +734,7 @@ func (f *File) Rewrite() ([]string, error) {
 	for i, p := range changed {
 		written[i] = p.path
 	}
-	return written, putAll(changed)
+	return written, putAll(f.steps(f.Path, changed))
 }
 
 // parts are the files of the registration at path. The one that names the others is the last.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -368,6 +369,124 @@ func TestNothingIsLeft(t *testing.T) {
 	gone := filepath.Join(dir, "no", "folder")
 	if err := f.Write(gone, anypoint.WriteOptions{}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestNoHalves: wherever writing ends, what is read is the registration of before or all of the new one, and never one with the
+// certificate of the other.
+func TestNoHalves(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ was, will, renewed bool }{{false, true, false}, {true, false, false}, {true, true, false}, {false, false, false}, {true, true, true}, {false, false, true}} {
+		old := registration(t)
+		old.CA = authorityOf(t).pem
+		fresh := t.TempDir()
+		write(t, old, fresh, anypoint.WriteOptions{Split: c.was})
+		var next *anypoint.File
+		if c.renewed {
+			read, err := anypoint.ReadFile(fresh)
+			if err != nil {
+				t.Fatal(err)
+			}
+			next = renew(t, read, "https://new.example.com/m")
+		} else {
+			next = registration(t)
+			next.AgentID = strings.Replace(agent, "a001", "a002", 1)
+		}
+		next.CA = []byte("# another\n" + string(authorityOf(t).pem))
+		for end := 0; ; end++ {
+			dir := t.TempDir()
+			write(t, old, dir, anypoint.WriteOptions{Split: c.was})
+			n, step, err := next.Steps(dir, c.will)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range end {
+				if err := step(i); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got, err := anypoint.ReadFile(dir)
+			if err != nil {
+				t.Fatalf("%+v after %d of %d: %v", c, end, n, err)
+			}
+			isOld := got.Key.Equal(old.Key) && got.Platform == old.Platform
+			isNew := got.Key.Equal(next.Key) && got.Platform == next.Platform
+			if !isOld && !isNew {
+				t.Errorf("%+v after %d of %d: a mixture of %s, old key %v", c, end, n, got.AgentID, got.Key.Equal(old.Key))
+			}
+			want := next.CA
+			if isOld {
+				want = old.CA
+			}
+			if !strings.Contains(string(got.CA), string(want)) {
+				t.Errorf("%+v after %d of %d: the authorities are those of the other", c, end, n)
+			}
+			if end == n {
+				if !isNew || string(got.CA) != string(next.CA) || got.Split != c.will {
+					t.Errorf("%+v: at the end it is not the new one", c)
+				}
+				break
+			}
+		}
+	}
+}
+
+// TestForceKeepsTheOld: by force, the old registration is kept as .bak, both its files, and no half of it stays beside the new one.
+func TestForceKeepsTheOld(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ was, will bool }{{true, false}, {false, true}, {true, true}, {false, false}} {
+		dir := t.TempDir()
+		old, next := registration(t), registration(t)
+		write(t, old, dir, anypoint.WriteOptions{Split: c.was})
+		write(t, next, dir, anypoint.WriteOptions{Split: c.will, Force: true})
+		want := []string{"registration.yaml", "registration.yaml.bak"}
+		if c.will {
+			want = append([]string{"certificate.yaml"}, want...)
+		}
+		if c.was {
+			want = append(want, "certificate.yaml.bak")
+		}
+		slices.Sort(want)
+		var names []string
+		list, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range list {
+			names = append(names, e.Name())
+		}
+		if diff := cmp.Diff(want, names); diff != "" {
+			t.Errorf("%+v: -want +got\n%s", c, diff)
+		}
+		if got, err := anypoint.ReadFile(dir); err != nil || !got.Key.Equal(next.Key) || got.Split != c.will {
+			t.Errorf("%+v: %v", c, err)
+		}
+		// The old one can be put back.
+		back := t.TempDir()
+		for _, name := range want {
+			if bare, ok := strings.CutSuffix(name, ".bak"); ok {
+				writeText(t, filepath.Join(back, bare), readText(t, filepath.Join(dir, name)))
+				if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Mode().Perm() != 0o600 {
+					t.Errorf("%s: %v", name, info.Mode())
+				}
+			}
+		}
+		if got, err := anypoint.ReadFile(back); err != nil || !got.Key.Equal(old.Key) {
+			t.Errorf("%+v: put back: %v", c, err)
+		}
+		// The same once more is no reason to lose that.
+		write(t, next, dir, anypoint.WriteOptions{Split: c.will, Force: true})
+		if readText(t, filepath.Join(dir, "registration.yaml.bak")) != readText(t, filepath.Join(back, "registration.yaml")) {
+			t.Errorf("%+v: it took the place of the old one with itself", c)
+		}
+	}
+	// A file of that name that is somebody's own stays.
+	dir := t.TempDir()
+	write(t, registration(t), dir, anypoint.WriteOptions{})
+	own := writeText(t, filepath.Join(dir, "certificate.yaml"), "apiVersion: v1\nkind: Other\n")
+	write(t, registration(t), dir, anypoint.WriteOptions{Force: true})
+	if _, err := os.Stat(own); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -117,7 +117,7 @@ func registration(t testing.TB) *anypoint.File {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := anypoint.NewFile(anypoint.Registered{Platform: platform(), OrganizationID: org, EnvironmentID: environment, CertificateChain: chain}, key, now)
+	f, err := anypoint.NewFile(anypoint.Registered{Platform: platform(), OrganizationID: org, EnvironmentID: environment, CertificateChain: chain}, key)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,13 +36,14 @@ type AnswerError struct{ Why string }
 func (e *AnswerError) Error() string { return "the platform's answer cannot be used: " + e.Why }
 
 // NewFile is the registration that the platform answered with; key is that of the request. An answer that does not fit is an
-// *AnswerError.
-func NewFile(r Registered, key Secret, now time.Time) (*File, error) {
+// *AnswerError. A certificate of another time fits: whether it is valid is a question to a clock, and this host's may be wrong.
+func NewFile(r Registered, key Secret) (*File, error) {
 	f := &File{Platform: r.Platform, Version: 1}
-	return f, f.certify(r, key, now)
+	return f, f.certify(r, key)
 }
 
-// Renewed is the registration with what a renewal answered: a new certificate, and URLs where there are any.
+// Renewed is the registration with what a renewal answered: a new certificate, and URLs where there are any. A certificate that has
+// expired at now does not take the place of one that has not.
 func (f *File) Renewed(r Registered, key Secret, now time.Time) (*File, error) {
 	if r.AgentID != f.AgentID {
 		return nil, &AnswerError{fmt.Sprintf("it is about gateway %q, and %s was asked about", r.AgentID, f.AgentID)}
@@ -54,8 +55,11 @@ func (f *File) Renewed(r Registered, key Secret, now time.Time) (*File, error) {
 			*x.to = *from[i].to
 		}
 	}
-	if err := n.certify(r, key, now); err != nil {
+	if err := n.certify(r, key); err != nil {
 		return nil, err
+	}
+	if f.NotAfter.After(now) && !n.NotAfter.After(now) {
+		return nil, &AnswerError{fmt.Sprintf("its certificate has expired at %s, and the old one has not", n.NotAfter.Format(time.RFC3339))}
 	}
 	if f.OrganizationID != n.OrganizationID || f.EnvironmentID != n.EnvironmentID {
 		return nil, &AnswerError{fmt.Sprintf("its certificate is for organization %q and environment %q, and not for %q and %q", n.OrganizationID, n.EnvironmentID, f.OrganizationID, f.EnvironmentID)}
@@ -64,7 +68,7 @@ func (f *File) Renewed(r Registered, key Secret, now time.Time) (*File, error) {
 }
 
 // certify takes over the certificate of an answer, if all of it fits together.
-func (f *File) certify(r Registered, key Secret, now time.Time) error {
+func (f *File) certify(r Registered, key Secret) error {
 	no := func(format string, args ...any) error { return &AnswerError{fmt.Sprintf(format, args...)} }
 	if !idPattern.MatchString(f.AgentID) {
 		return no("agentId %q is no UUID", f.AgentID)
@@ -96,9 +100,6 @@ func (f *File) certify(r Registered, key Secret, now time.Time) error {
 	}
 	if !f.Local {
 		return no("its certificate is not for Local Mode: it has no SAN \"offline\"")
-	}
-	if !now.Before(f.NotAfter) {
-		return no("its certificate has expired at %s", f.NotAfter.Format(time.RFC3339))
 	}
 	return nil
 }

@@ -1,0 +1,160 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/flexgw/flexgw/cli/report"
+	"github.com/flexgw/flexgw/reconcile/api"
+	"github.com/flexgw/flexgw/schema/diag"
+)
+
+// What the commands that change something on the platform say when it is done: words for people, and with --output json facts for
+// programs. docs/anypoint.md, "For programs". No secret is among them.
+
+// factsVersion is the schemaVersion of these facts. Fields may be added; a change of what is there makes the next.
+const factsVersion = 1
+
+// tell says what was done. Where no text is asked for, people read the words on standard error.
+func tell(env Env, outs []output, words string, facts any) error {
+	spoken := false
+	for _, o := range outs {
+		spoken = spoken || o.format == "text"
+	}
+	if !spoken {
+		fmt.Fprint(env.Stderr, words)
+	}
+	return each(outs, env.Stdout, func(format string, w io.Writer) error {
+		if format == "json" {
+			return report.Indented(w, facts)
+		}
+		_, err := io.WriteString(w, words)
+		return err
+	})
+}
+
+// tellFiles is tell where standard output has something else: the facts that have a file of their own are written.
+func tellFiles(env Env, outs []output, facts any) error {
+	return tell(env, slices.DeleteFunc(slices.Clone(outs), func(o output) bool { return o.file == "" }), "", facts)
+}
+
+// factsFlag is outputFlag for commands of which -o is another flag.
+func factsFlag() cli.Flag {
+	return &cli.GenericFlag{Name: "output", Value: &values{}, Usage: "what was done as `FORMAT[=FILE]`, may repeat: text, json"}
+}
+
+// factsBeside reads --output where another flag may send something to standard output.
+func factsBeside(c *cli.Context, flag string) ([]output, error) {
+	outs, err := outputsOf(c, "text", "json")
+	if err != nil {
+		return nil, err
+	}
+	if c.IsSet("output") && c.String(flag) == "-" && slices.ContainsFunc(outs, func(o output) bool { return o.file == "" }) {
+		return nil, usage("--output and --%s - both go to standard output: give one of them a file, as in --output json=facts.json", flag)
+	}
+	return outs, nil
+}
+
+// registrationFacts are those of a registration that was made, renewed or looked at.
+type registrationFacts struct {
+	SchemaVersion int      `json:"schemaVersion"`
+	Result        string   `json:"result,omitempty"`                   // registered or renewed; "": looked at
+	Resumed       bool     `json:"resumed,omitempty"`                  // a run before had begun it
+	Extended      *bool    `json:"extended,omitempty"`                 // of a renewal: it expires later than before
+	Previous      string   `json:"previous_expiration_date,omitempty"` // of a renewal
+	Files         []string `json:"files,omitempty"`                    // that were written
+	inspection
+}
+
+// deletion is how the deletion of a gateway came out.
+type deletion string
+
+const (
+	isDeleted      deletion = "deleted"
+	beingDeleted   deletion = "deleting"       // the platform has the order, and nobody has waited
+	alreadyDeleted deletion = "alreadyDeleted" // before
+	unknownNow     deletion = "unknown"        // the environment is there, and in it no such gateway
+)
+
+// deletionFacts are those of a gateway that was deleted.
+type deletionFacts struct {
+	SchemaVersion int      `json:"schemaVersion"`
+	Result        deletion `json:"result"`
+	AssetName     string   `json:"assetName"`
+	AgentID       string   `json:"agentId"`
+	Organization  string   `json:"organizationId"`
+	Environment   string   `json:"environmentId"`
+	Anypoint      string   `json:"anypoint"`
+	File          string   `json:"file,omitempty"` // the registration that named it
+}
+
+func (d deletionFacts) words() string {
+	who := fmt.Sprintf("the gateway %s (%s)", diag.Visible(diag.OneLine(d.AssetName)), d.AgentID)
+	switch d.Result {
+	case alreadyDeleted:
+		return who + " was deleted already\n"
+	case beingDeleted:
+		return "the platform deletes " + who + ", and takes its time for it: flexgw gateways list says when it is gone\n"
+	case unknownNow:
+		return fmt.Sprintf("%s is not known to the platform: environment %s is there, and has no such gateway; it was deleted long ago, or never was there\n", who, d.Environment)
+	}
+	return who + " is deleted\n"
+}
+
+// usageFacts are those of usage that was reported, or acknowledged. Names as in usage show --output json.
+type usageFacts struct {
+	SchemaVersion int    `json:"schemaVersion"`
+	Result        string `json:"result"` // reported or acknowledged
+	AgentID       string `json:"agentId,omitempty"`
+	AssetName     string `json:"assetName,omitempty"`
+	Reported      uint64 `json:"reported"` // requests that the platform has of this gateway
+	Waiting       uint64 `json:"waiting"`  // requests, of all registrations
+	AckedSeq      uint64 `json:"ackedSeq"`
+}
+
+func usageFactsOf(result string, u api.Usage) usageFacts {
+	f := usageFacts{SchemaVersion: factsVersion, Result: result, Reported: reportedOf(u), Waiting: u.Requests.Waiting, AckedSeq: u.Spool.AckedSeq}
+	if u.Registration != nil {
+		f.AgentID, f.AssetName = u.Registration.AgentID, u.Registration.AssetName
+	}
+	return f
+}
+
+// exportFacts are those of a bundle.
+type exportFacts struct {
+	SchemaVersion int    `json:"schemaVersion"`
+	Result        string `json:"result"` // exported or nothing
+	File          string `json:"file,omitempty"`
+	Batches       int    `json:"batches"`
+	Requests      uint64 `json:"requests"`
+	Signed        bool   `json:"signed"`
+}
+
+// importFacts are those of a bundle that was delivered.
+type importFacts struct {
+	SchemaVersion int            `json:"schemaVersion"`
+	Result        string         `json:"result"` // delivered; refused: some batches were; failed: the platform was not reached for all
+	AgentID       string         `json:"agentId"`
+	AssetName     string         `json:"assetName"`
+	File          string         `json:"file"` // what became of it, for usage export --ack
+	Batches       int            `json:"batches"`
+	Acknowledged  int            `json:"acknowledged"`
+	Refused       []refusedBatch `json:"refused"`
+}
+
+type refusedBatch struct {
+	Seq uint64 `json:"seq"`
+	Why string `json:"why"`
+}
+
+// write is what is told of a registration to people.
+func (i inspection) write(w io.Writer, now, ends time.Time) error {
+	show := func(s string) string { return diag.Visible(diag.OneLine(s)) } // others have written it
+	_, err := fmt.Fprintf(w, "gateway       %s (%s), for %s mode\norganization  %s\nenvironment   %s\nplatform      %s\nusage goes to %s\nexpires       %s, %s\n",
+		show(i.AssetName), show(i.AgentID), i.Mode, show(i.Organization), show(i.Environment), show(i.Anypoint), show(i.Metering), i.Expiration, inWords(ends.Sub(now)))
+	return err
+}
