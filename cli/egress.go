@@ -143,7 +143,7 @@ func allowAnypoint(c *cli.Context, env Env, e *egress.Egress, g *ir.Gateway) err
 		return err
 	}
 	if f.Anypoint != "" {
-		e.Set(egress.Registration, []egress.Destination{{Host: hostPortOf(f.Anypoint), Why: path + ": anypoint, while register, renew or unregister works; never of the daemon"}})
+		e.Set(egress.Registration, []egress.Destination{{Host: hostPortOf(f.Anypoint), Why: path + ": anypoint, while register, renew or unregister works; of the daemon only while it renews (--renew-client-id)"}})
 	}
 	if f.Metering != "" {
 		e.Set(egress.Usage, []egress.Destination{{Host: hostPortOf(f.Metering), Why: path + ": metering"}})

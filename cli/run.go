@@ -76,7 +76,7 @@ func runCommand(env Env) *cli.Command {
 			&cli.IntFlag{Name: "concurrency", Usage: "worker threads of Envoy (default: one per CPU)"},
 			&cli.StringFlag{Name: "log-format", Value: "text", Usage: "`text|json`"},
 			verboseFlag(),
-		}, slices.Concat(gitFlags(), trustFlags(), hookFlags(), proofFlags(), rolloutFlags(), watchFlags(), remoteFlags(), egressFlags(), registrationFlags(), usageFlags())...),
+		}, slices.Concat(gitFlags(), trustFlags(), hookFlags(), proofFlags(), rolloutFlags(), watchFlags(), remoteFlags(), egressFlags(), registrationFlags(), renewalFlags(), usageFlags())...),
 		Action: func(c *cli.Context) error {
 			if runtime.GOOS != "linux" {
 				return usage("run needs Linux, and this is %s; validate, fmt, diff, render and apply --target flex work here", runtime.GOOS)

@@ -46,7 +46,11 @@ type outward struct {
 	flag  string       // that asked for it; "": none did
 	proxy egress.Proxy // of the environment
 
-	mu   sync.Mutex
+	mu       sync.Mutex
+	inUse    egress.Proxy // that Anypoint's hosts are called through now
+	inUseWhy string
+	proxyTLS egress.TLS // how it is met, where it is an https:// one
+
 	runs bool   // the daemon has begun: what changes is said
 	said string // the line that was logged last
 }
@@ -82,11 +86,21 @@ func (d *daemon) egressOf(c *cli.Context) error {
 		if err != nil {
 			return world(fmt.Errorf("--proxy-ca-file: %w", err))
 		}
-		d.egress.SetProxyTLS(egress.TLS{Roots: roots})
+		d.outward.proxyTLS = egress.TLS{Roots: roots}
+		d.egress.SetProxyTLS(d.outward.proxyTLS)
 	}
 	// Nothing is reported past a proxy that is named in declarations that were not read yet.
-	d.egress.SetProxy(egress.Usage, egress.Pending("the declarations, which may name a forward proxy, were not accepted yet"), "")
+	d.goThrough(egress.Pending("the declarations, which may name a forward proxy, were not accepted yet"), "")
 	return nil
+}
+
+// goThrough has Anypoint's hosts called through a proxy; that of the control plane is called while a registration is renewed.
+func (d *daemon) goThrough(p egress.Proxy, why string) {
+	d.outward.mu.Lock()
+	d.outward.inUse, d.outward.inUseWhy = p, why
+	d.outward.mu.Unlock()
+	d.egress.SetProxy(egress.Usage, p, why)
+	d.egress.SetProxy(egress.Registration, p, why)
 }
 
 // restrict leaves the purposes of a mode. Probes stay on this host in every one.
@@ -181,7 +195,7 @@ func (d *daemon) throughProxy(g *ir.Gateway) {
 	if err != nil { // build has refused it
 		p = egress.Pending(err.Error())
 	}
-	d.egress.SetProxy(egress.Usage, p, why)
+	d.goThrough(p, why)
 	d.sayEgress()
 }
 

@@ -40,6 +40,8 @@ type registrar struct {
 	stamp   string
 	doubted string // the stamp of a file that could not be read once: somebody may be writing it
 
+	renewal *renewal // nil: nobody renews it by itself. Set before start
+
 	warned   time.Duration // the threshold that was told last; 0: none
 	warnedAt time.Time
 }
@@ -69,7 +71,16 @@ func (d *daemon) registrationOf(c *cli.Context) error {
 		}
 	})
 	d.unit.onReload("registration", func() error { return r.look(true) })
-	return nil
+	var err error
+	r.renewal, err = d.renewalOf(c)
+	return err
+}
+
+// inForce is the registration that is; nil: none.
+func (r *registrar) inForce() *anypoint.File {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.file
 }
 
 // onRegistration has f told of the registration when the daemon starts (nil: there is none), and of each that takes its place. It is
@@ -97,6 +108,9 @@ func (r *registrar) start(ctx context.Context, serve func(func() error)) {
 	}
 	if r.path == "" {
 		return
+	}
+	if r.renewal != nil {
+		serve(func() error { return r.renewal.run(ctx) })
 	}
 	serve(func() error {
 		t := time.NewTicker(lookEvery)
@@ -279,7 +293,13 @@ func (r *registrar) condition() status.Condition {
 		if threshold, _, ok := expiring(left); ok && threshold == 0 {
 			c.Status, c.Reason, c.Message = status.False, "Expired", fmt.Sprintf("the certificate has expired at %s: usage is kept, and can not be reported; flexgw renew %s", until, f.Path)
 		} else if ok {
-			c.Reason, c.Message = "Expiring", inForce+"; flexgw renew "+f.Path
+			c.Reason, c.Message = "Expiring", inForce
+			if r.renewal == nil {
+				c.Message += "; flexgw renew " + f.Path
+			}
+		}
+		if r.renewal != nil {
+			c.Message += r.renewal.words()
 		}
 	}
 	if gone {

@@ -92,7 +92,7 @@ func (d *daemon) watch(c *cli.Context) error {
 			r := d.loop.Summary()
 			r.Conditions = append(append(r.Conditions, d.registrar.condition()), d.usageReported()...)
 			return r
-		}, Expires: func() time.Time { return d.registrar.expires() }, Progress: func() []deliver.Progress { return d.loop.Target.Progress() },
+		}, Expires: func() time.Time { return d.registrar.expires() }, Renewals: func() metrics.Renewals { return d.registrar.renewal.figures() }, Progress: func() []deliver.Progress { return d.loop.Target.Progress() },
 		APIs: func() []diag.Object { return d.loop.APIs() }, Usage: d.usageFigures, Delivery: d.usageDelivery}
 	if w.hook != nil {
 		o.Webhook = w.hook.Counts

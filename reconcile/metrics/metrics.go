@@ -40,7 +40,14 @@ type Options struct {
 	Usage    func() Usage                     // nil: requests are not counted for the platform
 	Delivery func() (metering.Delivery, bool) // how far usage got; nil, or false: none is counted
 	Expires  func() time.Time                 // when the certificate of the registration does; nil, or the zero time: unregistered
+	Renewals func() Renewals                  // of the registration by itself; nil: it is not
 	Log      *slog.Logger                     // nil: silence
+}
+
+// Renewals are those of a registration by the daemon itself.
+type Renewals struct {
+	Next                          time.Time // zero: none is planned
+	Extended, NotExtended, Failed uint64    // not extended: the new certificate ends no later than the old one
 }
 
 // M is all metrics of one daemon. It is safe for concurrent use.
@@ -141,12 +148,14 @@ var (
 	statusEvents   = desc("flexgw_commit_statuses_total", "Statuses of commits for the forge by what became of them: delivered, dropped because too many waited, or failed after all tries.", "result")
 	hookRequests   = desc("flexgw_hook_requests_total", "Requests to --hook-listen by what became of them: taken when the daemon looks for it, forbidden without a right signature.", "result")
 	expires        = desc("flexgw_registration_expiry_timestamp_seconds", "When the certificate of the registration with Anypoint expires; 0: unregistered.")
+	renewals       = desc("flexgw_registration_renewals_total", "Automatic renewals of the registration by what became of them: extended, not-extended when the new certificate ends no later than the old one, or failed.", "result")
+	renewalNext    = desc("flexgw_registration_renewal_timestamp_seconds", "When the registration is renewed by the daemon itself next; 0: it is not.")
 	webhookEvents  = desc("flexgw_webhook_events_total", "Events for the webhook by what became of them: delivered, dropped because too many waited, or failed after all tries.", "result")
 )
 
 // Describe implements prometheus.Collector.
 func (s state) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{revisionInfo, condition, rejected, connected, cordoned, suspended, pinned, waiting, statsRead, statsTimestamp, statsDuration, webhookQueue, webhookEvents, statusQueue, statusEvents, hookRequests, expires} {
+	for _, d := range []*prometheus.Desc{revisionInfo, condition, rejected, connected, cordoned, suspended, pinned, waiting, statsRead, statsTimestamp, statsDuration, webhookQueue, webhookEvents, statusQueue, statusEvents, hookRequests, expires, renewals, renewalNext} {
 		to <- d
 	}
 	for _, d := range deliveryDescs() {
@@ -194,6 +203,17 @@ func (s state) Collect(to chan<- prometheus.Metric) {
 		at = s.m.options.Expires()
 	}
 	gauge(expires, timestamp(at))
+	n := Renewals{}
+	if s.m.options.Renewals != nil {
+		n = s.m.options.Renewals()
+	}
+	gauge(renewalNext, timestamp(n.Next))
+	for _, x := range []struct {
+		result string
+		n      uint64
+	}{{"extended", n.Extended}, {"not-extended", n.NotExtended}, {"failed", n.Failed}} {
+		to <- prometheus.MustNewConstMetric(renewals, prometheus.CounterValue, float64(x.n), x.result)
+	}
 	delivered(to, s.m.options.Delivery)
 	x := s.m.stats
 	gauge(statsRead, bit(x.err == nil && !x.at.IsZero()))
