@@ -62,6 +62,13 @@ func (d *daemon) proof(ctx context.Context, b reconcile.Built) diag.List {
 	return x.prove(ctx, b.Gateway)
 }
 
+// beforeProof is called before a revision is delivered.
+func (d *daemon) beforeProof(ctx context.Context) {
+	if d.window != nil && d.window.Stats != nil {
+		d.window.Begin(ctx)
+	}
+}
+
 // newProber asks through an egress what its destinations allow.
 func newProber(e *egress.Egress) probe.Prober {
 	return probe.Prober{Now: time.Now, Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {

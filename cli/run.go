@@ -354,7 +354,7 @@ func (d *daemon) run(ctx context.Context) (err error) {
 func (d *daemon) newLoop(src watch.Source, target deliver.Target, policies reconcile.Enforcer) *reconcile.Loop {
 	l := &reconcile.Loop{
 		Name: d.source, Source: src, Again: d.fetcher.Changed(), Build: d.build, Render: d.render, Published: d.published, Target: target, Enforce: policies,
-		LastGood: d.lastGood, HeldAt: d.heldAt, Blame: blame, Past: d.last.Find, Remember: d.remember, Control: d.remembered(), Observe: d.observe, Proof: d.proof,
+		LastGood: d.lastGood, HeldAt: d.heldAt, Blame: blame, Past: d.last.Find, Remember: d.remember, Control: d.remembered(), Observe: d.observe, Proof: d.proof, Before: d.beforeProof,
 		Tell: d.told, Ready: d.ready, Looked: d.unit.saw, Log: d.log, Quiet: d.quiet, MaxWait: 2 * d.quiet, Drain: d.drain,
 	}
 	if d.hold {

@@ -298,7 +298,7 @@ func TestErrorRateRollsBack(t *testing.T) {
 	g.write("api.yaml", shopTo("http://127.0.0.1:9002"))
 	harness.Until(t, 20*time.Second, func() error {
 		r := g.report()
-		if c, _ := r.Condition(status.Programmed); c.Reason != "RolledBack" || r.Revision != good || c.Place == nil || !strings.Contains(c.Message, `requests of ApiInstance "shop" were answered with 5xx, expected at most 1`) {
+		if c, _ := r.Condition(status.Programmed); c.Reason != "RolledBack" || r.Revision != good || c.Place == nil || !strings.Contains(c.Message, `requests of ApiInstance "shop" were answered with 5xx, expected at most 10%: 0% before`) {
 			return fmt.Errorf("revision %s, programmed: %+v", r.Revision, c)
 		}
 		return nil

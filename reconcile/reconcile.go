@@ -54,6 +54,7 @@ type Loop struct {
 	Enforce   Enforcer                                                                  // nil: no policy decides at request time
 	Warming   func(context.Context) error                                               // an error while acknowledged listeners or clusters are not live yet; nil: an ACK is enough
 	Proof     func(context.Context, Built) diag.List                                    // what speaks against a revision that Envoy serves: its errors roll it back; nil: nothing is asked
+	Before    func(context.Context)                                                     // a revision is about to be published that Proof is asked of; nil: nothing is to be done
 	Blame     func(b Built, k render.Key, words string) (diag.Object, diag.Range, bool) // what the user wrote that Envoy's words about a resource are about; nil, or false: the first thing that it was made of
 	When      func(since, now time.Time) time.Time                                      // when, not before now, a revision of the source that was seen at since is applied; the zero time: when somebody says so; nil: at once
 	Hold      Hold                                                                      // nil: a revision with an error changes nothing
@@ -461,6 +462,9 @@ func (l *Loop) publish(ctx context.Context, r revision) error {
 		if err := l.Enforce.Load(r.built.Resources.Instances()); err != nil {
 			return err
 		}
+	}
+	if l.Before != nil && (!r.proven || r.against != nil) {
+		l.Before(ctx)
 	}
 	if err := l.Target.Publish(ctx, deliver.Revision{Source: r.set, Resources: r.built.Resources}); err != nil {
 		return err

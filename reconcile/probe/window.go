@@ -27,6 +27,9 @@ type Window struct {
 	mu     sync.Mutex // held while one is watched
 	before counts     // while the last revision that passed was live, undisturbed
 	passed counts     // what Envoy had counted when it passed; nil: the last one that was watched did not
+
+	begin sync.Mutex
+	until counts // what Envoy had counted before the revision that is watched next; nil: not known
 }
 
 // count is what became of the requests of one API.
@@ -79,11 +82,15 @@ func (w *Window) Watch(ctx context.Context, g *ir.Gateway) diag.List {
 	if err != nil {
 		return w.blind(ctx, err)
 	}
+	until := w.taken()
+	if until == nil {
+		until = from
+	}
 	switch {
 	case w.passed != nil:
-		w.before = w.recent(from)
+		w.before = w.recent(until)
 	case w.before == nil:
-		w.before = from // since Envoy began
+		w.before = until // since Envoy began
 	}
 	w.passed = nil
 	if w.before.total().requests == 0 {
@@ -119,14 +126,29 @@ func (w *Window) Watch(ctx context.Context, g *ir.Gateway) diag.List {
 	}
 }
 
-// Begin takes what Envoy counted until now, since it began, for the past: for a process that watches one revision alone, and that
-// calls it before the revision goes live. Without a past nothing is known against the revision.
+// beginLimit is how long a revision waits for Envoy to say what it counted before.
+const beginLimit = 2 * time.Second
+
+// Begin ends the past of the revision that is watched next: call it before the revision goes live, or what it answers until it is
+// watched counts as its past. When Envoy does not say what it counted, the past ends with the watch.
 func (w *Window) Begin(ctx context.Context) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if now, err := w.read(ctx); err == nil {
-		w.before = now
+	ctx, cancel := context.WithTimeout(ctx, beginLimit)
+	defer cancel()
+	now, err := w.read(ctx)
+	w.begin.Lock()
+	defer w.begin.Unlock()
+	if err == nil && w.until == nil { // a revision that was not watched is no past of the next one
+		w.until = now
 	}
+}
+
+// taken is what Begin saw, once.
+func (w *Window) taken() counts {
+	w.begin.Lock()
+	defer w.begin.Unlock()
+	until := w.until
+	w.until = nil
+	return until
 }
 
 // recent is what was counted since the last revision passed; when that is little, together with what was before.

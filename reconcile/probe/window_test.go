@@ -175,6 +175,34 @@ func TestWindowIsLeft(t *testing.T) {
 	})
 }
 
+// What a revision answered between its delivery and its watch is not what was before it; nor is what one answered that was never
+// watched.
+func TestWindowBegins(t *testing.T) {
+	g := &ir.Gateway{Listeners: []*ir.Listener{{APIs: []*ir.API{{Origin: ir.Origin{Object: diag.Object{Kind: "ApiInstance", Namespace: "default", Name: "shop"}}}}}}}
+	for name, between := range map[string]func(context.Context, *probe.Window, *envoy){
+		"watched late":     func(_ context.Context, _ *probe.Window, e *envoy) { e.answer("default/shop", "5", 100) },
+		"one came between": func(ctx context.Context, w *probe.Window, e *envoy) { e.answer("default/shop", "5", 100); w.Begin(ctx) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := &envoy{stats: map[string]uint64{}}
+				w := &probe.Window{Length: 30 * time.Second, MaxRate: 0.05, MinRequests: 20, Stats: e.Stats, Log: slog.New(slog.DiscardHandler)}
+				if list := w.Watch(t.Context(), g); list != nil {
+					t.Errorf("the first: %v", list)
+				}
+				e.answer("default/shop", "2", 100)
+				w.Begin(t.Context())
+				between(t.Context(), w, e)
+				time.AfterFunc(time.Second, func() { e.answer("default/shop", "5", 50) })
+				if list := w.Watch(t.Context(), g); len(list) != 1 || !strings.Contains(list[0].Summary, "100% of 50 requests") || !strings.Contains(list[0].Summary, ": 0% before") {
+					t.Errorf("%v", list)
+				}
+				synctest.Wait()
+			})
+		})
+	}
+}
+
 // A process that watches one revision alone has its past from Envoy, and bad answers after that are none of it.
 func TestWindowOfOneRevision(t *testing.T) {
 	g := &ir.Gateway{Listeners: []*ir.Listener{{APIs: []*ir.API{{Origin: ir.Origin{Object: diag.Object{Kind: "ApiInstance", Namespace: "default", Name: "shop"}}}}}}}
@@ -185,7 +213,7 @@ func TestWindowOfOneRevision(t *testing.T) {
 		w.Begin(t.Context())
 		e.answer("default/shop", "5", 100) // between the change and the watch
 		go func() { time.Sleep(time.Second); e.answer("default/shop", "5", 50) }()
-		if list := w.Watch(t.Context(), g); len(list) != 1 || !strings.Contains(list[0].Summary, "100% of 50 requests") || !strings.Contains(list[0].Summary, "0% before") {
+		if list := w.Watch(t.Context(), g); len(list) != 1 || !strings.Contains(list[0].Summary, "100% of 50 requests") || !strings.Contains(list[0].Summary, ": 0% before") {
 			t.Errorf("%v", list)
 		}
 		synctest.Wait()
