@@ -97,12 +97,32 @@ func inArea(area string, codes []string) []string {
 
 // policyDiagnostic is what a policy's folder says of a code, with what validate answers to its bad example.
 func policyDiagnostic(code string) (text string, ok bool) {
+	page, ok := policyMarkdown(code)
+	return docs.Terminal(page), ok
+}
+
+// policyMarkdown is the same as it is written.
+func policyMarkdown(code string) (page string, ok bool) {
 	for _, t := range (all.Catalog{}).All() {
 		if e, ok := t.Explain(code); ok {
-			return docs.Terminal(policyCode(t, e)), true
+			return policyCode(t, e), true
 		}
 	}
 	return "", false
+}
+
+// codePage is what is said of a code, in Markdown; "": nothing.
+func codePage(code string, own ownRules) string {
+	page := docs.Markdown(code)
+	if page == "" {
+		page, _ = policyMarkdown(code)
+	}
+	if page == "" {
+		if r, ok := own.Find(diag.Code(code)); ok {
+			page = explained(r)
+		}
+	}
+	return page
 }
 
 // policyCode is the page of a policy's code, in Markdown: of the form that docs/diagnostics has.
@@ -230,30 +250,36 @@ func (f *field) bounds() []string {
 
 func explainField(w io.Writer, path string) error {
 	root, rest, _ := strings.Cut(path, ".")
+	at, defs, shown, err := findField(root, slices.DeleteFunc(strings.Split(rest, "."), func(name string) bool { return name == "" }))
+	if err != nil {
+		return err
+	}
+	return at.describe(shown, defs).write(w)
+}
+
+// findField is the field at a path below a kind or a policy, with the definitions that it may refer to, and its path as it is shown.
+func findField(root string, path []string) (at *field, defs map[string]*field, shown string, err error) {
 	raw, ok := schema.KindSchema(root)
 	if !ok {
 		t, found := all.Catalog{}.Type(root)
 		if !found {
-			return usage("no kind or policy %q%s; known are %s", root, suggest(root, roots()), strings.Join(roots(), ", "))
+			return nil, nil, "", usage("no kind or policy %q%s; known are %s", root, suggest(root, roots()), strings.Join(roots(), ", "))
 		}
 		raw = t.ConfigSchema()
 	}
 	top := &field{}
 	if err := json.Unmarshal(raw, top); err != nil {
-		return world(err)
+		return nil, nil, "", world(err)
 	}
-	at, shown := top, root
-	for name := range strings.SplitSeq(rest, ".") {
-		if name == "" {
-			continue
-		}
+	at, shown = top, root
+	for _, name := range path {
 		next := at.child(name, top.Defs)
 		if next == nil {
-			return usage("%s has no field %q%s; it has %s", shown, name, suggest(name, at.names(top.Defs)), strings.Join(at.names(top.Defs), ", "))
+			return nil, nil, "", usage("%s has no field %q%s; it has %s", shown, name, suggest(name, at.names(top.Defs)), strings.Join(at.names(top.Defs), ", "))
 		}
 		at, shown = next, shown+"."+name
 	}
-	return at.write(w, shown, top.Defs)
+	return at, top.Defs, shown, nil
 }
 
 // follow resolves a local $ref and looks into a list's items.
@@ -320,48 +346,101 @@ func (f *field) names(defs map[string]*field) []string {
 	return slices.Sorted(maps.Keys(set))
 }
 
-func (f *field) write(w io.Writer, path string, defs map[string]*field) error {
-	fmt.Fprintln(w, path)
-	text := f.Description
+// description is what is said of a field.
+type description struct {
+	path, text string
+	facts      [][2]string // "type", "string"
+	fields     []fieldLine
+}
+
+// fieldLine is what is said of a field where the object that has it is explained.
+type fieldLine struct {
+	name, text string
+	required   bool
+}
+
+func (f *field) describe(path string, defs map[string]*field) description {
+	out := description{path: path, text: f.Description}
 	target := f.follow(defs)
-	if text == "" && target != nil {
-		text = target.Description
+	if out.text == "" && target != nil {
+		out.text = target.Description
 	}
-	if text != "" {
-		fmt.Fprintf(w, "\n%s\n", text)
+	fact := func(name, value string) {
+		if value != "" {
+			out.facts = append(out.facts, [2]string{name, value})
+		}
 	}
-	fmt.Fprintln(w)
-	if t := f.kind(defs); t != "" {
-		fmt.Fprintf(w, "  type: %s\n", t)
-	}
+	fact("type", f.kind(defs))
 	limits := f.bounds()
 	if target != nil && target != f {
 		limits = append(limits, target.bounds()...)
 	}
-	if len(limits) > 0 {
-		fmt.Fprintf(w, "  bounds: %s\n", strings.Join(limits, ", "))
-	}
+	fact("bounds", strings.Join(limits, ", "))
 	if f.Default != nil {
-		fmt.Fprintf(w, "  default: %v\n", f.Default)
+		fact("default", fmt.Sprint(f.Default))
 	}
 	if target != nil && len(target.Enum) > 0 {
-		fmt.Fprintf(w, "  values: %s\n", strings.Trim(fmt.Sprint(target.Enum), "[]"))
+		fact("values", strings.Trim(fmt.Sprint(target.Enum), "[]"))
 	}
 	for _, s := range f.shapes(defs) {
 		for _, name := range slices.Sorted(maps.Keys(s.Properties)) {
 			p := s.Properties[name]
-			mark := ""
-			if slices.Contains(s.Required, name) {
-				mark = " (required)"
+			line := fieldLine{name, p.Description, slices.Contains(s.Required, name)}
+			if t := p.follow(defs); line.text == "" && t != nil {
+				line.text = t.Description
 			}
-			about := p.Description
-			if t := p.follow(defs); about == "" && t != nil {
-				about = t.Description
-			}
-			fmt.Fprintf(w, "  %s%s: %s\n", name, mark, about)
+			out.fields = append(out.fields, line)
 		}
 	}
-	return nil
+	return out
+}
+
+// write is for a terminal.
+func (d description) write(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintln(&b, d.path)
+	if d.text != "" {
+		fmt.Fprintf(&b, "\n%s\n", d.text)
+	}
+	fmt.Fprintln(&b)
+	for _, f := range d.facts {
+		fmt.Fprintf(&b, "  %s: %s\n", f[0], f[1])
+	}
+	for _, f := range d.fields {
+		mark := ""
+		if f.required {
+			mark = " (required)"
+		}
+		fmt.Fprintf(&b, "  %s%s: %s\n", f.name, mark, f.text)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// markdown is for an editor.
+func (d description) markdown() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "`%s`\n", d.path)
+	if d.text != "" {
+		fmt.Fprintf(&b, "\n%s\n", d.text)
+	}
+	if len(d.facts) > 0 {
+		b.WriteByte('\n')
+	}
+	for _, f := range d.facts {
+		fmt.Fprintf(&b, "- %s: `%s`\n", f[0], f[1])
+	}
+	if len(d.fields) > 0 {
+		b.WriteString("\nFields:\n\n")
+	}
+	for _, f := range d.fields {
+		mark := ""
+		if f.required {
+			mark = " (required)"
+		}
+		fmt.Fprintf(&b, "- `%s`%s: %s\n", f.name, mark, f.text)
+	}
+	return b.String()
 }
 
 func (f *field) kind(defs map[string]*field) string {

@@ -92,7 +92,7 @@ func ruleOf(code diag.Code) report.Rule {
 		about, _, _ := strings.Cut(text, "\n\n")
 		r.About = strings.Join(strings.Fields(about), " ")
 		r.Help, r.Markdown = text, docs.Markdown(string(code))
-		r.URL = pages + "docs/diagnostics/" + string(code) + ".md"
+		r.URL = pageOf(string(code))
 		if m := judged.FindStringSubmatch(r.Markdown); m != nil {
 			r.Severity = m[1]
 		}
@@ -100,13 +100,20 @@ func ruleOf(code diag.Code) report.Rule {
 		about, _, _ := strings.Cut(text, "\n\n")
 		r.About = strings.Join(strings.Fields(about), " ")
 		r.Help = text
-		area, _, _ := strings.Cut(string(code), "/")
-		r.URL = pages + "render/policy/" + area + "/" + area + ".md"
+		r.URL = policyPage(string(code))
 	}
 	if r.Summary, _, _ = strings.Cut(r.About, ". "); r.Summary != r.About {
 		r.Summary += "."
 	}
 	return r
+}
+
+// pageOf is where the page about a code is read; policyPage is the same for a code of a policy.
+func pageOf(code string) string { return pages + "docs/diagnostics/" + code + ".md" }
+
+func policyPage(code string) string {
+	area, _, _ := strings.Cut(code, "/")
+	return pages + "render/policy/" + area + "/" + area + ".md"
 }
 
 // judged is the mark of a bad example: what a rule's page shows is what it usually does.

@@ -23,11 +23,14 @@ type naming struct {
 	reals  map[string]string // of folders
 }
 
-// newNaming is that of the folder of a project file; without one ("") of the repository, or else of the working directory.
-func newNaming(projectFile string) (*naming, error) {
-	cwd, err := os.Getwd()
-	if err != nil {
-		return nil, err
+// newNaming is that of the folder of a project file; without one ("") of the repository, or else of the folder cwd ("": the working
+// directory).
+func newNaming(projectFile, cwd string) (*naming, error) {
+	if cwd == "" {
+		var err error
+		if cwd, err = os.Getwd(); err != nil {
+			return nil, err
+		}
 	}
 	n := &naming{cwd: cwd, known: map[string]string{}, reals: map[string]string{}}
 	if projectFile != "" {

@@ -22,15 +22,21 @@ import (
 	"github.com/flexgw/flexgw/schema/source"
 )
 
-// projectFlags are those of commands that judge by the repository's own settings.
+// projectFlags are those of commands that judge by the repository's own settings, and end.
 func projectFlags() []cli.Flag {
+	return append(judgeFlags(), []cli.Flag{
+		&cli.StringFlag{Name: "write-baseline", Usage: "write what is reported now to `FILE`, as known problems"},
+		&cli.StringFlag{Name: "fail-on", Value: "error", Usage: "exit with 1 from this `SEVERITY` on: error or warning"},
+	}...)
+}
+
+// judgeFlags are those that say how declarations are judged.
+func judgeFlags() []cli.Flag {
 	return append(projectFileFlags(), []cli.Flag{
 		rulesFlag(),
 		&cli.GenericFlag{Name: "severity", Value: &values{}, Usage: "`CODE=SEVERITY`, may repeat: error, warning, note or off; CODE may be link/* or *"},
 		&cli.StringFlag{Name: "target-version", Usage: "the `RELEASE` of the product that the declarations are written for, such as 1.9 (the newest unless told)"},
 		&cli.StringFlag{Name: "baseline", Usage: "leave out the known problems in `FILE`"},
-		&cli.StringFlag{Name: "write-baseline", Usage: "write what is reported now to `FILE`, as known problems"},
-		&cli.StringFlag{Name: "fail-on", Value: "error", Usage: "exit with 1 from this `SEVERITY` on: error or warning"},
 	}...)
 }
 
@@ -42,8 +48,30 @@ func projectFileFlags() []cli.Flag {
 	}
 }
 
+// ground is where files are named from, and how they are read. The zero ground is that of the process.
+type ground struct {
+	dir  string                            // absolute; "": the working directory
+	text func(name string) ([]byte, error) // nil: os.ReadFile
+}
+
+// at is a name as it is opened: in another folder than the working directory, absolute.
+func (g ground) at(name string) string {
+	if g.dir == "" || filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(g.dir, name)
+}
+
+func (g ground) read(name string) ([]byte, error) {
+	if g.text == nil {
+		return os.ReadFile(name)
+	}
+	return g.text(name)
+}
+
 // settings are what the flags and the project file say about a check.
 type settings struct {
+	ground
 	judge   project.Judge
 	file    source.File   // of the project; no name: none
 	strays  []source.File // that were to be it, and have other names
@@ -60,11 +88,15 @@ type settings struct {
 
 // readSettings reads flags, project file and baseline.
 func readSettings(c *cli.Context, env Env) (*settings, error) {
-	s := &settings{failOn: diag.Error, write: c.String("write-baseline")}
+	return readSettingsOn(ground{}, c, env)
+}
+
+func readSettingsOn(g ground, c *cli.Context, env Env) (*settings, error) {
+	s := &settings{ground: g, failOn: diag.Error, write: c.String("write-baseline")}
 	s.judge.Today = env.now()
-	switch c.String("fail-on") {
-	case "error":
-	case "warning":
+	switch on := c.String("fail-on"); {
+	case on == "error", on == "" && !c.IsSet("fail-on"): // a command without the flag
+	case on == "warning":
 		s.failOn = diag.Warning
 	default:
 		return nil, usage("--fail-on takes error or warning, not %q", c.String("fail-on"))
@@ -83,7 +115,7 @@ func readSettings(c *cli.Context, env Env) (*settings, error) {
 		}
 	}
 	s.judge.Project, s.target, s.partial = p, p.Target, p.Partial || c.Bool("partial")
-	if s.names, err = newNaming(s.file.Name); err != nil {
+	if s.names, err = newNaming(s.file.Name, s.dir); err != nil {
 		return nil, world(err)
 	}
 	s.judge.Name = s.names.of
@@ -104,7 +136,7 @@ func (s *settings) readProject(c *cli.Context) (*project.Project, error) {
 	read, failed := false, error(nil)
 	codes := func(p *project.Project) project.Known {
 		read = true
-		s.rules, failed = readRules(files, s.file.Name, p)
+		s.rules, failed = readRules(s.ground, files, s.file.Name, p)
 		s.known = s.rules.known(knownCodes())
 		return s.known
 	}
@@ -140,7 +172,7 @@ func compared(c *cli.Context, env Env) (*project.Project, *naming, error) {
 	if err := printer.Print(env.Stderr, s.problem); err != nil {
 		return nil, nil, world(err)
 	}
-	names, err := newNaming(s.file.Name)
+	names, err := newNaming(s.file.Name, "")
 	if err != nil {
 		return nil, nil, world(err)
 	}
@@ -159,7 +191,8 @@ func (s *settings) findProject(c *cli.Context) error {
 	if name == "" {
 		return nil
 	}
-	b, err := os.ReadFile(name)
+	name = s.at(name)
+	b, err := s.read(name)
 	if err != nil {
 		return world(fmt.Errorf("read the project's settings %s: %w", name, disk.Cause(err)))
 	}
@@ -170,14 +203,14 @@ func (s *settings) findProject(c *cli.Context) error {
 // nearestProject is the path of the project file in the working directory or above it, within the repository; "" if there
 // is none. Files that were to be it, by their names and what they say, are kept to be told.
 func (s *settings) nearestProject() string {
-	dir := "."
+	dir := s.at(".")
 	for {
 		for _, other := range project.Misnamed() {
 			name := filepath.Join(dir, other)
 			if info, err := os.Stat(name); err != nil || !info.Mode().IsRegular() || info.Size() > source.MaxFileSize {
 				continue
 			}
-			if b, err := os.ReadFile(name); err == nil {
+			if b, err := s.read(name); err == nil {
 				s.strays = append(s.strays, source.NewFile(filepath.ToSlash(name), b))
 			}
 		}
@@ -203,11 +236,14 @@ func (s *settings) readBaseline(c *cli.Context, p *project.Project) error {
 	if name == "" && p.Baseline.Value != "" {
 		name, at = filepath.Join(filepath.Dir(s.file.Name), filepath.FromSlash(p.Baseline.Value)), p.Baseline.Range
 	}
+	if name != "" {
+		name = s.at(name)
+	}
 	s.base = name
 	if name == "" || s.write != "" {
 		return nil
 	}
-	b, err := os.ReadFile(name)
+	b, err := s.read(name)
 	var wrong, hint string
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

@@ -34,7 +34,7 @@ type ownRules struct {
 
 // readRules reads the files of the flag, relative to the working directory, and those of the project, relative to its file. A
 // file of the project that is not there is a mistake in the project file, one of the flag a mistake of who calls.
-func readRules(flags *values, projectFile string, p *project.Project) (ownRules, error) {
+func readRules(g ground, flags *values, projectFile string, p *project.Project) (ownRules, error) {
 	var out ownRules
 	var files []source.File
 	read := func(name string) error {
@@ -42,7 +42,7 @@ func readRules(flags *values, projectFile string, p *project.Project) (ownRules,
 		if slices.ContainsFunc(files, func(f source.File) bool { return f.Name == name }) {
 			return nil
 		}
-		b, err := os.ReadFile(name)
+		b, err := g.read(name)
 		if err == nil && !strings.EqualFold(path.Ext(name), ".cue") {
 			err = errors.New("rules are written in CUE, in a file that ends in .cue")
 		}
@@ -81,7 +81,7 @@ func readRules(flags *values, projectFile string, p *project.Project) (ownRules,
 	}
 	if flags != nil {
 		for _, name := range *flags {
-			if err := read(name); err != nil {
+			if err := read(g.at(name)); err != nil {
 				return out, world(fmt.Errorf("read the rules %s: %s", name, disk.Cause(err)))
 			}
 		}
