@@ -31,7 +31,7 @@ func (k *keyring) now() *sops.Keys {
 // withKeys gives commands that read declarations their keys, before they begin.
 func withKeys(env Env, commands ...*cli.Command) {
 	for _, c := range commands {
-		if !slices.Contains([]string{"validate", "render", "diff", "apply", "run", "list"}, c.Name) {
+		if !slices.Contains([]string{"validate", "render", "diff", "apply", "run", "list", "lsp"}, c.Name) {
 			continue
 		}
 		c.Flags = append(c.Flags, &cli.StringFlag{Name: "age-key-file", Usage: "open what SOPS encrypted with the age keys in `FILE`, beside those of $SOPS_AGE_KEY, $SOPS_AGE_KEY_FILE and the unit's credential age-key"})

@@ -32,6 +32,7 @@ var bans = []ban{
 	{"render/policy", []string{"render/policy/all", "render/policy/policytest"}, []string{"render$", "render/policy/*"}, "policies know neither each other nor the renderer"},
 	{"cli", nil, []string{"schema/v1alpha1", "schema/syntax", "render/policy/*"}, "cli puts parts together: it knows no kind, no tree and no single policy"},
 	{"cli/cache", nil, []string{"cli$", "cli/report", "cli/review", "docs", "schema", "render", "reconcile$", "reconcile/deep", "reconcile/envoy", "reconcile/store", "reconcile/watch", "net$", "net/http"}, "bytes under keys: what they mean, and what a key is made of, its caller knows"},
+	{"cli/lsp", nil, []string{"cli$", "cli/report", "docs", "schema$", "schema/ir", "schema/source", "render", "reconcile", "os", "net$", "net/http"}, "a protocol and its texts: what there is to say comes from its House, which opens the files"},
 	{"cli/report", nil, []string{"cli$", "docs", "schema$", "schema/ir", "schema/source", "render", "reconcile", "os", "net$", "net/http", "time"}, "a report is written from values: the same input gives the same bytes, whoever opens the file"},
 	{"reconcile", nil, []string{"cli", "schema$", "schema/v1alpha1"}, "reconcile moves what others decided"},
 	{"reconcile/envoy", nil, []string{"schema", "render"}, "one Envoy process, whatever it serves"},
@@ -68,6 +69,7 @@ var bans = []ban{
 	{"", []string{"reconcile/watch"}, []string{"github.com/go-git/"}, "only watch knows Git"},
 	{"", []string{"render/policy/graphqlschema"}, []string{"github.com/vektah/"}, "only graphqlschema knows the GraphQL library"},
 	{"", []string{"reconcile/metrics"}, []string{"github.com/prometheus/"}, "only metrics knows Prometheus' library"},
+	{"", []string{"cli/lsp"}, []string{"github.com/sourcegraph/"}, "only lsp speaks JSON-RPC"},
 	{"", []string{"cli"}, []string{"github.com/urfave/"}, "only cli knows the command line library"},
 }
 
