@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"unicode/utf16"
@@ -23,18 +22,12 @@ type ran struct {
 	stdout, stderr string
 }
 
-// oneAtATime: the command line library writes to variables of its own in every run (its help flag and help command), so two
-// runs in one process would race.
-var oneAtATime sync.Mutex
-
 // runOn runs a command on dir in this process: a panic of any stage ends the test.
 func runOn(t *testing.T, dir string, args ...string) ran {
 	t.Helper()
 	var r ran
 	var out, errs bytes.Buffer
-	oneAtATime.Lock()
-	defer oneAtATime.Unlock()
-	r.code = alone(append(append([]string{"flexgw"}, args...), dir), cli.Env{
+	r.code = cli.Alone(append(append([]string{"flexgw"}, args...), dir), cli.Env{
 		Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs, Getenv: func(string) (string, bool) { return "", false },
 	})
 	cut := func(b bytes.Buffer) string {

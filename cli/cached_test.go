@@ -317,9 +317,7 @@ func (c *changing) run(args ...string) ran {
 	c.t.Helper()
 	var r ran
 	var out, errs bytes.Buffer
-	oneAtATime.Lock()
-	defer oneAtATime.Unlock()
-	r.code = alone(append([]string{"flexgw", "validate", filepath.Join(c.root, "conf")}, args...), cli.Env{
+	r.code = cli.Alone(append([]string{"flexgw", "validate", filepath.Join(c.root, "conf")}, args...), cli.Env{
 		Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs, Now: func() time.Time { return c.now },
 		Getenv: func(name string) (string, bool) { v, ok := c.env[name]; return v, ok },
 	})

@@ -254,7 +254,7 @@ func TestTheHostsClockIsWrong(t *testing.T) {
 	} {
 		dir := t.TempDir()
 		var out, said bytes.Buffer
-		code := alone([]string{"flexgw", "register", "--token-file", "-", "--organization", sim.DefaultOrganization, "--anypoint-url", s.URL(), "--ca-file", ca, "--output-directory", dir, "--output", "json", name},
+		code := cli.Alone([]string{"flexgw", "register", "--token-file", "-", "--organization", sim.DefaultOrganization, "--anypoint-url", s.URL(), "--ca-file", ca, "--output-directory", dir, "--output", "json", name},
 			cli.Env{Stdin: strings.NewReader(sim.Token), Stdout: &out, Stderr: &said, Getenv: func(string) (string, bool) { return "", false }, Now: func() time.Time { return time.Now().Add(c.off) }})
 		if _, err := anypoint.ReadFile(dir); code != 0 || err != nil {
 			t.Errorf("%s: %d, %v: %s", name, code, err, &said)

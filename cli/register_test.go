@@ -89,7 +89,7 @@ func command(t *testing.T, stdin io.Reader, args ...string) (code int, stdout, s
 		stdin = strings.NewReader("")
 	}
 	var out, err bytes.Buffer
-	code = alone(append([]string{"flexgw"}, args...), cli.Env{Stdin: stdin, Stdout: &out, Stderr: &err, Getenv: func(string) (string, bool) { return "", false },
+	code = cli.Alone(append([]string{"flexgw"}, args...), cli.Env{Stdin: stdin, Stdout: &out, Stderr: &err, Getenv: func(string) (string, bool) { return "", false },
 		Now: func() time.Time { return time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC) }})
 	return code, out.String(), err.String()
 }

@@ -74,7 +74,7 @@ func TestRenewExpired(t *testing.T) {
 	}
 	var out, said bytes.Buffer
 	path := filepath.Join(dir, "registration.yaml")
-	code := Main([]string{"flexgw", "renew", "--client-id", "app", "--client-secret-file", "-", "--update-urls", path}, Env{Stdin: strings.NewReader("hush"), Stdout: &out, Stderr: &said,
+	code := Alone([]string{"flexgw", "renew", "--client-id", "app", "--client-secret-file", "-", "--update-urls", path}, Env{Stdin: strings.NewReader("hush"), Stdout: &out, Stderr: &said,
 		Getenv: func(string) (string, bool) { return "", false }, Now: func() time.Time { return now }})
 	if code != 0 || !strings.Contains(out.String(), "in 700 days") || strings.Contains(out.String(), "not extended") || !strings.Contains(out.String(), "usage goes to https://new.example.com/m from now on, and went to https://m.example.com/m") {
 		t.Fatalf("%d %s%s", code, &out, &said)

@@ -55,7 +55,7 @@ func (r *sealedRun) write(name, text string) string {
 func (r *sealedRun) run(want int, args ...string) string {
 	r.t.Helper()
 	var out bytes.Buffer
-	code := alone(append([]string{"flexgw"}, args...), cli.Env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &out, Getenv: func(name string) (string, bool) {
+	code := cli.Alone(append([]string{"flexgw"}, args...), cli.Env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &out, Getenv: func(name string) (string, bool) {
 		v, ok := r.env[name]
 		return v, ok
 	}})

@@ -236,9 +236,7 @@ func TestSeededMistakes(t *testing.T) {
 	want := seeded(t, dir)
 	run := func(args ...string) (string, int) {
 		var out, errs bytes.Buffer
-		oneAtATime.Lock()
-		defer oneAtATime.Unlock()
-		code := alone(append([]string{"flexgw", "validate", "--no-config"}, args...), cli.Env{
+		code := cli.Alone(append([]string{"flexgw", "validate", "--no-config"}, args...), cli.Env{
 			Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs, Getenv: func(name string) (string, bool) { return "open-sesame", name == "PASSWORD" },
 		})
 		if errs.Len() > 0 {

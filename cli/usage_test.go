@@ -77,7 +77,7 @@ func (x *station) register(name string) *anypoint.File {
 func (x *station) run(args ...string) (stdout, stderr string, code int) {
 	x.t.Helper()
 	var out, errs bytes.Buffer
-	code = alone(append([]string{"flexgw"}, args...), cli.Env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs, Getenv: func(name string) (string, bool) {
+	code = cli.Alone(append([]string{"flexgw"}, args...), cli.Env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs, Getenv: func(name string) (string, bool) {
 		if name == "XDG_RUNTIME_DIR" { // where no daemon runs
 			return x.dir, true
 		}
