@@ -165,8 +165,9 @@ func listGateways(c *cli.Context, env Env) error {
 	return each(outs, env.Stdout, func(format string, w io.Writer) error {
 		if format == "json" {
 			return report.Indented(w, struct {
-				Gateways []gatewayRow `json:"gateways"`
-			}{rows})
+				SchemaVersion int          `json:"schemaVersion"`
+				Gateways      []gatewayRow `json:"gateways"`
+			}{factsVersion, rows})
 		}
 		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(t, "NAME\tID\tSTATUS\tREPLICAS\tLAST UPDATE\tCERTIFICATE EXPIRES")

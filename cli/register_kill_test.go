@@ -180,6 +180,31 @@ func TestRegisterKilled(t *testing.T) {
 	t.Logf("killed: %v", ends)
 }
 
+// TestRegisterCannotWrite: a gateway whose registration cannot be written is finished when it can be.
+func TestRegisterCannotWrite(t *testing.T) {
+	t.Parallel()
+	s := simtest.Start(t, sim.Options{})
+	o := newOnTheWay(t, s)
+	dir, token := t.TempDir(), filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte(sim.Token), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "registration.yaml")
+	code, said := o.register(t, dir, "edge", func(*os.Process) { _ = os.Mkdir(path, 0o700) }, "--token-file", token)
+	if code != cli.ExitWorld || !strings.Contains(said, "its key is in "+filepath.Join(dir, anypoint.PendingName)+": the same command finishes it") {
+		t.Fatalf("%d %s", code, said)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if code, said = o.register(t, dir, "edge", nil, "--token-file", token); code != 0 || !strings.Contains(said, "going on with what began") {
+		t.Errorf("%d %s", code, said)
+	}
+	if f, err := anypoint.ReadFile(dir); err != nil || len(s.State().Registrations) != 1 || f.AgentID != s.State().Registrations[0].AgentID {
+		t.Errorf("%v, %+v", err, s.State().Registrations)
+	}
+}
+
 // TestForceKilled: a register --force that is killed leaves the old registration, or the new one, and never half of each.
 func TestForceKilled(t *testing.T) {
 	t.Parallel()

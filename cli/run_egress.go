@@ -101,6 +101,16 @@ func (d *daemon) goThrough(p egress.Proxy, why string) {
 	d.outward.mu.Unlock()
 	d.egress.SetProxy(egress.Usage, p, why)
 	d.egress.SetProxy(egress.Registration, p, why)
+	if d.registrar != nil {
+		d.registrar.renewal.poke()
+	}
+}
+
+// wayKnown reports whether it is known how Anypoint's hosts are called: declarations may name a proxy.
+func (d *daemon) wayKnown() bool {
+	d.outward.mu.Lock()
+	defer d.outward.mu.Unlock()
+	return !d.outward.inUse.IsPending()
 }
 
 // restrict leaves the purposes of a mode. Probes stay on this host in every one.

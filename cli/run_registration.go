@@ -284,6 +284,11 @@ func (r *registrar) condition() status.Condition {
 	f, wrong, gone, now := r.file, r.wrong, r.gone, r.now()
 	r.mu.Unlock()
 	c := status.Condition{Type: status.Registered, Status: status.Unknown, Reason: "Unregistered", Message: "there is no registration: usage is counted, and reported to nobody; flexgw register makes one"}
+	if f == nil && r.path != "" {
+		if pending := filepath.Join(filepath.Dir(r.path), anypoint.PendingName); isThere(pending) {
+			c.Message = fmt.Sprintf("a registration was begun and not finished: flexgw register goes on with what %s has; usage is counted, and reported to nobody", pending)
+		}
+	}
 	inForce := ""
 	if f != nil {
 		left := f.NotAfter.Sub(now)

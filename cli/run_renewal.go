@@ -45,6 +45,8 @@ type renewal struct {
 	now     func() time.Time
 	random  func(time.Duration) time.Duration // below it; nil: it is
 	current func() *anypoint.File             // in force; nil: none
+	ready   func() bool                       // whether anybody may be called yet
+	wake    chan struct{}                     // buffered; that it is to be looked at once
 	attempt func(context.Context, *anypoint.File) (*anypoint.File, error)
 
 	mu       sync.Mutex // guards what follows
@@ -91,7 +93,7 @@ func (d *daemon) renewalOf(c *cli.Context) (*renewal, error) {
 	if _, err := secret(); err != nil { // told now, and not in a year
 		return nil, world(err)
 	}
-	return &renewal{log: d.log, now: d.env.clock, current: d.registrar.inForce, attempt: func(ctx context.Context, f *anypoint.File) (*anypoint.File, error) {
+	return &renewal{log: d.log, now: d.env.clock, current: d.registrar.inForce, ready: d.wayKnown, wake: make(chan struct{}, 1), attempt: func(ctx context.Context, f *anypoint.File) (*anypoint.File, error) {
 		s, err := secret()
 		if err != nil {
 			return nil, err
@@ -110,7 +112,19 @@ func (r *renewal) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-t.C:
+		case <-r.wake:
 		}
+	}
+}
+
+// poke has run look at once.
+func (r *renewal) poke() {
+	if r == nil {
+		return
+	}
+	select {
+	case r.wake <- struct{}{}:
+	default: // it will
 	}
 }
 
@@ -127,7 +141,7 @@ func (r *renewal) step(ctx context.Context) {
 	}
 	wait := now.Before(r.next)
 	r.mu.Unlock()
-	if wait {
+	if wait || !r.ready() {
 		return
 	}
 	r.log.Info("renewing the registration", "gateway", f.AssetName, "id", f.AgentID, "expires", f.NotAfter.Format(time.RFC3339))
@@ -174,8 +188,12 @@ func (r *renewal) settle(f, n *anypoint.File, err error) {
 }
 
 // due is when a certificate is renewed: from 30 days before its end on, some time later, since others may have the same one; and, whoever
-// made it, not within a day after it was made, lest a daemon that starts again and again renews again and again.
+// made it, not within a day after it was made, lest a daemon that starts again and again renews again and again. One that has expired is
+// renewed at once.
 func (r *renewal) due(f *anypoint.File, now time.Time) time.Time {
+	if !f.NotAfter.After(now) {
+		return now
+	}
 	begin := f.NotAfter.Add(-renewFrom)
 	if begin.Before(now) {
 		begin = now

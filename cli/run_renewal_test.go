@@ -117,7 +117,7 @@ func (x *renewing) begin(f *anypoint.File) {
 			x.t.Error(err)
 		}
 	}}
-	d.registrar.renewal = &renewal{log: log, now: x.now, random: func(d time.Duration) time.Duration { return d - 1 }, current: d.registrar.inForce,
+	d.registrar.renewal = &renewal{log: log, now: x.now, random: func(d time.Duration) time.Duration { return d - 1 }, current: d.registrar.inForce, ready: d.wayKnown,
 		attempt: func(ctx context.Context, f *anypoint.File) (*anypoint.File, error) {
 			return d.renewed(ctx, f, sim.ClientID, ir.NewSecret(x.secret))
 		}}
@@ -182,7 +182,13 @@ func TestDaemonRenews(t *testing.T) {
 		t.Errorf("said %s", got)
 	}
 
+	// Nor before it is known whether declarations name a proxy.
 	x.set(x.now().Add(2 * time.Minute))
+	x.goThrough(egress.Pending("not yet"), "")
+	if x.step(); !x.file().Key.Equal(first.Key) || x.registrar.renewal.figures().Failed != 1 {
+		t.Error("renewed past a proxy that is not known yet")
+	}
+	x.goThrough(egress.Proxy{}, "")
 	x.step()
 	second := x.file()
 	if second.Key.Equal(first.Key) || second.NotAfter.After(first.NotAfter) {
@@ -215,7 +221,7 @@ func TestDaemonRenews(t *testing.T) {
 		t.Error("renewed twice on one day")
 	}
 	fresh := x.registrar.renewal
-	again := &renewal{log: fresh.log, now: x.now, random: fresh.random, current: fresh.current, attempt: fresh.attempt}
+	again := &renewal{log: fresh.log, now: x.now, random: fresh.random, current: fresh.current, ready: fresh.ready, attempt: fresh.attempt}
 	x.set(begin.Add(13 * time.Hour))
 	again.step(t.Context())
 	if x.set(begin.Add(23 * time.Hour)); !x.file().Key.Equal(second.Key) {
@@ -298,7 +304,7 @@ func TestWhenItIsRenewed(t *testing.T) {
 	at := time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)
 	f := newSigner(t).file(t, at.Add(20*day))
 	tries := 0
-	r := &renewal{log: slog.New(slog.DiscardHandler), now: func() time.Time { return at }, random: func(time.Duration) time.Duration { return 0 }, current: func() *anypoint.File { return f },
+	r := &renewal{log: slog.New(slog.DiscardHandler), now: func() time.Time { return at }, random: func(time.Duration) time.Duration { return 0 }, current: func() *anypoint.File { return f }, ready: func() bool { return true },
 		attempt: func(context.Context, *anypoint.File) (*anypoint.File, error) { tries++; return nil, errors.New("no") }}
 	if r.words() != "" {
 		t.Errorf("said %q", r.words())

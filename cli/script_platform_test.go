@@ -20,10 +20,11 @@ import (
 //
 //	platform DIR [FLAG…]   starts flexgw sim --dir DIR until the script ends; $ANYPOINT is its URL, $CA its authority
 //	fault JSON             sets faults
+//	clock JSON             sets the simulator's clock
 //	state TEXT…            wants each TEXT in what the simulator says of itself
 //	until TEXT COMMAND…    runs a command again until TEXT is in what it prints
 func platformCommands() map[string]func(*testscript.TestScript, bool, []string) {
-	return map[string]func(*testscript.TestScript, bool, []string){"platform": startPlatform, "fault": setFault, "state": wantState, "until": until}
+	return map[string]func(*testscript.TestScript, bool, []string){"platform": startPlatform, "fault": setFault, "clock": setClock, "state": wantState, "until": until}
 }
 
 func until(ts *testscript.TestScript, neg bool, args []string) {
@@ -77,11 +78,15 @@ func simulator(ts *testscript.TestScript) *http.Client {
 	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
 }
 
-func setFault(ts *testscript.TestScript, neg bool, args []string) {
+func setFault(ts *testscript.TestScript, neg bool, args []string) { setIn(ts, neg, "faults", args) }
+
+func setClock(ts *testscript.TestScript, neg bool, args []string) { setIn(ts, neg, "clock", args) }
+
+func setIn(ts *testscript.TestScript, neg bool, page string, args []string) {
 	if neg || len(args) != 1 {
-		ts.Fatalf("fault JSON")
+		ts.Fatalf("%s: one JSON is expected", page)
 	}
-	r, err := simulator(ts).Post(ts.Getenv("ANYPOINT")+"/_sim/faults", "application/json", strings.NewReader(args[0]))
+	r, err := simulator(ts).Post(ts.Getenv("ANYPOINT")+"/_sim/"+page, "application/json", strings.NewReader(args[0]))
 	ts.Check(err)
 	defer r.Body.Close()
 	if b, _ := io.ReadAll(r.Body); r.StatusCode/100 != 2 {

@@ -106,6 +106,9 @@ func (p Proxy) Except(names []string) Proxy {
 	return p
 }
 
+// IsPending reports whether it is not known yet which one it is.
+func (p Proxy) IsPending() bool { return p.pending != "" }
+
 // IsZero reports whether it is no proxy.
 func (p Proxy) IsZero() bool { return p.host == "" && p.pending == "" }
 
