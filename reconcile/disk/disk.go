@@ -67,7 +67,12 @@ func Private(path string, b []byte) error {
 	if err := replace(path, b, 0o600, nil, ".flexgw-"); err != nil {
 		return err
 	}
-	dir, err := os.Open(filepath.Dir(path))
+	return SyncFolder(filepath.Dir(path))
+}
+
+// SyncFolder has the names in a folder on the disk: a new file, or one that was renamed or removed, is so after the power went, too.
+func SyncFolder(path string) error {
+	dir, err := os.Open(path)
 	if err != nil {
 		return err
 	}

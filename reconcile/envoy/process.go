@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -192,6 +193,9 @@ func (o Options) lock(ctx context.Context) (*Lock, error) {
 	}
 }
 
+// masking guards the mask of this process, which has one.
+var masking sync.Mutex
+
 func (o Options) exec(lock *Lock, logged *os.File) (*exec.Cmd, error) {
 	for try := 0; ; try++ {
 		cmd := exec.Command(o.Binary, o.args()...)
@@ -199,7 +203,13 @@ func (o Options) exec(lock *Lock, logged *os.File) (*exec.Cmd, error) {
 		cmd.Stdout, cmd.Stderr = logged, logged
 		cmd.ExtraFiles = []*os.File{lock.file}
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // what happens at the daemon's terminal is not for Envoy
+		// What Envoy makes, its access logs above all, is for this user alone. A mask is of a process: a file that the daemon makes in this
+		// moment is for it alone, too.
+		masking.Lock()
+		mask := syscall.Umask(0o077)
 		err := cmd.Start()
+		syscall.Umask(mask)
+		masking.Unlock()
 		if try == 10 || !errors.Is(err, syscall.ETXTBSY) { // see run
 			return cmd, err
 		}
