@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -42,9 +43,17 @@ func (d *daemon) countUsage() error {
 			return world(fmt.Errorf("--usage-log: %w", err))
 		}
 	}
-	l, err := metering.Open(d.usageDir(), metering.Options{Log: d.log, AccessLog: dir})
+	l, err := metering.Open(d.usageDir(), metering.Options{Log: d.log, AccessLog: dir, Later: true})
+	if taken := (*metering.LogInUseError)(nil); errors.As(err, &taken) { // each would count, and remove, what the other's Envoy writes
+		return world(fmt.Errorf("usage: %w (--usage-log names another)", taken))
+	}
+	if err == nil {
+		if err = logCanBegin(dir); err != nil {
+			err = errors.Join(err, l.Close())
+		}
+	}
 	if err != nil {
-		d.log.Error("requests are not counted", "error", err)
+		d.log.Error("requests are not counted before the next start", "error", err)
 		return nil
 	}
 	socket, err := envoy.SocketPath(d.at.run, "envoy-admin.sock")
@@ -58,14 +67,28 @@ func (d *daemon) countUsage() error {
 		defer cancel()
 		_, err := admin.Post(ctx, "/reopen_logs")
 		return err
-	}}, metering.TailOptions{Log: d.log})
+	}}, metering.TailOptions{Log: d.log, Private: d.choice != "none"})
 	d.pipeline.render.UsageLog = filepath.Join(dir, metering.LogName)
 	if d.remote.gate != nil {
 		const text = "requests to Envoys on other hosts are not counted: they write no access log here"
 		d.log.Warn(text)
 		l.Raise("remote", text)
+	} else {
+		l.Clear("remote") // the daemon before may have told it
 	}
 	return nil
+}
+
+// logCanBegin says why Envoy could not open its log, as far as that is seen from here: it would refuse the listener then.
+func logCanBegin(dir string) error {
+	if _, err := os.Stat(filepath.Join(dir, metering.LogName)); err == nil {
+		return nil
+	}
+	f, err := os.CreateTemp(dir, ".flexgw-*")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
 // startCounting begins to read the log, that of a daemon before first. stop is called when Envoy has ended, and reads what it left.

@@ -410,7 +410,7 @@ func withUsage(c *cli.Context, env Env, source string, ask func(context.Context,
 	if _, e := os.Stat(dir); errors.Is(e, fs.ErrNotExist) {
 		return world(fmt.Errorf("%w, and there is no usage in %s", err, at.state))
 	}
-	l, e := metering.Open(dir, metering.Options{Now: env.now})
+	l, e := metering.Open(dir, metering.Options{Now: env.now, Existing: true})
 	if e != nil {
 		if errors.Is(e, metering.ErrInUse) {
 			return answered(err)

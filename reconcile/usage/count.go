@@ -126,6 +126,7 @@ func (c *Counter) trouble(ctx context.Context) uint64 {
 // unwritable tells of writes that failed and were not told of. An Envoy that was there before has some of the time without a daemon, and
 // its lines of then are missing too.
 func (c *Counter) unwritable(pid int, failed uint64) {
+	first := c.told.pid == 0
 	if c.told.pid != pid {
 		c.told = writes{pid: pid}
 	}
@@ -135,9 +136,16 @@ func (c *Counter) unwritable(pid int, failed uint64) {
 		return
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.check.Failed += fresh
-	c.alarm("log-full", fmt.Sprintf("Envoy could not write its logs %d times: is the disk full? Requests of that time are not counted", c.check.Failed))
+	c.mu.Unlock()
+	if first { // a daemon before may have told of some
+		fresh = minus(fresh, c.ledger.Told("log-full")[0])
+	}
+	if fresh > 0 {
+		c.alarm("log-full", Figures{fresh}, func(all Figures) string {
+			return fmt.Sprintf("Envoy could not write its logs %d times: is the disk full? Requests of that time are not counted", all[0])
+		})
+	}
 }
 
 // Check is what was found so far.
@@ -247,16 +255,24 @@ func (c *Counter) found(missing, extra, tolerance uint64) (differ bool) {
 		return false
 	}
 	if missing > tolerance {
-		c.check.Missing += missing
+		extra = 0
 	} else {
-		c.check.Extra += extra
+		missing = 0
 	}
-	c.alarm("unmatched", fmt.Sprintf("%d requests that Envoy counted have no line in the access log, and %d lines have no request", c.check.Missing, c.check.Extra))
+	c.check.Missing += missing
+	c.check.Extra += extra
+	c.alarm("unmatched", Figures{missing, extra}, func(all Figures) string {
+		return fmt.Sprintf("%d requests that Envoy counted have no line in the access log, and %d lines have no request", all[0], all[1])
+	})
 	return true
 }
 
-func (c *Counter) alarm(code, text string) {
-	c.ledger.Raise(code, text)
+func (c *Counter) alarm(code string, more Figures, say func(all Figures) string) {
+	text := ""
+	c.ledger.Tell(code, more, func(all Figures) string {
+		text = say(all)
+		return text
+	})
 	c.log.Error(text)
 }
 

@@ -55,6 +55,8 @@ type Spool interface {
 	Ack(seq uint64) error
 	Quarantine(seq uint64, why string) error
 	Split(seq uint64) error
+	// Aside reports whether there are batches between two, and all of them were set aside.
+	Aside(after, before uint64) bool
 	Backlog() Backlog
 }
 
@@ -148,7 +150,14 @@ type Deliverer struct {
 	broken error     // of the spool
 	breaks int       // how often in a row
 	skewed bool      // it was told that clocks differ
-	gap    *uint64   // up to where a platform had batches that missed some before the one that it accepted
+	gap    hole      // of the platform's batches
+}
+
+// hole is what a platform misses of batches before the one that it accepted. The zero hole: it misses none.
+type hole struct {
+	open  bool
+	after uint64 // the last that it has before it
+	told  bool
 }
 
 // order is a flush.
@@ -383,14 +392,11 @@ func (d *Deliverer) send(ctx context.Context, b anypoint.Batch) error {
 	acked, err := d.sink.Sink.Deliver(ctx, b)
 	var refused *RefusedError
 	switch {
-	case err == nil && acked < b.Seq && (d.gap == nil || *d.gap != acked): // it lost some: once more from there
-		d.gap = &acked
+	case err == nil && d.missing(acked, b.Seq): // it lost some: once more from there
 		d.attempted(&RetryError{Err: fmt.Errorf("the platform has batches up to %d only, and %d was sent", acked, b.Seq)})
 		return d.Spool.Ack(acked)
 	case err == nil:
-		if acked < b.Seq { // what was before it is acknowledged and gone, or was set aside; this one was accepted
-			d.log().Warn("the platform misses batches of this replica that are not here any more", "has", acked, "sent", b.Seq)
-		}
+		d.tellGap(acked, b.Seq)
 		if acked > b.Seq {
 			d.log().Warn("the platform has batches of this replica that this spool never sent: was the state folder brought back from a copy?", "sent", b.Seq, "acknowledged", acked)
 		}
@@ -411,6 +417,29 @@ func (d *Deliverer) send(ctx context.Context, b anypoint.Batch) error {
 	}
 	d.attempted(err)
 	return nil
+}
+
+// missing reports whether a platform that accepted a batch misses others that were not known to be missing. Those that were set aside here are
+// known.
+func (d *Deliverer) missing(acked, sent uint64) bool {
+	if acked >= sent || d.gap.open && d.gap.after == acked {
+		return false
+	}
+	d.gap = hole{open: true, after: acked, told: d.Spool.Aside(acked, sent)}
+	return !d.gap.told
+}
+
+// tellGap tells once of batches that the platform misses and that are not here any more: what was before the one that it accepted is
+// acknowledged and gone. It tells when it has them after all, too.
+func (d *Deliverer) tellGap(acked, sent uint64) {
+	switch {
+	case acked < sent && !d.gap.told:
+		d.gap.told = true
+		d.log().Warn("the platform misses batches of this replica that are not here any more", "has", acked, "sent", sent)
+	case acked >= sent && d.gap.open:
+		d.log().Info("the platform misses no batch of this replica any more", "has", acked)
+		d.gap = hole{}
+	}
 }
 
 // attempted writes down what came of speaking to the platform, and when that is to be done again.

@@ -99,6 +99,16 @@ func (s *shelf) Split(uint64) error {
 	return nil
 }
 
+func (s *shelf) Aside(after, before uint64) bool {
+	n := uint64(0)
+	for _, x := range s.aside {
+		if after < x.Seq && x.Seq < before {
+			n++
+		}
+	}
+	return n > 0 && n == before-after-1
+}
+
 func (s *shelf) Backlog() (b usage.Backlog) {
 	pass(s.gate)
 	for _, x := range s.aside {
@@ -599,6 +609,75 @@ func TestAGapIsNotWaitedFor(t *testing.T) {
 			t.Errorf("%d posts", n)
 		}
 		b.end()
+	})
+}
+
+// TestAGapIsToldOnce: that the platform misses batches is said once, not with each report that comes after, and when it is over, too. Those that
+// were set aside here are no news.
+func TestAGapIsToldOnce(t *testing.T) {
+	t.Parallel()
+	const misses, over = "misses batches of this replica", "misses no batch of this replica any more"
+	t.Run("lost", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			var said bytes.Buffer
+			acked := ""
+			b := start(t, func(b *bench) {
+				b.Log = slog.New(slog.NewTextHandler(&said, nil))
+				b.shelf.seq = 40
+				b.platform.answer = func(*http.Request) (int, http.Header, string, error) {
+					if acked != "" {
+						return 202, nil, acked, nil
+					}
+					return 202, nil, `{"accepted": true, "ackedSeq": 3}`, nil
+				}
+			})
+			more := func(n int) {
+				for range n {
+					b.shelf.add(1)
+					b.after(6 * time.Minute)
+				}
+			}
+			more(5)
+			if n := strings.Count(said.String(), misses); n != 1 {
+				t.Errorf("said %d times: %s", n, said.String())
+			}
+			acked = `{"accepted": true, "ackedSeq": 60}`
+			more(3)
+			if n := strings.Count(said.String(), over); n != 1 {
+				t.Errorf("said %d times: %s", n, said.String())
+			}
+			acked = "" // and once more
+			more(3)
+			if n := strings.Count(said.String(), misses); n != 2 {
+				t.Errorf("said %d times: %s", n, said.String())
+			}
+			b.end()
+		})
+	})
+	t.Run("set aside", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			var said bytes.Buffer
+			b := start(t, func(b *bench) {
+				b.Log = slog.New(slog.NewTextHandler(&said, nil))
+				b.shelf.add(1)
+				b.platform.answer = func(*http.Request) (int, http.Header, string, error) {
+					if b.platform.posts == 1 {
+						return 422, nil, `{"message": "no"}`, nil
+					}
+					return 202, nil, `{"accepted": true, "ackedSeq": 0}`, nil // it does not count what it refused
+				}
+			})
+			for range 3 {
+				b.shelf.add(1)
+				b.after(6 * time.Minute)
+			}
+			if s := said.String(); strings.Contains(s, misses) || strings.Contains(s, over) || b.Delivery().Batches["retried"] > 0 {
+				t.Errorf("%+v: %s", b.Delivery().Batches, s)
+			}
+			b.end()
+		})
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"slices"
 	"syscall"
@@ -80,6 +81,17 @@ func (m *memory) link(from, to string) error {
 		return err
 	}
 	m.names[to] = m.names[from]
+	return nil
+}
+
+func (m *memory) remove(path string) error {
+	if err := m.op(syscall.EIO); err != nil {
+		return err
+	}
+	if m.names[path] == nil {
+		return fs.ErrNotExist
+	}
+	delete(m.names, path)
 	return nil
 }
 
@@ -466,9 +478,9 @@ func TestDamageBetweenRowsAndBatches(t *testing.T) {
 	for i := range counts {
 		counts[i] = Count{fmt.Sprintf("ns/%d", i), time.Now(), 1}
 	}
-	err = errors.Join(l.SetIdentity(Identity{Agent: "a"}), l.Count(Position{Turn: 1, Offset: 9}, counts), l.Seal(time.Now()), l.compact())
+	err = errors.Join(l.SetIdentity(Identity{Agent: "a"}), l.Count(Position{Turn: 1, Offset: 9}, counts), l.Seal(time.Now()), l.compact(true))
 	size := l.end
-	if err = errors.Join(err, l.Close()); err != nil {
+	if err = errors.Join(err, l.Close(), os.Remove(l.copyPath())); err != nil {
 		t.Fatal(err)
 	}
 	f, err := osFiles{}.open(filepath.Join(dir, "ledger"))

@@ -5,6 +5,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/flexgw/flexgw/reconcile/disk"
 )
 
 // files is the disk as the ledger uses it. Tests have one that fails.
@@ -13,6 +15,7 @@ type files interface {
 	create(path string) (file, error) // empty, whatever was there
 	rename(from, to string) error
 	link(from, to string) error // in the place of what is at to
+	remove(path string) error   // fs.ErrNotExist when there is none
 	syncDir(dir string) error
 }
 
@@ -51,13 +54,9 @@ func (osFiles) link(from, to string) error {
 	return os.Link(from, to)
 }
 
-func (osFiles) syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
+func (osFiles) remove(path string) error { return os.Remove(path) }
+
+func (osFiles) syncDir(dir string) error { return disk.SyncFolder(dir) }
 
 func (f osFile) size() (int64, error) {
 	info, err := f.Stat()
@@ -81,7 +80,9 @@ func replace(fs files, path string, write func(io.WriterAt) error) (f file, move
 		err = fs.rename(path+".new", path)
 	}
 	if err != nil {
-		return nil, false, errors.Join(err, f.Close())
+		err = errors.Join(err, f.Close())
+		_ = fs.remove(path + ".new") // where there is no room it takes some
+		return nil, false, err
 	}
 	return f, true, fs.syncDir(filepath.Dir(path))
 }

@@ -7,18 +7,19 @@ package usage
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
-	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
-	"syscall"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/flexgw/flexgw/reconcile/anypoint"
 )
@@ -56,22 +57,30 @@ type Options struct {
 	MaxAge   time.Duration    // of what is not acknowledged; 0: 90 days
 	Log      *slog.Logger     // nil: none
 
-	AccessLog string // folder of the access log; "": that of the ledger
+	AccessLog string // folder of the access log, which is there; "": that of the ledger
+	Existing  bool   // there is a ledger, or it can be brought back whole: else fs.ErrNotExist
+	// Later has a ledger that can not be opened now, for the disk is full or another process looks at it, opened when that is over.
+	Later bool
 
 	files files // nil: the disk
+	keep  int   // rows of which there is nothing to report; 0: keepDone
 }
 
 // The bounds of a ledger.
 const (
 	defaultBytes = 256 << 20
 	defaultAge   = 90 * 24 * time.Hour
-	batchPoints  = 500              // at most, of a batch
-	backlog      = 12               // batches; with so many that nobody took, an hour is sealed when it is over, not before
-	heartbeat    = 15 * time.Minute // without a batch
-	stepBack     = time.Minute      // a clock that goes back by more is said
-	lateHours    = 25               // a request that began earlier counts in the hour in which it ended
-	keepDone     = 100_000          // rows of which there is nothing to report, for Totals
-	slack        = 1 << 20          // bytes a file may have beyond twice its snapshot
+	batchPoints  = 500                // at most, of a batch
+	longestName  = 512                // bytes of an API's, in a report
+	backlog      = 12                 // batches; with so many that nobody took, an hour is sealed when it is over, not before
+	heartbeat    = 15 * time.Minute   // without a batch
+	stepBack     = time.Minute        // a clock that goes back by more is said
+	lateHours    = 25                 // a request that began earlier counts in the hour in which it ended
+	keepDone     = 100_000            // rows of which there is nothing to report, for Totals
+	keepAside    = 1000               // batches that were set aside
+	lapse        = 7 * 24 * time.Hour // after which an alarm of something that has happened ends
+	openAgain    = time.Second        // for a ledger that could not be opened
+	slack        = 1 << 20            // bytes a file may have beyond twice its snapshot
 )
 
 // ErrInUse is what Open returns when another process has the ledger.
@@ -80,223 +89,30 @@ var ErrInUse = errors.New("another process has it")
 // Ledger is counts on disk. Its methods may be called from any goroutine. An error of one says that nothing has changed; of SetIdentity,
 // that it will.
 type Ledger struct {
-	dir  string
-	o    Options
-	fs   files
-	lock *os.File
+	dir     string
+	o       Options
+	fs      files
+	lock    *os.File
+	logLock *os.File // nil: the folder of the access log is the ledger's own
 
-	mu      sync.Mutex
-	s       *state
-	wanted  Identity // that counts belong to from the next one on
-	file    file
-	end     int64 // of the last whole frame in file
-	rewrite bool  // the file is in doubt: write a new one first
-	sync    bool  // so is the name of the file
-	closed  bool
-	broken  error // why the disk did not take the last transaction
-	tried   int64 // size at which a new file could not be written
-	alarms  map[string]Alarm
-}
-
-// Open opens the ledger in a folder, which it makes when there is none. It returns ErrInUse when another process has it. The torn end of
-// a write that was cut off is dropped. When more is damaged, what stands before is kept, the damaged file is set aside, and a new epoch begins.
-func Open(dir string, o Options) (*Ledger, error) {
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
-	if o.files == nil {
-		o.files = osFiles{}
-	}
-	l := &Ledger{dir: dir, o: o, fs: o.files, alarms: map[string]Alarm{}}
-	l.o.MaxBytes, l.o.MaxAge = cmp.Or(o.MaxBytes, defaultBytes), cmp.Or(o.MaxAge, defaultAge)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("usage ledger: %w", err)
-	}
-	var err error
-	if l.lock, err = lock(filepath.Join(dir, "lock")); err != nil {
-		return nil, fmt.Errorf("usage ledger %s: %w", dir, err)
-	}
-	if err := l.load(); err != nil {
-		_ = l.Close()
-		return nil, fmt.Errorf("usage ledger %s: %w", dir, err)
-	}
-	l.wanted = l.s.identities[l.s.using]
-	return l, nil
-}
-
-func lock(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	for try := 0; ; {
-		switch err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); {
-		case err == nil:
-			return f, nil
-		case errors.Is(err, syscall.EINTR):
-		case errors.Is(err, syscall.EWOULDBLOCK) && try < 10: // a process that is being started has all that its parent had open, for a moment
-			try++
-			time.Sleep(20 * time.Millisecond)
-		case errors.Is(err, syscall.EWOULDBLOCK):
-			return nil, errors.Join(ErrInUse, f.Close())
-		default:
-			return nil, errors.Join(err, f.Close())
-		}
-	}
-}
-
-func (l *Ledger) path() string { return filepath.Join(l.dir, "ledger") }
-
-// load reads what is there, or begins.
-func (l *Ledger) load() error {
-	f, err := l.fs.open(l.path())
-	if errors.Is(err, fs.ErrNotExist) {
-		return l.begin(newState())
-	}
-	if err != nil {
-		return err
-	}
-	l.file = f
-	if err := f.Sync(); err != nil { // a process that ended while it wrote may have left what a power loss would take
-		return err
-	}
-	b, err := readAll(f)
-	if err != nil {
-		return err
-	}
-	s := newState()
-	end, damaged, err := scan(b, s.apply)
-	if err != nil {
-		return err
-	}
-	if damaged { // a frame that is whole, but not ours, may have left s half changed
-		s = newState()
-		_, _, _ = scan(b[:end], s.apply)
-	}
-	if damaged || s.replica == "" {
-		return l.recover(s, end, int64(len(b)))
-	}
-	l.s, l.end = s, end
-	l.s.flow = Flow{}
-	l.sync = true // a process that ended between giving a new file its name and having that written down did not say so
-	if end < int64(len(b)) {
-		l.o.Log.Info("the usage ledger ended in a write that was cut off; it is dropped", "bytes", int64(len(b))-end)
-		if err := f.Truncate(end); err != nil {
-			l.rewrite = true
-		}
-	}
-	return nil
-}
-
-// recover goes on with what stands before a damage. What was in batches is put in new ones, of a new epoch: nobody knows which
-// batches the lost part had, and a number must not be used twice. The platform keeps the greatest count of an hour, so it may hear
-// of one twice.
-func (l *Ledger) recover(s *state, end, size int64) error {
-	aside := l.path() + ".damaged"
-	l.o.Log.Error("the usage ledger is damaged; what stands before is kept, and counts after it are lost unless the access log still has them",
-		"kept", end, "of", size, "file", aside)
-	_ = l.file.Close()
-	l.file = nil
-	if err := l.fs.link(l.path(), aside); err != nil { // the new one takes its name: there is always one of the two
-		return err
-	}
-	for _, b := range s.batches {
-		for _, p := range b.points {
-			s.row(key{b.identity, p.api, p.hour}).final = false
-		}
-		s.lost = s.lost.plus(b.lost)
-		s.size -= b.bytes()
-	}
-	for _, x := range s.rows { // those too whose batches the lost part had
-		if have := x.acked + x.aside; x.sealed != have {
-			x.sealed, x.final = have, false
-		}
-	}
-	s.batches, s.last, s.acked, s.flow = nil, 0, 0, Flow{}
-	for _, a := range s.aside { // these are of the new epoch too: no other batch may get their numbers
-		s.last = max(s.last, a.seq)
-	}
-	if err := l.begin(s); err != nil {
-		return err
-	}
-	l.raise("damaged", fmt.Sprintf("the ledger was damaged after %d of %d bytes; what stood before is kept, the file is %s", end, size, aside))
-	return nil
-}
-
-// origin is what outlives a ledger.
-type origin struct {
-	Replica string `json:"replica"` // UUID
-	Epoch   uint64 `json:"epoch"`
-}
-
-// begin starts a new epoch.
-func (l *Ledger) begin(s *state) error {
-	path := filepath.Join(l.dir, "replica")
-	var o origin
-	if f, err := l.fs.open(path); err == nil {
-		b, err := readAll(f)
-		if err = errors.Join(err, f.Close()); err != nil {
-			return err
-		}
-		_ = json.Unmarshal(b, &o) // a damaged one is written anew, with an epoch that is greater by the clock
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	had := o.Replica
-	lost := had != "" && s.replica == ""
-	if lost && !l.logged() { // nothing is counted twice; with the old one, new counts would be hidden below what the platform has
-		o.Replica = ""
-	}
-	if o.Replica == "" {
-		o.Replica = cmp.Or(s.replica, anypoint.NewUUID())
-	}
-	now := l.o.Now()
-	o.Epoch = max(o.Epoch+1, s.epoch+1, uint64(max(0, now.Unix())))
-	b, err := json.Marshal(o)
-	if err != nil {
-		return err
-	}
-	f, _, err := replace(l.fs, path, func(w io.WriterAt) error {
-		_, err := w.WriteAt(append(b, '\n'), 0)
-		return err
-	})
-	if f != nil {
-		err = errors.Join(err, f.Close())
-	}
-	if err != nil {
-		return err
-	}
-	s.replica, s.epoch, s.began = o.Replica, o.Epoch, now.Unix()
-	if s.clock == 0 {
-		s.clock, s.sealedAt = now.UnixMilli(), now.UnixMilli()
-	}
-	l.s = s
-	if err := l.compact(); err != nil || !lost {
-		return err
-	}
-	text := "the usage ledger of before is gone, and so is the access log: calls that were not reported are lost; new ones are reported under a new replica"
-	if o.Replica == had {
-		text = "the usage ledger of before is gone; what is in the access log is counted again, for the registration of now, and calls that left the log within this hour hide as many new ones"
-	}
-	l.raise("lost-ledger", text)
-	l.o.Log.Error(text, "replica", o.Replica)
-	return nil
-}
-
-// logged reports whether there are lines that may have been counted before: who lost the ledger counts them again, and the platform keeps the
-// greatest count of a replica.
-func (l *Ledger) logged() bool {
-	names, err := filepath.Glob(filepath.Join(cmp.Or(l.o.AccessLog, l.dir), LogName+"*"))
-	for _, name := range names {
-		info, e := os.Stat(name)
-		if e != nil || info.Size() > 0 {
-			return true
-		}
-	}
-	return err != nil
+	mu       sync.Mutex
+	s        *state
+	unopened error     // why it is not open yet; nil: it is
+	since    time.Time // that it is not
+	looked   time.Time // when opening it was tried last
+	wanted   Identity  // that counts belong to from the next one on
+	aimed    bool      // somebody said so
+	file     file
+	end      int64  // of the last whole frame in file
+	rewrite  bool   // the file is in doubt: write a new one first
+	sync     bool   // so is the name of the file
+	kept     uint64 // age of the copy; 0: it is not known
+	bare     bool   // there is no copy, for it could not be written: that was told
+	closed   bool
+	broken   error           // why the disk did not take the last transaction
+	tried    int64           // size at which a new file could not be written
+	failing  *Alarm          // "unwritable", which can not be written down
+	unsaved  map[string]bool // codes of alarms that are not on the disk as they are
 }
 
 // Close gives the ledger to the next process. Everything is on the disk already.
@@ -306,63 +122,140 @@ func (l *Ledger) Close() error {
 	if l.closed {
 		return nil
 	}
-	l.closed = true
 	var err error
+	if l.unopened == nil && len(l.unsaved) > 0 {
+		_ = l.commit(&writer{}) // what it tells of is told again when it still is so
+	}
+	l.closed = true
 	if l.file != nil {
 		err = l.file.Close()
 	}
-	return errors.Join(err, l.lock.Close())
+	if l.lock != nil {
+		err = errors.Join(err, l.lock.Close())
+	}
+	if l.logLock != nil {
+		err = errors.Join(err, l.logLock.Close())
+	}
+	return err
 }
 
-// compact writes the state into a new file.
-func (l *Ledger) compact() error {
-	l.s.prune(keepDone)
-	size := int64(0)
-	f, moved, err := replace(l.fs, l.path(), func(w io.WriterAt) error {
-		return l.s.snapshot(func(payload []byte) error {
+// write makes a file of a state.
+func (l *Ledger) write(path string, s *state) (f file, size int64, moved bool, err error) {
+	f, moved, err = replace(l.fs, path, func(w io.WriterAt) error {
+		return s.snapshot(func(payload []byte) error {
 			b := frame(payload)
 			n, err := w.WriteAt(b, size)
 			size += int64(n)
 			return err
 		})
 	})
+	return f, size, moved, err
+}
+
+// compact writes the state into a new file; lean: without what is not needed any more. That gives APIs other numbers, which nobody may have
+// in his hands.
+func (l *Ledger) compact(lean bool) error {
+	s := l.s
+	if lean {
+		s = s.lean(l.o.keep)
+	}
+	f, size, moved, err := l.write(l.path(), s)
 	if !moved {
 		return err
 	}
 	if l.file != nil {
 		_ = l.file.Close()
 	}
-	l.file, l.end, l.s.size, l.rewrite, l.tried = f, size, size, false, 0
+	l.s, l.file, l.end, l.rewrite, l.tried = s, f, size, false, 0
+	l.s.size, l.s.whole = size, true
 	l.sync = err != nil
 	return err
 }
 
+// keep writes the copy, from which a ledger that is lost is brought back. Whoever makes a batch does it first: a copy with less than the
+// platform was told would hide calls. When there is no room for it there is none, rather than an old one.
+func (l *Ledger) keep() error {
+	if l.kept == l.s.age && l.kept > 0 {
+		return nil
+	}
+	f, _, _, err := l.write(l.copyPath(), l.s)
+	if f != nil {
+		err = errors.Join(err, f.Close())
+	}
+	if err == nil {
+		l.kept, l.bare = l.s.age, false
+		return nil
+	}
+	l.kept = 0
+	if !l.bare {
+		l.o.Log.Warn("there is no copy of the usage ledger: it can not be written", "file", l.copyPath(), "error", err)
+	}
+	gone := l.fs.remove(l.copyPath())
+	if gone != nil && !errors.Is(gone, fs.ErrNotExist) {
+		return errors.Join(err, gone)
+	}
+	if gone := l.fs.syncDir(l.dir); gone != nil {
+		return errors.Join(err, gone)
+	}
+	l.bare = true
+	return nil
+}
+
+// keepUp has the copy follow before a log is removed: what was counted from it would be missing if only the ledger had it.
+func (l *Ledger) keepUp() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.unopened != nil || l.closed {
+		return
+	}
+	if err := l.keep(); err != nil { // it is as it was: nothing was sent of what it does not have
+		l.o.Log.Debug("the copy of the usage ledger is an old one", "error", err)
+	}
+}
+
 // commit makes a transaction: it is on the disk, or nothing has changed.
 func (l *Ledger) commit(w *writer) error {
+	if l.unopened != nil {
+		return l.unopened
+	}
+	for _, code := range slices.Sorted(maps.Keys(l.unsaved)) {
+		if a, is := l.s.alarms[code]; is {
+			a.write(w)
+		} else {
+			w.step(stepClear)
+			w.word(code)
+		}
+	}
 	err := l.append(frame(w.b))
 	if err != nil {
 		if l.broken == nil {
 			l.o.Log.Error("usage can not be written down; counting waits where it is", "error", err)
+			l.failing = &Alarm{Code: "unwritable", Since: l.o.Now().UTC()}
 		}
 		l.broken = err
-		l.raise("unwritable", "usage can not be written down, counting waits: "+err.Error())
+		l.failing.Message = "usage can not be written down, counting waits: " + err.Error()
 		return fmt.Errorf("usage ledger: %w", err)
 	}
+	clear(l.unsaved)
 	if l.broken != nil {
-		l.broken = nil
+		l.broken, l.failing = nil, nil
 		l.o.Log.Info("usage is written down again")
-		l.clear("unwritable")
 	}
 	if err := l.s.apply(w.b); err != nil {
 		panic("usage: a transaction of our own: " + err.Error())
 	}
 	if limit := 2*l.s.size + slack; l.end > max(limit, l.tried) {
-		if err := l.compact(); err != nil { // the file that is there is as good
-			l.tried = l.end + slack
-			l.o.Log.Warn("the usage ledger could not be made smaller", "error", err)
-		}
+		l.shrink()
 	}
 	return nil
+}
+
+// shrink makes the file smaller, and what of it is in memory.
+func (l *Ledger) shrink() {
+	if err := l.compact(true); err != nil { // the file that is there is as good
+		l.tried = l.end + slack
+		l.o.Log.Warn("the usage ledger could not be made smaller", "error", err)
+	}
 }
 
 func (l *Ledger) append(b []byte) error {
@@ -370,7 +263,7 @@ func (l *Ledger) append(b []byte) error {
 		return fs.ErrClosed
 	}
 	if l.rewrite {
-		if err := l.compact(); err != nil {
+		if err := l.compact(false); err != nil {
 			return err
 		}
 	}
@@ -392,6 +285,16 @@ func (l *Ledger) append(b []byte) error {
 	return nil
 }
 
+// Place is Position of a ledger that is open, or why it can not be opened.
+func (l *Ledger) Place() (Position, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.ready(); err != nil {
+		return Position{}, err
+	}
+	return l.s.position, nil
+}
+
 // Position is where counting goes on.
 func (l *Ledger) Position() Position {
 	l.mu.Lock()
@@ -405,6 +308,10 @@ func (l *Ledger) Count(p Position, counts []Count) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.o.Now()
+	if err := l.ready(); err != nil {
+		return err
+	}
+	l.lapse(now)
 	if err := l.identify(); err != nil {
 		return err
 	}
@@ -497,7 +404,10 @@ func (l *Ledger) observe(now time.Time) error {
 func (l *Ledger) SetIdentity(id Identity) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.wanted = id
+	l.wanted, l.aimed = id, true
+	if err := l.ready(); err != nil {
+		return err
+	}
 	return l.identify()
 }
 
@@ -506,6 +416,9 @@ func (l *Ledger) identify() error {
 	id := l.wanted
 	if l.s.identities[l.s.using] == id {
 		return nil
+	}
+	if err := l.keep(); err != nil { // who counts on from the copy counts for the one that comes
+		return err
 	}
 	w := &writer{}
 	n := slices.Index(l.s.identities, id)
@@ -523,10 +436,20 @@ func (l *Ledger) identify() error {
 func (l *Ledger) Seal(now time.Time) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if err := l.ready(); err != nil {
+		return err
+	}
+	l.lapse(now)
 	if err := l.observe(now); err != nil {
 		return err
 	}
-	return l.seal(now, false)
+	if err := l.seal(now, false); err != nil {
+		return err
+	}
+	if len(l.s.spare()) > l.o.keep+l.o.keep/4 {
+		l.shrink()
+	}
+	return nil
 }
 
 func (l *Ledger) seal(now time.Time, closing bool) error {
@@ -543,10 +466,15 @@ func (l *Ledger) seal(now time.Time, closing bool) error {
 	}
 	points := l.open(now, closing)
 	for i, id := range l.s.identities {
-		for ps := range slices.Chunk(points[uint32(i)], batchPoints) {
-			if id != (Identity{}) {
-				add(batch{identity: uint32(i), points: ps})
-			}
+		if id == (Identity{}) {
+			continue
+		}
+		sound, odd := l.s.named(points[uint32(i)])
+		for ps := range slices.Chunk(sound, batchPoints) {
+			add(batch{identity: uint32(i), points: ps})
+		}
+		for ps := range slices.Chunk(odd, 1) {
+			add(batch{identity: uint32(i), points: ps})
 		}
 	}
 	quiet := now.Sub(time.UnixMilli(l.s.sealedAt))
@@ -555,6 +483,11 @@ func (l *Ledger) seal(now time.Time, closing bool) error {
 	}
 	if seq == l.s.last && !closing {
 		return nil
+	}
+	if len(points) > 0 {
+		if err := l.keep(); err != nil {
+			return err
+		}
 	}
 	return l.commit(w)
 }
@@ -578,6 +511,22 @@ func (l *Ledger) open(now time.Time, closing bool) map[uint32][]point {
 			api: k.api, hour: k.hour, delta: x.counted - x.sealed, cumulative: x.counted, final: int64(k.hour) < this || closing})
 	}
 	return points
+}
+
+// named tells points whose API has a name that a report may have (apiInstance in batch.schema.json) from odd ones: declarations have names of any
+// length, and one that is too long would have a batch refused with all that is in it.
+func (s *state) named(points []point) (sound, odd []point) {
+	for _, p := range points {
+		name := s.apis[p.api]
+		namespace, rest, ok := strings.Cut(name, "/")
+		if ok && namespace != "" && rest != "" && len(name) <= longestName && utf8.ValidString(name) && !strings.Contains(rest, "/") &&
+			!strings.ContainsFunc(name, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }) {
+			sound = append(sound, p)
+		} else {
+			odd = append(odd, p)
+		}
+	}
+	return sound, odd
 }
 
 // Next is the oldest batch that was not acknowledged: the same until it is.
@@ -610,6 +559,19 @@ func (l *Ledger) Quarantined() ([]anypoint.Batch, []string) {
 		bs[i], whys[i] = l.s.wire(a.batch), a.why
 	}
 	return bs, whys
+}
+
+// Aside reports whether there are batches between two, and all of them were set aside.
+func (l *Ledger) Aside(after, before uint64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := uint64(0)
+	for _, a := range l.s.aside {
+		if after < a.seq && a.seq < before {
+			n++
+		}
+	}
+	return n > 0 && n == before-after-1
 }
 
 // wire is a batch as it is sent.
@@ -714,13 +676,6 @@ func (l *Ledger) Totals() []Total {
 	return ts
 }
 
-// Alarm is something that somebody should look at.
-type Alarm struct {
-	Code    string // a word, the same for the same trouble
-	Message string
-	Since   time.Time
-}
-
 // State is the ledger as a whole.
 type State struct {
 	Replica  string // UUID
@@ -767,8 +722,14 @@ func (l *Ledger) State() State {
 			st.Acked += x.acked
 		}
 	}
-	for _, a := range l.alarms {
-		st.Alarms = append(st.Alarms, a)
+	for _, a := range s.alarms {
+		st.Alarms = append(st.Alarms, a.Alarm)
+	}
+	if l.failing != nil {
+		st.Alarms = append(st.Alarms, *l.failing)
+	}
+	if l.unopened != nil {
+		st.Alarms = append(st.Alarms, Alarm{"unopened", "the usage ledger can not be opened, requests wait in the access log: " + l.unopened.Error(), l.since})
 	}
 	if len(s.aside) > 0 {
 		st.Alarms = append(st.Alarms, Alarm{"quarantined", fmt.Sprintf("%d batches were set aside; the last: %s", len(s.aside), s.aside[len(s.aside)-1].why),
@@ -777,29 +738,3 @@ func (l *Ledger) State() State {
 	slices.SortFunc(st.Alarms, func(a, b Alarm) int { return cmp.Compare(a.Code, b.Code) })
 	return st
 }
-
-// Raise tells of trouble that is not the ledger's own, until Clear; fresh: it was not told yet.
-func (l *Ledger) Raise(code, message string) (fresh bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.raise(code, message)
-}
-
-// Clear takes an alarm back.
-func (l *Ledger) Clear(code string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.clear(code)
-}
-
-func (l *Ledger) raise(code, message string) (fresh bool) {
-	old, was := l.alarms[code]
-	a := Alarm{code, message, l.o.Now().UTC()}
-	if was {
-		a.Since = old.Since
-	}
-	l.alarms[code] = a
-	return !was
-}
-
-func (l *Ledger) clear(code string) { delete(l.alarms, code) }

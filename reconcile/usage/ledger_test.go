@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -424,6 +425,7 @@ func TestDamage(t *testing.T) {
 		path := filepath.Join(dir, "ledger")
 		b, err := os.ReadFile(path)
 		must(t, err)
+		must(t, os.Remove(path+".copy"))
 		b[len(b)*2/3] ^= 4
 		must(t, os.WriteFile(path, b, 0o600))
 		l := open(t, dir, c, usage.Options{})
@@ -483,9 +485,17 @@ func TestDamage(t *testing.T) {
 			return string(b[:50])
 		}
 		was := replica()
+		lose := func() {
+			t.Helper()
+			must(t, os.Remove(filepath.Join(dir, "ledger")))
+			must(t, os.RemoveAll(filepath.Join(dir, "ledger.copy")))
+		}
 		// The platform has these lines, and keeps the greatest count of a replica.
 		must(t, os.WriteFile(filepath.Join(dir, usage.LogName), []byte("\n"), 0o600))
-		must(t, os.Remove(filepath.Join(dir, "ledger")))
+		lose()
+		if _, err := usage.Open(dir, usage.Options{Existing: true}); !errors.Is(err, fs.ErrNotExist) { // who only looks decides nothing
+			t.Errorf("got %v", err)
+		}
 		l := open(t, dir, c, usage.Options{})
 		if s := l.State(); s.Epoch <= epoch || s.Counted != 0 || alarms(l) != "lost-ledger" || replica() != was {
 			t.Errorf("got %+v", s)
@@ -493,14 +503,17 @@ func TestDamage(t *testing.T) {
 		must(t, l.Close())
 		// Without them every count is a new one, which the platform has to add.
 		must(t, os.Remove(filepath.Join(dir, usage.LogName)))
-		must(t, os.Remove(filepath.Join(dir, "ledger")))
+		lose()
 		l = open(t, dir, c, usage.Options{})
 		if alarms(l) != "lost-ledger" || replica() == was {
 			t.Errorf("got %s, %s", alarms(l), replica())
 		}
 		must(t, l.Close())
-		if l = open(t, dir, c, usage.Options{}); alarms(l) != "" {
-			t.Errorf("got %s", alarms(l))
+		// A process that ended before it wrote down what outlives the ledger lost nothing.
+		must(t, os.Remove(filepath.Join(dir, "replica")))
+		l = open(t, dir, c, usage.Options{Existing: true})
+		if s := l.State(); !strings.Contains(replica(), s.Replica) {
+			t.Errorf("got %s, %+v", replica(), s)
 		}
 	})
 }

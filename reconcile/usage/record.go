@@ -36,6 +36,9 @@ const (
 	stepAside                      // of a snapshot: a batch that was set aside
 	stepSplit                      // seq, how many points stay, seq of the rest
 	stepRelease                    // seq: a batch that was set aside, and that the platform has after all
+	stepAge                        // of a snapshot: how many positions there were
+	stepAlarm                      // code, message, since, last, two figures, whether it lapses
+	stepClear                      // code: an alarm that is over
 )
 
 // writer puts steps together.

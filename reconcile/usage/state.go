@@ -21,14 +21,17 @@ type state struct {
 	using      uint32 // the identity to which counts belong
 
 	position Position
-	clock    int64 // Unix milliseconds: the newest time that was seen, or what it was set back to
-	sealedAt int64 // Unix milliseconds, of the last batch
+	age      uint64 // positions that there were: which of two states of an epoch is the later one
+	whole    bool   // not on the disk: the snapshot that it began with was read to its end
+	clock    int64  // Unix milliseconds: the newest time that was seen, or what it was set back to
+	sealedAt int64  // Unix milliseconds, of the last batch
 	last     uint64
 	acked    uint64
 
 	rows    map[key]*row
 	batches []batch // by seq: not acknowledged
-	aside   []aside
+	aside   []aside // the newest
+	alarms  map[string]alarm
 
 	lost     loss // refused, and in no batch yet
 	everLost loss
@@ -80,6 +83,14 @@ type aside struct {
 	why string
 }
 
+// alarm is an Alarm with what it counts.
+type alarm struct {
+	Alarm
+	last    int64 // Unix milliseconds: when it was told last
+	figures Figures
+	lapses  bool // it tells of what has happened, and nobody takes it back
+}
+
 // Bytes that these take in a snapshot, about.
 const (
 	rowSize   = 20
@@ -88,7 +99,12 @@ const (
 )
 
 func newState() *state {
-	return &state{identities: []Identity{{}}, apis: []string{""}, numbers: map[string]uint32{"": 0}, rows: map[key]*row{}}
+	return &state{identities: []Identity{{}}, apis: []string{""}, numbers: map[string]uint32{"": 0}, rows: map[key]*row{}, alarms: map[string]alarm{}}
+}
+
+// later reports whether s knows all that o does, and perhaps more: they are of one host.
+func (s *state) later(o *state) bool {
+	return s.whole && (s.epoch > o.epoch || s.epoch == o.epoch && s.age >= o.age)
 }
 
 // apply takes the steps of a frame. An error says that they are none of ours, and leaves the state unusable.
@@ -130,6 +146,14 @@ func (s *state) take(kind step, r *reader) error {
 	case stepPosition:
 		p := &s.position
 		r.numbers(&p.Turn, &p.Device, &p.Inode, &p.Offset, &p.Head, &p.Tail)
+		s.age++
+	case stepAge:
+		s.age = r.uint()
+	case stepAlarm:
+		a := readAlarm(r)
+		s.alarms[a.Code] = a
+	case stepClear:
+		delete(s.alarms, r.word())
 	case stepClock:
 		t := r.int()
 		if s.clock-t > stepBack.Milliseconds() {
@@ -169,7 +193,7 @@ func (s *state) take(kind step, r *reader) error {
 	case stepTotals:
 		s.sealedAt = r.int()
 		r.numbers(&s.last, &s.acked, &s.lost.points, &s.lost.calls, &s.everLost.points, &s.everLost.calls, &s.setBack)
-		s.clock = r.int()
+		s.clock, s.whole = r.int(), true
 	case stepAside:
 		b := readBatch(s, r)
 		s.aside = append(s.aside, aside{b, r.word()})
@@ -233,6 +257,23 @@ func readBatch(s *state, r *reader) batch {
 		p.final = r.flag()
 	}
 	return b
+}
+
+func (a alarm) write(w *writer) {
+	w.step(stepAlarm)
+	w.word(a.Code)
+	w.word(a.Message)
+	w.int(a.Since.UnixMilli())
+	w.int(a.last)
+	w.numbers(a.figures[:]...)
+	w.flag(a.lapses)
+}
+
+func readAlarm(r *reader) alarm {
+	a := alarm{Alarm: Alarm{r.word(), r.word(), time.UnixMilli(r.int()).UTC()}, last: r.int()}
+	r.numbers(&a.figures[0], &a.figures[1])
+	a.lapses = r.flag()
+	return a
 }
 
 func (s *state) seal(b batch) {
@@ -327,6 +368,16 @@ func (s *state) setAside(seq uint64, why string) error {
 	s.drop(i)
 	s.aside = append(s.aside, aside{b, why})
 	s.size += b.bytes()
+	for len(s.aside) > keepAside { // nobody will ask for so many: the platform is told how many calls were in it
+		old := s.aside[0]
+		gone := loss{points: uint64(len(old.points))}
+		for _, p := range old.points {
+			gone.calls += p.delta
+		}
+		s.lost, s.everLost = s.lost.plus(gone).plus(old.lost), s.everLost.plus(gone)
+		s.size -= old.bytes()
+		s.aside = slices.Delete(s.aside, 0, 1)
+	}
 	return nil
 }
 
@@ -365,8 +416,8 @@ func (s *state) split(seq, keep, last uint64) error {
 	return nil
 }
 
-// prune forgets rows of which nothing is to be reported and that nobody will count into any more: all but the newest, keep of them.
-func (s *state) prune(keep int) {
+// spare are rows of which nothing is to be reported and that nobody will count into any more, in no order.
+func (s *state) spare() []key {
 	old := uint32(max(0, hourOf(s.clock)-lateHours))
 	var done []key
 	for k, x := range s.rows {
@@ -374,14 +425,73 @@ func (s *state) prune(keep int) {
 			done = append(done, k)
 		}
 	}
-	if len(done) <= keep {
-		return
+	return done
+}
+
+// lean is the state without its spare rows but for the newest, keep of them, and without the names that are only theirs. It shares rows with s:
+// one of the two is to be forgotten.
+func (s *state) lean(keep int) *state {
+	gone := map[key]bool{}
+	if spare := s.spare(); len(spare) > keep {
+		slices.SortFunc(spare, func(a, b key) int { return cmp.Or(cmp.Compare(b.hour, a.hour), compareKeys(a, b)) })
+		for _, k := range spare[keep:] {
+			gone[k] = true
+		}
 	}
-	slices.SortFunc(done, func(a, b key) int { return cmp.Or(cmp.Compare(b.hour, a.hour), compareKeys(a, b)) })
-	for _, k := range done[keep:] {
-		delete(s.rows, k)
-		s.size -= rowSize
+	used := make([]bool, len(s.apis))
+	used[0] = true
+	for k := range s.rows {
+		used[k.api] = used[k.api] || !gone[k]
 	}
+	for _, b := range s.batches {
+		b.names(used)
+	}
+	for _, a := range s.aside {
+		a.names(used)
+	}
+	if len(gone) == 0 && !slices.Contains(used, false) {
+		return s
+	}
+	n := *s
+	n.apis, n.numbers, n.rows = nil, map[string]uint32{}, make(map[key]*row, len(s.rows)-len(gone))
+	to := make([]uint32, len(s.apis))
+	for i, name := range s.apis {
+		if used[i] {
+			to[i] = uint32(len(n.apis))
+			n.numbers[name] = to[i]
+			n.apis = append(n.apis, name)
+		}
+	}
+	for k, x := range s.rows {
+		if !gone[k] {
+			k.api = to[k.api]
+			n.rows[k] = x
+		}
+	}
+	n.batches, n.aside = nil, nil
+	for _, b := range s.batches {
+		n.batches = append(n.batches, b.renumbered(to))
+	}
+	for _, a := range s.aside {
+		n.aside = append(n.aside, aside{a.renumbered(to), a.why})
+	}
+	return &n
+}
+
+// names marks the numbers of its APIs.
+func (b *batch) names(used []bool) {
+	for _, p := range b.points {
+		used[p.api] = true
+	}
+}
+
+func (b *batch) renumbered(to []uint32) batch {
+	n := *b
+	n.points = slices.Clone(b.points)
+	for i := range n.points {
+		n.points[i].api = to[n.points[i].api]
+	}
+	return n
 }
 
 func compareKeys(a, b key) int {
@@ -407,6 +517,11 @@ func (s *state) snapshot(emit func(payload []byte) error) error {
 	}
 	writeUse(w, s.using)
 	s.position.write(w)
+	w.step(stepAge)
+	w.uint(s.age)
+	for _, code := range slices.Sorted(maps.Keys(s.alarms)) {
+		s.alarms[code].write(w)
+	}
 	flush := func(least int) error {
 		if len(w.b) < least {
 			return nil

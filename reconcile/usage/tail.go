@@ -43,6 +43,9 @@ type TailOptions struct {
 	Reopen func(context.Context) error
 	Now    func() time.Time // nil: the clock
 	Log    *slog.Logger     // nil: none
+	// Private says that Envoy runs as this user: nobody else may read the log. One that another user writes, with rights that let this one
+	// read it, stays as it is.
+	Private bool
 
 	TurnBytes int64         // 0: 16 MiB
 	TurnAge   time.Duration // 0: an hour
@@ -56,6 +59,7 @@ type Tail struct {
 
 	mu      sync.Mutex
 	file    *os.File
+	placed  bool     // pos is known
 	pos     Position // in file, of what is in counts
 	began   time.Time
 	moved   bool // the name is not the file's any more
@@ -91,7 +95,7 @@ func NewTail(dir string, l *Ledger, o TailOptions) *Tail {
 	if o.TurnAge == 0 {
 		o.TurnAge = turnAge
 	}
-	return &Tail{dir: dir, ledger: l, o: o, pos: l.Position(), counts: counts{byAPI: map[string]*hours{}}}
+	return &Tail{dir: dir, ledger: l, o: o, counts: counts{byAPI: map[string]*hours{}}}
 }
 
 // Run reads until ctx ends. What it can not read or write down it tries again.
@@ -156,13 +160,25 @@ func (t *Tail) turnPath(n uint64) string { return t.path() + turnSuffix + strcon
 func (t *Tail) Look(ctx context.Context) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if !t.placed {
+		p, err := t.ledger.Place()
+		if err != nil {
+			return unwritten{err}
+		}
+		t.pos, t.placed = p, true
+	}
 	for {
 		if err := t.settle(t.pos); err != nil {
 			return err
 		}
 		if t.file == nil {
-			if found, err := t.open(); err != nil || !found {
+			switch found, err := t.open(); {
+			case err != nil:
 				return err
+			case !found && t.pos.Turn > 0: // somebody removed it, and Envoy may write to a file that has no name
+				return t.ask(ctx)
+			case !found:
+				return nil
 			}
 		}
 		// In this order: after a new file is seen, nobody writes to the old one.
@@ -252,6 +268,11 @@ func (t *Tail) open() (found bool, err error) {
 	if p, err = t.recognize(f, p); err != nil {
 		return false, errors.Join(err, f.Close())
 	}
+	if t.o.Private { // the mask of the process that made it may have been another one
+		if err := f.Chmod(0o600); err != nil {
+			t.o.Log.Debug("others may be able to read the access log", "file", path, "error", err)
+		}
+	}
 	t.file, t.pos, t.moved, t.began, t.asked = f, p, len(ns) > 0, t.o.Now(), time.Time{}
 	return true, nil
 }
@@ -316,7 +337,7 @@ func (t *Tail) at(f *os.File, p Position, offset uint64) (Position, error) {
 func (t *Tail) replaced(why string) {
 	t.touched.Add(1)
 	t.o.Log.Error(why, "file", t.path())
-	t.ledger.Raise("log", why)
+	t.ledger.Tell("log", Figures{}, func(Figures) string { return why })
 }
 
 // mark is a hash of bytes of a file.
@@ -482,8 +503,12 @@ func (t *Tail) take(b []byte) (lines int) {
 }
 
 func (t *Tail) unreadable(n uint64) {
-	text := fmt.Sprintf("%d lines of the access log could not be read, and are not counted; an Envoy that was killed leaves one, and so does a disk that was full", t.bad.Add(n))
-	if t.ledger.Raise("unreadable", text) {
+	t.bad.Add(n)
+	text := ""
+	if t.ledger.Tell("unreadable", Figures{n}, func(all Figures) string {
+		text = fmt.Sprintf("%d lines of the access log could not be read, and are not counted; an Envoy that was killed leaves one, and so does a disk that was full", all[0])
+		return text
+	}) {
 		t.o.Log.Warn(text, "file", t.path())
 	}
 }
@@ -511,6 +536,7 @@ func (t *Tail) turn(next fs.FileInfo, size int64) error {
 		return err
 	}
 	t.turned.Add(1)
+	t.ledger.keepUp()
 	err := t.leave() // open would remove it too, after a crash
 	if gone := os.Remove(t.turnPath(old)); gone != nil && !errors.Is(gone, fs.ErrNotExist) {
 		err = errors.Join(err, gone)

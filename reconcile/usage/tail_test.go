@@ -153,6 +153,120 @@ func TestTurns(t *testing.T) {
 	same(t, l, g)
 }
 
+// A log that an Envoy of ours writes is for nobody else to read, whatever the mask of the process was that made it; that of another user's Envoy
+// stays as it is.
+func TestLogIsPrivate(t *testing.T) {
+	t.Parallel()
+	for _, private := range []bool{true, false} {
+		dir, c := t.TempDir(), newClock()
+		l, g := open(t, dir, c, usage.Options{}), newGateway(t, dir)
+		path := filepath.Join(dir, usage.LogName)
+		made := func() {
+			g.open()
+			must(t, os.Chmod(path, 0o644))
+		}
+		want := func() {
+			t.Helper()
+			mode := os.FileMode(0o644)
+			if private {
+				mode = 0o600
+			}
+			if info, err := os.Stat(path); err != nil || info.Mode().Perm() != mode {
+				t.Errorf("%v %v, want %v", info.Mode(), err, mode)
+			}
+		}
+		x := usage.NewTail(dir, l, usage.TailOptions{Private: private, TurnBytes: 100, Now: func() time.Time { return c.now }, Reopen: func(context.Context) error {
+			made()
+			return nil
+		}})
+		made()
+		look(t, x)
+		want()
+		for range 4 {
+			g.request("a/b", c.now)
+		}
+		look(t, x)
+		look(t, x)
+		if x.Read().Turns != 1 {
+			t.Errorf("got %+v", x.Read())
+		}
+		want()
+		must(t, x.Close())
+	}
+}
+
+// An Envoy whose log was removed while no daemon looked writes to a file without a name: it is told to begin a new one.
+func TestRemovedWhileNobodyLooked(t *testing.T) {
+	t.Parallel()
+	l, x, g, c := begun(t)
+	g.request("a/a", c.now)
+	look(t, x)
+	must(t, x.Close())
+	must(t, l.Close())
+	must(t, os.Remove(filepath.Join(g.dir, usage.LogName)))
+	l = open(t, g.dir, c, usage.Options{})
+	x = usage.NewTail(g.dir, l, usage.TailOptions{Reopen: g.reopen, Now: func() time.Time { return c.now }})
+	look(t, x)
+	g.request("a/b", c.now)
+	look(t, x)
+	same(t, l, g)
+	if alarms(l) != "log" {
+		t.Errorf("got %s", alarms(l))
+	}
+}
+
+// TestLostWithItsLog: ledgers are lost, alone and with the log, while files are turned. What was counted from files that are gone is in the copy.
+func TestLostWithItsLog(t *testing.T) {
+	t.Parallel()
+	for _, logToo := range []bool{false, true} {
+		dir, c := t.TempDir(), newClock()
+		g := newGateway(t, dir)
+		var l *usage.Ledger
+		var x *usage.Tail
+		turns := uint64(0)
+		begin := func() {
+			l = open(t, dir, c, usage.Options{})
+			must(t, l.SetIdentity(us))
+			x = usage.NewTail(dir, l, usage.TailOptions{TurnBytes: 4 << 10, Reopen: g.reopen, Now: func() time.Time { return c.now }})
+		}
+		g.open()
+		begin()
+		for i := range 40 {
+			for range 30 {
+				g.request("a/a", c.now)
+			}
+			look(t, x)
+			look(t, x)
+			if i%5 != 4 {
+				continue
+			}
+			if i%10 == 9 || logToo {
+				must(t, l.Seal(c.now))
+			}
+			same(t, l, g)
+			turns += x.Read().Turns
+			must(t, x.Close())
+			must(t, l.Close())
+			must(t, os.Remove(filepath.Join(dir, "ledger")))
+			if logToo {
+				must(t, os.Remove(filepath.Join(dir, usage.LogName)))
+			}
+			begin()
+			look(t, x) // which has Envoy begin a new one
+			look(t, x) // lines of this test begin alike
+		}
+		for range 3 {
+			c.pass(3 * time.Second)
+			look(t, x)
+		}
+		same(t, l, g)
+		if turns < 5 {
+			t.Errorf("%d files were turned", turns)
+		}
+		must(t, x.Close())
+	}
+}
+
 // What somebody does to the log is said, and nothing is counted twice.
 func TestLogIsMeddledWith(t *testing.T) {
 	t.Parallel()
