@@ -44,7 +44,7 @@ func preflightCommand(env Env) *cli.Command {
 			proxyPasswordFlag(),
 			&cli.StringFlag{Name: "ca-file", Usage: "PEM `FILE` of an authority that this site's proxy opens TLS with"},
 			&cli.StringFlag{Name: "firewall", Usage: "in place of the report, write `RULES` that let through what is needed: " + strings.Join(preflight.Firewalls(), ", ") + "; names are looked up unless --no-network says no"},
-			&cli.BoolFlag{Name: "cluster", Usage: "let kubectl and oc ask the cluster that they are set up for"},
+			&cli.BoolFlag{Name: "cluster", Usage: "let kubectl and oc ask the cluster that they are set up for; with --no-network, list what they would be asked"},
 		},
 		Action: func(c *cli.Context) error { return runPreflight(c, env, planes) },
 	}
@@ -152,7 +152,7 @@ func stateDirs(env Env, named string) []string {
 // what is right in them is looked at all the same.
 func asksOf(env Env, set source.Set, o *preflight.Options) []preflight.Result {
 	p := onePass(env)
-	p.load.Salvage, p.load.AllowUnenforced = true, true
+	p.load.Salvage, p.load.AllowUnenforced, p.load.AllowReserved = true, true, true // ports are a check of their own
 	p.load.Target = o.Release
 	g, list := p.model(set)
 	if g != nil {
@@ -163,20 +163,9 @@ func asksOf(env Env, set source.Set, o *preflight.Options) []preflight.Result {
 		}
 		o.Direct = past(g)
 	}
-	// A port that the release reserves leaves the model. No port is reserved by 1.6 and by the newest, so together they have all.
-	for _, target := range []ir.Release{{Major: 1, Minor: 6}, {}} {
-		p := onePass(env)
-		p.load.Salvage, p.load.AllowUnenforced, p.load.Target = true, true, target
-		if g, _ := p.model(set); g != nil {
-			o.Declared = append(o.Declared, listenersOf(g)...)
-		}
-	}
-	slices.SortStableFunc(o.Declared, func(a, b preflight.Declared) int { return a.Addr.Compare(b.Addr) })
-	o.Declared = slices.CompactFunc(o.Declared, func(a, b preflight.Declared) bool { return a.Addr == b.Addr })
 
 	res := preflight.Result{CheckID: "declarations.valid", Severity: preflight.OK, Subject: "declarations", Expected: "no mistake", Source: "ours: flexgw validate",
 		Observed: fmt.Sprintf("APIs: %d, ports: %d", counted(o.Counts), len(o.Declared))}
-	list = slices.DeleteFunc(list, func(d diag.Diagnostic) bool { return d.Code == "link/reserved-port" }) // a check of its own
 	if list.HasErrors() {
 		res.Severity, res.Observed, res.Hint = preflight.Error, firstOf(list.WithoutSecrets(set.Bytes)), "flexgw validate says all; what is wrong was left out of the checks below"
 	}
@@ -199,7 +188,13 @@ func listenersOf(g *ir.Gateway) []preflight.Declared {
 		o := l.APIs[0].Origin
 		all = append(all, preflight.Declared{Addr: netip.AddrPortFrom(l.Addr.Addr(), l.Addr.Port()), By: fmt.Sprintf("%s/%s (%s:%d)", o.Object.Namespace, o.Object.Name, o.Range.File, o.Range.Start.Line)})
 	}
-	return all
+	if r := g.Readiness; r != nil {
+		o := r.Origin
+		all = append(all, preflight.Declared{Addr: netip.AddrPortFrom(netip.IPv4Unspecified(), r.Port), Product: true,
+			By: fmt.Sprintf("the readiness endpoint of Configuration %s/%s (%s:%d)", o.Object.Namespace, o.Object.Name, o.Range.File, o.Range.Start.Line)})
+	}
+	slices.SortStableFunc(all, func(a, b preflight.Declared) int { return a.Addr.Compare(b.Addr) })
+	return slices.CompactFunc(all, func(a, b preflight.Declared) bool { return a.Addr == b.Addr }) // both on one port: validate has said so
 }
 
 // past are what declarations name that no forward proxy carries, in words.
@@ -213,9 +208,17 @@ func past(g *ir.Gateway) []string {
 			all = append(all, "LDAP of "+b.Policy)
 		}
 	}
+	for _, l := range g.LogOutputs {
+		if slices.Contains(plainOutputs[:], l.Type) {
+			all = append(all, "the log output "+l.Name+" ("+l.Type+")")
+		}
+	}
 	slices.Sort(all)
 	return slices.Compact(all)
 }
+
+// plainOutputs are the types of log outputs that speak to another host, and not HTTP (flex-resources.md, appendix A).
+var plainOutputs = [...]string{"forward", "gelf", "kafka", "nats", "pgsql", "syslog", "tcp", "udp"}
 
 func countsOf(g *ir.Gateway) *preflight.Counts {
 	c := &preflight.Counts{}

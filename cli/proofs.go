@@ -258,7 +258,7 @@ func (v *verdicts) records(key cache.Key) *records {
 }
 
 func (v *verdicts) proofsKey(p *pipeline, which string) cache.Key {
-	return cache.KeyOf("proofs", which, v.self(), p.load.Target.String(), fmt.Sprint(p.load.Partial, p.load.RequireEnv, p.load.AllowUnenforced, p.load.Salvage))
+	return cache.KeyOf("proofs", which, v.self(), p.load.Target.String(), fmt.Sprint(p.load.Partial, p.load.RequireEnv, p.load.AllowUnenforced, p.load.AllowReserved, p.load.Salvage))
 }
 
 // manyRecent says how much of all the recent proofs may be, before the large entry takes them in: 1/manyRecent.

@@ -112,7 +112,7 @@ func TestProofsAreOfTheSameOptions(t *testing.T) {
 	v := &verdicts{self: func() string { return "self" }}
 	seen := map[cache.Key]string{}
 	for name, o := range map[string]schema.Options{
-		"none": {}, "AllowUnenforced": {AllowUnenforced: true}, "Salvage": {Salvage: true}, "Partial": {Partial: true}, "RequireEnv": {RequireEnv: true},
+		"none": {}, "AllowUnenforced": {AllowUnenforced: true}, "AllowReserved": {AllowReserved: true}, "Salvage": {Salvage: true}, "Partial": {Partial: true}, "RequireEnv": {RequireEnv: true},
 		"Target": {Target: ir.Release{Major: 1, Minor: 9}},
 	} {
 		key := v.proofsKey(&pipeline{load: o}, "most")

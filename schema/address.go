@@ -296,39 +296,16 @@ type listen struct {
 	ok     bool   // false: the address is wrong, which has been said
 }
 
-// internalPorts are those that the product keeps for itself, or once did, with the releases that refuse them: from
-// inclusive, until exclusive, neither for those that no release refuses (flex-resources.md, 11.7).
-var internalPorts = map[uint16]struct{ from, until ir.Release }{
-	2000:  {},
-	4000:  {ir.Release{Major: 1}, ir.Release{Major: 1, Minor: 7}},
-	9998:  {ir.Release{Major: 1, Minor: 7}, ir.Release{}},
-	9999:  {ir.Release{Major: 1}, ir.Release{Major: 1, Minor: 7}},
-	15000: {ir.Release{Major: 1}, ir.Release{Major: 1, Minor: 7}},
-	15100: {ir.Release{Major: 1}, ir.Release{Major: 1, Minor: 7}},
-}
-
-// reservedPort judges a port for a release.
+// reservedPort judges a port for a release: what is "" where nobody keeps the port.
 func reservedPort(port uint16, target ir.Release) (sev diag.Severity, what string) {
-	p, ok := internalPorts[port]
+	p, ok := ir.ReservedPortAt(port)
 	switch {
 	case !ok:
 		return diag.Note, ""
-	case p.from.IsZero():
-		return diag.Warning, "is used by the product itself"
-	case !target.Before(p.from) && (p.until.IsZero() || target.Before(p.until)):
-		return diag.Error, "is reserved by the product" + asOf(target)
-	case target.Before(p.from):
-		return diag.Warning, fmt.Sprintf("is reserved by the product from %v on", p.from)
+	case p.Refused(target):
+		return diag.Error, p.Words(target)
 	}
-	return diag.Warning, fmt.Sprintf("was reserved by the product before %v", p.until)
-}
-
-// asOf names the release that was asked for.
-func asOf(r ir.Release) string {
-	if r.IsZero() {
-		return ""
-	}
-	return " in release " + r.String()
+	return diag.Warning, p.Words(target)
 }
 
 // badAddress says all that is wrong with an address. An edit mends what is wrong alone.
@@ -346,7 +323,8 @@ func badAddress(t syntax.Text, path string, wrong []problem) diag.List {
 }
 
 // parseListen judges the address of an ApiInstance (flex-resources.md, 2.2 and 8.1).
-func parseListen(t syntax.Text, target ir.Release) (listen, diag.List) {
+// may: a port that the target reserves is a listener all the same.
+func parseListen(t syntax.Text, target ir.Release, may bool) (listen, diag.List) {
 	const path = "/spec/address"
 	a, wrong := dissect(t.Value)
 	for i := range wrong {
@@ -379,6 +357,9 @@ func parseListen(t syntax.Text, target ir.Release) (listen, diag.List) {
 	reserved := false
 	if sev, what := reservedPort(a.port, target); what != "" {
 		hint := "choose another port"
+		if may {
+			sev = diag.Warning
+		}
 		if sev == diag.Warning {
 			hint = "choose another port if the declarations are to run there"
 		}

@@ -24,7 +24,7 @@ func (s *state) linkSettings() diag.List {
 	out := &ir.Settings{StreamIdle: 300 * time.Second, UpstreamIdle: 60 * time.Second, UpstreamResponse: 15 * time.Second,
 		ConnectionIdle: 60 * time.Second, RewriteHost: true, ForwardClientCert: "SANITIZE"}
 	ds := fromEnvironment(out, s.decoder.getenv)
-	s.proxy = nil
+	s.proxy, s.readiness, s.logs = nil, nil, nil
 	owner := map[string]*v1alpha1.Object[v1alpha1.ConfigurationSpec]{}
 	where := map[string]diag.Range{}
 	for _, o := range s.configs {
@@ -41,6 +41,14 @@ func (s *state) linkSettings() diag.List {
 		apply(out, &o.Spec)
 		if s.proxy == nil {
 			s.proxy = forwardProxy(o)
+		}
+		if s.readiness == nil {
+			s.readiness = readiness(o)
+		}
+		if l := o.Spec.Logging; l != nil {
+			for _, out := range l.Outputs {
+				s.logs = append(s.logs, ir.LogOutput{Name: out.Name.Value, Type: strings.ToLower(out.Type.Value)})
+			}
 		}
 	}
 	slices.SortFunc(out.Origins, func(a, b ir.Origin) int {
@@ -65,6 +73,19 @@ func forwardProxy(o *v1alpha1.Object[v1alpha1.ConfigurationSpec]) *ir.ForwardPro
 		out.NoProxy = append(out.NoProxy, n.Value)
 	}
 	return out
+}
+
+// readiness is the endpoint that one Configuration asks for; nil: none.
+func readiness(o *v1alpha1.Object[v1alpha1.ConfigurationSpec]) *ir.Readiness {
+	p := o.Spec.Probe
+	if p == nil || !p.Enabled {
+		return nil
+	}
+	n, err := strconv.ParseUint(p.Port.Value, 10, 16)
+	if err != nil || n == 0 { // its shape has been judged
+		return nil
+	}
+	return &ir.Readiness{Origin: ir.Origin{Object: o.ID, Range: p.Port.Range}, Port: uint16(n)}
 }
 
 func apply(out *ir.Settings, c *v1alpha1.ConfigurationSpec) {

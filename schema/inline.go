@@ -148,7 +148,7 @@ func (d *docDecoder) apiInstance(spec *syntax.Node) {
 	api := &apiDecl{decl: decl{id: d.id, named: d.name.Range, broken: d.broken}, labels: d.labels, address: s.Address}
 	if s.Address.Value != "" {
 		var ds diag.List
-		api.listen, ds = parseListen(s.Address, d.o.Target)
+		api.listen, ds = parseListen(s.Address, d.o.Target, d.o.AllowReserved)
 		d.out.ds = append(d.out.ds, ds...)
 	}
 	if f := d.doc.Root.Get("spec").Field("services"); f != nil {

@@ -23,7 +23,7 @@ func (s *state) link() (*ir.Gateway, diag.List) {
 	ds = append(ds, s.linkAPIs()...)
 	ds = append(ds, s.duplicates()...)
 	ds = append(ds, s.dangling()...)
-	g := &ir.Gateway{Settings: s.settings, ForwardProxy: s.proxy, Gaps: s.astray()}
+	g := &ir.Gateway{Settings: s.settings, ForwardProxy: s.proxy, Readiness: s.readiness, LogOutputs: s.logs, Gaps: s.astray()}
 	var more diag.List
 	g.Listeners, more = s.linkListeners()
 	ds = append(ds, more...)

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/flexgw/flexgw/schema/diag"
@@ -45,16 +44,13 @@ func (s *state) linkListeners() ([]*ir.Listener, diag.List) {
 func (s *state) probePorts() diag.List {
 	var ds diag.List
 	for _, o := range s.configs {
-		p := o.Spec.Probe
-		if p == nil || !p.Enabled {
+		asked := readiness(o)
+		if asked == nil {
 			continue
 		}
-		n, err := strconv.ParseUint(p.Port.Value, 10, 16)
-		if err != nil {
-			continue
-		}
+		p, n := o.Spec.Probe, asked.Port
 		d := diag.Diagnostic{Severity: diag.Error, Code: "link/probe-port-clash", Subject: p.Port.Range, Object: o.ID, Hint: "choose another port"}
-		if taken := s.listeners[uint16(n)]; taken != nil {
+		if taken := s.listeners[n]; taken != nil {
 			if newer := s.newer(taken, o.ID); len(newer) > 0 {
 				for _, a := range newer {
 					ds = append(ds, diag.Diagnostic{Severity: diag.Error, Code: "link/probe-port-clash", Subject: a.address.Range, Object: a.id, Path: "/spec/address", Hint: "choose another port",
@@ -65,7 +61,7 @@ func (s *state) probePorts() diag.List {
 			a := first(taken.apis[0].apis)
 			d.Summary = fmt.Sprintf("port %d is that of ApiInstance %q", n, a.id.Name)
 			d.Related = []diag.Related{{Subject: a.address.Range, Summary: "its address"}}
-		} else if sev, what := reservedPort(uint16(n), s.target); sev == diag.Error {
+		} else if sev, what := reservedPort(n, s.target); sev == diag.Error {
 			d.Summary = fmt.Sprintf("port %d %s", n, what)
 		} else {
 			continue

@@ -59,6 +59,8 @@ type state struct {
 
 	settings  *ir.Settings
 	proxy     *ir.ForwardProxy
+	readiness *ir.Readiness
+	logs      []ir.LogOutput
 	listeners map[uint16]*port
 	resort    bool // an ApiInstance or its address is new
 	reserv    bool // a Service is new

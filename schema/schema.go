@@ -51,6 +51,8 @@ type Options struct {
 	// AllowUnenforced makes a binding of a policy that is not enforced yet a warning, for those who judge declarations and
 	// do not serve them; else it is an error, for an API without its guard must not be served.
 	AllowUnenforced bool
+	// AllowReserved makes a port that the target reserves a warning, for those who look at ports in their own way; else it is an error.
+	AllowReserved bool
 	// Target is the release of the product that the declarations are written for.
 	Target ir.Release
 	// Partial: the set is not the whole gateway, so dangling references are notes.
@@ -100,7 +102,7 @@ func WithBeside(set source.Set, folder func(dir string) []source.File) source.Se
 // open reads a set into what is known, which is the caller's until close.
 func (m *Memo) open(set source.Set, o Options) (*state, diag.List) {
 	s := m.state
-	if s == nil || s.requireEnv != o.RequireEnv || s.decoder.o.Partial != o.Partial || s.unenforced != o.AllowUnenforced || s.target != o.Target || s.decoder.o.Keys != o.Keys {
+	if s == nil || s.requireEnv != o.RequireEnv || s.decoder.o.Partial != o.Partial || s.unenforced != o.AllowUnenforced || s.decoder.o.AllowReserved != o.AllowReserved || s.target != o.Target || s.decoder.o.Keys != o.Keys {
 		s = newState(o)
 	}
 	m.state = nil // whatever happens from here on, half a state is never used again

@@ -29,16 +29,16 @@ func older(a, b [3]int) bool {
 }
 
 // cluster judges Kubernetes, OpenShift and Helm as far as their clients are here. Clients say their own version without a network; the
-// version of a cluster they have to ask it, which is told apart (Options.Cluster).
+// version of a cluster they have to ask it, which is told apart (Options.Cluster), and which nobody does with Options.NoNetwork.
 func (r *run) cluster() {
 	for _, x := range table("clients") {
 		r.client(x)
 	}
 	expected, source := "Ingress of networking.k8s.io/v1", "[D] DOCS, requirements"
 	rights := "may create custom resource definitions"
-	if !r.Cluster {
-		r.add(Result{"cluster.ingress", Skipped, "Kubernetes", expected, "no cluster was asked (--cluster asks)", source, ""})
-		r.add(Result{"cluster.rights", Skipped, "Kubernetes", rights, "no cluster was asked (--cluster asks)", source, ""})
+	if !r.asksCluster() {
+		r.unasked("cluster.ingress", "Kubernetes", expected, "", source, "kubectl api-versions lists networking.k8s.io/v1")
+		r.unasked("cluster.rights", "Kubernetes", rights, "", source, "kubectl auth can-i create customresourcedefinitions.apiextensions.k8s.io says yes")
 		return
 	}
 	out, err := r.call("kubectl", "api-versions")
@@ -58,6 +58,19 @@ func (r *run) cluster() {
 	} else {
 		r.add(Result{"cluster.rights", Warn, "Kubernetes", rights, "the cluster does not answer: " + said(err), source, "see that kubectl get nodes works"})
 	}
+}
+
+// asksCluster reports whether a cluster may be called.
+func (r *run) asksCluster() bool { return r.Cluster && !r.NoNetwork }
+
+// unasked tells what a cluster would be asked, by hand then: how is the command, and what it should say.
+func (r *run) unasked(id, subject, expected, here, source, how string) {
+	res := Result{id, Skipped, subject, expected, here + "no cluster was asked (--cluster asks)", source, ""}
+	if r.Cluster {
+		res.Severity, res.Observed = Info, here+"the cluster was not asked: --no-network"
+		res.Hint = "where it may be called: " + how
+	}
+	r.add(res)
 }
 
 func containsLine(text, want string) bool {
@@ -93,7 +106,8 @@ func (r *run) client(x row) {
 	case err != nil:
 		res.Severity, res.Observed, res.Hint = Warn, name+" failed: "+said(err), "see what it says when you run it"
 	case version == "":
-		res.Severity, res.Observed = Skipped, name+" "+own+" is here; no cluster was asked (--cluster asks)"
+		r.unasked(id, subject, res.Expected, name+" "+own+" is here; ", res.Source, name+" version says a server of "+x["minimum"]+" or newer")
+		return
 	case versionOf(version) == [3]int{}:
 		res.Severity, res.Observed, res.Hint = Warn, name+" says "+version, "compare by hand"
 	case older(versionOf(version), least):
@@ -107,11 +121,15 @@ func (r *run) client(x row) {
 // versions asks a client. version is that of what the row is about, "" when it was not asked; own is the client's.
 func (r *run) versions(name string) (version, own string, err error) {
 	if name == "helm" {
-		out, err := r.call("helm", "version", "--short")
+		// Helm 2 asks the cluster unless --client says no. Since Helm 3 nobody is asked, and the flag is hidden, or gone.
+		out, err := r.call("helm", "version", "--short", "--client")
+		if err != nil && strings.Contains(said(err), "unknown flag") {
+			out, err = r.call("helm", "version", "--short")
+		}
 		return strings.TrimSpace(string(out)), "", err
 	}
 	args := []string{"version", "--output", "json"}
-	if !r.Cluster {
+	if !r.asksCluster() {
 		args = append(args, "--client")
 	}
 	out, err := r.call(name, args...)
@@ -134,7 +152,7 @@ func (r *run) versions(name string) (version, own string, err error) {
 			own = v.ReleaseClientVersion
 		}
 	}
-	if version == "" && r.Cluster && err == nil {
+	if version == "" && r.asksCluster() && err == nil {
 		err = errors.New("the cluster does not say its version")
 	}
 	if version != "" {

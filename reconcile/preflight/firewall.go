@@ -13,15 +13,32 @@ func Firewalls() []string { return []string{"nft", "iptables", "ip6tables"} }
 
 // peer is somebody whom this host calls: one host and port.
 type peer struct {
-	addr      string // host:port
-	why       string
+	addr      string   // host:port
+	purposes  []string // what for, in words
+	why       string   // what the tables say of it
 	transport string
 	found     []netip.Addr // its addresses; nil: not known
+}
+
+// text says whom a rule is for, and what for.
+func (p peer) text() string {
+	host, _, _ := net.SplitHostPort(p.addr)
+	text := "out, " + strings.Join(p.purposes, " and ") + ": " + host
+	if p.why != "" {
+		text += ", " + p.why
+	}
+	return text
+}
+
+// in are the addresses of a family.
+func (p peer) in(four bool) []netip.Addr {
+	return slices.DeleteFunc(slices.Clone(p.found), func(a netip.Addr) bool { return a.Is4() != four })
 }
 
 // inlet is a port that others call.
 type inlet struct {
 	to        netip.Addr // of this host; the zero Addr: any
+	four, six bool       // by which family
 	ports     span
 	transport string
 	nodes     bool // only the other nodes of Runtime Fabric call it
@@ -46,23 +63,44 @@ func (o Options) peers() []peer {
 		if !o.probed(t) {
 			continue
 		}
-		p := peer{addr: t.addr, why: t.purpose, transport: "tcp"}
+		p := peer{addr: t.addr, purposes: []string{t.forWhat()}, why: t.purpose, transport: "tcp"}
 		if via := o.via(t); via != "" {
-			p.addr, p.why = via, "proxy"
+			p.addr, p.why = via, "the proxy that carries it"
 		}
-		if !slices.ContainsFunc(all, func(q peer) bool { return q.addr == p.addr }) {
+		i := slices.IndexFunc(all, func(q peer) bool { return q.addr == p.addr })
+		if i < 0 {
 			all = append(all, p)
+		} else if !slices.Contains(all[i].purposes, p.purposes[0]) {
+			all[i].purposes = append(all[i].purposes, p.purposes[0])
 		}
 	}
 	return all
 }
 
+// forWhat is who calls a target, and what for.
+func (t target) forWhat() string {
+	switch {
+	case t.role == "registration":
+		return "registration"
+	case t.role == "usage":
+		return "usage reports"
+	case t.fabric:
+		return "Runtime Fabric"
+	case t.mode == "connected":
+		return "the product in Connected Mode"
+	}
+	return "the product"
+}
+
 func (o Options) inlets() []inlet {
 	var all []inlet
 	for _, d := range o.Declared {
-		in := inlet{to: d.Addr.Addr(), ports: span{d.Addr.Port(), d.Addr.Port()}, transport: "tcp", why: d.By}
-		if in.to.IsLoopback() {
+		if d.Addr.Addr().IsLoopback() || d.Product && !o.Product {
 			continue
+		}
+		in := inlet{to: d.Addr.Addr(), four: d.Addr.Addr().Is4(), six: d.Addr.Addr().Is6(), ports: span{d.Addr.Port(), d.Addr.Port()}, transport: "tcp", why: "clients of the API " + d.By}
+		if d.Product {
+			in.why = d.By
 		}
 		if in.to.IsUnspecified() {
 			in.to = netip.Addr{}
@@ -77,7 +115,8 @@ func (o Options) inlets() []inlet {
 			continue
 		}
 		for _, s := range spans(x["ports"]) {
-			all = append(all, inlet{ports: s, transport: x["transport"], nodes: strings.Contains(x["source"], "nodes"), why: "Runtime Fabric: " + x["description"]})
+			nodes := strings.Contains(x["source"], "nodes") // each has an IPv4 address: rtf.ip
+			all = append(all, inlet{four: true, six: !nodes, ports: s, transport: x["transport"], nodes: nodes, why: "Runtime Fabric, " + x["source"] + ": " + x["description"]})
 		}
 	}
 	return all
@@ -108,7 +147,7 @@ func Firewall(format string, o Options, found map[string][]netip.Addr, nameserve
 		for _, a := range nameservers {
 			if !a.IsLoopback() {
 				for _, transport := range []string{"udp", "tcp"} {
-					peers = append(peers, peer{addr: netip.AddrPortFrom(a, 53).String(), why: "name server", transport: transport, found: []netip.Addr{a}})
+					peers = append(peers, peer{addr: netip.AddrPortFrom(a, 53).String(), purposes: []string{"name look-up"}, transport: transport, found: []netip.Addr{a}})
 				}
 			}
 		}
@@ -131,18 +170,45 @@ type rules struct {
 
 func (f *rules) line(format string, args ...any) { fmt.Fprintf(&f.b, format+"\n", args...) }
 
-// head says what is in the rules, and what is not.
-func (f *rules) head(format, load string) {
+// head says what is in the rules, what is not, and what to do with them.
+func (f *rules) head(format, check, load string) {
 	f.line("# flexgw preflight --firewall %s, plane %s: what a gateway on this host needs.", format, f.o.PlaneOf())
-	f.line("# Nothing here drops a packet. Where a firewall drops by default, these rules are to be reached before it does.")
-	f.line("# %s", load)
-	if documented, _ := Planes(); !slices.Contains(documented, f.o.PlaneOf()) && f.o.Registration.Usage == "" {
-		f.line("# The hosts of plane %s are not documented for the gateway: none is let out to here.", f.o.PlaneOf())
+	f.line("# To be reviewed: it is made of documented hosts, the declarations that were named, and this host's name servers, and knows nothing else of your network.")
+	f.line("#")
+	f.line("# OUT are connections that this host opens, IN those that others open to it. The comment of each rule says which of the two, what for, and whom it is about.")
+	f.line("# An empty list is no rule: what has no address here lets nobody through, until you put addresses in its place.")
+	if f.o.NoNetwork {
+		f.line("# Names were not looked up (--no-network): their places are empty.")
+	} else {
+		f.line("# Names were looked up when this was written. Addresses change: write it anew from time to time, or let a proxy through in their place.")
 	}
+	f.line("# Nothing here drops a packet. Where a firewall drops by default, these rules are to be reached before it does.")
 	f.line("# Not here: upstreams of APIs, and the servers that keep the clock (123/udp).")
+	f.line("#")
+	f.line("# Check: %s", check)
+	f.line("# Load:  %s", load)
 }
 
-// plain is a text that cannot end a comment or a string: letters, digits and a few signs, at most 100 bytes.
+// nobody says why there is no rule in a direction; over is the family of addresses that the rules are for, " over IPv4", or "".
+func (f *rules) nobody(direction, over string) string {
+	switch documented, _ := Planes(); {
+	case direction == "IN":
+		return "No rule: no declarations were named of which others call a port" + over + " (flexgw preflight --firewall FORMAT PATH)."
+	case !slices.Contains(documented, f.o.PlaneOf()) && f.o.Registration.Usage == "":
+		return "No rule: the hosts of plane " + f.o.PlaneOf() + " are not documented for the gateway; with --registration the two that flexgw calls are known."
+	}
+	return "No rule: nobody is called" + over + "."
+}
+
+// empty says why a name has no address of a family.
+func empty(p peer, family string) string {
+	if p.found == nil {
+		return "the name was not looked up, or not found"
+	}
+	return "the name has no " + family + " address"
+}
+
+// plain is a text that cannot end a comment or a string: letters, digits and a few signs, at most 120 bytes (nft takes 127).
 func plain(text string) string {
 	text = strings.Map(func(c rune) rune {
 		if c < 128 && (c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune(" ._/:()-,;", c)) {
@@ -150,11 +216,15 @@ func plain(text string) string {
 		}
 		return '_'
 	}, text)
-	return text[:min(len(text), 100)]
+	return text[:min(len(text), 120)]
 }
 
-// setName is a name for the addresses of a host.
-func setName(host, family string) string {
+// setName is a name for the addresses of a host in a family.
+func setName(host string, four bool) string {
+	family := "v6"
+	if four {
+		family = "v4"
+	}
 	return strings.Map(func(c rune) rune {
 		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' {
 			return c
@@ -164,7 +234,7 @@ func setName(host, family string) string {
 }
 
 func (f *rules) nft() {
-	f.head("nft", "Load with: nft -f FILE (again after each change: the table is made anew)")
+	f.head("nft", "nft -c -f FILE", "nft -f FILE (again after each change: the table is made anew)")
 	f.line("table inet flexgw")
 	f.line("delete table inet flexgw")
 	f.line("table inet flexgw {")
@@ -175,60 +245,78 @@ func (f *rules) nft() {
 			continue
 		}
 		sets[host] = true
-		for _, family := range []string{"v4", "v6"} {
-			var elements []string
-			for _, a := range p.found {
-				if a.Is4() == (family == "v4") {
-					elements = append(elements, a.String())
-				}
-			}
-			name := setName(host, family)
-			f.line("\t# %s", plain(host))
-			f.line("\tset %s {", name)
-			f.line("\t\ttype %s", map[string]string{"v4": "ipv4_addr", "v6": "ipv6_addr"}[family])
-			if len(elements) > 0 {
-				f.line("\t\telements = { %s }", strings.Join(elements, ", "))
-			} else if p.found == nil {
-				f.line("\t\t# not looked up: nft add element inet flexgw %s '{ ADDRESS }'", name)
-			}
-			f.line("\t}")
-		}
+		f.nftSet(p, host, true)
+		f.nftSet(p, host, false)
 	}
-	fabric := slices.ContainsFunc(f.inlets, func(in inlet) bool { return in.nodes })
-	if fabric {
-		f.line("\t# the other nodes: nft add element inet flexgw nodes '{ ADDRESS }'")
+	if slices.ContainsFunc(f.inlets, func(in inlet) bool { return in.nodes }) {
+		f.line("\t# The other nodes of Runtime Fabric. EMPTY, so no rule: nobody says here which they are.")
+		f.line("\t# nft add element inet flexgw nodes '{ ADDRESS }'")
 		f.line("\tset nodes {\n\t\ttype ipv4_addr\n\t}")
 	}
+	f.line("\t# OUT: connections that this host opens.")
 	f.line("\tchain outbound {")
 	f.line("\t\ttype filter hook output priority filter; policy accept;")
-	f.line("\t\tct state established,related accept")
-	f.line("\t\toifname \"lo\" accept")
+	f.line("\t\tct state established,related accept comment \"out, answers\"")
+	f.line("\t\toifname \"lo\" accept comment \"out, this host to itself\"")
 	for _, p := range f.peers {
 		host, port, _ := net.SplitHostPort(p.addr)
 		if a, err := netip.ParseAddr(host); err == nil {
-			f.line("\t\t%s daddr %s %s dport %s accept comment \"%s\"", ipWord(a), a, p.transport, port, plain(p.why))
+			f.line("\t\t%s daddr %s %s dport %s accept comment \"%s\"", ipWord(a), a, p.transport, port, plain(p.text()))
 			continue
 		}
-		f.line("\t\tip daddr @%s %s dport %s accept comment \"%s\"", setName(host, "v4"), p.transport, port, plain(host+": "+p.why))
-		f.line("\t\tip6 daddr @%s %s dport %s accept comment \"%s\"", setName(host, "v6"), p.transport, port, plain(host+": "+p.why))
+		f.line("\t\tip daddr @%s %s dport %s accept comment \"%s\"", setName(host, true), p.transport, port, plain(p.text()))
+		f.line("\t\tip6 daddr @%s %s dport %s accept comment \"%s\"", setName(host, false), p.transport, port, plain(p.text()))
+	}
+	if len(f.peers) == 0 {
+		f.line("\t\t# %s", f.nobody("OUT", ""))
 	}
 	f.line("\t}")
+	f.line("\t# IN: connections that others open to this host.")
 	f.line("\tchain inbound {")
 	f.line("\t\ttype filter hook input priority filter; policy accept;")
-	f.line("\t\tct state established,related accept")
-	f.line("\t\tiifname \"lo\" accept")
+	f.line("\t\tct state established,related accept comment \"in, answers\"")
+	f.line("\t\tiifname \"lo\" accept comment \"in, this host to itself\"")
 	for _, in := range f.inlets {
-		from := ""
-		if in.nodes {
-			from = "ip saddr @nodes "
+		which := ""
+		switch {
+		case in.nodes:
+			which = "ip saddr @nodes "
+		case in.to.IsValid():
+			which = ipWord(in.to) + " daddr " + in.to.String() + " "
+		case !in.six:
+			which = "meta nfproto ipv4 "
+		case !in.four:
+			which = "meta nfproto ipv6 "
 		}
-		if in.to.IsValid() {
-			from += ipWord(in.to) + " daddr " + in.to.String() + " "
-		}
-		f.line("\t\t%s%s dport %s accept comment \"%s\"", from, in.transport, in.ports.text("-"), plain(in.why))
+		f.line("\t\t%s%s dport %s accept comment \"%s\"", which, in.transport, in.ports.text("-"), plain("in, "+in.why))
+	}
+	if len(f.inlets) == 0 {
+		f.line("\t\t# %s", f.nobody("IN", ""))
 	}
 	f.line("\t}")
 	f.line("}")
+}
+
+// nftSet writes the addresses of a host in a family.
+func (f *rules) nftSet(p peer, host string, four bool) {
+	name, kind, family := setName(host, four), "ipv4_addr", "IPv4"
+	if !four {
+		kind, family = "ipv6_addr", "IPv6"
+	}
+	var elements []string
+	for _, a := range p.in(four) {
+		elements = append(elements, a.String())
+	}
+	f.line("\t# %s, %s, for %s", plain(host), family, strings.Join(p.purposes, " and "))
+	if len(elements) == 0 {
+		f.line("\t# EMPTY, so no rule: %s. nft add element inet flexgw %s '{ ADDRESS }'", empty(p, family), name)
+	}
+	f.line("\tset %s {", name)
+	f.line("\t\ttype %s", kind)
+	if len(elements) > 0 {
+		f.line("\t\telements = { %s }", strings.Join(elements, ", "))
+	}
+	f.line("\t}")
 }
 
 func (s span) text(between string) string {
@@ -247,40 +335,52 @@ func ipWord(a netip.Addr) string {
 
 // iptables writes for one family of addresses: iptables or ip6tables.
 func (f *rules) iptables(format string) {
-	four := format == "iptables"
-	f.head(format, fmt.Sprintf("Load with: %s-restore --noflush FILE, and lead there once: %s -I OUTPUT -j FLEXGW-OUT; %s -I INPUT -j FLEXGW-IN", format, format, format))
+	four, family, other := format == "iptables", "IPv4", "ip6tables"
+	if !four {
+		family, other = "IPv6", "iptables"
+	}
+	f.head(format, format+"-restore --test FILE", fmt.Sprintf("%s-restore --noflush FILE, and lead there once: %s -I OUTPUT -j FLEXGW-OUT; %s -I INPUT -j FLEXGW-IN", format, format, format))
+	f.line("# This is for %s alone: --firewall %s writes the rest.", family, other)
 	f.line("*filter")
 	f.line(":FLEXGW-OUT - [0:0]")
 	f.line(":FLEXGW-IN - [0:0]")
+	f.line("# OUT: connections that this host opens.")
+	start := f.b.Len()
 	for _, p := range f.peers {
 		host, port, _ := net.SplitHostPort(p.addr)
 		rule := func(to string) string {
-			return fmt.Sprintf("-A FLEXGW-OUT -d %s -p %s -m %s --dport %s -m comment --comment \"%s\" -j ACCEPT", to, p.transport, p.transport, port, plain(host+": "+p.why))
+			return fmt.Sprintf("-A FLEXGW-OUT -d %s -p %s -m %s --dport %s -m comment --comment \"%s\" -j ACCEPT", to, p.transport, p.transport, port, plain(p.text()))
 		}
-		if p.found == nil {
-			f.line("# %s was not looked up; put its address in place of ADDRESS:", plain(host))
+		for _, a := range p.in(four) {
+			f.line("%s", rule(netip.PrefixFrom(a, a.BitLen()).String()))
+		}
+		if _, err := netip.ParseAddr(host); err != nil && len(p.in(four)) == 0 {
+			f.line("# EMPTY, so no rule, for %s: %s. With its address in place of ADDRESS:", plain(host), empty(p, family))
 			f.line("# %s", rule("ADDRESS"))
 		}
-		for _, a := range p.found {
-			if a.Is4() == four {
-				f.line("%s", rule(netip.PrefixFrom(a, a.BitLen()).String()))
-			}
-		}
 	}
+	if f.b.Len() == start {
+		f.line("# %s", f.nobody("OUT", " over "+family))
+	}
+	f.line("# IN: connections that others open to this host.")
+	start = f.b.Len()
 	for _, in := range f.inlets {
+		if four && !in.four || !four && !in.six {
+			continue
+		}
 		to := ""
 		if in.to.IsValid() {
-			if in.to.Is4() != four {
-				continue
-			}
 			to = "-d " + netip.PrefixFrom(in.to, in.to.BitLen()).String() + " "
 		}
-		rule := fmt.Sprintf("-A FLEXGW-IN %s-p %s -m %s --dport %s -m comment --comment \"%s\" -j ACCEPT", to, in.transport, in.transport, in.ports.text(":"), plain(in.why))
+		rule := fmt.Sprintf("-A FLEXGW-IN %s-p %s -m %s --dport %s -m comment --comment \"%s\" -j ACCEPT", to, in.transport, in.transport, in.ports.text(":"), plain("in, "+in.why))
 		if in.nodes {
-			f.line("# for each other node, with its address: %s", strings.Replace(rule, "-A FLEXGW-IN ", "-A FLEXGW-IN -s NODE ", 1))
+			f.line("# EMPTY, so no rule. For each other node, with its address in place of NODE: %s", strings.Replace(rule, "-A FLEXGW-IN ", "-A FLEXGW-IN -s NODE ", 1))
 			continue
 		}
 		f.line("%s", rule)
+	}
+	if f.b.Len() == start {
+		f.line("# %s", f.nobody("IN", " over "+family))
 	}
 	f.line("COMMIT")
 }

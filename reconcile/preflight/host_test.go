@@ -2,6 +2,7 @@ package preflight_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -253,6 +254,35 @@ func TestEveryRowOfSystems(t *testing.T) {
 	want(t, r, preflight.Warn, "Debian 10 on amd64") // flexgw alone needs no list
 }
 
+// A system is known by its number, and by its codename where it says no number.
+func TestEveryCodename(t *testing.T) {
+	t.Parallel()
+	rows := preflight.Table("releases")
+	if len(rows) != 8 {
+		t.Errorf("the table has %d rows, the reference has 8", len(rows))
+	}
+	listed := map[string]string{"Stretch": "1.3", "Buster": "1.5", "Bullseye": "1.8", "Bookworm": "1.14", "Xenial": "1.3", "Bionic": "1.5", "Focal": "1.8", "Jammy": "1.14"}
+	for _, x := range rows {
+		o := offline()
+		o.Release, o.Product = release(t, listed[x["name"]]), true
+		for text, sev := range map[string]preflight.Severity{
+			"ID=" + x["id"] + "\nVERSION_ID=\"" + x["version"] + "\"\nPRETTY_NAME=x\n":                       preflight.OK,
+			"ID=" + x["id"] + "\nVERSION_CODENAME=" + strings.ToLower(x["name"]) + "\nPRETTY_NAME=x\n":       preflight.OK,
+			"ID=" + x["id"] + "\nVERSION_ID=99\nVERSION_CODENAME=nobody\nPRETTY_NAME=x\n":                    preflight.Error,
+			"ID=someother\nVERSION_CODENAME=" + strings.ToLower(x["name"]) + "\nPRETTY_NAME=x\nVERSION_ID=1": preflight.Error,
+		} {
+			want(t, find(t, run(t, world(t, with(map[string]string{"/etc/os-release": text})), o), "host.system", "x"), sev, "x on amd64")
+		}
+	}
+	// "RHEL is not supported" [D], 1.0 to 1.2.
+	for _, at := range []string{"1.0", "1.2"} {
+		o := offline()
+		o.Release, o.Product = release(t, at), true
+		w := world(t, with(map[string]string{"/etc/os-release": osRelease(t, "RHEL", "8")}))
+		want(t, find(t, run(t, w, o), "host.system", "RHEL 8.4"), preflight.Error, "RHEL 8.4")
+	}
+}
+
 // The six systems of which the two generations of the documentation speak differently, or not.
 func TestSeedsDisagree(t *testing.T) {
 	t.Parallel()
@@ -367,6 +397,15 @@ func TestEverySize(t *testing.T) {
 		found = run(t, limited(cpu*0.9, mb-1), o)
 		want(t, find(t, found, "resources.cpu", "size "+x["size"]), preflight.Error, "control group")
 		want(t, find(t, found, "resources.memory", "size "+x["size"]), preflight.Error, "control group")
+		power := limited(5, mb)
+		power.Arch = "ppc64le"
+		if r := find(t, run(t, power, o), "resources.cpu", "size "+x["size"]); x["size"] == "large" && (r.Severity != preflight.OK || r.Expected != "5 to 16 vCPU") {
+			t.Errorf("Power10: %+v", r)
+		}
+		if r := find(t, run(t, limited(5, mb), o), "resources.cpu", "size "+x["size"]); x["size"] == "large" && (r.Severity != preflight.Error || r.Expected != "8 to 16 vCPU") {
+			t.Errorf("not Power10: %+v", r)
+		}
+		want(t, find(t, found, "resources.replicas", "replicas"), preflight.Manual, "no program on one host")
 		o.Size = ""
 		if r := find(t, run(t, limited(cpu*0.9, mb-1), o), "resources.cpu", "size "+x["size"]); r.Severity == preflight.Error {
 			t.Errorf("nobody asked for the size: %+v", r)
@@ -467,27 +506,44 @@ func declared(addr string) preflight.Declared {
 
 func TestEveryReservedPort(t *testing.T) {
 	t.Parallel()
-	rows := preflight.Table("reserved_ports")
-	if len(rows) != 3 {
-		t.Errorf("the table has %d rows, the reference has 3", len(rows))
-	}
-	other := map[string]string{"1.0": "1.14", "1.7": "1.6", "1.11": "1.6"} // a release that does not have the row
+	rows := []struct { // of the reference
+		first, last int
+		ports       []uint16
+	}{{0, 6, []uint16{4000, 9999, 15000, 15100}}, {7, 10, []uint16{9998}}, {11, 14, []uint16{9998, 9999}}}
+	union := []uint16{2000, 4000, 9998, 9999, 15000, 15100}
+	w := world(t, good())
 	for _, x := range rows {
-		for port := range strings.SplitSeq(x["ports"], ";") {
-			for _, at := range []string{x["from"], x["to"]} {
-				o := offline()
-				o.Release = release(t, at)
-				want(t, find(t, run(t, world(t, good()), o), "ports.reserved", port+"/tcp"), preflight.OK, "free")
-				o.Declared = []preflight.Declared{declared("0.0.0.0:" + port)}
-				want(t, find(t, run(t, world(t, good()), o), "ports.reserved", port+"/tcp"), preflight.Error, "default/orders")
-			}
+		for minor := x.first; minor <= x.last; minor++ {
+			at := fmt.Sprintf("1.%d", minor)
 			o := offline()
-			o.Release, o.Declared = release(t, other[x["from"]]), []preflight.Declared{declared("0.0.0.0:" + port)}
-			if port == "9999" {
-				o.Release = release(t, "1.8") // which reserves it neither before nor after
+			o.Release = release(t, at)
+			for _, r := range run(t, w, o) {
+				if r.CheckID == "ports.reserved" && (r.Severity != preflight.OK || r.Observed != "free") {
+					t.Errorf("%s: %+v", at, r)
+				}
 			}
-			want(t, find(t, run(t, world(t, good()), o), "ports.reserved", port+"/tcp"), preflight.Warn, "default/orders")
+			for _, port := range union {
+				o.Declared = append(o.Declared, declared(fmt.Sprintf("0.0.0.0:%d", port)))
+			}
+			found := run(t, w, o)
+			for _, port := range union {
+				sev, hint, words := preflight.Warn, "choose another port if", "not in "+at
+				switch {
+				case port == 2000:
+					words = "is used for the product's metrics"
+				case slices.Contains(x.ports, port):
+					sev, hint, words = preflight.Error, "choose another port", "is reserved by the product in releases "
+				}
+				r := find(t, found, "ports.reserved", fmt.Sprintf("%d/tcp", port))
+				if want(t, r, sev, "declared by default/orders (gateway.yaml:4), and "); !strings.Contains(r.Observed, words) || !strings.HasPrefix(r.Hint, hint) {
+					t.Errorf("%s: %+v", at, r)
+				}
+			}
 		}
+	}
+	r := find(t, run(t, w, offline()), "ports.reserved", "9999/tcp")
+	if r.Expected != "not declared: it is reserved by the product in releases 1.0 to 1.6 and 1.11 on" || !strings.HasPrefix(r.Source, "[D]") {
+		t.Errorf("%+v", r)
 	}
 	o := offline()
 	o.Declared = []preflight.Declared{declared("0.0.0.0:2000")}
@@ -525,6 +581,19 @@ func TestPortsInUse(t *testing.T) {
 	want(t, find(t, found, "ports.in_use", "0.0.0.0:8085/tcp"), preflight.Error, "a process that this user cannot see")
 	want(t, find(t, found, "ports.in_use", "0.0.0.0:8086/tcp"), preflight.OK, "free") // a connection, no listener
 	want(t, find(t, run(t, w, offline()), "ports.in_use", "listeners"), preflight.Skipped, "no declarations")
+
+	// The readiness endpoint that a Configuration asks for is the product's: it is in nobody's way where that does not run.
+	o = offline()
+	probe := declared("0.0.0.0:8081")
+	probe.Product = true
+	o.Declared = []preflight.Declared{probe}
+	want(t, find(t, run(t, w, o), "ports.in_use", "0.0.0.0:8081/tcp"), preflight.Warn, "nginx (process 8) on 0.0.0.0:8081")
+	o.Product = true
+	want(t, find(t, run(t, w, o), "ports.in_use", "0.0.0.0:8081/tcp"), preflight.Error, "nginx (process 8) on 0.0.0.0:8081")
+	files["/proc/8/comm"] = "flex-gateway\n"
+	want(t, find(t, run(t, world(t, with(files)), o), "ports.in_use", "0.0.0.0:8081/tcp"), preflight.OK, "the product itself")
+	o.Declared[0].Addr = netip.MustParseAddrPort("0.0.0.0:9998")
+	want(t, find(t, run(t, w, o), "ports.reserved", "9998/tcp"), preflight.Error, "declared by")
 }
 
 func TestPortsBelow1024(t *testing.T) {
@@ -775,38 +844,80 @@ func TestEveryClient(t *testing.T) {
 			return []byte(`{"clientVersion":{"gitVersion":"v9.9.9"},"serverVersion":{"gitVersion":"v` + v + `"}}`), nil
 		}
 	}
+	judge := func(w preflight.World, o preflight.Options) []preflight.Result { // the network, apart from clusters, has no names here
+		w.Resolve = func(context.Context, string) ([]netip.Addr, error) { return nil, nil }
+		return run(t, w, o)
+	}
 	tooOld := map[string]string{"kubectl": "1.20.9", "oc": "4.7.12", "helm": "v2.17.0"}
 	just := map[string]string{"kubectl": "1.21.0", "oc": "4.8", "helm": "v3.0.0"}
-	o := offline()
-	o.Cluster = true
+	o := preflight.Options{Cluster: true}
 	for _, x := range rows {
 		id := "cluster." + strings.ToLower(x["subject"])
 		w := world(t, good())
-		want(t, find(t, run(t, w, o), id, x["subject"]), preflight.Skipped, "no "+x["client"]+" on the PATH")
+		want(t, find(t, judge(w, o), id, x["subject"]), preflight.Skipped, "no "+x["client"]+" on the PATH")
 		w.Run = answers(just)
-		want(t, find(t, run(t, w, o), id, x["subject"]), preflight.OK, strings.TrimPrefix(just[x["client"]], "v"))
+		want(t, find(t, judge(w, o), id, x["subject"]), preflight.OK, strings.TrimPrefix(just[x["client"]], "v"))
 		w.Run = answers(tooOld)
-		want(t, find(t, run(t, w, o), id, x["subject"]), preflight.Warn, strings.TrimPrefix(tooOld[x["client"]], "v"))
+		want(t, find(t, judge(w, o), id, x["subject"]), preflight.Warn, strings.TrimPrefix(tooOld[x["client"]], "v"))
 		o := o
 		o.Product = true
-		want(t, find(t, run(t, w, o), id, x["subject"]), preflight.Error, strings.TrimPrefix(tooOld[x["client"]], "v"))
+		want(t, find(t, judge(w, o), id, x["subject"]), preflight.Error, strings.TrimPrefix(tooOld[x["client"]], "v"))
 		if x["client"] != "helm" { // without leave nobody asks a cluster
 			w.Run = answers(tooOld)
-			want(t, find(t, run(t, w, offline()), id, x["subject"]), preflight.Skipped, "9.9.9 is here")
+			want(t, find(t, judge(w, preflight.Options{}), id, x["subject"]), preflight.Skipped, "9.9.9 is here")
 		}
 	}
 	w := world(t, good())
 	w.Run = answers(map[string]string{"kubectl": "networking.k8s.io/v1"})
-	found := run(t, w, o)
+	found := judge(w, o)
 	want(t, find(t, found, "cluster.ingress", "Kubernetes"), preflight.OK, "there")
 	want(t, find(t, found, "cluster.rights", "Kubernetes"), preflight.Warn, "no")
 	w.Run = answers(map[string]string{"kubectl": "extensions/v1beta1"})
-	want(t, find(t, run(t, w, o), "cluster.ingress", "Kubernetes"), preflight.Warn, "does not have it")
+	want(t, find(t, judge(w, o), "cluster.ingress", "Kubernetes"), preflight.Warn, "does not have it")
 	w.Run = func(context.Context, string, ...string) ([]byte, error) {
 		return nil, fmt.Errorf("connection refused")
 	}
-	want(t, find(t, run(t, w, o), "cluster.kubernetes", "Kubernetes"), preflight.Warn, "connection refused")
-	want(t, find(t, run(t, w, o), "cluster.rights", "Kubernetes"), preflight.Warn, "does not answer")
+	want(t, find(t, judge(w, o), "cluster.kubernetes", "Kubernetes"), preflight.Warn, "connection refused")
+	want(t, find(t, judge(w, o), "cluster.rights", "Kubernetes"), preflight.Warn, "does not answer")
+}
+
+// Offline, a cluster is not called, --cluster or not: what would have to be asked is listed, and clients are asked for their own version
+// in words with which none of them calls anybody.
+func TestNoClusterIsAskedOffline(t *testing.T) {
+	t.Parallel()
+	var asked []string
+	w := world(t, good())
+	w.Run = func(_ context.Context, name string, args ...string) ([]byte, error) {
+		line := strings.Join(append([]string{name}, args...), " ")
+		asked = append(asked, line)
+		if name == "helm" && slices.Contains(args, "--client") {
+			return nil, errors.New("Error: unknown flag: --client") // as one would say that has it no more
+		}
+		return map[string][]byte{
+			"kubectl version --output json --client": []byte(`{"clientVersion":{"gitVersion":"v1.33.1"}}`),
+			"oc version --output json --client":      []byte(`{"releaseClientVersion":"4.18.2"}`),
+			"helm version --short":                   []byte("v4.0.0+gabc\n"),
+		}[line], nil
+	}
+	o := offline()
+	o.Cluster = true
+	found := run(t, w, o)
+	if want := []string{"kubectl version --output json --client", "oc version --output json --client", "helm version --short --client", "helm version --short"}; !slices.Equal(asked, want) {
+		t.Errorf("asked %q, want %q", asked, want)
+	}
+	for id, c := range map[string]struct{ subject, observed, hint string }{
+		"cluster.kubernetes": {"Kubernetes", "kubectl v1.33.1 is here; the cluster was not asked: --no-network", "kubectl version says a server of 1.21 or newer"},
+		"cluster.openshift":  {"OpenShift", "oc 4.18.2 is here; the cluster was not asked: --no-network", "oc version says a server of 4.8 or newer"},
+		"cluster.ingress":    {"Kubernetes", "the cluster was not asked: --no-network", "kubectl api-versions"},
+		"cluster.rights":     {"Kubernetes", "the cluster was not asked: --no-network", "kubectl auth can-i create"},
+	} {
+		r := find(t, found, id, c.subject)
+		if want(t, r, preflight.Info, c.observed); !strings.Contains(r.Hint, c.hint) {
+			t.Errorf("%s: hint %q", id, r.Hint)
+		}
+	}
+	want(t, find(t, found, "cluster.helm", "Helm"), preflight.OK, "v4.0.0")
+	want(t, find(t, run(t, w, offline()), "cluster.ingress", "Kubernetes"), preflight.Skipped, "--cluster asks")
 }
 
 func TestEveryPermissionIsListed(t *testing.T) {

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/flexgw/flexgw/schema/ir"
 )
 
 // socket is one that listens, as /proc/net tells it.
@@ -130,6 +132,10 @@ func (r *run) ports() {
 		} else if s, p, taken := r.on("tcp", d.Addr); taken {
 			res.Severity, res.Observed, res.Hint = Error, "taken by "+p.String()+" on "+s.addr.String(), "stop it, or give the API another port"
 			switch {
+			case d.Product && slices.Contains(productProcesses, p.name):
+				res.Severity, res.Observed, res.Hint = OK, res.Observed+", the product itself", ""
+			case d.Product:
+				res.Severity, res.Hint = r.product(), "stop it, or give the readiness endpoint another port; flexgw does not open it"
 			case slices.Contains(flexgwProcesses, p.name):
 				res.Severity, res.Hint = Warn, "a gateway runs here already; a second one cannot listen there"
 			case p.pid == 0:
@@ -153,7 +159,7 @@ func (r *run) privileged(d Declared) {
 	if n, err := strconv.ParseUint(r.line("/proc/sys/net/ipv4/ip_unprivileged_port_start"), 10, 16); err == nil {
 		first = n
 	}
-	if uint64(d.Addr.Port()) >= first || r.OS != "linux" {
+	if uint64(d.Addr.Port()) >= first || r.OS != "linux" || d.Product {
 		return
 	}
 	u := r.user()
@@ -170,57 +176,38 @@ func (r *run) privileged(d Declared) {
 }
 
 // reserved judges the ports that the product keeps for itself: those of the release may not be declared, and those of any release, with
-// 2000 for its metrics, had better not be.
+// 2000 for its metrics, had better not be. It is the table, and the verdict, of validate (link/reserved-port).
 func (r *run) reserved() {
-	of := map[uint16]string{2000: ""} // the releases that reserve a port; "" for none
-	now := map[uint16]string{}
-	for _, x := range table("reserved_ports") {
-		for _, s := range spans(x["ports"]) {
-			of[s.first] = strings.TrimPrefix(of[s.first]+", "+x.releases(), ", ")
-			if r.within(x["from"], x["to"]) {
-				now[s.first] = x.releases()
-			}
-		}
-	}
-	numbers := make([]uint16, 0, len(of))
-	for p := range of {
-		numbers = append(numbers, p)
-	}
-	slices.Sort(numbers)
-	for _, p := range numbers {
-		r.reservedPort(p, of[p], now[p])
+	for _, p := range ir.ReservedPorts() {
+		r.reservedPort(p)
 	}
 }
 
-func (r *run) reservedPort(port uint16, always, now string) {
-	res := Result{CheckID: "ports.reserved", Severity: OK, Subject: fmt.Sprintf("%d/tcp", port), Expected: "not declared", Observed: "free"}
-	switch {
-	case now != "":
-		res.Source = "[D] releases " + now + ", reserved ports"
-	case always != "":
-		res.Source = "[D] releases " + always + ", not " + r.release() + ", reserved ports"
-	default:
-		res.Source = "[C] metrics of the product (FLEX_METRIC_ADDR), reserved ports"
+func (r *run) reservedPort(p ir.ReservedPort) {
+	now := p.Refused(r.Release)
+	res := Result{CheckID: "ports.reserved", Severity: OK, Subject: fmt.Sprintf("%d/tcp", p.Port), Expected: "not declared: it " + p.Words(r.Release), Observed: "free", Source: "[D] reserved ports"}
+	if len(p.In) == 0 {
+		res.Source = "[C] the product's images, reserved ports"
 	}
 	for _, d := range r.Declared {
-		if d.Addr.Port() != port {
+		if d.Addr.Port() != p.Port {
 			continue
 		}
-		res.Severity, res.Observed, res.Hint = Warn, "declared by "+d.By, "choose another port if these declarations are to run on such a release too"
-		if now != "" {
-			res.Severity, res.Hint = Error, "choose another port: the product refuses it"
+		res.Severity, res.Observed, res.Hint = Warn, "declared by "+d.By+", and "+p.Words(r.Release), "choose another port if the declarations are to run there"
+		if now {
+			res.Severity, res.Hint = Error, "choose another port"
 		}
 		r.add(res)
 		return
 	}
-	if _, p, taken := r.on("tcp", netip.AddrPortFrom(netip.IPv4Unspecified(), port)); taken && r.OS == "linux" {
-		res.Observed = "taken by " + p.String()
+	if _, owner, taken := r.on("tcp", netip.AddrPortFrom(netip.IPv4Unspecified(), p.Port)); taken && r.OS == "linux" {
+		res.Observed = "taken by " + owner.String()
 		switch {
-		case slices.Contains(productProcesses, p.name):
+		case slices.Contains(productProcesses, owner.name):
 			res.Observed += ", the product itself"
-		case now != "" && r.Product:
+		case now && r.Product:
 			res.Severity, res.Hint = Error, "the product cannot start beside it: stop it, or move it to another port"
-		case now != "":
+		case now:
 			res.Severity, res.Hint = Info, "the product could not start beside it; flexgw does not use this port"
 		}
 	}

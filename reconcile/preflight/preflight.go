@@ -81,8 +81,9 @@ type Options struct {
 
 // Declared is a listener of the declarations.
 type Declared struct {
-	Addr netip.AddrPort
-	By   string // "namespace/name (file:line)"
+	Addr    netip.AddrPort
+	By      string // "namespace/name (file:line)"
+	Product bool   // the product alone listens there, not flexgw: its readiness endpoint
 }
 
 // Counts are the sizes of the declarations that documented limits speak of; each with who has the most.

@@ -39,10 +39,25 @@ func (r *run) resources() {
 		}
 		smallest = false
 		source := "[D] releases " + x.releases() + ", sizing and limits: " + x["notes"]
-		r.enough("resources.cpu", "size "+x["size"], cpu, x.number("cpu_min"), x.number("cpu_max"), "vCPU", cpuWhy, sev, source)
+		least, most := x.number("cpu_min"), x.number("cpu_max")
+		if a, b, ok := power10(x["notes"]); ok && r.Arch == "ppc64le" {
+			least, most = a, b
+		}
+		r.enough("resources.cpu", "size "+x["size"], cpu, least, most, "vCPU", cpuWhy, sev, source)
 		r.enough("resources.memory", "size "+x["size"], mb, x.number("mem_min_mb"), x.number("mem_max_mb"), "MB", mbWhy, sev, source)
 		r.load(x, sev)
 	}
+	r.add(Result{"resources.replicas", Manual, "replicas", "each replica of the gateway has the same size, and requests have about 1 KB", "no program on one host sees it", "[D] sizing and limits", "size each host alike; measure with requests of your own where they are larger"})
+}
+
+// power10 are the processors of another kind of machine, which the notes of a size have for it.
+func power10(notes string) (least, most float64, ok bool) {
+	_, text, ok := strings.Cut(notes, "Power10: ")
+	if !ok {
+		return 0, 0, false
+	}
+	n, err := fmt.Sscanf(text, "%g-%g cores", &least, &most)
+	return least, most, n == 2 && err == nil
 }
 
 // enough compares what there is with the least, where 0 of have means that nobody knows.

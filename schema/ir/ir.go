@@ -39,6 +39,18 @@ type Gateway struct {
 	Gaps      bool        // some binding reaches nothing: what APIs lack may have been meant for them
 
 	ForwardProxy *ForwardProxy // nil: none. It is not one of Settings, since nothing that Envoy gets depends on it
+	Readiness    *Readiness    // nil: none. Nor is this
+	LogOutputs   []LogOutput   // nor these
+}
+
+// LogOutput is one that a Configuration names. flexgw writes to none; who asks what a proxy carries has to know of it.
+type LogOutput struct{ Name, Type string } // Type in lower case
+
+// Readiness is the HTTP endpoint of the product's own readiness, which a Configuration asks for. flexgw does not serve it; who compares
+// ports has to know of it.
+type Readiness struct {
+	Origin Origin // of the port
+	Port   uint16
 }
 
 // ForwardProxy is the proxy that a Configuration names. Reports of usage go through it, and nothing else.

@@ -13,6 +13,15 @@ type Release struct{ Major, Minor, Patch int }
 // newest is the newest release that is known (flex-resources.md, 12).
 var newest = Release{1, 14, 0}
 
+// Releases are the minor releases that are known, the oldest first, as people write them.
+func Releases() []string {
+	var all []string
+	for n := range newest.Minor + 1 {
+		all = append(all, Release{Major: newest.Major, Minor: n}.String())
+	}
+	return all
+}
+
 // ParseRelease reads "1.9", "1.9.2" or "v1.9".
 func ParseRelease(s string) (Release, error) {
 	var n [3]int
