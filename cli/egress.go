@@ -35,9 +35,9 @@ func egressCommand(env Env) *cli.Command {
 			ArgsUsage: "[PATH…]",
 			Description: "With PATH: what run would call for these declarations, with the registration.yaml beside them and these flags. Without: what\n" +
 				"the daemon of this host calls, which --socket or --state-dir finds. Envoy's own upstreams are those of `flexgw list`.",
-			Flags: daemonFlags(outputFlag("text", "json"), &cli.StringSliceFlag{Name: "follow", Usage: "`URL` of a Git repository that run would follow; may repeat"}, webhookFlag(),
+			Flags: daemonFlags(outputFlag("text", "json"), &cli.StringSliceFlag{Name: "follow", Usage: "`URL` of a Git repository that run would follow; may repeat"}, webhookFlag(), commitStatusFlag(),
 				&cli.StringFlag{Name: "registration", Usage: "the registration in `FILE` (default: the registration.yaml beside the declarations)"},
-				strictFlag(), proxyFromEnvFlag()),
+				strictFlag(), airGappedFlag(), proxyFromEnvFlag()),
 			Action: func(c *cli.Context) error {
 				outs, err := outputsOf(c, "text", "json")
 				if err != nil {
@@ -60,7 +60,7 @@ func egressCommand(env Env) *cli.Command {
 
 // runningEgress asks a daemon.
 func runningEgress(c *cli.Context, env Env, outs []output) error {
-	for _, flag := range []string{"follow", "webhook", "registration", "strict-egress", "proxy-from-env"} {
+	for _, flag := range []string{"follow", "webhook", "commit-status", "registration", "strict-egress", "air-gapped", "proxy-from-env"} {
 		if c.IsSet(flag) {
 			return usage("--%s says what run would be told: name the declarations too; a running daemon has been told", flag)
 		}
@@ -85,6 +85,9 @@ func declaredEgress(c *cli.Context, env Env, outs []output) error {
 			return usage("--%s asks a running daemon, and %s is what one would be given: leave one of the two out", flag, c.Args().First())
 		}
 	}
+	if err := reportsOf(c); err != nil {
+		return err
+	}
 	g, err := validModel(c.Args().Slice(), env)
 	if g == nil {
 		return err
@@ -105,16 +108,23 @@ func declaredEgress(c *cli.Context, env Env, outs []output) error {
 			return err
 		}
 	}
+	if c.IsSet("commit-status") {
+		_, _, u, err := forgeAt(c.String("commit-status"))
+		if err != nil {
+			return err
+		}
+		allowForge(e, u)
+	}
 	e.Set(egress.Probe, probe.Destinations(g))
 	if err := allowAnypoint(c, env, e, g); err != nil {
 		return err
 	}
-	answer := api.Egress{SchemaVersion: api.SchemaVersion, Mode: api.EgressOpen}
+	mode, flag := egressMode(c)
+	answer := api.Egress{SchemaVersion: api.SchemaVersion, Mode: mode}
 	var refused diag.List
-	if c.Bool("strict-egress") {
-		answer.Mode = api.EgressStrict
-		refused = append(alsoNamed(e), beyond(g, "--strict-egress")...)
-		restrict(e, answer.Mode)
+	if flag != "" {
+		refused = append(alsoNamed(e, flag), beyond(g, flag)...)
+		restrict(e, mode)
 	}
 	answer.Destinations = e.List()
 	if err := writeEgress(outs, env, answer); err != nil {
@@ -170,11 +180,11 @@ func registrationBeside(source string) string {
 	return filepath.Join(source, anypoint.FileName)
 }
 
-// alsoNamed refuses what flags name, and --strict-egress leaves no way to.
-func alsoNamed(e *egress.Egress) (list diag.List) {
+// alsoNamed refuses what flags name, and the one of the mode leaves no way to.
+func alsoNamed(e *egress.Egress, mode string) (list diag.List) {
 	for _, d := range e.List() {
-		if d.Purpose == egress.Config || d.Purpose == egress.Webhook {
-			list = append(list, diag.Diagnostic{Severity: diag.Error, Code: "egress/strict", Summary: fmt.Sprintf("%s names %s, and --strict-egress leaves no way to it", d.Why, d.Host), Hint: "leave one of the two out"})
+		if d.Purpose == egress.Config || d.Purpose == egress.Webhook || d.Purpose == egress.Operator {
+			list = append(list, diag.Diagnostic{Severity: diag.Error, Code: "egress/strict", Summary: fmt.Sprintf("%s names %s, and %s leaves no way to it", d.Why, d.Host, mode), Hint: "leave one of the two out"})
 		}
 	}
 	return list
@@ -190,6 +200,14 @@ func writeEgress(outs []output, env Env, e api.Egress) error {
 		for _, d := range e.Destinations {
 			fmt.Fprintf(t, "%s\t%s\t%s\n", d.Purpose, diag.Visible(d.Host), diag.Visible(d.Why))
 		}
-		return t.Flush()
+		if err := t.Flush(); err != nil || e.Mode == api.EgressOpen {
+			return err
+		}
+		left := "everything else is denied"
+		if len(e.Destinations) == 0 {
+			left = "nobody is called"
+		}
+		_, err := fmt.Fprintf(w, "mode %s: %s\n", diag.Visible(e.Mode), left)
+		return err
 	})
 }

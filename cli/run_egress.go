@@ -25,8 +25,7 @@ import (
 
 func egressFlags() []cli.Flag {
 	return []cli.Flag{
-		strictFlag(),
-		&cli.BoolFlag{Name: "air-gapped", Usage: "call nobody, not to report usage either: usage is counted and spooled, and taken away with flexgw usage export"},
+		strictFlag(), airGappedFlag(),
 		proxyFromEnvFlag(),
 		&cli.StringFlag{Name: "proxy-ca-file", Usage: "trust the authorities in `FILE` too where the forward proxy is an https:// one"},
 	}
@@ -34,6 +33,10 @@ func egressFlags() []cli.Flag {
 
 func strictFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "strict-egress", Usage: "call nobody but Anypoint: the source is local, and a declaration that needs another host is refused"}
+}
+
+func airGappedFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "air-gapped", Usage: "call nobody, not to report usage either: usage is counted and spooled, and taken away with flexgw usage export"}
 }
 
 func proxyFromEnvFlag() cli.Flag {
@@ -58,21 +61,15 @@ type outward struct {
 // egressOf is what the flags say of whom the daemon may call.
 func (d *daemon) egressOf(c *cli.Context) error {
 	d.airGapped = c.Bool("air-gapped")
-	d.outward.mode, d.outward.flag = api.EgressOpen, ""
-	switch {
-	case d.airGapped:
-		d.outward.mode, d.outward.flag = api.EgressAirGapped, "--air-gapped"
-	case c.Bool("strict-egress"):
-		d.outward.mode, d.outward.flag = api.EgressStrict, "--strict-egress"
-	}
+	d.outward.mode, d.outward.flag = egressMode(c)
 	restrict(d.egress, d.outward.mode)
 	if d.outward.flag != "" {
 		if err := d.abroad(c); err != nil {
 			return err
 		}
 	}
-	if d.airGapped && (c.IsSet("proxy-from-env") || c.IsSet("proxy-ca-file")) {
-		return usage("--proxy-from-env and --proxy-ca-file are about reports of usage, and --air-gapped sends none")
+	if err := reportsOf(c); err != nil {
+		return err
 	}
 	if c.Bool("proxy-from-env") {
 		p, err := egress.ProxyFromEnv(d.env.Getenv)
@@ -111,6 +108,25 @@ func (d *daemon) wayKnown() bool {
 	d.outward.mu.Lock()
 	defer d.outward.mu.Unlock()
 	return !d.outward.inUse.IsPending()
+}
+
+// egressMode is the mode that the flags ask for, and the flag that does; "": none does.
+func egressMode(c *cli.Context) (mode, flag string) {
+	switch {
+	case c.Bool("air-gapped"):
+		return api.EgressAirGapped, "--air-gapped"
+	case c.Bool("strict-egress"):
+		return api.EgressStrict, "--strict-egress"
+	}
+	return api.EgressOpen, ""
+}
+
+// reportsOf refuses flags about reports of usage where none are sent.
+func reportsOf(c *cli.Context) error {
+	if c.Bool("air-gapped") && (c.IsSet("proxy-from-env") || c.IsSet("proxy-ca-file")) {
+		return usage("--proxy-from-env and --proxy-ca-file are about reports of usage, and --air-gapped sends none")
+	}
+	return nil
 }
 
 // restrict leaves the purposes of a mode. Probes stay on this host in every one.

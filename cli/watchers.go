@@ -31,7 +31,7 @@ func watchFlags() []cli.Flag {
 		&cli.StringFlag{Name: "metrics-listen", Usage: "answer GET /metrics on `HOST:PORT` too, to whoever can reach it"},
 		webhookFlag(),
 		&cli.StringFlag{Name: "webhook-secret-file", Usage: "sign what is posted with the secret in `FILE` (default: the credential webhook-secret of the unit)"},
-		&cli.StringFlag{Name: "commit-status", Usage: "tell a forge how far each commit got: `KIND=URL`, of github, gitlab or gitea, and the URL of its API for the repository"},
+		commitStatusFlag(),
 		&cli.StringFlag{Name: "commit-status-token-file", Usage: "the token for it in `FILE`, read anew each time (default: the credential commit-status-token of the unit)"},
 		&cli.StringFlag{Name: "commit-status-name", Usage: "what the status is called (default: flexgw/ and the name of this host)"},
 	}
@@ -39,6 +39,10 @@ func watchFlags() []cli.Flag {
 
 func webhookFlag() cli.Flag {
 	return &cli.StringFlag{Name: "webhook", Usage: "post every event to `URL`"}
+}
+
+func commitStatusFlag() cli.Flag {
+	return &cli.StringFlag{Name: "commit-status", Usage: "tell a forge how far each commit got: `KIND=URL`, of github, gitlab or gitea, and the URL of its API for the repository"}
 }
 
 // watchers are who is told what the daemon does, beside its log and its history.
@@ -125,13 +129,9 @@ func (d *daemon) forgeOf(c *cli.Context) (*notify.Forge, error) {
 		}
 		return nil, nil
 	}
-	kind, to, ok := strings.Cut(text, "=")
-	u, err := url.Parse(to)
-	if !ok || err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
-		return nil, usage("--commit-status: KIND=URL is expected, such as github=https://api.github.com/repos/OWNER/NAME, gitlab=https://HOST/api/v4/projects/ID or gitea=https://HOST/api/v1/repos/OWNER/NAME; the token has a file of its own")
-	}
-	if u.Scheme == "http" && !watch.Loopback(hostPort(u)) {
-		return nil, usage("--commit-status: the token is not sent over http://, where everybody on the way reads it; use https://")
+	kind, to, u, err := forgeAt(text)
+	if err != nil {
+		return nil, err
 	}
 	if file = credential(c, d.env, "commit-status-token-file", "commit-status-token"); file == "" {
 		return nil, usage("--commit-status needs --commit-status-token-file, or the credential commit-status-token of the unit")
@@ -148,8 +148,26 @@ func (d *daemon) forgeOf(c *cli.Context) (*notify.Forge, error) {
 	if err != nil {
 		return nil, usage("--commit-status: %w", err)
 	}
-	d.egress.Set(egress.Operator, []egress.Destination{{Host: hostPort(u), Why: "--commit-status"}})
+	allowForge(d.egress, u)
 	return f, nil
+}
+
+// forgeAt reads KIND=URL.
+func forgeAt(text string) (kind, to string, u *url.URL, err error) {
+	kind, to, ok := strings.Cut(text, "=")
+	u, err = url.Parse(to)
+	if !ok || err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
+		return "", "", nil, usage("--commit-status: KIND=URL is expected, such as github=https://api.github.com/repos/OWNER/NAME, gitlab=https://HOST/api/v4/projects/ID or gitea=https://HOST/api/v1/repos/OWNER/NAME; the token has a file of its own")
+	}
+	if u.Scheme == "http" && !watch.Loopback(hostPort(u)) {
+		return "", "", nil, usage("--commit-status: the token is not sent over http://, where everybody on the way reads it; use https://")
+	}
+	return kind, to, u, nil
+}
+
+// allowForge lets the forge that is told of commits be called.
+func allowForge(e *egress.Egress, u *url.URL) {
+	e.Set(egress.Operator, []egress.Destination{{Host: hostPort(u), Why: "--commit-status"}})
 }
 
 func webhookSecret(file string) ([]byte, error) {
