@@ -27,7 +27,7 @@ func applyCommand(env Env) *cli.Command {
 			"Probes that are declared are asked here once the change is in place, and when one fails the old files are put back.",
 		Flags: daemonFlags(append(proofFlags(),
 			outputFlag("text", "json"), waitFlag(),
-			&cli.StringFlag{Name: "target", Usage: "`xds|files|flex` (default: xds; files when --to is given)"},
+			known(&cli.StringFlag{Name: "target", Usage: "`xds|files|flex` (default: xds; files when --to is given)"}, "xds", "files", "flex"),
 			&cli.StringFlag{Name: "to", Usage: "the `FOLDER` of the targets files and flex"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "show what would change, and change nothing"},
 			&cli.IntFlag{Name: "max-delete", Value: -1, Usage: "refuse to delete more than `N` objects (default: any number)"},

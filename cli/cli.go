@@ -112,7 +112,7 @@ func newApp(env Env) *cli.App {
 		Commands: []*cli.Command{
 			validateCommand(env), fmtCommand(env), diffCommand(env), renderCommand(env), runCommand(env), applyCommand(env), statusCommand(env), historyCommand(env), rollbackCommand(env), suspendCommand(env), resumeCommand(env),
 			syncCommand(env), nodesCommand(env), nodeCommand(env), rolloutCommand(env), probeCommand(env), drainCommand(env), listCommand(env),
-			policyCommand(env), explainCommand(env), schemaCommand(env), lspCommand(env), egressCommand(env), usageCommand(env), registerCommand(env), renewCommand(env), unregisterCommand(env), gatewaysCommand(env), registrationCommand(env), preflightCommand(env), simCommand(env), versionCommand(env),
+			policyCommand(env), explainCommand(env), schemaCommand(env), lspCommand(env), egressCommand(env), usageCommand(env), registerCommand(env), renewCommand(env), unregisterCommand(env), gatewaysCommand(env), registrationCommand(env), preflightCommand(env), simCommand(env), completionCommand(env), versionCommand(env),
 		},
 	}
 	withKeys(env, app.Commands...)

@@ -24,7 +24,7 @@ import (
 func deepFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.BoolFlag{Name: "deep", Usage: "ask the real Envoy too, in a sandbox: nothing is served, and no network reached"},
-		&cli.StringFlag{Name: "envoy", Usage: "with --deep: auto, or the `PATH` of an Envoy " + envoy.Series + ".x"},
+		known(&cli.StringFlag{Name: "envoy", Usage: "with --deep: auto, or the `PATH` of an Envoy " + envoy.Series + ".x"}, "auto"),
 		&cli.StringFlag{Name: "deep-cache", Usage: "with --deep: keep Envoy's answers in `DIR` (default: $XDG_CACHE_HOME/flexgw/deep)"},
 	}
 }

@@ -40,7 +40,7 @@ func diffCommand(env Env) *cli.Command {
 			&cli.BoolFlag{Name: "staged", Usage: "compare with what the next commit will have: Git's index, not the files"},
 			&cli.BoolFlag{Name: "partial", Usage: "the sides are not the whole gateway: references to other objects are taken as right"},
 			&cli.BoolFlag{Name: "exit-code", Usage: "exit with 1 if a change is more than cosmetic"},
-			&cli.StringFlag{Name: "fail-on", Usage: "exit with 1 if a change is relevant to `CLASS` or more: security, traffic, any"},
+			known(&cli.StringFlag{Name: "fail-on", Usage: "exit with 1 if a change is relevant to `CLASS` or more: security, traffic, any"}, "security", "traffic", "any"),
 		}, projectFileFlags()...),
 		Action: func(c *cli.Context) error {
 			if err := given(c, "path", "config"); err != nil {

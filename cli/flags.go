@@ -24,7 +24,7 @@ func (v *values) Serialize() string { return "" }
 func (v *values) String() string { return strings.Join(*v, " ") }
 
 func outputFlag(formats ...string) cli.Flag {
-	return &cli.GenericFlag{Name: "output", Aliases: []string{"o"}, Value: &values{}, Usage: "`FORMAT[=FILE]`, may repeat: " + strings.Join(formats, ", ")}
+	return known(&cli.GenericFlag{Name: "output", Aliases: []string{"o"}, Value: &values{}, Usage: "`FORMAT[=FILE]`, may repeat: " + strings.Join(formats, ", ")}, formats...)
 }
 
 // outputsOf reads --output.

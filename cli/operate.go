@@ -391,7 +391,7 @@ func probeCommand(env Env) *cli.Command {
 		Description: "For the health checks of containers and units: exit code 0 or 1. liveness: the daemon answers. readiness: an Envoy is\n" +
 			"connected and serves a revision, be it the newest one or the one before.",
 		Flags: daemonFlags(
-			&cli.StringFlag{Name: "check", Value: "readiness", Usage: "`readiness|liveness`"},
+			known(&cli.StringFlag{Name: "check", Value: "readiness", Usage: "`readiness|liveness`"}, "readiness", "liveness"),
 			&cli.DurationFlag{Name: "timeout", Value: 2 * time.Second, Usage: "how long the daemon may take to answer"}),
 		Action: func(c *cli.Context) error {
 			source, err := oneSource(c)

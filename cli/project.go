@@ -26,7 +26,7 @@ import (
 func projectFlags() []cli.Flag {
 	return append(judgeFlags(), []cli.Flag{
 		&cli.StringFlag{Name: "write-baseline", Usage: "write what is reported now to `FILE`, as known problems"},
-		&cli.StringFlag{Name: "fail-on", Value: "error", Usage: "exit with 1 from this `SEVERITY` on: error or warning"},
+		known(&cli.StringFlag{Name: "fail-on", Value: "error", Usage: "exit with 1 from this `SEVERITY` on: error or warning"}, "error", "warning"),
 	}...)
 }
 
@@ -35,7 +35,7 @@ func judgeFlags() []cli.Flag {
 	return append(projectFileFlags(), []cli.Flag{
 		rulesFlag(),
 		&cli.GenericFlag{Name: "severity", Value: &values{}, Usage: "`CODE=SEVERITY`, may repeat: error, warning, note or off; CODE may be link/* or *"},
-		&cli.StringFlag{Name: "target-version", Usage: "the `RELEASE` of the product that the declarations are written for, such as 1.9 (the newest unless told)"},
+		known(&cli.StringFlag{Name: "target-version", Usage: "the `RELEASE` of the product that the declarations are written for, such as 1.9 (the newest unless told)"}, ir.Releases()...),
 		&cli.StringFlag{Name: "baseline", Usage: "leave out the known problems in `FILE`"},
 	}...)
 }

@@ -34,7 +34,7 @@ func renderCommand(env Env) *cli.Command {
 			"bootstrap: the file that an Envoy is started with which the daemon does not start; it needs no PATH. With --remote, those for an Envoy on another host.\n" +
 			"static: one Envoy file with everything in it; with --show-secrets it needs no other file.",
 		Flags: append([]cli.Flag{
-			&cli.StringFlag{Name: "form", Value: "resources", Usage: "`FORM`: " + strings.Join(forms, ", ")},
+			known(&cli.StringFlag{Name: "form", Value: "resources", Usage: "`FORM`: " + strings.Join(forms, ", ")}, forms...),
 			outputFlag("yaml", "json"),
 			&cli.BoolFlag{Name: "show-secrets", Usage: "print secrets instead of [redacted]"},
 		}, remoteBootstrapFlags()...),

@@ -66,15 +66,15 @@ func runCommand(env Env) *cli.Command {
 			"nothing; one that Envoy refuses is rolled back. With --no-source the daemon serves what flexgw apply gives it. SIGTERM\n" +
 			"drains and ends with 0.",
 		Flags: append([]cli.Flag{
-			&cli.StringFlag{Name: "envoy", Value: "auto", Usage: "`auto|none|PATH`: find or install one, use one that somebody else runs, or this one"},
-			&cli.StringFlag{Name: "on-invalid", Value: "reject", Usage: "`reject|hold`: a revision with an error changes nothing, or only what is wrong stays as it was"},
+			known(&cli.StringFlag{Name: "envoy", Value: "auto", Usage: "`auto|none|PATH`: find or install one, use one that somebody else runs, or this one"}, "auto", "none"),
+			known(&cli.StringFlag{Name: "on-invalid", Value: "reject", Usage: "`reject|hold`: a revision with an error changes nothing, or only what is wrong stays as it was"}, "reject", "hold"),
 			&cli.BoolFlag{Name: "no-source", Usage: "follow nothing, and serve what flexgw apply gives"},
 			&cli.BoolFlag{Name: "observe", Usage: "judge revisions and report, and change nothing: no Envoy is started or spoken to"},
 			stateDirFlag(), socketFlag(),
 			&cli.DurationFlag{Name: "drain-time", Value: 25 * time.Second, Usage: "how long connections may take to end"},
 			&cli.DurationFlag{Name: "debounce", Value: 10 * time.Millisecond, Usage: "wait until the source was quiet for so long"},
 			&cli.IntFlag{Name: "concurrency", Usage: "worker threads of Envoy (default: one per CPU)"},
-			&cli.StringFlag{Name: "log-format", Value: "text", Usage: "`text|json`"},
+			known(&cli.StringFlag{Name: "log-format", Value: "text", Usage: "`text|json`"}, "text", "json"),
 			verboseFlag(),
 		}, slices.Concat(gitFlags(), trustFlags(), hookFlags(), proofFlags(), rolloutFlags(), watchFlags(), remoteFlags(), egressFlags(), registrationFlags(), renewalFlags(), usageFlags())...),
 		Action: func(c *cli.Context) error {

@@ -29,7 +29,7 @@ func schemaCommand(env Env) *cli.Command {
 					"catalog.json, in the form of the SchemaStore catalogue. With --format cue, the folder (cue.mod/pkg of your module) gets the package\n" + cue.Import + ".",
 				Flags: []cli.Flag{
 					&cli.StringFlag{Name: "dir", Usage: "write a folder of files to `DIR`"},
-					&cli.StringFlag{Name: "format", Value: "json-schema", Usage: "`FORMAT`: json-schema or cue"},
+					known(&cli.StringFlag{Name: "format", Value: "json-schema", Usage: "`FORMAT`: json-schema or cue"}, "json-schema", "cue"),
 					&cli.StringFlag{Name: "url", Usage: "the `URL` at which the folder will be found; without it, the folder itself"},
 					&cli.BoolFlag{Name: "modeline", Usage: "print the comment that ties a YAML file to the schema, for its first line"},
 				},

@@ -27,8 +27,8 @@ func simCommand(env Env) *cli.Command {
 			&cli.StringFlag{Name: "ingest-listen", Value: "127.0.0.1:0", Usage: "`ADDRESS` for usage reports, on loopback; the same"},
 			&cli.StringFlag{Name: "dir", Usage: "`DIR` for state and certificates; one simulator at a time has it"},
 			&cli.StringFlag{Name: "seed", Usage: "`FILE` (JSON) with organizations, users, connected apps, tokens, gateways and options"},
-			&cli.StringFlag{Name: "clock", Usage: "`TIME` (RFC 3339) at which the simulator's clock starts to run, or real; else it goes on as DIR has it"},
-			&cli.StringFlag{Name: "log-format", Value: "text", Usage: "`text|json`"},
+			known(&cli.StringFlag{Name: "clock", Usage: "`TIME` (RFC 3339) at which the simulator's clock starts to run, or real; else it goes on as DIR has it"}, "real"),
+			known(&cli.StringFlag{Name: "log-format", Value: "text", Usage: "`text|json`"}, "text", "json"),
 			verboseFlag(),
 		},
 		Action: func(c *cli.Context) error {

@@ -42,7 +42,7 @@ func webhookFlag() cli.Flag {
 }
 
 func commitStatusFlag() cli.Flag {
-	return &cli.StringFlag{Name: "commit-status", Usage: "tell a forge how far each commit got: `KIND=URL`, of github, gitlab or gitea, and the URL of its API for the repository"}
+	return known(&cli.StringFlag{Name: "commit-status", Usage: "tell a forge how far each commit got: `KIND=URL`, of github, gitlab or gitea, and the URL of its API for the repository"}, "github=", "gitlab=", "gitea=")
 }
 
 // watchers are who is told what the daemon does, beside its log and its history.
