@@ -33,6 +33,12 @@ type Identity struct {
 	Environment    string
 }
 
+// sameGateway reports whether two are one to the platform, which keeps the greatest count of a gateway, replica, API and hour. A renewal
+// may change the rest.
+func (id Identity) sameGateway(o Identity) bool {
+	return id.Agent == o.Agent && id.Organization == o.Organization && id.Environment == o.Environment
+}
+
 // Position is how far an access log was counted.
 type Position struct {
 	Turn   uint64 // number of the file: each rotation adds one; 0: nothing was read yet
@@ -326,7 +332,7 @@ func (l *Ledger) Count(p Position, counts []Count) error {
 	full := l.full(now)
 	names, rows := map[string]uint32{}, map[key]bool{}
 	for _, c := range counts {
-		k := key{identity: l.s.using, hour: l.hour(c.Hour, now)}
+		k := key{identity: l.s.payer(l.s.using), hour: l.hour(c.Hour, now)}
 		api, known := l.s.numbers[c.API]
 		if !known {
 			if api, known = names[c.API]; !known {
@@ -465,16 +471,13 @@ func (l *Ledger) seal(now time.Time, closing bool) error {
 		b.write(w)
 	}
 	points := l.open(now, closing)
-	for i, id := range l.s.identities {
-		if id == (Identity{}) {
-			continue
-		}
+	for i, n := range l.s.latest {
 		sound, odd := l.s.named(points[uint32(i)])
 		for ps := range slices.Chunk(sound, batchPoints) {
-			add(batch{identity: uint32(i), points: ps})
+			add(batch{identity: n, points: ps})
 		}
 		for ps := range slices.Chunk(odd, 1) {
-			add(batch{identity: uint32(i), points: ps})
+			add(batch{identity: n, points: ps})
 		}
 	}
 	quiet := now.Sub(time.UnixMilli(l.s.sealedAt))
@@ -492,7 +495,7 @@ func (l *Ledger) seal(now time.Time, closing bool) error {
 	return l.commit(w)
 }
 
-// open are the points to be sealed, by identity, in order of hours and APIs.
+// open are the points to be sealed, by the gateway's first identity, in order of hours and APIs.
 func (l *Ledger) open(now time.Time, closing bool) map[uint32][]point {
 	this := hourOf(now.UnixMilli())
 	lazy := len(l.s.batches) >= backlog && !closing
@@ -650,7 +653,7 @@ func (l *Ledger) Split(seq uint64) error {
 
 // Total is what an API was called in an hour.
 type Total struct {
-	Identity     Identity // zero: of nobody, never reported
+	Identity     Identity // the last one of its gateway; zero: of nobody, never reported
 	API          string   // "": on paths that are no API's, never reported
 	Hour         time.Time
 	Counted      uint64
@@ -660,13 +663,13 @@ type Total struct {
 	Final        bool // nothing is to come
 }
 
-// Totals are sorted by identity, hour and API. What was reported long ago is left out when there is much.
+// Totals are sorted by gateway, hour and API. What was reported long ago is left out when there is much.
 func (l *Ledger) Totals() []Total {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	ts := make([]Total, 0, len(l.s.rows))
 	for k, x := range l.s.rows {
-		ts = append(ts, Total{Identity: l.s.identities[k.identity], API: l.s.apis[k.api], Hour: startOf(k.hour),
+		ts = append(ts, Total{Identity: l.s.identities[l.s.latest[k.identity]], API: l.s.apis[k.api], Hour: startOf(k.hour),
 			Counted: x.counted, Sealed: x.sealed, Acknowledged: x.acked, Quarantined: x.aside, Final: x.final})
 	}
 	slices.SortFunc(ts, func(a, b Total) int {

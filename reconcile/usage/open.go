@@ -214,6 +214,7 @@ type found struct {
 	end     int64  // where that ends
 	length  int64
 	damaged bool
+	before  bool // it has rows of identities
 }
 
 // sound says that it is what was written last, but for the torn end of a write.
@@ -252,6 +253,8 @@ func (x *found) read() error {
 		x.s = newState()
 		_, _, _ = scan(b[:x.end], x.s.apply)
 	}
+	x.before = !x.s.shared
+	x.s.share()
 	x.s.flow = Flow{}
 	return nil
 }
@@ -275,6 +278,7 @@ func (l *Ledger) load() error {
 		return l.restore(x, c)
 	}
 	l.s, l.file, l.end = x.s, x.file, x.end
+	l.rewrite = x.before // what is written from here on is of gateways, and must not follow what is not
 	if o, err := l.remembered(); err != nil {
 		return err
 	} else if o.Replica == "" {
@@ -350,7 +354,7 @@ func (x *found) forget() error {
 func (s *state) renumber() {
 	for _, b := range s.batches {
 		for _, p := range b.points {
-			s.row(key{b.identity, p.api, p.hour}).final = false
+			s.row(s.of(b, p)).final = false
 		}
 		s.lost = s.lost.plus(b.lost)
 		s.size -= b.bytes()
@@ -378,6 +382,7 @@ func (l *Ledger) begin(s *state) (gone string, err error) {
 	if err != nil {
 		return "", err
 	}
+	s.share()
 	first := o.Replica == ""
 	if s.replica == "" && l.o.Existing {
 		return "", fmt.Errorf("%w, nor a copy of it: the next daemon begins a new one", fs.ErrNotExist)

@@ -39,6 +39,7 @@ const (
 	stepAge                        // of a snapshot: how many positions there were
 	stepAlarm                      // code, message, since, last, two figures, whether it lapses
 	stepClear                      // code: an alarm that is over
+	stepShare                      // rows are of gateways from here on, no longer of identities
 )
 
 // writer puts steps together.

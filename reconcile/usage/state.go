@@ -20,6 +20,10 @@ type state struct {
 	numbers    map[string]uint32
 	using      uint32 // the identity to which counts belong
 
+	shared bool     // rows are of gateways: those of one gateway's identities are added up
+	payers []uint32 // by identity: the first one of the same gateway
+	latest []uint32 // by identity that is the first one of its gateway: the one that was used last
+
 	position Position
 	age      uint64 // positions that there were: which of two states of an epoch is the later one
 	whole    bool   // not on the disk: the snapshot that it began with was read to its end
@@ -40,8 +44,9 @@ type state struct {
 	size     int64  // bytes of a snapshot, about
 }
 
+// key is what the platform keeps the greatest count of, beside the replica, which is the ledger's.
 type key struct {
-	identity, api uint32
+	identity, api uint32 // identity: the first one of the gateway
 	hour          uint32 // since 1970
 }
 
@@ -99,7 +104,7 @@ const (
 )
 
 func newState() *state {
-	return &state{identities: []Identity{{}}, apis: []string{""}, numbers: map[string]uint32{"": 0}, rows: map[key]*row{}, alarms: map[string]alarm{}}
+	return &state{identities: []Identity{{}}, payers: []uint32{0}, latest: []uint32{0}, apis: []string{""}, numbers: map[string]uint32{"": 0}, rows: map[key]*row{}, alarms: map[string]alarm{}}
 }
 
 // later reports whether s knows all that o does, and perhaps more: they are of one host.
@@ -132,6 +137,8 @@ func (s *state) take(kind step, r *reader) error {
 			return fmt.Errorf("identity %d after %d", n, len(s.identities))
 		}
 		s.identities = append(s.identities, id)
+		payer := uint32(slices.IndexFunc(s.identities, id.sameGateway))
+		s.payers, s.latest = append(s.payers, payer), append(s.latest, uint32(len(s.latest)))
 		s.size += 200
 	case stepAPI:
 		n, name := r.uint(), r.word()
@@ -143,6 +150,7 @@ func (s *state) take(kind step, r *reader) error {
 		s.size += int64(len(name)) + 8
 	case stepUse:
 		s.using = s.known(r.uint(), len(s.identities), r)
+		s.latest[s.payers[s.using]] = s.using
 	case stepPosition:
 		p := &s.position
 		r.numbers(&p.Turn, &p.Device, &p.Inode, &p.Offset, &p.Head, &p.Tail)
@@ -198,6 +206,8 @@ func (s *state) take(kind step, r *reader) error {
 		b := readBatch(s, r)
 		s.aside = append(s.aside, aside{b, r.word()})
 		s.size += b.bytes()
+	case stepShare:
+		s.share()
 	default:
 		return fmt.Errorf("a step of kind %d", kind)
 	}
@@ -214,7 +224,50 @@ func (s *state) known(n uint64, have int, r *reader) uint32 {
 }
 
 func (s *state) key(r *reader) key {
-	return key{identity: s.known(r.uint(), len(s.identities), r), api: s.known(r.uint(), len(s.apis), r), hour: uint32(r.uint())}
+	return key{identity: s.payer(s.known(r.uint(), len(s.identities), r)), api: s.known(r.uint(), len(s.apis), r), hour: uint32(r.uint())}
+}
+
+// payer is whose rows those of an identity are. In a ledger of before, each identity has its own.
+func (s *state) payer(identity uint32) uint32 {
+	if !s.shared {
+		return identity
+	}
+	return s.payers[identity]
+}
+
+// of is the row that a point of a batch belongs to.
+func (s *state) of(b batch, p point) key { return key{s.payer(b.identity), p.api, p.hour} }
+
+// share adds up what a ledger of before had apart: rows of identities that are one gateway to the platform, which keeps the greatest
+// count of an hour. Where there were several, it has the greatest of them alone: the whole is said again, by a point without new calls.
+func (s *state) share() {
+	if s.shared {
+		return
+	}
+	s.shared = true
+	mended := map[key]bool{}
+	for _, k := range s.keys() {
+		x, whole := s.rows[k], key{s.payer(k.identity), k.api, k.hour}
+		if whole == k {
+			continue
+		}
+		delete(s.rows, k)
+		have := s.rows[whole]
+		if have == nil {
+			s.rows[whole] = x
+			continue
+		}
+		s.size -= rowSize
+		*have = row{counted: have.counted + x.counted, sealed: have.sealed + x.sealed, acked: have.acked + x.acked, aside: have.aside + x.aside}
+		mended[whole] = true
+	}
+	for i, a := range s.aside { // only the whole count says that the platform has these
+		for j, p := range a.points {
+			if k := s.of(a.batch, p); mended[k] {
+				s.aside[i].points[j].cumulative = s.rows[k].counted
+			}
+		}
+	}
 }
 
 func (s *state) row(k key) *row {
@@ -282,7 +335,7 @@ func (s *state) seal(b batch) {
 	s.lost = loss{s.lost.points - b.lost.points, s.lost.calls - b.lost.calls}
 	s.size += b.bytes()
 	for _, p := range b.points {
-		x := s.row(key{b.identity, p.api, p.hour})
+		x := s.row(s.of(b, p))
 		x.sealed, x.final = p.cumulative, p.final
 		s.flow.Sealed += p.delta
 	}
@@ -293,28 +346,29 @@ func (s *state) ack(seq uint64) {
 	for len(s.batches) > 0 && s.batches[0].seq <= seq {
 		b := s.batches[0]
 		for _, p := range b.points {
-			s.row(key{b.identity, p.api, p.hour}).acked += p.delta
+			s.row(s.of(b, p)).acked += p.delta
 			s.flow.Acknowledged += p.delta
 		}
-		c.add(b)
+		c.add(s, b)
 		s.drop(0)
 	}
 	s.acked = max(s.acked, seq)
 	s.cover(c)
 }
 
-// coverage is what the platform has taken: of rows, the greatest count, and of identities, the last batch.
+// coverage is what the platform has taken: of rows, the greatest count, and of gateways, the last batch.
 type coverage struct {
 	counts map[key]uint64
 	last   map[uint32]uint64
 }
 
-func (c coverage) add(b batch) {
+func (c coverage) add(s *state, b batch) {
 	for _, p := range b.points {
-		k := key{b.identity, p.api, p.hour}
+		k := s.of(b, p)
 		c.counts[k] = max(c.counts[k], p.cumulative)
 	}
-	c.last[b.identity] = max(c.last[b.identity], b.seq)
+	payer := s.payer(b.identity)
+	c.last[payer] = max(c.last[payer], b.seq)
 }
 
 // cover acknowledges points that were set aside and whose calls are in a greater count of their hour that the platform has. A batch of
@@ -324,7 +378,7 @@ func (s *state) cover(c coverage) {
 	for _, a := range s.aside {
 		s.size -= a.bytes()
 		a.points = slices.DeleteFunc(slices.Clone(a.points), func(p point) bool {
-			k := key{a.identity, p.api, p.hour}
+			k := s.of(a.batch, p)
 			if n, ok := c.counts[k]; !ok || n < p.cumulative {
 				return false
 			}
@@ -334,7 +388,7 @@ func (s *state) cover(c coverage) {
 			s.flow.Acknowledged += p.delta
 			return true
 		})
-		if c.last[a.identity] > a.seq && !slices.ContainsFunc(a.points, func(p point) bool { return p.delta > 0 }) {
+		if c.last[s.payer(a.identity)] > a.seq && !slices.ContainsFunc(a.points, func(p point) bool { return p.delta > 0 }) {
 			s.lost = s.lost.plus(a.lost)
 			continue
 		}
@@ -363,7 +417,7 @@ func (s *state) setAside(seq uint64, why string) error {
 	}
 	b := s.batches[i]
 	for _, p := range b.points {
-		s.row(key{b.identity, p.api, p.hour}).aside += p.delta
+		s.row(s.of(b, p)).aside += p.delta
 	}
 	s.drop(i)
 	s.aside = append(s.aside, aside{b, why})
@@ -389,7 +443,7 @@ func (s *state) release(seq uint64) error {
 	}
 	b := s.aside[i]
 	for _, p := range b.points {
-		x := s.row(key{b.identity, p.api, p.hour})
+		x := s.row(s.of(b.batch, p))
 		x.aside -= p.delta
 		x.acked += p.delta
 		s.flow.Acknowledged += p.delta
@@ -397,7 +451,7 @@ func (s *state) release(seq uint64) error {
 	s.size -= b.bytes()
 	s.aside = slices.Delete(s.aside, i, i+1)
 	c := coverage{map[key]uint64{}, map[uint32]uint64{}}
-	c.add(b.batch)
+	c.add(s, b.batch)
 	s.cover(c)
 	return nil
 }
@@ -515,6 +569,12 @@ func (s *state) snapshot(emit func(payload []byte) error) error {
 	for i, name := range s.apis[1:] {
 		writeAPI(w, i+1, name)
 	}
+	w.step(stepShare)
+	for i, n := range s.latest {
+		if n != uint32(i) {
+			writeUse(w, n)
+		}
+	}
 	writeUse(w, s.using)
 	s.position.write(w)
 	w.step(stepAge)
@@ -558,7 +618,7 @@ func (s *state) snapshotBatches(w *writer, flush func(int) error, enough int) er
 		w.step(stepSeal)
 		b.write(w)
 		for _, p := range b.points {
-			touched[key{b.identity, p.api, p.hour}] = true
+			touched[s.of(b, p)] = true
 		}
 		if err := flush(enough); err != nil {
 			return err
