@@ -288,7 +288,7 @@ func ownAuthorities(c *cli.Context) ([]byte, error) {
 func platformAt(c *cli.Context, env Env, base *url.URL, why string, ca []byte) (*anypoint.Client, error) {
 	e := egress.New(egress.Options{})
 	e.Only(egress.Registration)
-	e.Set(egress.Registration, []egress.Destination{{Host: hostPort(base), Why: why}})
+	e.Set(egress.Registration, []egress.Destination{{Host: egress.HostPort(base), Why: why}})
 	if ca != nil {
 		roots, err := egress.Roots(ca)
 		if err != nil {

@@ -647,19 +647,10 @@ func destinations(needs []policy.Need) []egress.Destination {
 	var out []egress.Destination
 	for _, n := range needs {
 		if u, err := url.Parse(n.URL); err == nil {
-			out = append(out, egress.Destination{Host: hostPort(u), Why: "policy " + n.Policy + ": " + n.URL})
+			out = append(out, egress.Destination{Host: egress.HostPort(u), Why: "policy " + n.Policy + ": " + n.URL})
 		}
 	}
 	return out
-}
-
-// hostPort is the one port of a URL that is called, written or not.
-func hostPort(u *url.URL) string {
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
-	}
-	return net.JoinHostPort(u.Hostname(), port)
 }
 
 // show prints the first of a list, as lines of the log where that is JSON.

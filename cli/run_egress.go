@@ -212,7 +212,7 @@ func hostPortOf(text string) string {
 	if err != nil {
 		return ""
 	}
-	return hostPort(u)
+	return egress.HostPort(u)
 }
 
 // throughProxy reports usage through the proxy of a gateway's declarations, or that of the environment.

@@ -272,7 +272,7 @@ func (d *daemon) renewed(ctx context.Context, f *anypoint.File, id string, secre
 		}
 	}
 	d.egress.SetTLS(egress.Registration, t)
-	d.egress.Set(egress.Registration, []egress.Destination{{Host: hostPort(base), Why: f.Path + ": anypoint, while it is renewed"}})
+	d.egress.Set(egress.Registration, []egress.Destination{{Host: egress.HostPort(base), Why: f.Path + ": anypoint, while it is renewed"}})
 	d.sayEgress()
 	client := d.egress.HTTPClient(egress.Registration)
 	defer func() {

@@ -159,7 +159,7 @@ func forgeAt(text string) (kind, to string, u *url.URL, err error) {
 	if !ok || err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
 		return "", "", nil, usage("--commit-status: KIND=URL is expected, such as github=https://api.github.com/repos/OWNER/NAME, gitlab=https://HOST/api/v4/projects/ID or gitea=https://HOST/api/v1/repos/OWNER/NAME; the token has a file of its own")
 	}
-	if u.Scheme == "http" && !watch.Loopback(hostPort(u)) {
+	if u.Scheme == "http" && !watch.Loopback(egress.HostPort(u)) {
 		return "", "", nil, usage("--commit-status: the token is not sent over http://, where everybody on the way reads it; use https://")
 	}
 	return kind, to, u, nil
@@ -167,7 +167,7 @@ func forgeAt(text string) (kind, to string, u *url.URL, err error) {
 
 // allowForge lets the forge that is told of commits be called.
 func allowForge(e *egress.Egress, u *url.URL) {
-	e.Set(egress.Operator, []egress.Destination{{Host: hostPort(u), Why: "--commit-status"}})
+	e.Set(egress.Operator, []egress.Destination{{Host: egress.HostPort(u), Why: "--commit-status"}})
 }
 
 func webhookSecret(file string) ([]byte, error) {
@@ -184,7 +184,7 @@ func allowWebhook(e *egress.Egress, text string) error {
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return usage("--webhook: an http:// or https:// URL is expected")
 	}
-	e.Set(egress.Webhook, []egress.Destination{{Host: hostPort(u), Why: "--webhook"}})
+	e.Set(egress.Webhook, []egress.Destination{{Host: egress.HostPort(u), Why: "--webhook"}})
 	return nil
 }
 

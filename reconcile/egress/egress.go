@@ -234,9 +234,9 @@ type guard struct {
 }
 
 func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
-	err := g.egress.check(g.purpose, hostPort(r.URL))
+	err := g.egress.check(g.purpose, HostPort(r.URL))
 	if g.purpose.platform() && r.URL.Scheme != "https" {
-		err = &RefusedError{g.purpose, normal(hostPort(r.URL)), ruleHTTPS}
+		err = &RefusedError{g.purpose, normal(HostPort(r.URL)), ruleHTTPS}
 	}
 	if err != nil {
 		if r.Body != nil {
@@ -276,7 +276,8 @@ func (e *Egress) check(purpose Purpose, addr string) error {
 	return &RefusedError{Purpose: purpose, Host: addr}
 }
 
-func hostPort(u *url.URL) string {
+// HostPort is the one host and port of a URL of http or https that is called; the port is that of the scheme when none is written.
+func HostPort(u *url.URL) string {
 	port := u.Port()
 	if port == "" {
 		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]

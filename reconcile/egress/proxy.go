@@ -52,7 +52,7 @@ func ParseProxy(text string) (Proxy, error) {
 		return Proxy{}, errors.New("a proxy is a host and a port: nothing comes after them")
 	}
 	password, _ := u.User.Password()
-	return Proxy{scheme: u.Scheme, host: normal(hostPort(u))}.WithCredentials(u.User.Username(), password)
+	return Proxy{scheme: u.Scheme, host: normal(HostPort(u))}.WithCredentials(u.User.Username(), password)
 }
 
 // Pending is a proxy that is not known yet: nobody is called through it, and nobody past it.

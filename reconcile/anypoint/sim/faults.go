@@ -126,6 +126,17 @@ func (f *faults) set(list []Fault) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.list = nil
+	f.append(list)
+}
+
+// add puts more behind those that are left.
+func (f *faults) add(list []Fault) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.append(list)
+}
+
+func (f *faults) append(list []Fault) {
 	for _, one := range list {
 		if one.Next > 0 {
 			f.list = append(f.list, one)

@@ -76,9 +76,6 @@ func TestFaults(t *testing.T) {
 	if u := s.State().Unexpected; len(u) != 0 { // nobody followed
 		t.Errorf("unexpected: %v", u)
 	}
-	if _, err := http.NewRequest("GET", s.URL()+"/redirected", nil); err != nil {
-		t.Fatal(err)
-	}
 	s.Call("GET", "/redirected", nil)
 	if u := s.State().Unexpected; len(u) != 1 {
 		t.Errorf("unexpected: %v", u)
@@ -184,10 +181,7 @@ func TestSlow(t *testing.T) {
 	if d := time.Since(start); d < 300*time.Millisecond {
 		t.Errorf("it took %s", d)
 	}
-	for word, want := range map[string]uint64{"slow": 1, "slow-after": 2, "hang": 2} {
-		if word == "slow-after" {
-			continue // below: the order matters
-		}
+	for _, word := range []string{"slow", "hang"} {
 		before := s.State().Usage["default/shop"]
 		set(t, s, fmt.Sprintf(`{"next": 1, "status": %q, "delay": "10s"}`, word))
 		for len(s.State().Faults) > 0 { // until one got through its handshake in time
@@ -196,7 +190,7 @@ func TestSlow(t *testing.T) {
 			}
 		}
 		if n := s.State().Usage["default/shop"]; n != before {
-			t.Errorf("%s: usage %d, before %d (%d)", word, n, before, want)
+			t.Errorf("%s: usage %d, before %d", word, n, before)
 		}
 	}
 	set(t, s, `{"next": 1, "status": "slow-after", "delay": "10s"}`)

@@ -232,9 +232,10 @@ func (s *Sim) own(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		if r.URL.Query().Has("add") {
-			list = append(s.faults.left(), list...)
+			s.faults.add(list)
+		} else {
+			s.faults.set(list)
 		}
-		s.faults.set(list)
 		say(http.StatusOK, map[string]any{"faults": s.faults.left()})
 	case "DELETE /_sim/faults":
 		s.faults.set(nil)

@@ -10,14 +10,15 @@ import (
 	"strings"
 	"time"
 
+	"github.com/flexgw/flexgw/reconcile/anypoint"
 	"github.com/flexgw/flexgw/reconcile/disk"
 )
 
 // Scopes that the platform asks for [D].
 const (
-	ReadServers      = "Read Servers"
-	ManageServers    = "Manage Servers"
-	ViewOrganization = "View Organization"
+	ReadServers      = anypoint.ReadServers
+	ManageServers    = anypoint.ManageServers
+	ViewOrganization = anypoint.ViewOrganization
 	UsageViewer      = "Usage Viewer"
 )
 
