@@ -17,6 +17,7 @@ import (
 	"github.com/flexgw/flexgw/reconcile/anypoint"
 	"github.com/flexgw/flexgw/reconcile/disk"
 	"github.com/flexgw/flexgw/reconcile/egress"
+	"github.com/flexgw/flexgw/reconcile/preflight"
 	"github.com/flexgw/flexgw/schema/diag"
 	"github.com/flexgw/flexgw/schema/ir"
 )
@@ -213,45 +214,81 @@ func proxyURL(c *cli.Context, env Env) (text, by string) {
 	return c.String("https-proxy"), "--https-proxy"
 }
 
-// httpsProxy is the forward proxy that is named; the zero Proxy: none.
-func httpsProxy(c *cli.Context, env Env) (egress.Proxy, error) {
+// proxies are those that the flags of a command name, with their credentials.
+type proxies struct {
+	http  egress.Proxy     // the forward proxy; zero: none
+	socks *preflight.Socks // nil: none
+	shown string           // the flag whose URL has a password, which everybody on this host can list; "": none has
+}
+
+// proxiesNamed reads --https-proxy (or its variable), --socks5-proxy where a command has it, and --proxy-password-file. The file is the
+// password of the proxies that have a user; a URL with a password of its own, or no user at all, contradicts it.
+func proxiesNamed(c *cli.Context, env Env) (p proxies, err error) {
 	if err := given(c, "https-proxy", "proxy-password-file"); err != nil {
-		return egress.Proxy{}, err
+		return p, err
 	}
 	text, by := proxyURL(c, env)
-	file := c.String("proxy-password-file")
-	if text == "" {
-		if file != "" {
-			return egress.Proxy{}, usage("--proxy-password-file needs --https-proxy")
+	socks, file := c.String("socks5-proxy"), c.String("proxy-password-file")
+	if text != "" {
+		if p.http, err = egress.ParseProxy(text); err != nil {
+			return p, usage("%s: %s", by, err)
 		}
-		return egress.Proxy{}, nil
 	}
-	p, err := egress.ParseProxy(text)
-	if err != nil {
-		return egress.Proxy{}, usage("%s: %s", by, err)
+	if socks != "" {
+		if p.socks, err = preflight.ParseSocks(socks); err != nil {
+			return p, usage("--socks5-proxy: %s", err)
+		}
 	}
-	u, err := url.Parse(text)
-	if err != nil {
-		return egress.Proxy{}, usage("%s: %s", by, errors.Unwrap(err))
-	}
-	_, shown := u.User.Password()
-	switch {
-	case file != "" && shown:
-		return egress.Proxy{}, usage("--proxy-password-file and %s both have a password: write http://USER@HOST:PORT", by)
-	case file != "" && u.User.Username() == "":
-		return egress.Proxy{}, usage("--proxy-password-file needs a user: %s http://USER@HOST:PORT", by)
-	case file != "":
-		b, err := readCredential(file, "--proxy-password-file")
+	users := map[string]string{} // by what names the proxy
+	for _, x := range [][4]string{{"https-proxy", by, text, "http://USER@HOST:PORT"}, {"socks5-proxy", "--socks5-proxy", socks, "socks5://USER@HOST:PORT"}} {
+		u, err := url.Parse(x[2])
 		if err != nil {
-			return egress.Proxy{}, world(err)
+			return p, usage("%s: %s", x[1], errors.Unwrap(err))
 		}
-		if p, err = p.WithCredentials(u.User.Username(), string(b)); err != nil {
-			return egress.Proxy{}, usage("%s: %s", by, err)
+		if _, has := u.User.Password(); has && file != "" {
+			return p, usage("--proxy-password-file and %s both have a password: write %s", x[1], x[3])
+		} else if has && c.IsSet(x[0]) && p.shown == "" {
+			p.shown = "--" + x[0]
 		}
-	case shown && c.IsSet("https-proxy"):
-		fmt.Fprintln(env.Stderr, "flexgw: warning: everybody on this host can read the password in --https-proxy in the list of processes, and your shell remembers it; --proxy-password-file FILE, or the URL in $FLEXGW_HTTPS_PROXY, shows it to nobody")
+		if u.User.Username() != "" {
+			users[x[1]] = u.User.Username()
+		}
+	}
+	switch {
+	case file == "":
+		return p, nil
+	case text == "" && socks == "":
+		return p, usage("--proxy-password-file needs --https-proxy")
+	case len(users) == 0:
+		if text == "" {
+			by = "--socks5-proxy"
+		}
+		return p, usage("--proxy-password-file needs a user: %s SCHEME://USER@HOST:PORT", by)
+	}
+	b, err := readCredential(file, "--proxy-password-file")
+	if err != nil {
+		return p, world(err)
+	}
+	if user := users[by]; user != "" {
+		if p.http, err = p.http.WithCredentials(user, string(b)); err != nil {
+			return p, usage("%s: %s", by, err)
+		}
+	}
+	if user := users["--socks5-proxy"]; user != "" {
+		if p.socks, err = p.socks.WithCredentials(user, string(b)); err != nil {
+			return p, usage("--socks5-proxy: %s", err)
+		}
 	}
 	return p, nil
+}
+
+// httpsProxy is the forward proxy that is named; the zero Proxy: none. It warns of a password that is shown.
+func httpsProxy(c *cli.Context, env Env) (egress.Proxy, error) {
+	p, err := proxiesNamed(c, env)
+	if err == nil && p.shown != "" {
+		fmt.Fprintf(env.Stderr, "flexgw: warning: everybody on this host can read the password in %s in the list of processes, and your shell remembers it; --proxy-password-file FILE, or the URL in $FLEXGW_HTTPS_PROXY, shows it to nobody\n", p.shown)
+	}
+	return p.http, err
 }
 
 // controlPlane reads the URL of a control plane.

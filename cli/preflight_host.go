@@ -12,7 +12,6 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"time"
 
@@ -28,18 +27,16 @@ import (
 // registrationOf is the registration of --registration, or the one that lies beside the declarations.
 func registrationOf(c *cli.Context) preflight.Registration {
 	r := preflight.Registration{Path: c.String("registration"), Named: c.IsSet("registration")}
+	there := func(file string) bool { return exists(file) || anypoint.OldConf(file) != "" }
 	if !r.Named {
 		for _, p := range c.Args().Slice() {
-			if info, err := os.Stat(p); err == nil && !info.IsDir() {
-				p = filepath.Dir(p)
-			}
-			if file := filepath.Join(p, anypoint.FileName); p != "-" && exists(file) {
+			if file := registrationBeside(p); p != "-" && there(file) {
 				r.Path = file
 				break
 			}
 		}
 	}
-	if r.Path == "" && exists(preflight.ProductRegistration) {
+	if r.Path == "" && there(preflight.ProductRegistration) {
 		r.Path = preflight.ProductRegistration
 	}
 	if r.Path == "" {
@@ -47,12 +44,19 @@ func registrationOf(c *cli.Context) preflight.Registration {
 	}
 	f, err := anypoint.ReadFile(r.Path)
 	if err != nil {
-		r.Problem = err.Error()
+		r.Problem, r.Old, r.Exposed = err.Error(), anypoint.OldConf(r.Path), exposedOf(anypoint.Exposed(r.Path, false))
 		return r
 	}
-	r.Path = f.Path
+	r.Path, r.Exposed = f.Path, exposedOf(f.Exposed)
 	r.Platform, r.Usage, r.NotAfter, r.CA = addrOf(f.Anypoint), addrOf(f.Metering), f.NotAfter, f.CA
 	return r
+}
+
+func exposedOf(list []anypoint.Exposure) (all []preflight.Exposed) {
+	for _, e := range list {
+		all = append(all, preflight.Exposed{Text: e.String(), Path: e.Path, Everybody: e.Everybody})
+	}
+	return all
 }
 
 // addrOf is host:port of a URL; "" when it has none.
@@ -70,23 +74,6 @@ func addrOf(text string) string {
 
 // proxiesOf reads the flags about proxies, and the authority of one that opens TLS.
 func proxiesOf(c *cli.Context, env Env, o *preflight.Options) error {
-	password := ""
-	if file := c.String("proxy-password-file"); file != "" {
-		b, err := readCredential(file, "--proxy-password-file")
-		if err != nil {
-			return world(err)
-		}
-		password = string(b)
-	}
-	user := func(flag, text string) string {
-		u, err := url.Parse(text)
-		if err != nil || u.User == nil {
-			return ""
-		}
-		_, shown := u.User.Password()
-		o.PasswordShown = o.PasswordShown || shown && c.IsSet(flag)
-		return u.User.Username()
-	}
 	if c.Bool("proxy-from-env") {
 		p, err := egress.ProxyFromEnv(env.Getenv)
 		if err != nil {
@@ -94,26 +81,14 @@ func proxiesOf(c *cli.Context, env Env, o *preflight.Options) error {
 		}
 		o.Forward = p
 	}
-	if text, by := proxyURL(c, env); text != "" {
-		p, err := egress.ParseProxy(text)
-		if name := user("https-proxy", text); err == nil && password != "" && name != "" {
-			p, err = p.WithCredentials(name, password)
-		}
-		if err != nil {
-			return usage("%s: %v", by, err)
-		}
-		o.Proxy = &p
+	named, err := proxiesNamed(c, env)
+	if err != nil {
+		return err
 	}
-	if text := c.String("socks5-proxy"); text != "" {
-		s, err := preflight.ParseSocks(text)
-		if name := user("socks5-proxy", text); err == nil && password != "" && name != "" {
-			s, err = s.WithCredentials(name, password)
-		}
-		if err != nil {
-			return usage("--socks5-proxy: %v", err)
-		}
-		o.Socks = s
+	if !named.http.IsZero() {
+		o.Proxy = &named.http
 	}
+	o.Socks, o.PasswordShown = named.socks, named.shown != ""
 	if file := c.String("ca-file"); file != "" {
 		b, err := os.ReadFile(file)
 		if err != nil {

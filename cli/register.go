@@ -643,8 +643,8 @@ func inspect(c *cli.Context, env Env) error {
 	if err != nil {
 		return showWrong(env, err)
 	}
-	if f.Exposed != "" {
-		fmt.Fprintf(env.Stderr, "flexgw: warning: others than its owner can read or write %s, which has the gateway's key: chmod 600 it\n", f.Exposed)
+	for _, e := range f.Exposed {
+		fmt.Fprintf(env.Stderr, "flexgw: warning: %s: chmod 600 it\n", e)
 	}
 	out := inspectionOf(f, env.clock(), f.Split)
 	switch {

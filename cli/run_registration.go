@@ -189,8 +189,8 @@ func (r *registrar) look(atOnce bool) error {
 	if !f.Local {
 		r.log.Warn("the registration is not one for Local Mode: its certificate has no SAN \"offline\"", "file", f.Path)
 	}
-	if f.Exposed != "" {
-		r.log.Warn("others than its owner can read or write the registration, which has the gateway's key: chmod 600 it", "file", f.Exposed)
+	for _, e := range f.Exposed {
+		r.log.Warn("others than its owner can "+e.What+": chmod 600 it", "file", e.Path, "mode", fmt.Sprintf("%04o", e.Mode))
 	}
 	r.tell(f)
 	r.mu.Lock()

@@ -50,11 +50,11 @@ type File struct {
 	CommonName  string // of the leaf: <agentId>.RR.<region>.prod [C]
 	Local       bool   // the leaf has the SAN "offline": it was registered for Local Mode [C]
 
-	CA      []byte // PEM of the authorities that the platform is trusted by, from CAName beside it; nil: the system's
-	Version int    // 1, or 2: platformConnection has keys that 1 has not [S]
-	Split   bool   // the certificate stands in CertificateName
-	Path    string // where it was read; "": nowhere
-	Exposed string // the file with the key, and its mode, when others than its owner may read or write it; "": nobody else may
+	CA      []byte     // PEM of the authorities that the platform is trusted by, from CAName beside it; nil: the system's
+	Version int        // 1, or 2: platformConnection has keys that 1 has not [S]
+	Split   bool       // the certificate stands in CertificateName
+	Path    string     // where it was read; "": nowhere
+	Exposed []Exposure // the files that others than their owner may use, as they were when it was read
 
 	texts []text // as it was read, so that what nobody here knows stays as it is; nil: it was not
 	at    places
@@ -117,16 +117,10 @@ func ReadFile(path string) (*File, error) {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		path = filepath.Join(path, FileName)
 	}
-	if isOld(path) {
-		return nil, old(path)
+	if found := findOld(path); found != "" {
+		return nil, old(found)
 	}
 	src, err := read(path)
-	if errors.Is(err, fs.ErrNotExist) && filepath.Base(path) == FileName {
-		confs, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "*.conf")) // its one error is a bad pattern
-		if i := slices.IndexFunc(confs, isOld); i >= 0 {
-			return nil, old(confs[i])
-		}
-	}
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
@@ -145,10 +139,55 @@ func ReadFile(path string) (*File, error) {
 		return nil, fmt.Errorf("read %s: %w", CAPath(path), err)
 	}
 	f.Path = path
-	if info, err := os.Stat(f.KeyPath()); err == nil && info.Mode().Perm()&0o077 != 0 {
-		f.Exposed = fmt.Sprintf("%s (mode %04o)", f.KeyPath(), info.Mode().Perm())
-	}
+	f.Exposed = Exposed(path, f.Split)
 	return f, nil
+}
+
+// Exposure is a file of a registration that others than its owner may use.
+type Exposure struct {
+	Path      string
+	Mode      fs.FileMode // its permissions
+	Everybody bool        // everybody on this host, not the file's group alone
+	What      string      // what they can do with it, in words: "read the gateway's key"
+}
+
+// String is the exposure in words.
+func (e Exposure) String() string {
+	return fmt.Sprintf("%s (mode %04o): others than its owner can %s", e.Path, e.Mode, e.What)
+}
+
+// Exposed are the files of the registration at path that others than their owner may use: who reads the key is the gateway to the
+// platform, and who writes changes where credentials go. split says that the key stands in CertificateName.
+func Exposed(path string, split bool) []Exposure {
+	type file struct{ path, read, write string }
+	files := []file{{path, "read the gateway's key", "change its URLs, which say where credentials go"}}
+	if split {
+		files[0].read = ""
+		files = append(files, file{filepath.Join(filepath.Dir(path), CertificateName), "read the gateway's key", "put another key in its place"})
+	}
+	files = append(files, file{CAPath(path), "", "change by which authorities the platform is trusted"})
+	var all []Exposure
+	for _, f := range files {
+		info, err := os.Stat(f.path)
+		if err != nil || !info.Mode().IsRegular() {
+			continue
+		}
+		e := Exposure{Path: f.path, Mode: info.Mode().Perm()}
+		var what []string
+		for _, x := range []struct {
+			bits fs.FileMode
+			what string
+		}{{0o044, f.read}, {0o022, f.write}} {
+			if x.what != "" && e.Mode&x.bits != 0 {
+				what = append(what, x.what)
+				e.Everybody = e.Everybody || e.Mode&x.bits&0o007 != 0
+			}
+		}
+		if e.What = strings.Join(what, ", and "); e.What != "" {
+			all = append(all, e)
+		}
+	}
+	return all
 }
 
 // KeyPath is the file of the registration that has the certificate and its key.
@@ -189,8 +228,39 @@ var oldName = regexp.MustCompile(`(?i)^([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12
 
 func isOld(path string) bool { return oldName.MatchString(filepath.Base(path)) }
 
+// findOld is a file of version 1.0: path itself, or one beside it where no registration.yaml is; "": there is none.
+func findOld(path string) string {
+	if isOld(path) {
+		return path
+	}
+	if _, err := os.Stat(path); filepath.Base(path) != FileName || !errors.Is(err, fs.ErrNotExist) {
+		return ""
+	}
+	entries, _ := os.ReadDir(filepath.Dir(path)) // a folder that cannot be read has none
+	for _, e := range entries {
+		if filepath.Ext(e.Name()) == ".conf" && isOld(e.Name()) {
+			return filepath.Join(filepath.Dir(path), e.Name())
+		}
+	}
+	return ""
+}
+
+// OldConf is the .conf of a registration of version 1.0 of the product that path names, or that stands where path is expected to be:
+// what flexctl migrate is given. "": there is none. path is a file or a folder.
+func OldConf(path string) string {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		path = filepath.Join(path, FileName)
+	}
+	if path = findOld(path); path == "" {
+		return ""
+	}
+	return confOf(path)
+}
+
+func confOf(path string) string { return strings.TrimSuffix(path, filepath.Ext(path)) + ".conf" }
+
 func old(path string) *FileError {
-	conf := strings.TrimSuffix(path, filepath.Ext(path)) + ".conf"
+	conf := confOf(path)
 	return wrong(Old, diag.Diagnostic{Code: "registration/old-format", Subject: diag.Range{File: filepath.ToSlash(path)},
 		Summary: fmt.Sprintf("%s is of a registration of version 1.0 of the product, which had three files; a registration.yaml is expected", filepath.Base(path)),
 		Hint:    fmt.Sprintf("make one of them with the product's own tool: flexctl migrate %s", conf)})

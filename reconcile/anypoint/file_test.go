@@ -301,12 +301,12 @@ func TestTheKeyIsForItsOwner(t *testing.T) {
 			t.Error("who had the empty file open reads the key")
 		}
 		old.Close()
-		if got, err := anypoint.ReadFile(dir); err != nil || got.Exposed != "" || got.KeyPath() != key {
+		if got, err := anypoint.ReadFile(dir); err != nil || got.Exposed != nil || got.KeyPath() != key {
 			t.Errorf("%v, %q, %q", err, got.Exposed, got.KeyPath())
 		}
 		open().Close()
 		got, err := anypoint.ReadFile(dir)
-		if err != nil || got.Exposed != key+" (mode 0664)" {
+		if err != nil || len(got.Exposed) != 1 || !strings.HasPrefix(got.Exposed[0].String(), key+" (mode 0664): others than its owner can read the gateway's key, and ") {
 			t.Errorf("%v, %q", err, got.Exposed)
 		}
 		if _, err := renew(t, got, "").Rewrite(); err != nil {
@@ -317,6 +317,90 @@ func TestTheKeyIsForItsOwner(t *testing.T) {
 		open().Close()
 		write(t, registration(t), dir, anypoint.WriteOptions{Split: split, Force: true})
 		check("by force", key)
+	}
+}
+
+// TestExposed: the key is in one file, the URLs that credentials go to may be in another, and each is judged by what is in it.
+func TestExposed(t *testing.T) {
+	t.Parallel()
+	const key, urls, other, trust = "read the gateway's key", "change its URLs, which say where credentials go", "put another key in its place", "change by which authorities the platform is trusted"
+	for _, split := range []bool{false, true} {
+		dir := t.TempDir()
+		f := registration(t)
+		f.CA = authorityOf(t).pem
+		write(t, f, dir, anypoint.WriteOptions{Split: split})
+		path := filepath.Join(dir, anypoint.FileName)
+		ofKey := path
+		if split {
+			ofKey = filepath.Join(dir, anypoint.CertificateName)
+		}
+		for _, c := range []struct {
+			path      string
+			mode      os.FileMode
+			everybody bool
+			what      string
+		}{
+			{ofKey, 0o600, false, ""},
+			{ofKey, 0o711, false, ""},
+			{ofKey, 0o640, false, key},
+			{ofKey, 0o644, true, key},
+			{path, 0o622, true, urls},
+			{path, 0o620, false, urls},
+			{anypoint.CAPath(path), 0o644, false, ""},
+			{anypoint.CAPath(path), 0o646, true, trust},
+		} {
+			if err := os.Chmod(c.path, c.mode); err != nil {
+				t.Fatal(err)
+			}
+			want := []anypoint.Exposure{{Path: c.path, Mode: c.mode, Everybody: c.everybody, What: c.what}}
+			if c.what == "" {
+				want = nil
+			}
+			got, err := anypoint.ReadFile(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, got.Exposed); diff != "" {
+				t.Errorf("split %v, %s %o (-want +got):\n%s", split, c.path, c.mode, diff)
+			}
+			if err := os.Chmod(c.path, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for p, mode := range map[string]os.FileMode{path: 0o644, ofKey: 0o622} {
+			if err := os.Chmod(p, mode); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got := fmt.Sprint(anypoint.Exposed(path, split))
+		if split && !strings.HasSuffix(got, other+"]") || split && strings.Contains(got, path) {
+			t.Errorf("split: %s", got)
+		}
+	}
+}
+
+// TestOldConf: what the product's migration is given, by one rule for all who look.
+func TestOldConf(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, anypoint.FileName)
+	conf := filepath.Join(dir, "aaaaaaaa-0000-4000-8000-00000000a001.conf")
+	writeText(t, filepath.Join(dir, "nginx.conf"), "")
+	if got := anypoint.OldConf(path); got != "" {
+		t.Errorf("somebody else's: %s", got)
+	}
+	writeText(t, conf, "x")
+	for _, p := range []string{path, dir, conf, strings.TrimSuffix(conf, "conf") + "key"} {
+		if got := anypoint.OldConf(p); got != conf {
+			t.Errorf("%s: %q", p, got)
+		}
+	}
+	if got := anypoint.OldConf(filepath.Join(dir, "other.yaml")); got != "" {
+		t.Errorf("a file of another name: %s", got)
+	}
+	writeText(t, path, "")
+	if got := anypoint.OldConf(path); got != "" {
+		t.Errorf("beside a registration.yaml: %s", got)
 	}
 }
 

@@ -173,7 +173,14 @@ func (r *run) registrationFile(expected, source string) {
 	}
 	res := Result{"files.registration", OK, name, expected, "", source, ""}
 	info, problem := r.readable(r.user(), name)
+	exposed := r.Registration.Exposed
 	switch {
+	case r.Registration.Old != "":
+		res.Severity, res.Observed = Error, "three files of release 1.0 ("+r.Registration.Old+"), where one registration.yaml is expected"
+		res.Hint = "make one file of them with the product's own tool: flexctl migrate " + r.Registration.Old
+		if name == ProductRegistration && !r.Product {
+			res.Severity = Warn
+		}
 	case problem == "not there":
 		res.Severity, res.Observed, res.Hint = Info, problem, "without one the gateway serves and reports no usage: flexgw register, or name the file with --registration"
 		if r.Registration.Named {
@@ -181,33 +188,25 @@ func (r *run) registrationFile(expected, source string) {
 		} else if r.Product {
 			res.Severity = Warn
 		}
-		if old := r.oldFiles(); old != "" {
-			res.Severity, res.Observed = Warn, "not there, but the three files of release 1.0 are ("+old+")"
-			res.Hint = "make one file of them: flexctl migrate " + old
-		}
 	case problem != "":
 		res.Severity, res.Observed, res.Hint = Error, problem, "give it to the user of the gateway, mode 0600"
 	case info.Size() == 0:
 		res.Severity, res.Observed, res.Hint = Error, "empty: a registration that failed left it", "remove it, or it blocks the next attempt; then register again"
-	case info.Mode().Perm()&0o004 != 0:
-		res.Severity, res.Observed, res.Hint = Error, fmt.Sprintf("mode %04o: everybody on this host may read the private key", info.Mode().Perm()), "chmod 600 "+name
+	case len(exposed) > 0:
+		res.Severity = Warn // the group of the file alone
+		var texts, paths []string
+		for _, e := range exposed {
+			if texts, paths = append(texts, e.Text), append(paths, e.Path); e.Everybody {
+				res.Severity = Error
+			}
+		}
+		res.Observed, res.Hint = strings.Join(texts, "; "), "chmod 600 "+strings.Join(paths, " ")
 	case r.Registration.Problem != "":
 		res.Severity, res.Observed, res.Hint = Error, r.Registration.Problem, "register again, or put back the file that register wrote"
 	default:
 		res.Observed = fmt.Sprintf("%d bytes, mode %04o", info.Size(), info.Mode().Perm())
 	}
 	r.add(res)
-}
-
-// oldFiles is the .conf of the product's registration of release 1.0 (UUID.conf, .key and .pem), if there is one.
-func (r *run) oldFiles() string {
-	for _, conf := range r.glob(path.Dir(ProductRegistration) + "/*.conf") {
-		base := strings.TrimSuffix(conf, ".conf")
-		if len(path.Base(base)) == 36 && r.exists(base+".key") && r.exists(base+".pem") {
-			return conf
-		}
-	}
-	return ""
 }
 
 func (r *run) group(expected, source string) {

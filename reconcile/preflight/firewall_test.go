@@ -118,12 +118,16 @@ COMMIT
 		}
 	}
 
-	// Behind a proxy nobody else is called, and no name is looked up here.
+	// Behind a proxy for both nobody else is called, and no name is looked up here. That of registration alone carries no usage.
 	p, err := egress.ParseProxy("http://user:secret@192.0.2.9:3128")
 	if err != nil {
 		t.Fatal(err)
 	}
 	o.Proxy = &p
+	if got := preflight.Firewall("nft", o, nil, servers); !strings.Contains(got, `comment "out, registration: 192.0.2.9, the proxy that carries it"`) || strings.Contains(got, "anypoint.mulesoft") || !strings.Contains(got, "ip daddr @h_metering_ingestion_us_east_1_prod_cloudhub_io_v4 tcp dport 443") || !strings.Contains(got, "look-up") {
+		t.Errorf("a proxy for registration:\n%s", got)
+	}
+	o.Forward = p
 	got := preflight.Firewall("nft", o, nil, servers)
 	if !strings.Contains(got, `ip daddr 192.0.2.9 tcp dport 3128 accept comment "out, registration and usage reports: 192.0.2.9, the proxy that carries it"`) || strings.Contains(got, "anypoint.mulesoft") || strings.Contains(got, "look-up") || strings.Contains(got, "secret") {
 		t.Errorf("behind a proxy:\n%s", got)
@@ -152,7 +156,7 @@ func TestFirewallSaysWhereThereIsNoRule(t *testing.T) {
 		"offline, iptables":   {"iptables", preflight.Options{NoNetwork: true}, nil, []string{reviewed, offline, empty, "# -A FLEXGW-OUT -d ADDRESS", "This is for IPv4 alone: --firewall ip6tables writes the rest."}, []string{"\n-A "}},
 		"no declarations":     {"nft", preflight.Options{}, nil, []string{"# No rule: no declarations were named of which others call a port (flexgw preflight --firewall FORMAT PATH)."}, []string{`comment "in, clients`}},
 		"none in this family": {"ip6tables", preflight.Options{Declared: []preflight.Declared{declared("0.0.0.0:8081")}}, nil, []string{"# No rule: no declarations were named of which others call a port over IPv6"}, []string{"8081"}},
-		"nobody in it":        {"ip6tables", preflight.Options{Proxy: &p}, nil, []string{"# No rule: nobody is called over IPv6."}, []string{"\n-A "}},
+		"nobody in it":        {"ip6tables", preflight.Options{Proxy: &p, Forward: p}, nil, []string{"# No rule: nobody is called over IPv6."}, []string{"\n-A "}},
 		"no plane":            {"nft", preflight.Options{Plane: "JP"}, nil, []string{"# No rule: the hosts of plane JP are not documented for the gateway"}, []string{" daddr "}},
 		"who needs it":        {"nft", preflight.Options{AllHosts: true}, nil, []string{`"out, the product in Connected Mode: configuration-resolver.prod.cloudhub.io, `, `"out, the product: us1.ingest.mulesoft.com, analytics"`, `"out, usage reports: `, `"out, registration: `}, nil},
 		"nodes":               {"nft", preflight.Options{Profile: preflight.Fabric}, nil, []string{"# The other nodes of Runtime Fabric. EMPTY, so no rule", `ip saddr @nodes tcp dport 6443 accept comment "in, Runtime Fabric, all nodes: Kubernetes API server"`, `"in, Runtime Fabric, internet: Inbound requests to Mules"`}, nil},

@@ -725,7 +725,14 @@ func TestRegistrationFile(t *testing.T) {
 		return find(t, run(t, w, o), "files.registration", name)
 	}
 	want(t, judge(t, "x", 0o600, preflight.Registration{}), preflight.OK, "mode 0600")
-	want(t, judge(t, "x", 0o644, preflight.Registration{}), preflight.Error, "mode 0644: everybody")
+	everybody := preflight.Exposed{Text: name + " (mode 0644): others", Path: name, Everybody: true}
+	group := preflight.Exposed{Text: "/etc/flexgw/certificate.yaml (mode 0640): others", Path: "/etc/flexgw/certificate.yaml"}
+	r := judge(t, "x", 0o644, preflight.Registration{Problem: "no certificate in it", Exposed: []preflight.Exposed{everybody, group}})
+	want(t, r, preflight.Error, everybody.Text+"; "+group.Text)
+	if r.Hint != "chmod 600 "+name+" /etc/flexgw/certificate.yaml" {
+		t.Errorf("hint %q", r.Hint)
+	}
+	want(t, judge(t, "x", 0o600, preflight.Registration{Exposed: []preflight.Exposed{group}}), preflight.Warn, group.Text)
 	want(t, judge(t, "", 0, preflight.Registration{Named: true}), preflight.Error, "not there")
 	want(t, judge(t, "", 0, preflight.Registration{}), preflight.Info, "not there")
 	want(t, judge(t, "x", 0o600, preflight.Registration{Problem: "no certificate in it"}), preflight.Error, "no certificate in it")
@@ -736,16 +743,31 @@ func TestRegistrationFile(t *testing.T) {
 	}
 	o := offline()
 	o.Registration.Path = name
-	r := find(t, run(t, w, o), "files.registration", name)
+	r = find(t, run(t, w, o), "files.registration", name)
 	if want(t, r, preflight.Error, "empty"); !strings.Contains(r.Hint, "blocks the next attempt") {
 		t.Errorf("hint %q", r.Hint)
 	}
 
-	const old = "/usr/local/share/mulesoft/flex-gateway/conf.d/aaaaaaaa-0000-4000-8000-00000000a001"
-	w = world(t, with(map[string]string{old + ".conf": "x", old + ".key": "x", old + ".pem": "x"}))
-	r = find(t, run(t, w, offline()), "files.registration", "/usr/local/share/mulesoft/flex-gateway/conf.d/registration.yaml")
-	if want(t, r, preflight.Warn, "three files of release 1.0"); !strings.Contains(r.Hint, "flexctl migrate "+old+".conf") {
-		t.Errorf("hint %q", r.Hint)
+	// Release 1.0 had three files: where they are, nothing of them is removed, and nobody registers anew.
+	const product = "/usr/local/share/mulesoft/flex-gateway/conf.d/"
+	for _, c := range []struct {
+		path, content string
+		product       bool
+		want          preflight.Severity
+	}{{product + "registration.yaml", "", false, preflight.Warn}, {product + "registration.yaml", "", true, preflight.Error}, {name, "", false, preflight.Error}, {"/old/env.conf", "x", false, preflight.Error}} {
+		old := filepath.Join(filepath.Dir(c.path), "env.conf")
+		w := world(t, with(map[string]string{c.path: c.content}))
+		if c.content != "" {
+			if err := os.Truncate(filepath.Join(w.Root, c.path), 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		o := offline()
+		o.Product, o.Registration = c.product, preflight.Registration{Path: c.path, Old: old, Problem: "old"}
+		r := find(t, run(t, w, o), "files.registration", c.path)
+		if want(t, r, c.want, "three files of release 1.0 ("+old+")"); !strings.Contains(r.Hint, "flexctl migrate "+old) {
+			t.Errorf("hint %q", r.Hint)
+		}
 	}
 }
 

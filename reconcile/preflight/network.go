@@ -121,18 +121,21 @@ func (o Options) probed(t target) bool {
 	return !o.NoNetwork && (t.role != never || o.AllHosts && (t.since == "" || !o.Release.Before(release(t.since))))
 }
 
-// carrier is the proxy that carries what goes to a target: an HTTP proxy, or the SOCKS5 one; the zero Proxy and false: none does.
+// carrier is the proxy that carries what goes to a target, as who calls it does: an HTTP proxy, or the SOCKS5 one; the zero Proxy and
+// false: none does. The daemon reports usage through the proxy of its Configuration (or of the environment) and no other, and nothing
+// but what is not HTTP, such as the Monitoring of Runtime Fabric, goes through SOCKS5.
 func (o Options) carrier(t target) (p egress.Proxy, socks bool) {
 	switch {
-	case t.role == "usage" && !o.Forward.IsZero():
+	case t.role == "usage":
 		if o.Forward.Carries(t.addr) {
 			return o.Forward, false
 		}
-		return egress.Proxy{}, false
-	case o.Proxy != nil && !t.plain():
+	case t.role != "registration" && t.plain():
+		return egress.Proxy{}, o.Socks != nil
+	case o.Proxy != nil:
 		return *o.Proxy, false
 	}
-	return egress.Proxy{}, o.Socks != nil
+	return egress.Proxy{}, false
 }
 
 // via is host:port of the carrier; "": the target is called directly.
@@ -345,7 +348,7 @@ func (p *prober) connect() (net.Conn, bool) {
 	if _, err := netip.ParseAddr(p.t.host()); err != nil {
 		addrs, err := p.Resolve(ctx, p.t.addr)
 		if err != nil || len(addrs) == 0 {
-			p.say("network.dns", p.failed(p.t), lookError(err), "see the name servers of /etc/resolv.conf; where names are looked up by a proxy alone, name it with --https-proxy")
+			p.say("network.dns", p.failed(p.t), lookError(err), "see the name servers of /etc/resolv.conf; where names are looked up by a proxy alone, "+p.proxyHint())
 			p.skip("network.tcp", "network.tls", "network.chain")
 			return nil, false
 		}
@@ -356,12 +359,23 @@ func (p *prober) connect() (net.Conn, bool) {
 	defer stop()
 	conn, err := p.Dial(dial, "tcp", p.t.addr)
 	if err != nil {
-		p.say("network.tcp", p.failed(p.t), dialError(err), "open the firewall for "+p.t.addr+"/tcp (flexgw preflight --firewall nft writes the rules), or name the proxy with --https-proxy")
+		p.say("network.tcp", p.failed(p.t), dialError(err), "open the firewall for "+p.t.addr+"/tcp (flexgw preflight --firewall nft writes the rules); where a proxy calls it, "+p.proxyHint())
 		p.skip("network.tls", "network.chain")
 		return nil, false
 	}
 	p.say("network.tcp", OK, "connected to "+conn.RemoteAddr().String()+" in "+time.Since(start).Round(time.Millisecond).String(), "")
 	return conn, true
+}
+
+// proxyHint says how the proxy for a target is named.
+func (p *prober) proxyHint() string {
+	switch {
+	case p.t.role == "usage":
+		return "declare it: a Configuration with spec.forwardProxy (or --proxy-from-env); --https-proxy does not carry usage"
+	case p.t.plain():
+		return "name it with --socks5-proxy"
+	}
+	return "name it with --https-proxy"
 }
 
 // through opens a tunnel.

@@ -71,9 +71,9 @@ type Options struct {
 	AllHosts     bool     // hosts that flexgw never calls are probed too
 	Cluster      bool     // kubectl and oc may ask the cluster that they are set up for
 
-	Proxy         *egress.Proxy       // for HTTP(S), but for usage where Forward names another; nil: direct
-	Socks         *Socks              // for what is not HTTP, and for all without Proxy; nil: direct
-	Forward       egress.Proxy        // that usage goes through: of the declarations, or of the environment; zero: as Proxy says
+	Proxy         *egress.Proxy       // for HTTP(S), but for usage; nil: direct
+	Socks         *Socks              // for what is not HTTP(S), which flexgw itself never speaks; nil: direct
+	Forward       egress.Proxy        // that usage goes through: of the declarations, or of the environment; zero: direct
 	Direct        []string            // what is declared and goes through no proxy, in words
 	PasswordShown bool                // a proxy's password stood in the arguments
 	PrivateCA     []*x509.Certificate // authorities that somebody named because a proxy opens TLS with them; World.Roots has them too
@@ -98,10 +98,19 @@ type Registration struct {
 	Path     string // "": nobody named one, and none lies beside the declarations
 	Named    bool   // a flag named it
 	Problem  string // why it cannot be used, in words; "": it can
+	Old      string // the .conf of a registration of release 1.0 of the product that is in its place; "": none is
+	Exposed  []Exposed
 	Platform string // host:port of the control plane; "" as in the tables
 	Usage    string // host:port where usage goes; "" as in the tables
 	NotAfter time.Time
 	CA       []byte // PEM of the authorities that the platform is trusted by; World.Roots has them too
+}
+
+// Exposed is a file of a registration that others than its owner may use.
+type Exposed struct {
+	Text      string // the file, its mode and what others can do, in words
+	Path      string
+	Everybody bool // everybody on the host, not the file's group alone
 }
 
 // World is the host as the checks see it. Functions that are nil are not asked.

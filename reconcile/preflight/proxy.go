@@ -190,8 +190,8 @@ func (r *run) proxySettings() {
 				res.Severity, res.Observed, res.Hint = Warn, "usage goes through "+declared+", and registration through "+r.Proxy.Addr(), "if that is not meant, name the same proxy in both places"
 			case declared != "":
 				res.Severity, res.Observed = OK, "usage goes through "+declared
-			case r.Proxy != nil && r.Counts != nil:
-				res.Severity, res.Observed, res.Hint = Warn, "the declarations name none, and "+r.Proxy.Addr()+" was asked for", "declare a Configuration with spec.forwardProxy: usage goes through it"
+			case r.Proxy != nil:
+				res.Severity, res.Observed, res.Hint = Warn, "none declared: usage goes directly, and registration through "+r.Proxy.Addr(), "if usage is to go through it too, declare a Configuration with spec.forwardProxy (or, without one, use --proxy-from-env)"
 			default:
 				res.Observed = "none declared"
 			}
@@ -207,6 +207,19 @@ func (r *run) proxySettings() {
 	}
 	if v := r.env("HTTPS_PROXY") + r.env("https_proxy"); v != "" && r.Proxy == nil {
 		r.add(Result{"proxy.environment", Info, "$HTTPS_PROXY", "proxies are named by flags", "set, and not followed", "ours", "name it with --https-proxy if hosts are to be reached through it"})
+	}
+	if r.Socks != nil {
+		res := Result{"proxy.socks5", Info, r.Socks.String(), "what is not HTTP(S) goes through it: Monitoring of Runtime Fabric", "", "[D] S-RTF, requirements; ours: flexgw calls nobody through SOCKS5", ""}
+		for _, t := range r.targets() {
+			if _, socks := r.carrier(t); socks {
+				res.Observed = "carries " + t.addr
+			}
+		}
+		if res.Observed == "" {
+			res.Severity, res.Observed = Warn, "carries nothing of profile "+r.Profile+": registration and usage do not go through SOCKS5"
+			res.Hint = "name an HTTP proxy with --https-proxy, and declare it (spec.forwardProxy) for usage; SOCKS5 is for --profile " + Fabric
+		}
+		r.add(res)
 	}
 	if r.PasswordShown {
 		r.add(Result{"proxy.credentials", Warn, "command line", "secrets in files", "a password of a proxy stands in the arguments, which everybody on this host can list", "ours", "put it in a file: --proxy-password-file"})

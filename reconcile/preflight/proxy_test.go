@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -204,7 +205,7 @@ http_access deny all
 		if err != nil {
 			t.Fatal(err)
 		}
-		o.Proxy = &p
+		o.Proxy, o.Forward = &p, p
 		w := world(t, good())
 		throughEgress(t, n, &w, o)
 		found := run(t, w, o)
@@ -246,6 +247,12 @@ http_access deny all
 	found = run(t, w, o)
 	want(t, find(t, found, "network.tcp", platform), preflight.OK, "connected to "+n.addr)
 	want(t, find(t, found, "network.tcp", usage), preflight.Error, "refused a tunnel to "+usage+": 403")
+	// That of --https-proxy carries registration alone: the daemon does not know it.
+	named := o
+	named.Proxy, named.Forward = &o.Forward, egress.Proxy{}
+	found = run(t, w, named)
+	want(t, find(t, found, "network.tcp", platform), preflight.OK, "connected through http://[redacted]@"+addr)
+	want(t, find(t, found, "network.tcp", usage), preflight.OK, "connected to "+n.addr)
 	o.Forward = o.Forward.Except([]string{".example"})
 	want(t, find(t, run(t, w, o), "network.tcp", usage), preflight.OK, "connected to "+n.addr)
 
@@ -269,14 +276,27 @@ func TestDante(t *testing.T) {
 	danted, unshare := tool(t, "danted"), tool(t, "unshare")
 	n := newInternet(t)
 	dir, addr := open(t), freePort(t)
-	_, allowed, _ := net.SplitHostPort(n.addr)
 	_, port, _ := net.SplitHostPort(addr)
-	_, forbidden, _ := net.SplitHostPort(freePort(t))
+	const us, eu = "dias-ingestor-nginx.prod.cloudhub.io:5044", "dias-ingestor-nginx.prod-eu.msap.io:5044"
+	l, err := net.Listen("tcp", "127.83.77.5:5044") // the first of them
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			c.Close()
+		}
+	}()
 	// It takes users, passwords and names from files of the host: in a mount namespace they are the test's.
 	write(t, filepath.Join(dir, "passwd"), "root:x:0:0::/:/bin/sh\ngateway:x:0:0::/:/bin/sh\n")
 	write(t, filepath.Join(dir, "shadow"), "gateway:"+hash(t, "-6", "secret")+":20000:0:99999:7:::\n")
-	write(t, filepath.Join(dir, "hosts"), "127.0.0.1 localhost platform.example usage.example\n")
-	write(t, filepath.Join(dir, "danted.conf"), strings.NewReplacer("DIR", dir, "PORT", port, "ALLOWED", allowed).Replace(`logoutput: DIR/danted.log
+	write(t, filepath.Join(dir, "hosts"), "127.0.0.1 localhost\n127.83.77.5 "+host(us)+"\n127.83.77.6 "+host(eu)+"\n")
+	write(t, filepath.Join(dir, "danted.conf"), strings.NewReplacer("DIR", dir, "PORT", port).Replace(`logoutput: DIR/danted.log
 internal: 127.0.0.1 port = PORT
 external: 127.0.0.1
 clientmethod: none
@@ -284,41 +304,63 @@ socksmethod: username
 user.privileged: root
 user.unprivileged: root
 client pass { from: 127.0.0.0/8 to: 0.0.0.0/0 }
-socks pass { from: 127.0.0.0/8 to: 127.0.0.1/32 port = ALLOWED }
+socks pass { from: 127.0.0.0/8 to: 127.83.77.5/32 port = 5044 }
 socks block { from: 0.0.0.0/0 to: 0.0.0.0/0 }
 `))
 	write(t, filepath.Join(dir, "start"), "set -e\nfor f in passwd shadow hosts; do mount --bind "+dir+"/$f /etc/$f; done\nexec "+danted+" -f "+dir+"/danted.conf -N 1\n")
 	start(t, exec.Command(unshare, "--user", "--map-root-user", "--mount", "/bin/sh", filepath.Join(dir, "start")), addr)
 
-	judge := func(credentials string) ([]preflight.Result, string, string) {
-		o, platform, usage := behind(n, forbidden)
+	judge := func(credentials, plane string) []preflight.Result {
+		o, platform, usage := behind(n, "443")
+		o.Plane, o.Profile, o.AllHosts = plane, preflight.Fabric, true
 		var err error
 		if o.Socks, err = preflight.ParseSocks("socks5://" + credentials + addr); err != nil {
 			t.Fatal(err)
 		}
 		w := world(t, good())
 		throughEgress(t, n, &w, o)
+		socks := w.Dial
+		n.join(&w)
+		direct := w.Dial
+		w.Dial = func(ctx context.Context, network, to string) (net.Conn, error) {
+			if to == addr {
+				return socks(ctx, network, to)
+			}
+			return direct(ctx, network, to)
+		}
 		found := run(t, w, o)
 		for _, r := range found {
-			if text := fmt.Sprint(r); strings.Contains(text, "secret") || strings.Contains(text, "wrong") {
+			text := fmt.Sprint(r)
+			if strings.Contains(text, "secret") || strings.Contains(text, "wrong") {
 				t.Errorf("the password is shown: %s", text)
 			}
+			if strings.Contains(text, "connected through socks5") && r.Subject != us {
+				t.Errorf("nobody calls it through SOCKS5: %s", text)
+			}
 		}
-		return found, platform, usage
+		for _, addr := range []string{platform, usage} { // flexgw's own two
+			want(t, find(t, found, "network.tcp", addr), preflight.OK, "connected to "+n.addr)
+		}
+		return found
 	}
-	found, platform, usage := judge("gateway:secret@")
+	found := judge("gateway:secret@", "US")
 	want(t, find(t, found, "proxy.reach", "socks5://[redacted]@"+addr), preflight.OK, "connected to "+addr)
-	want(t, find(t, found, "network.tcp", platform), preflight.OK, "connected through socks5://[redacted]@"+addr)
-	want(t, find(t, found, "network.chain", platform), preflight.OK, "Everybody Knows CA")
-	r := find(t, found, "network.tcp", usage)
-	if want(t, r, preflight.Error, "does not allow it (its rules): "+usage); !strings.Contains(r.Hint, "allowed on the proxy") {
+	want(t, find(t, found, "proxy.socks5", "socks5://[redacted]@"+addr), preflight.Info, "carries "+us)
+	want(t, find(t, found, "network.dns", us), preflight.Skipped, "the proxy looks it up")
+	want(t, find(t, found, "network.tcp", us), preflight.OK, "connected through socks5://[redacted]@"+addr)
+	r := find(t, judge("gateway:secret@", "EU"), "network.tcp", eu)
+	if want(t, r, preflight.Error, "does not allow it (its rules): "+eu); !strings.Contains(r.Hint, "allowed on the proxy") {
 		t.Errorf("hint %q", r.Hint)
 	}
-	found, platform, usage = judge("gateway:wrong@")
-	want(t, find(t, found, "network.tcp", platform), preflight.Error, "does not take the credentials")
-	want(t, find(t, found, "network.tcp", usage), preflight.Skipped, "an earlier step")
-	found, platform, _ = judge("")
-	want(t, find(t, found, "network.tcp", platform), preflight.Error, "wants credentials, and none are configured")
+	want(t, find(t, judge("gateway:wrong@", "US"), "network.tcp", us), preflight.Error, "does not take the credentials")
+	want(t, find(t, judge("", "US"), "network.tcp", us), preflight.Error, "wants credentials, and none are configured")
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, name := range []string{host(us), host(eu)} {
+		if slices.Contains(n.looked, name) {
+			t.Errorf("%s was looked up here, and not by the proxy", name)
+		}
+	}
 }
 
 // What proxies answer that no real one of the tests does.
@@ -349,14 +391,21 @@ func TestOddProxies(t *testing.T) {
 	}
 	n := newInternet(t)
 	judge := func(addr string) preflight.Result {
-		o, platform, _ := behind(n, "1")
+		o := preflight.Options{Profile: preflight.Fabric, AllHosts: true}
 		var err error
 		if o.Socks, err = preflight.ParseSocks("socks5://u:p@" + addr); err != nil {
 			t.Fatal(err)
 		}
 		w := world(t, good())
-		throughEgress(t, n, &w, o)
-		return find(t, run(t, w, o), "network.tcp", platform)
+		n.join(&w)
+		direct := w.Dial
+		w.Dial = func(ctx context.Context, network, to string) (net.Conn, error) {
+			if to == addr {
+				return new(net.Dialer).DialContext(ctx, network, to)
+			}
+			return direct(ctx, network, to)
+		}
+		return find(t, run(t, w, o), "network.tcp", "dias-ingestor-nginx.prod.cloudhub.io:5044")
 	}
 	for name, c := range map[string]struct {
 		addr, observed string
@@ -429,7 +478,9 @@ func TestProxySettings(t *testing.T) {
 	judge(wrong, "proxy.configuration", preflight.Warn, "usage goes through other.example:8888, and registration through proxy.example:3128")
 	missing := right
 	missing.Forward = egress.Proxy{}
-	judge(missing, "proxy.configuration", preflight.Warn, "the declarations name none")
+	judge(missing, "proxy.configuration", preflight.Warn, "none declared: usage goes directly, and registration through proxy.example:3128")
+	missing.Counts = nil
+	judge(missing, "proxy.configuration", preflight.Warn, "usage goes directly")
 	judge(none, "proxy.registration", preflight.Info, "no proxy")
 	judge(right, "proxy.registration", preflight.OK, "http://proxy.example:3128")
 	alone := none
@@ -442,6 +493,11 @@ func TestProxySettings(t *testing.T) {
 	shown := right
 	shown.PasswordShown = true
 	want(t, find(t, run(t, w, shown), "proxy.credentials", "command line"), preflight.Warn, "everybody on this host")
+	useless := none
+	if useless.Socks, err = preflight.ParseSocks("socks5://proxy.example"); err != nil {
+		t.Fatal(err)
+	}
+	want(t, find(t, run(t, world(t, good()), useless), "proxy.socks5", "socks5://proxy.example:1080"), preflight.Warn, "registration and usage do not go through SOCKS5")
 	for _, bad := range []string{"http://x", "socks5://", "socks4://x", "socks5://%zz:secret@h"} {
 		if _, err := preflight.ParseSocks(bad); err == nil || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: error %v", bad, err)
