@@ -69,6 +69,7 @@ type Backlog struct {
 	Quarantined uint64    // requests in batches that were set aside
 	Lost        uint64    // requests that were dropped because the spool was full, ever
 	Full        bool      // it is full now
+	Unopened    string    // why it can not be opened yet, and requests wait in the access log; "": it is open
 }
 
 // Backlog is what the ledger holds back.
@@ -77,6 +78,9 @@ func (l *Ledger) Backlog() Backlog {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	b := Backlog{Lost: l.s.everLost.calls, Full: l.full(now)}
+	if l.unopened != nil {
+		b.Unopened = l.unopened.Error()
+	}
 	for k, x := range l.s.rows {
 		if k.identity == 0 || k.api == 0 {
 			continue
@@ -217,6 +221,10 @@ func (d *Deliverer) Delivery() Delivery {
 	}
 	if s.Status == "" {
 		s.Status, s.Reason, s.Message = "Unknown", Waiting, "nothing was sent yet"
+	}
+	if backlog.Unopened != "" { // whoever is registered
+		s.Status, s.Reason, s.Message = "False", SpoolBroken, "the spool of usage cannot be opened, and requests wait in the access log: "+backlog.Unopened
+		return s
 	}
 	if s.Reason != Unregistered {
 		s.Message = strings.TrimPrefix(s.Message+"; "+waits(backlog), "; ")

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -25,6 +26,7 @@ type memory struct {
 	crashAt int // op at which the process ends; 0: never
 	fail    int // one op in so many fails; 0: none
 	full    bool
+	refuse  string // what can not be made; "": nothing
 }
 
 type inode struct{ data, durable []byte }
@@ -62,6 +64,9 @@ func (m *memory) open(path string) (file, error) {
 func (m *memory) create(path string) (file, error) {
 	if err := m.op(syscall.ENOSPC, syscall.EIO); err != nil {
 		return nil, err
+	}
+	if m.refuse != "" && strings.HasSuffix(path, m.refuse) {
+		return nil, syscall.ENOSPC
 	}
 	m.names[path] = &inode{}
 	return memoryFile{m, m.names[path]}, nil

@@ -85,6 +85,7 @@ const (
 	keepDone     = 100_000            // rows of which there is nothing to report, for Totals
 	keepAside    = 1000               // batches that were set aside
 	lapse        = 7 * 24 * time.Hour // after which an alarm of something that has happened ends
+	keepNobody   = time.Minute        // after which the copy knows of calls of nobody
 	openAgain    = time.Second        // for a ledger that could not be opened
 	slack        = 1 << 20            // bytes a file may have beyond twice its snapshot
 )
@@ -109,11 +110,12 @@ type Ledger struct {
 	wanted   Identity  // that counts belong to from the next one on
 	aimed    bool      // somebody said so
 	file     file
-	end      int64  // of the last whole frame in file
-	rewrite  bool   // the file is in doubt: write a new one first
-	sync     bool   // so is the name of the file
-	kept     uint64 // age of the copy; 0: it is not known
-	bare     bool   // there is no copy, for it could not be written: that was told
+	end      int64     // of the last whole frame in file
+	rewrite  bool      // the file is in doubt: write a new one first
+	sync     bool      // so is the name of the file
+	kept     uint64    // age of the copy; 0: it is not known
+	keptAt   time.Time // when it was to be written last
+	bare     bool      // there is no copy, for it could not be written: that was told
 	closed   bool
 	broken   error           // why the disk did not take the last transaction
 	tried    int64           // size at which a new file could not be written
@@ -184,6 +186,7 @@ func (l *Ledger) keep() error {
 	if l.kept == l.s.age && l.kept > 0 {
 		return nil
 	}
+	l.keptAt = l.o.Now()
 	f, _, _, err := l.write(l.copyPath(), l.s)
 	if f != nil {
 		err = errors.Join(err, f.Close())
@@ -362,6 +365,11 @@ func (l *Ledger) Count(p Position, counts []Count) error {
 	}
 	if err := l.commit(w); err != nil {
 		return err
+	}
+	if l.s.using == 0 && now.Sub(l.keptAt).Abs() >= keepNobody { // no batch is made of them: who counts them again would count them for who registers
+		if err := l.keep(); err != nil {
+			l.o.Log.Debug("the copy of the usage ledger is an old one", "error", err)
+		}
 	}
 	switch {
 	case refused.points > 0:

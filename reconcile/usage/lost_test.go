@@ -280,6 +280,61 @@ func TestLedgerIsBroughtBack(t *testing.T) {
 	}
 }
 
+// Without room for a copy there is none: one that knows less than the platform was told would hide new calls.
+func TestNoOldCopy(t *testing.T) {
+	t.Parallel()
+	m, dir := newMemory(rand.New(rand.NewPCG(1, 1))), t.TempDir()
+	now := time.Date(2026, 11, 26, 10, 20, 0, 0, time.UTC)
+	o := Options{files: m, Now: func() time.Time { return now }}
+	var l *Ledger
+	k := kept{}
+	report := func(n uint64) {
+		t.Helper()
+		p := l.Position()
+		p.Turn, p.Offset = 1, p.Offset+n
+		if err := errors.Join(l.SetIdentity(Identity{Agent: "a"}), l.Count(p, []Count{{"a/a", now, n}}), l.Seal(now)); err != nil {
+			t.Fatal(err)
+		}
+		k.take(t, l, true)
+	}
+	begin := func() {
+		t.Helper()
+		var err error
+		if l, err = Open(dir, o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	begin()
+	report(10)
+	m.refuse = "ledger.copy.new"
+	report(20)
+	if _, ok := m.names[l.copyPath()]; ok {
+		t.Error("there is an old copy")
+	}
+	was := l.State().Replica
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	delete(m.names, l.path())
+	begin()
+	report(5)
+	if s := l.State(); s.Replica == was || k.total() != 35 {
+		t.Errorf("the platform has %d calls of 35; %+v", k.total(), s)
+	}
+	m.refuse = ""
+	report(1)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	delete(m.names, l.path())
+	begin()
+	defer l.Close()
+	report(2)
+	if k.total() != 38 {
+		t.Errorf("the platform has %d calls of 38", k.total())
+	}
+}
+
 // A ledger that can not be opened, for there is no room on the disk, is opened once there is some: what was told and said in the meantime is so.
 func TestLedgerIsOpenedLater(t *testing.T) {
 	t.Parallel()
@@ -314,6 +369,10 @@ func TestLedgerIsOpenedLater(t *testing.T) {
 	if _, err := l.Place(); !errors.Is(err, syscall.ENOSPC) || codes() != "remote unopened " || !since.Equal(l.State().Alarms[1].Since) {
 		t.Errorf("got %v, %q", err, codes())
 	}
+	d := &Deliverer{Spool: l, Now: o.Now}
+	if s := d.Delivery(); s.Status != "False" || s.Reason != SpoolBroken || !strings.Contains(s.Message, syscall.ENOSPC.Error()) {
+		t.Errorf("got %+v", s)
+	}
 	if _, ok := l.Next(); ok || l.Backlog().Requests > 0 || len(l.Totals()) > 0 {
 		t.Error("there is something in it")
 	}
@@ -327,6 +386,9 @@ func TestLedgerIsOpenedLater(t *testing.T) {
 	}
 	if err := l.Count(Position{Turn: 1, Offset: 9}, []Count{{"a/a", now, 1}}); err != nil {
 		t.Error(err)
+	}
+	if s := d.Delivery(); s.Status != "Unknown" || s.Requests != 1 {
+		t.Errorf("got %+v", s)
 	}
 	if ts := l.Totals(); len(ts) != 1 || ts[0].Identity.Agent != "a" || codes() != "remote " {
 		t.Errorf("got %+v, %q", ts, codes())

@@ -215,6 +215,47 @@ func TestRemovedWhileNobodyLooked(t *testing.T) {
 	}
 }
 
+// Calls of nobody, or of another registration, stay so when the ledger is lost before somebody registers, or just after.
+func TestLostAroundARegistration(t *testing.T) {
+	t.Parallel()
+	other := us
+	other.Agent = "another"
+	for _, before := range []usage.Identity{{}, other} {
+		for _, late := range []bool{false, true} {
+			l, x, g, c := begun(t)
+			must(t, l.SetIdentity(before))
+			for range 50 {
+				g.request("a/a", c.now)
+			}
+			look(t, x)
+			mine := uint64(1)
+			if late {
+				must(t, l.SetIdentity(us))
+				g.request("a/b", c.now)
+				look(t, x)
+				mine++
+			} else if before.Agent != "" { // who is registered when the daemon starts has what nobody read before
+				continue
+			}
+			must(t, x.Close())
+			must(t, l.Close())
+			must(t, os.Remove(filepath.Join(g.dir, "ledger")))
+			l = open(t, g.dir, c, usage.Options{})
+			must(t, l.SetIdentity(us))
+			x = usage.NewTail(g.dir, l, usage.TailOptions{Reopen: g.reopen, Now: func() time.Time { return c.now }})
+			g.request("a/b", c.now)
+			look(t, x)
+			same(t, l, g)
+			for _, x := range l.Totals() {
+				if x.Identity == us && x.Counted != mine || x.Identity != us && x.Counted != 50 {
+					t.Errorf("of %+v, late %v: got %+v", before, late, x)
+				}
+			}
+			must(t, x.Close())
+		}
+	}
+}
+
 // TestLostWithItsLog: ledgers are lost, alone and with the log, while files are turned. What was counted from files that are gone is in the copy.
 func TestLostWithItsLog(t *testing.T) {
 	t.Parallel()
