@@ -62,11 +62,11 @@ func fleet(c *cli.Context, env Env) ([]member, error) {
 		if c.IsSet("daemon") || c.IsSet("daemons") {
 			return nil, usage("no daemon is named")
 		}
-		live, err := liveSockets(env)
+		live, err := liveDaemons(env)
 		if err != nil {
 			return nil, err
 		}
-		names = live
+		names = socketsOf(live)
 	}
 	dial, err := daemonTLS(c, slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !remoteDaemon(name) }))
 	if err != nil {

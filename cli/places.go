@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/flexgw/flexgw/reconcile/disk"
 	"github.com/flexgw/flexgw/reconcile/envoy"
 	"github.com/flexgw/flexgw/reconcile/watch"
 )
@@ -144,41 +145,49 @@ func (p places) announce(env Env) (withdraw func(), err error) {
 }
 
 // claim makes the state folder ours, for this source and this process alone. The lock is held until the process ends.
-// folder is the one of a repository that is followed.
-func (p places) claim(env Env, source, folder string) (*envoy.Lock, error) {
+// folder is the one of a repository that is followed. mark is nil, or, where the disk is too full to write down whose the folder is, does
+// that: nothing may be kept in the folder before, for another source would get it.
+func (p places) claim(env Env, source, folder string) (lock *envoy.Lock, mark func() error, err error) {
 	if base := runtimeHome(env); strings.HasPrefix(p.run, base+string(filepath.Separator)) {
 		if err := envoy.Private(base); err != nil { // it may stand in a folder that everybody can write to
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	for _, dir := range []string{p.state, p.run, filepath.Dir(p.socket)} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	lock, err := envoy.LockFile(filepath.Join(p.state, "daemon.lock"))
-	if err != nil {
-		return nil, fmt.Errorf("another flexgw works in %s: %w", p.state, err)
+	if lock, err = envoy.LockFile(filepath.Join(p.state, "daemon.lock")); err != nil {
+		return nil, nil, fmt.Errorf("another flexgw works in %s: %w", p.state, err)
 	}
+	defer func() {
+		if err != nil {
+			lock.Unlock()
+			lock = nil
+		}
+	}()
 	if source == "" {
 		source = "flexgw apply"
 	} else if source = nameOf(source); folder != "" {
 		source += " in " + folder
 	}
-	mark := filepath.Join(p.state, "source")
-	switch b, err := os.ReadFile(mark); {
-	case os.IsNotExist(err):
-		err = os.WriteFile(mark, []byte(source+"\n"), 0o600)
-		if err != nil {
-			lock.Unlock()
-			return nil, err
-		}
-	case err != nil:
-		lock.Unlock()
-		return nil, err
-	case strings.TrimSpace(string(b)) != source:
-		lock.Unlock()
-		return nil, fmt.Errorf("the state folder %s belongs to the source %s: give %s another --state-dir", p.state, strings.TrimSpace(string(b)), source)
+	path := filepath.Join(p.state, "source")
+	b, err := os.ReadFile(path)
+	switch was := strings.TrimSpace(string(b)); {
+	case err != nil && !os.IsNotExist(err):
+		return lock, nil, err
+	case was == source:
+		return lock, nil, nil
+	case was != "": // an empty one is what a version before left on a full disk
+		return lock, nil, fmt.Errorf("the state folder %s belongs to the source %s: give %s another --state-dir", p.state, was, source)
 	}
-	return lock, nil
+	mark = func() error { return disk.Write(path, []byte(source+"\n"), 0o600) }
+	switch err = mark(); {
+	case err == nil:
+		return lock, nil, nil
+	case disk.Full(err):
+		return lock, mark, nil
+	}
+	return lock, nil, err
 }

@@ -120,7 +120,9 @@ func preflightOptions(c *cli.Context, env Env, planes []string) (o preflight.Opt
 		o.Product = true
 	}
 	o.User, o.Cluster = c.String("user"), c.Bool("cluster")
-	o.StateDirs = stateDirs(env, c.String("state-dir"))
+	if o.StateDirs, err = stateDirs(env, c.String("state-dir")); err != nil {
+		return o, err
+	}
 	if path, ok := env.Getenv("FLEXGW_ENVOY"); ok && path != "" {
 		o.Envoy = "$FLEXGW_ENVOY"
 	}
@@ -129,9 +131,18 @@ func preflightOptions(c *cli.Context, env Env, planes []string) (o preflight.Opt
 	return o, proxiesOf(c, env, &o)
 }
 
-// stateDirs are the folders in which daemons of this host may keep their state.
-func stateDirs(env Env, named string) []string {
+// stateDirs are the folders in which daemons of this host may keep their state, and those in which the ones that run say that they do.
+func stateDirs(env Env, named string) ([]string, error) {
+	live, err := liveDaemons(env)
+	if err != nil {
+		return nil, err
+	}
 	var dirs []string
+	for _, d := range live {
+		if d.state != "" {
+			dirs = append(dirs, d.state)
+		}
+	}
 	if named != "" {
 		dirs = append(dirs, named)
 	}
@@ -144,8 +155,13 @@ func stateDirs(env Env, named string) []string {
 	}
 	found, _ := filepath.Glob("/var/lib/flexgw*")
 	dirs = append(dirs, found...)
+	for i := range dirs {
+		if dirs[i], err = filepath.Abs(dirs[i]); err != nil {
+			return nil, world(err)
+		}
+	}
 	slices.Sort(dirs)
-	return slices.Compact(dirs)
+	return slices.Compact(dirs), nil
 }
 
 // asksOf tells the options what declarations ask of the host. The result is what is wrong with the declarations themselves;

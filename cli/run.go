@@ -185,6 +185,9 @@ func newDaemon(c *cli.Context, env Env) (*daemon, error) {
 		if d.usageLog, err = filepath.Abs(dir); err != nil {
 			return nil, world(err)
 		}
+		if !isDir(d.usageLog) { // one that is made here is one that an Envoy of somebody else can not write to
+			return nil, usage("--usage-log %s: it is no folder; make it first, so that Envoy and this user can write to it", dir)
+		}
 	}
 	if d.log, err = logger(env.Stderr, c.String("log-format"), d.verbose); err != nil {
 		return nil, err
@@ -225,6 +228,12 @@ func newDaemon(c *cli.Context, env Env) (*daemon, error) {
 		return nil, err
 	}
 	d.self = status.Daemon{Version: version(), Started: time.Now().UTC()}
+	if d.self.StateDir, err = filepath.Abs(at.state); err != nil {
+		return nil, world(err)
+	}
+	if src != "" {
+		d.self.Follows = nameOf(src)
+	}
 	d.self.Host, _ = os.Hostname() // a host without a name has none
 	if err := d.watch(c); err != nil {
 		return nil, err
@@ -257,11 +266,14 @@ func usable(n policy.Need, answer []byte) error {
 // run works until ctx is done, then drains. The order of ending is the reverse of the order of beginning: Envoy may ask
 // the servers until it is gone.
 func (d *daemon) run(ctx context.Context) (err error) {
-	lock, err := d.at.claim(d.env, d.source, d.git.folder())
+	lock, mark, err := d.at.claim(d.env, d.source, d.git.folder())
 	if err != nil {
 		return world(err)
 	}
 	defer lock.Unlock()
+	if d.scribe.before = mark; mark != nil {
+		d.log.Error("the disk is full: nothing is kept until there is room, and a restart before serves what the source then has")
+	}
 	withdraw, err := d.at.announce(d.env)
 	if err != nil {
 		d.log.Warn("flexgw status finds this daemon only by --socket or --state-dir", "error", err)
@@ -404,33 +416,30 @@ func listen(path string) (net.Listener, error) {
 // nodeID is that of the Envoy beside the daemon.
 func (d *daemon) nodeID() string { return "flexgw/" + sourceID(d.source) }
 
-func (d *daemon) bootstrap() (render.BootstrapOptions, string, error) {
-	o := render.BootstrapOptions{NodeID: d.nodeID()}
+// bootstrap writes the file that Envoy begins with. inline is its content where the disk is too full for that.
+func (d *daemon) bootstrap() (o render.BootstrapOptions, path string, inline []byte, err error) {
+	o = render.BootstrapOptions{NodeID: d.nodeID()}
 	for _, x := range []struct {
 		to   *string
 		name string
 	}{{&o.XDSSocket, "xds.sock"}, {&o.EnforceSocket, "enforce.sock"}, {&o.AdminSocket, "envoy-admin.sock"}} {
-		path, err := envoy.SocketPath(d.at.run, x.name)
-		if err != nil {
-			return o, "", err
+		if *x.to, err = envoy.SocketPath(d.at.run, x.name); err != nil {
+			return o, "", nil, err
 		}
-		*x.to = path
 	}
 	b, err := render.JSON(render.Bootstrap(o))
 	if err != nil {
-		return o, "", err
+		return o, "", nil, err
 	}
-	path := filepath.Join(d.at.state, "bootstrap.json")
-	was, none := os.ReadFile(path)
-	if none == nil && bytes.Equal(was, b) {
-		return o, path, nil // a full disk has no room for it twice
+	path = filepath.Join(d.at.state, "bootstrap.json")
+	if was, err := os.ReadFile(path); err == nil && bytes.Equal(was, b) {
+		return o, path, nil, nil // a full disk has no room for it twice
 	}
-	err = disk.Write(path, b, 0o600)
-	if none == nil && (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) {
-		d.log.Error("the bootstrap of Envoy can not be written; the one of the daemon before is used until the next start", "error", err)
-		err = nil
+	if err = disk.Write(path, b, 0o600); disk.Full(err) {
+		d.log.Error("the bootstrap of Envoy can not be written; Envoy is given it on its command line", "error", err)
+		return o, path, b, nil
 	}
-	return o, path, err
+	return o, path, nil, err
 }
 
 func (d *daemon) startEnvoy(ctx context.Context, loop *reconcile.Loop) (*envoy.Supervisor, error) {
@@ -441,14 +450,17 @@ func (d *daemon) startEnvoy(ctx context.Context, loop *reconcile.Loop) (*envoy.S
 	if err != nil {
 		return nil, world(err)
 	}
-	o, path, err := d.bootstrap()
+	o, path, inline, err := d.bootstrap()
 	if err != nil {
 		return nil, world(err)
 	}
 	s, err := envoy.Supervise(ctx, envoy.Options{
-		StateDir: d.at.state, Binary: found.Path, BootstrapPath: path, AdminSocket: o.AdminSocket, Concurrency: d.workers, DrainTime: d.drain,
+		StateDir: d.at.state, Binary: found.Path, BootstrapPath: path, Bootstrap: inline, AdminSocket: o.AdminSocket, Concurrency: d.workers, DrainTime: d.drain,
 	}, d.tell)
 	if err != nil {
+		if running := (*envoy.RunningError)(nil); ctx.Err() != nil && !errors.As(err, &running) {
+			return nil, nil // told to stop while it began: it is gone
+		}
 		return nil, world(err)
 	}
 	admin := envoy.NewAdmin(o.AdminSocket)

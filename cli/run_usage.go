@@ -38,11 +38,6 @@ func (d *daemon) countUsage() error {
 		return nil
 	}
 	dir := cmp.Or(d.usageLog, d.usageDir())
-	if d.usageLog != "" {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return world(fmt.Errorf("--usage-log: %w", err))
-		}
-	}
 	l, err := metering.Open(d.usageDir(), metering.Options{Log: d.log, AccessLog: dir, Later: true})
 	if taken := (*metering.LogInUseError)(nil); errors.As(err, &taken) { // each would count, and remove, what the other's Envoy writes
 		return world(fmt.Errorf("usage: %w (--usage-log names another)", taken))

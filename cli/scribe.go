@@ -19,13 +19,17 @@ const saveInterval = time.Second
 // calm is how long after the last save the memory that edits took is given back.
 const calm = 5 * time.Second
 
+// beginAgain is how long after a full disk it is tried again.
+const beginAgain = 5 * time.Second
+
 // maxHeld is how many contents may wait in memory after a save.
 const maxHeld = 256
 
 // scribe writes what a daemon must not forget to disk, beside the path of an edit.
 type scribe struct {
-	store *store.Store
-	log   *slog.Logger
+	store  *store.Store
+	log    *slog.Logger
+	before func() error // that must be written down first; nil: nothing, or it is. Set before run, used by it alone
 
 	writing sync.Mutex // held while what was taken out of the fields below goes to disk; before mu
 
@@ -148,9 +152,11 @@ func (s *scribe) run() {
 	quiet := time.NewTimer(calm)
 	defer quiet.Stop()
 	var thinned time.Time
+	var again <-chan time.Time
 	for ended := false; !ended; {
 		select {
 		case <-s.wake:
+		case <-again:
 		case <-quiet.C:
 			s.busy.Store(false)
 			giveBack()
@@ -164,6 +170,10 @@ func (s *scribe) run() {
 				thinned = now
 				shed() // edits touch little of the program, and the system maps sixteen pages for each one that they do
 			}
+		}
+		again = nil
+		if s.before != nil {
+			again = time.After(beginAgain)
 		}
 		if !ended {
 			time.Sleep(saveInterval / 10) // records come in bursts
@@ -190,6 +200,12 @@ func (s *scribe) history(limit int) ([]store.Record, error) {
 func (s *scribe) write() (saved, ended bool) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
+	if s.before != nil && s.before() != nil { // what waits goes on waiting
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return false, s.ended
+	}
+	s.before = nil
 	s.mu.Lock()
 	records, set, holdAt, control := s.records, s.set, s.holdAt, s.control
 	var held map[source.Hash][]byte

@@ -2,10 +2,14 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -62,7 +66,8 @@ func statusCommand(env Env) *cli.Command {
 // unitSocket is that of the daemon of docs/systemd, which is found without naming it.
 const unitSocket = "/run/flexgw/" + socketName
 
-// findSocket finds the daemon that is meant.
+// findSocket finds the daemon that is meant: the one that would be there by what is named, else one that runs elsewhere and says that it
+// follows the source.
 func findSocket(env Env, source, stateDir, socket string) (string, error) {
 	if socket != "" {
 		return socket, nil
@@ -73,9 +78,24 @@ func findSocket(env Env, source, stateDir, socket string) (string, error) {
 		if err != nil {
 			return "", world(err)
 		}
+		if source == "" || stateDir != "" || answers(p.socket) {
+			return p.socket, nil
+		}
+		live, err := liveDaemons(env)
+		if err != nil {
+			return "", err
+		}
+		name := nameOf(source)
+		live = slices.DeleteFunc(live, func(d liveDaemon) bool { return d.follows != name })
+		if len(live) > 1 {
+			return "", usage("%d daemons follow %s; name one with --socket:\n  %s", len(live), diag.Visible(name), strings.Join(socketsOf(live), "\n  "))
+		}
+		if len(live) == 1 {
+			return live[0].socket, nil
+		}
 		return p.socket, nil
 	}
-	live, err := liveSockets(env)
+	live, err := liveDaemons(env)
 	if err != nil {
 		return "", err
 	}
@@ -83,25 +103,45 @@ func findSocket(env Env, source, stateDir, socket string) (string, error) {
 	case 0:
 		return "", world(fmt.Errorf("no daemon runs (looked in %s and %s); name one with --socket or --state-dir", runtimeHome(env), filepath.Dir(unitSocket)))
 	case 1:
-		return live[0], nil
+		return live[0].socket, nil
 	}
-	return "", usage("%d daemons run; name one with --socket:\n  %s", len(live), strings.Join(live, "\n  "))
+	return "", usage("%d daemons run; name one with --socket:\n  %s", len(live), strings.Join(socketsOf(live), "\n  "))
 }
 
-// liveSockets are those of the daemons that run on this host for this user.
-func liveSockets(env Env) ([]string, error) {
+// answers says whether a daemon is behind a socket. One that is not ours may be.
+func answers(socket string) bool {
+	conn, err := net.Dial("unix", socket)
+	if err == nil {
+		conn.Close()
+	}
+	return err == nil || errors.Is(err, fs.ErrPermission)
+}
+
+// liveDaemon is one that runs on this host for this user.
+type liveDaemon struct{ socket, state, follows string } // the last two as in status.Daemon
+
+func socketsOf(live []liveDaemon) []string {
+	names := make([]string, len(live))
+	for i, d := range live {
+		names[i] = d.socket
+	}
+	return names
+}
+
+// liveDaemons are those that run on this host for this user.
+func liveDaemons(env Env) ([]liveDaemon, error) {
 	found, err := filepath.Glob(filepath.Join(runtimeHome(env), "*", socketName))
 	if err != nil {
 		return nil, world(err)
 	}
-	var live []string
+	var live []liveDaemon
 	for _, f := range append(found, unitSocket) {
 		if to, err := os.Readlink(f); err == nil {
 			f = to // of a daemon with a --state-dir or --socket of its own
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		if _, err := (api.Client{Socket: f, Unsettled: true}).Status(ctx); err == nil {
-			live = append(live, f)
+		if r, err := (api.Client{Socket: f, Unsettled: true}).Status(ctx); err == nil {
+			live = append(live, liveDaemon{f, r.Daemon.StateDir, r.Daemon.Follows})
 		}
 		cancel()
 	}

@@ -407,12 +407,15 @@ func withUsage(c *cli.Context, env Env, source string, ask func(context.Context,
 		return world(e)
 	}
 	dir := filepath.Join(at.state, "usage")
-	if _, e := os.Stat(dir); errors.Is(e, fs.ErrNotExist) {
+	switch _, e := os.Stat(dir); {
+	case errors.Is(e, fs.ErrNotExist):
 		return world(fmt.Errorf("%w, and there is no usage in %s", err, at.state))
+	case e != nil: // it is somebody else's, and so is the socket
+		return answered(err)
 	}
 	l, e := metering.Open(dir, metering.Options{Now: env.now, Existing: true})
 	if e != nil {
-		if errors.Is(e, metering.ErrInUse) {
+		if errors.Is(e, metering.ErrInUse) || errors.Is(e, fs.ErrPermission) {
 			return answered(err)
 		}
 		return world(e)

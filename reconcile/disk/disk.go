@@ -21,6 +21,9 @@ func Cause(err error) error {
 	return err
 }
 
+// Full says whether an error is that there is no room, or no leave to take more of it.
+func Full(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
+
 // Write gives the file at path a content: whatever happens, it has all of it or what it had. A new file gets mode, less what the
 // process masks; one that is there keeps its own and, where that is allowed, its owner. Links are followed, and what is no plain
 // file (a device, a pipe) is written to as it is.

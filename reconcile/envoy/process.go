@@ -26,6 +26,7 @@ type Options struct {
 	StateDir      string        // where the lock, the record and the log are; made when there is none
 	Binary        string        // from Find
 	BootstrapPath string        // its file; the content is hashed, to know an Envoy with another one
+	Bootstrap     []byte        // in place of the file, where a full disk does not take it; it stands on the command line then
 	AdminSocket   string        // as in the bootstrap
 	BaseID        uint32        // 0: BaseID(StateDir)
 	Concurrency   int           // worker threads; 0: one per CPU
@@ -61,9 +62,19 @@ func (o Options) baseID() uint32 {
 	return BaseID(o.StateDir)
 }
 
+func (o Options) bootstrap() ([]byte, error) {
+	if o.Bootstrap != nil {
+		return o.Bootstrap, nil
+	}
+	return os.ReadFile(o.BootstrapPath)
+}
+
 func (o Options) args() []string {
-	args := []string{
-		"--config-path", o.BootstrapPath,
+	config := []string{"--config-path", o.BootstrapPath}
+	if o.Bootstrap != nil {
+		config = []string{"--config-yaml", string(o.Bootstrap)}
+	}
+	args := append(config,
 		// With hot restart Envoy asks for SIGTERM at its parent's death (PR_SET_PDEATHSIG), which for Linux is the death of
 		// the thread that started it, prctl(2). It also keeps no shared memory without it. The base id is then a name.
 		"--disable-hot-restart",
@@ -71,7 +82,7 @@ func (o Options) args() []string {
 		"--file-flush-interval-msec", "100",
 		"--log-path", o.logPath(),
 		"--log-level", "info",
-	}
+	)
 	if o.Concurrency > 0 {
 		args = append(args, "--concurrency", strconv.Itoa(o.Concurrency))
 	}
@@ -133,7 +144,7 @@ func (p *Process) Err() error {
 // *RunningError when the state folder has an Envoy already. When ctx ends first, the new process is killed; afterwards ctx
 // has no hold over it.
 func Start(ctx context.Context, o Options) (*Process, error) {
-	bootstrap, err := os.ReadFile(o.BootstrapPath)
+	bootstrap, err := o.bootstrap()
 	if err != nil {
 		return nil, fmt.Errorf("start envoy: %w", err)
 	}
@@ -260,7 +271,7 @@ func (p *Process) begin(ctx context.Context, r record) error {
 		if pid, err := p.Admin.PID(ctx); err == nil && pid == p.PID {
 			if info, err := p.Admin.ServerInfo(ctx); err == nil {
 				p.Version = info.Version
-				if err := p.options.write(r); err != nil && !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
+				if err := p.options.write(r); err != nil && !disk.Full(err) {
 					return err
 				}
 				return nil // an Envoy without a record serves all the same, and is adopted as one of an unknown bootstrap
@@ -359,7 +370,7 @@ func Adopt(ctx context.Context, o Options) (p *Process, same bool, err error) {
 	}
 	// A record of another process is a former Envoy's: nothing is known of this one's bootstrap.
 	r, readErr := o.read()
-	bootstrap, bootErr := os.ReadFile(o.BootstrapPath)
+	bootstrap, bootErr := o.bootstrap()
 	same = readErr == nil && bootErr == nil && r.PID == p.PID && r.Bootstrap == sum(bootstrap)
 	return p, same, nil
 }

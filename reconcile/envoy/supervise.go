@@ -96,7 +96,7 @@ func Supervise(ctx context.Context, o Options, tell func(Event)) (*Supervisor, e
 }
 
 func (s *Supervisor) obtain(ctx context.Context) (*Process, EventKind, error) {
-	p, same, err := Adopt(ctx, s.options)
+	p, same, err := Adopt(context.WithoutCancel(ctx), s.options) // who is told to stop takes the one that is there along
 	switch {
 	case err != nil:
 		return nil, 0, err

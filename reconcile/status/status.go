@@ -136,9 +136,11 @@ func (w Waiting) String() string {
 
 // Daemon is who answers.
 type Daemon struct {
-	Host    string    `json:"host"` // its name for itself
-	Version string    `json:"version"`
-	Started time.Time `json:"started"`
+	Host     string    `json:"host"` // its name for itself
+	Version  string    `json:"version"`
+	Started  time.Time `json:"started"`
+	StateDir string    `json:"stateDir"` // folder, absolute
+	Follows  string    `json:"follows"`  // its source by the one name that it has everywhere on its host: an absolute path, or a URL without credentials; "": none
 }
 
 // Report is the whole answer of `flexgw status`.

@@ -22,7 +22,7 @@ func TestEmptyReportHasNoNulls(t *testing.T) {
 	if err := json.Unmarshal(b, &got); err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]any{"revision": "", "requires": "", "remote": "", "source": "", "addresses": []any{}, "commit": nil, "conditions": []any{}, "objects": []any{}, "envoys": []any{}, "lastFailed": nil, "daemon": map[string]any{"host": "", "version": "", "started": "0001-01-01T00:00:00Z"}, "suspended": nil, "waiting": nil, "pinned": nil, "refusedPeers": []any{}}
+	want := map[string]any{"revision": "", "requires": "", "remote": "", "source": "", "addresses": []any{}, "commit": nil, "conditions": []any{}, "objects": []any{}, "envoys": []any{}, "lastFailed": nil, "daemon": map[string]any{"host": "", "version": "", "started": "0001-01-01T00:00:00Z", "stateDir": "", "follows": ""}, "suspended": nil, "waiting": nil, "pinned": nil, "refusedPeers": []any{}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error("-want +got\n" + diff)
 	}
