@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto"
 	"errors"
+	"fmt"
 	"net/http"
 	"sync"
 	"time"
@@ -24,6 +25,7 @@ type delivery struct {
 
 	mu     sync.Mutex
 	report *anypoint.File    // the registration in force; nil: none
+	wrong  string            // why there is one that is not in force; "": there is none such
 	served bool              // declarations were: whether usage goes through a proxy is known
 	said   metering.Delivery // that was told last
 }
@@ -69,6 +71,27 @@ func (d *daemon) startDelivering() (stop func()) {
 	}
 }
 
+// reportLater has usage counted for whom it was counted before, and reports nothing: there is a registration, and it can not be used.
+func (d *daemon) reportLater(wrong error) error {
+	if err := d.reportTo(nil); err != nil || d.usage == nil {
+		return err
+	}
+	why := wrong.Error()
+	if e := (*anypoint.FileError)(nil); errors.As(wrong, &e) {
+		why = fmt.Sprintf("%s [%s]", e.List[0].Summary, e.List[0].Code)
+	}
+	whom := "for whom it was counted before"
+	if id := d.usage.State().Identity; id.Agent != "" {
+		whom = fmt.Sprintf("for %s (%s) as before", id.Asset, id.Agent)
+	}
+	d.delivery.mu.Lock()
+	defer d.delivery.mu.Unlock()
+	d.delivery.report = nil
+	d.delivery.wrong = fmt.Sprintf("the registration can not be used: %s; usage is counted %s, and reported when that is mended", why, whom)
+	d.aim()
+	return nil
+}
+
 // reportFor has usage counted and reported for a registration from now on; nil: counted for nobody. It may be called at any time,
 // and again when the file has changed.
 func (d *daemon) reportFor(f *anypoint.File) error {
@@ -85,7 +108,7 @@ func (d *daemon) reportFor(f *anypoint.File) error {
 	err := d.usage.SetIdentity(id)
 	d.delivery.mu.Lock()
 	defer d.delivery.mu.Unlock()
-	d.delivery.report = f
+	d.delivery.report, d.delivery.wrong = f, ""
 	d.aim()
 	return err
 }
@@ -93,7 +116,11 @@ func (d *daemon) reportFor(f *anypoint.File) error {
 // aim has usage sent to the registration in force. It is called while the lock of delivery is held.
 func (d *daemon) aim() {
 	f := d.delivery.report
-	if f == nil {
+	switch {
+	case f == nil && d.delivery.wrong != "":
+		d.delivery.Use(&metering.Target{Held: d.delivery.wrong, Wrong: true})
+		return
+	case f == nil:
 		d.delivery.Use(nil)
 		return
 	}

@@ -27,10 +27,11 @@ func registrationFlags() []cli.Flag {
 
 // registrar keeps the registration that is in force: the last one that could be read.
 type registrar struct {
-	path string // "": there is nowhere to look
-	now  func() time.Time
-	log  *slog.Logger
-	// follow are told of the first registration, nil if there is none, and of each that takes its place. Set before start.
+	path  string // "": there is nowhere to look
+	named bool   // by a flag: that there is none is no way to be unregistered
+	now   func() time.Time
+	log   *slog.Logger
+	// follow are told of the first registration, nil if there is none or it can not be read, and of each that takes its place. Set before start.
 	follow []func(*anypoint.File)
 
 	mu      sync.Mutex // guards what follows
@@ -55,7 +56,7 @@ func (d *daemon) registrationOf(c *cli.Context) error {
 	d.registrar = r
 	switch {
 	case c.IsSet("registration"):
-		r.path = c.String("registration")
+		r.path, r.named = c.String("registration"), true
 		if _, err := os.Stat(r.path); errors.Is(err, fs.ErrNotExist) { // a typing mistake: else it would run unregistered
 			return world(fmt.Errorf("--registration %s: it is not there", r.path))
 		}
@@ -65,15 +66,24 @@ func (d *daemon) registrationOf(c *cli.Context) error {
 	if info, err := os.Stat(r.path); err == nil && info.IsDir() {
 		r.path = filepath.Join(r.path, anypoint.FileName)
 	}
-	d.onRegistration(func(f *anypoint.File) {
-		if err := d.reportFor(f); err != nil {
-			d.log.Error("usage can not be reported for the registration", "error", err)
-		}
-	})
+	d.onRegistration(d.countFor)
 	d.unit.onReload("registration", func() error { return r.look(true) })
 	var err error
 	r.renewal, err = d.renewalOf(c)
 	return err
+}
+
+// countFor has usage counted and reported as a registration says.
+func (d *daemon) countFor(f *anypoint.File) {
+	var err error
+	if wrong := d.registrar.unread(); f == nil && wrong != nil {
+		err = d.reportLater(wrong)
+	} else {
+		err = d.reportFor(f)
+	}
+	if err != nil {
+		d.log.Error("usage can not be reported for the registration", "error", err)
+	}
 }
 
 // inForce is the registration that is; nil: none.
@@ -83,8 +93,15 @@ func (r *registrar) inForce() *anypoint.File {
 	return r.file
 }
 
-// onRegistration has f told of the registration when the daemon starts (nil: there is none), and of each that takes its place. It is
-// called before the daemon runs.
+// unread is why the file that is there can not be read; nil: it was, or there is none.
+func (r *registrar) unread() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.wrong
+}
+
+// onRegistration has f told of the registration when the daemon starts (nil: there is none, or it can not be read), and of each that takes
+// its place. It is called before the daemon runs.
 func (d *daemon) onRegistration(f func(*anypoint.File)) {
 	d.registrar.follow = append(d.registrar.follow, f)
 }
@@ -95,7 +112,7 @@ const lookEvery = time.Second
 // start reads the registration, tells whoever follows it, and keeps looking until ctx ends.
 func (r *registrar) start(ctx context.Context, serve func(func() error)) {
 	if err := r.look(true); err != nil {
-		r.broken(err, "the gateway counts as unregistered")
+		r.broken(err)
 	}
 	r.mu.Lock()
 	f, wrong := r.file, r.wrong
@@ -121,7 +138,7 @@ func (r *registrar) start(ctx context.Context, serve func(func() error)) {
 				return nil
 			case <-t.C:
 				if err := r.look(false); err != nil {
-					r.broken(err, "what was read before stays in force")
+					r.broken(err)
 				}
 				r.warn()
 			}
@@ -130,7 +147,11 @@ func (r *registrar) start(ctx context.Context, serve func(func() error)) {
 }
 
 // broken tells why a registration can not be used. The lines around the place are not shown: they may be of a key.
-func (r *registrar) broken(err error, then string) {
+func (r *registrar) broken(err error) {
+	then := "what was read before stays in force"
+	if r.inForce() == nil {
+		then = "usage is counted for the gateway for which it was, and not reported until it can"
+	}
 	args := []any{"error", err}
 	if e := (*anypoint.FileError)(nil); errors.As(err, &e) {
 		args = append(args, "code", e.List[0].Code, "hint", e.List[0].Hint)
@@ -166,11 +187,12 @@ func (r *registrar) look(atOnce bool) error {
 	old := r.file
 	if err != nil {
 		r.missed(err)
+		wrong := r.wrong
 		r.mu.Unlock()
 		switch {
-		case errors.Is(err, fs.ErrNotExist) && old == nil:
+		case wrong == nil && old == nil:
 			return nil
-		case errors.Is(err, fs.ErrNotExist):
+		case wrong == nil:
 			r.log.Warn("the registration is gone; what was read of it stays in force until the daemon ends", "file", r.path)
 			return nil
 		}
@@ -200,13 +222,17 @@ func (r *registrar) look(atOnce bool) error {
 	return nil
 }
 
-// missed keeps why the file of now can not be used. It is called while the lock is held.
+// missed keeps why the file of now can not be used. It is called while the lock is held. That a file is not there says of the gateway that it is
+// unregistered, unless somebody named it, or it was there and could not be read: a folder may be mounted late, and who mends a file may
+// remove it first.
 func (r *registrar) missed(err error) {
-	if errors.Is(err, fs.ErrNotExist) {
-		r.wrong, r.gone = nil, r.file != nil
-		return
+	absent := errors.Is(err, fs.ErrNotExist)
+	switch {
+	case absent && r.file != nil:
+		r.wrong, r.gone = nil, true
+	case !absent || r.named || r.wrong != nil:
+		r.wrong, r.gone = err, false
 	}
-	r.wrong, r.gone = err, false
 }
 
 // sameRegistration reports whether nothing has changed that anybody goes by.
@@ -318,7 +344,7 @@ func (r *registrar) condition() status.Condition {
 		c.Message, c.Place = fmt.Sprintf("%s [%s]", e.List[0].Summary, e.List[0].Code), status.Place(e.List[0].Subject)
 	}
 	if inForce == "" {
-		inForce = "nothing"
+		inForce = "nothing: usage is counted for the gateway for which it was, and not reported until the registration can be used"
 	}
 	c.Message += "; in force is " + inForce
 	return c

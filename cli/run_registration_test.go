@@ -19,7 +19,9 @@ import (
 	"time"
 
 	"github.com/flexgw/flexgw/reconcile/anypoint"
+	"github.com/flexgw/flexgw/reconcile/egress"
 	"github.com/flexgw/flexgw/reconcile/status"
+	metering "github.com/flexgw/flexgw/reconcile/usage"
 )
 
 // signer signs what registrations of these tests are made of.
@@ -214,21 +216,125 @@ func TestRegistrationChanges(t *testing.T) {
 	}
 }
 
-// TestBrokenAtStart: a daemon starts all the same.
+// counting is a daemon that counts and reports, as far as a registration in a folder is concerned. It is run again by calling it again.
+func counting(t *testing.T, state, dir string) (d *daemon, w *observed) {
+	t.Helper()
+	w = newObserved(t, dir)
+	d = &daemon{log: w.log, registrar: w.registrar, egress: egress.New(egress.Options{})}
+	l, err := metering.Open(state, metering.Options{Now: func() time.Time { return w.at }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.usage, d.choice = l, "none"
+	d.deliverUsage()
+	d.delivery.Turned, d.delivery.Log = nil, nil
+	w.follow = append(w.follow, d.countFor)
+	stop := d.startDelivering()
+	t.Cleanup(func() { stop(); _ = l.Close() })
+	return d, w
+}
+
+// one counts a call.
+func (w *observed) one(t *testing.T, d *daemon) {
+	t.Helper()
+	p := d.usage.Position()
+	p.Turn, p.Offset = 1, p.Offset+1
+	if err := d.usage.Count(p, []metering.Count{{API: "default/a", Hour: w.at, N: 1}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestBrokenAtStart: a daemon whose registration can not be read starts all the same, counts for whom was counted before, and reports
+// nothing until it can.
 func TestBrokenAtStart(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	w := newObserved(t, dir)
-	if err := os.WriteFile(w.path, nil, 0o600); err != nil {
+	for _, c := range []struct {
+		name    string
+		spoil   func(path string) error
+		message string
+		named   bool
+	}{
+		{"empty", func(path string) error { return os.WriteFile(path, nil, 0o600) }, "the registration is empty", false},
+		{"not yet mounted", os.Remove, "no such file", true},
+		{"half", func(path string) error { return os.Truncate(path, 300) }, "registration/", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			dir, state := t.TempDir(), t.TempDir()
+			d, w := counting(t, state, dir)
+			f := newSigner(t).file(t, w.at.Add(100*day))
+			if err := f.Write(dir, anypoint.WriteOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			w.begin(t)
+			w.one(t, d)
+			if err := d.usage.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.spoil(w.path); err != nil {
+				t.Fatal(err)
+			}
+
+			d, w = counting(t, state, dir)
+			w.named = c.named
+			w.begin(t)
+			w.want(t, status.False, "Broken", c.message, "in force is nothing", "usage is counted for the gateway for which it was")
+			if got := w.lines(); !strings.Contains(got, "counted for the gateway for which it was") || strings.Contains(got, "not registered with Anypoint") {
+				t.Errorf("said %s", got)
+			}
+			w.one(t, d)
+			d.usageServed() // declarations that are served change nothing of it
+			held := func(words string) {
+				t.Helper()
+				err := d.delivery.Flush(t.Context())
+				if x := d.delivery.Delivery(); err == nil || x.Status != status.False || x.Reason != metering.Misconfigured || !strings.Contains(err.Error(), words) || !strings.Contains(x.Message, "for orders ("+agentID+") as before") {
+					t.Errorf("%v, %+v", err, x)
+				}
+			}
+			held(c.message)
+			if list := d.egress.List(); len(list) > 0 {
+				t.Errorf("it may call %v", list)
+			}
+			if err := os.Remove(w.path); err != nil && !c.named { // who mends it may remove it first
+				t.Fatal(err)
+			}
+			_ = w.look(false)
+			_ = w.look(false)
+			w.want(t, status.False, "Broken", "no such file")
+			w.one(t, d)
+			held("the registration can not be used")
+			if err := f.Write(dir, anypoint.WriteOptions{Force: true}); err != nil {
+				t.Fatal(err)
+			}
+			if err := w.look(true); err != nil {
+				t.Fatal(err)
+			}
+			w.want(t, status.True, "Registered")
+			w.one(t, d)
+			ts := d.usage.Totals()
+			if len(ts) != 1 || ts[0].Identity.Agent != agentID || ts[0].Counted != 4 || d.registrationInForce() == nil {
+				t.Errorf("got %+v", ts)
+			}
+		})
+	}
+}
+
+// TestUnregisteredAtStart: where there is no registration, calls are nobody's, also after there was one.
+func TestUnregisteredAtStart(t *testing.T) {
+	t.Parallel()
+	dir, state := t.TempDir(), t.TempDir()
+	d, w := counting(t, state, dir)
+	if err := d.usage.SetIdentity(metering.Identity{Agent: agentID}); err != nil {
 		t.Fatal(err)
 	}
 	w.begin(t)
-	w.want(t, status.False, "Broken", "the registration is empty", "in force is nothing")
-	if got := w.lines(); !strings.Contains(got, "counts as unregistered") || !strings.Contains(got, "registration/empty") || strings.Contains(got, "not registered with Anypoint") {
-		t.Errorf("said %s", got)
+	w.want(t, status.Unknown, "Unregistered")
+	w.one(t, d)
+	if ts := d.usage.Totals(); len(ts) != 1 || ts[0].Identity != (metering.Identity{}) {
+		t.Errorf("got %+v", ts)
 	}
-	if len(w.told) != 1 || w.told[0] != nil {
-		t.Errorf("told %v", w.told)
+	if err := d.delivery.Flush(t.Context()); err == nil || d.delivery.Delivery().Reason != metering.Unregistered {
+		t.Errorf("%v, %+v", err, d.delivery.Delivery())
 	}
 }
 

@@ -240,6 +240,46 @@ func TestDaemonReports(t *testing.T) {
 	}
 }
 
+// TestABrokenRegistrationAtStart: what a daemon counts that cannot read its registration is reported when it can.
+func TestABrokenRegistrationAtStart(t *testing.T) {
+	t.Parallel()
+	p := newPlatform(t, nil)
+	d, port := newDaemon(t, p, 1)
+	path := d.Args[len(d.Args)-1]
+	d.Run()
+	d.WaitReady()
+	requests(t, port, 0, 5)
+	if code := d.Stop(); code != 0 {
+		t.Errorf("it ended with %d", code)
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, whole[:len(whole)/2], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d.Run()
+	d.WaitReady()
+	requests(t, port, 0, 3)
+	if err := flushOnce(t, d); err == nil || !strings.Contains(err.Error(), "the registration can not be used") || !strings.Contains(err.Error(), "3 requests wait") {
+		t.Errorf("got %v", err)
+	}
+	if c := condition(t, d); c.Status != status.False || c.Reason != "Misconfigured" {
+		t.Errorf("%+v", c)
+	}
+	if err := os.WriteFile(path, whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d.WaitLog(`registered with Anypoint`, 20*time.Second)
+	if u := settle(t, d); u.Requests.Reported != 8 || u.Requests.Unregistered != 0 {
+		t.Errorf("%+v", u.Requests)
+	}
+	if got := p.state().Usage["default/api-0"]; got != 8 {
+		t.Errorf("the platform has %d", got)
+	}
+}
+
 // TestDaemonWithoutANetwork counts, calls nobody, and hands its usage over by hand.
 func TestDaemonWithoutANetwork(t *testing.T) {
 	t.Parallel()

@@ -118,6 +118,7 @@ type Target struct {
 	AgentID string
 	Sink    *Sink
 	Held    string // why nothing is sent yet; "": it is
+	Wrong   bool   // it is held until somebody does something
 }
 
 // silent says that nothing is sent.
@@ -540,6 +541,8 @@ func (d *Deliverer) judge(b Backlog) (status string, reason Reason, message stri
 		return "Unknown", AirGapped, "nothing is sent (--air-gapped): flexgw usage export takes the counts away"
 	case d.sink == nil:
 		return "Unknown", Unregistered, "there is no registration: requests are counted, and never reported"
+	case d.sink.Wrong:
+		return "False", Misconfigured, d.sink.Held
 	case d.sink.Held != "":
 		return "Unknown", Waiting, d.sink.Held
 	case d.broken != nil:
