@@ -1,12 +1,14 @@
 package usage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -57,6 +59,7 @@ type Spool interface {
 	Split(seq uint64) error
 	// Aside reports whether there are batches between two, and all of them were set aside.
 	Aside(after, before uint64) bool
+	Quarantined() (bs []anypoint.Batch, why []string)
 	Backlog() Backlog
 }
 
@@ -149,13 +152,17 @@ type Deliverer struct {
 	// What follows belongs to Run.
 	sink   *Target
 	sealed time.Time // when Seal was called last
-	last   error     // of the last attempt; nil: it was acknowledged, or there was none
+	last   error     // of the last attempt that came to an end; nil: it was acknowledged, or there was none
 	tried  bool      // there was an attempt with this target
 	again  time.Time // before which nothing is sent
 	broken error     // of the spool
 	breaks int       // how often in a row
 	skewed bool      // it was told that clocks differ
 	gap    hole      // of the platform's batches
+	cut    bool      // an attempt was told to stop before the platform answered
+	repeat bool      // a flush tries again: what fails now has failed before
+	ending bool      // Run's context is done
+	aside  []uint64  // batches that were set aside in the flush at hand; nil: there is none
 }
 
 // hole is what a platform misses of batches before the one that it accepted. The zero hole: it misses none.
@@ -241,15 +248,22 @@ func (d *Deliverer) Flush(ctx context.Context) error {
 	select {
 	case d.orders <- o:
 	case <-ctx.Done():
-		return ctx.Err()
+		return late(ctx)
 	}
 	select {
 	case err := <-o.done:
 		return err
 	case <-ctx.Done():
-		return ctx.Err()
+		return late(ctx)
 	}
 }
+
+// late is what a flush ends with whose context is done.
+func late(ctx context.Context) error {
+	return fmt.Errorf("the platform has not answered in time, and trying goes on: %w", ctx.Err())
+}
+
+var errEnding = errors.New("the daemon ends; what waits is kept for the next one")
 
 // Run delivers until ctx is done. Then it seals what there is and sends it within five seconds, unless the platform is known not
 // to take it; whoever counts must have ended before.
@@ -263,13 +277,14 @@ func (d *Deliverer) Run(ctx context.Context) {
 		case <-d.wake:
 		case <-d.After(d.wait()):
 		case o := <-d.orders:
-			o.done <- d.flush(o.ctx, ctx.Done())
+			o.done <- d.flush(o.ctx, ctx)
 		}
 	}
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
 	defer cancel()
 	d.follow()
-	if d.again.IsZero() {
+	d.ending = true
+	if !d.Now().Before(d.again) {
 		d.sealed, d.tried = time.Time{}, true // nobody wants to know any more whether the platform can be reached
 		d.work(limit, false)
 	}
@@ -308,35 +323,75 @@ func (d *Deliverer) due(now time.Time) bool {
 	return d.sealed.IsZero() || now.Sub(d.sealed) >= sealEvery || now.Before(d.sealed) || hourStart(now.Add(-hourGrace)).After(hourStart(d.sealed.Add(-hourGrace)))
 }
 
-// flush is an order. It does not try again once end is closed.
-func (d *Deliverer) flush(ctx context.Context, end <-chan struct{}) error {
+// flush is an order. It ends when the context of who ordered it is done, or that of Run.
+func (d *Deliverer) flush(ordered, run context.Context) error {
+	ctx, cancel := context.WithCancel(ordered)
+	defer cancel()
+	defer context.AfterFunc(run, cancel)()
+	var unread error
 	if d.Catch != nil {
-		if err := d.Catch(ctx); err != nil {
-			return fmt.Errorf("read the access log to its end: %w", err)
+		if err := d.Catch(ctx); err != nil && ctx.Err() == nil {
+			unread = fmt.Errorf("the access log could not be read to its end: %w", err)
 		}
 	}
 	d.follow()
-	d.sealed = time.Time{}
-	before := d.Spool.Backlog().Quarantined
+	d.sealed, d.aside = time.Time{}, []uint64{}
 	d.work(ctx, true)
-	for try := 1; try < flushTries && d.pause(ctx, end, flushPause<<(try-1)); try++ {
+	for try := 1; try < flushTries && d.pause(ctx, flushPause<<(try-1)); try++ {
 		d.follow()
+		d.repeat = true
 		d.work(ctx, true)
+		d.repeat = false
 	}
-	s := d.Delivery()
+	aside := d.aside
+	d.aside = nil
 	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case d.broken == nil && d.last == nil && !d.silent() && s.Quarantined <= before:
-		return nil
+	case run.Err() != nil:
+		return errEnding
+	case ordered.Err() != nil:
+		return late(ordered)
 	}
-	return errors.New(s.Message)
+	var sent error
+	if refused := d.stillAside(aside); refused != "" {
+		sent = errors.New(refused)
+	} else if d.broken != nil || d.last != nil || d.silent() {
+		sent = errors.New(d.Delivery().Message)
+	}
+	switch {
+	case unread != nil && sent != nil:
+		return fmt.Errorf("%w; %w", unread, sent)
+	case unread != nil:
+		return fmt.Errorf("%w; the platform has what was counted until then", unread)
+	}
+	return sent
+}
+
+// stillAside says which of the batches are set aside, and why; "": later ones that the platform has taken have what was in them.
+func (d *Deliverer) stillAside(seqs []uint64) string {
+	if len(seqs) == 0 {
+		return ""
+	}
+	n, text := 0, ""
+	batches, whys := d.Spool.Quarantined()
+	for i, b := range batches {
+		if slices.Contains(seqs, b.Seq) {
+			n++
+			text = whys[i]
+		}
+	}
+	switch n {
+	case 0:
+		return ""
+	case 1:
+		return "a batch was set aside (flexgw usage show has it): " + text
+	}
+	return fmt.Sprintf("%d batches were set aside (flexgw usage show has them), the last one: %s", n, text)
 }
 
 // pause waits before a flush tries again; false: that does not help, or there is no time for it.
-func (d *Deliverer) pause(ctx context.Context, end <-chan struct{}, least time.Duration) bool {
+func (d *Deliverer) pause(ctx context.Context, least time.Duration) bool {
 	var retry *RetryError
-	if d.broken != nil || !errors.As(d.last, &retry) || retry.After > longPause {
+	if d.cut || d.broken != nil || !errors.As(d.last, &retry) || retry.After > longPause {
 		return false
 	}
 	wait := max(least, retry.After)
@@ -347,7 +402,6 @@ func (d *Deliverer) pause(ctx context.Context, end <-chan struct{}, least time.D
 	case <-d.After(wait):
 		return true
 	case <-ctx.Done():
-	case <-end:
 	}
 	return false
 }
@@ -362,7 +416,13 @@ func (d *Deliverer) work(ctx context.Context, force bool) {
 	if !force && now.Before(d.again) {
 		return
 	}
-	d.again = time.Time{}
+	planned := d.again
+	d.again, d.cut = time.Time{}, false
+	defer func() {
+		if d.cut && d.last != nil { // that is still how things stand
+			d.again = cmp.Or(planned, now)
+		}
+	}()
 	for more := true; more && ctx.Err() == nil; {
 		if more, d.broken = d.next(ctx); d.broken != nil {
 			d.again = d.Now().Add(d.backoff(d.breaks))
@@ -375,9 +435,14 @@ func (d *Deliverer) work(ctx context.Context, force bool) {
 
 // next does the next thing that is to be done now; more: there may be another. The error is the spool's.
 func (d *Deliverer) next(ctx context.Context) (more bool, err error) {
-	if b, ok := d.Spool.Next(); ok {
+	b, ok := d.Spool.Next()
+	switch {
+	case ok && b.AgentID != d.sink.AgentID:
+		d.log().Error("usage that was counted for another registration is set aside", "seq", b.Seq, "agent", b.AgentID)
+		return true, d.setAside(b.Seq, "counted for the registration of "+b.AgentID+", and the one in force is of "+d.sink.AgentID)
+	case ok:
 		err := d.send(ctx, b)
-		return d.last == nil, err
+		return d.last == nil && !d.cut, err
 	}
 	if now := d.Now(); d.due(now) {
 		if err := d.Spool.Seal(now); err != nil {
@@ -394,10 +459,6 @@ func (d *Deliverer) next(ctx context.Context) (more bool, err error) {
 
 // send delivers one batch and has the spool remember what became of it. The error is the spool's.
 func (d *Deliverer) send(ctx context.Context, b anypoint.Batch) error {
-	if b.AgentID != d.sink.AgentID {
-		d.log().Error("usage that was counted for another registration is set aside", "seq", b.Seq, "agent", b.AgentID)
-		return d.Spool.Quarantine(b.Seq, "counted for the registration of "+b.AgentID+", and the one in force is of "+d.sink.AgentID)
-	}
 	acked, err := d.sink.Sink.Deliver(ctx, b)
 	var refused *RefusedError
 	switch {
@@ -422,7 +483,7 @@ func (d *Deliverer) send(ctx context.Context, b anypoint.Batch) error {
 			return d.Spool.Split(b.Seq)
 		}
 		d.log().Error("a batch of usage was refused and is set aside; flexgw usage show has it", "seq", b.Seq, "error", err)
-		return d.Spool.Quarantine(b.Seq, err.Error())
+		return d.setAside(b.Seq, err.Error())
 	}
 	d.attempted(err)
 	return nil
@@ -451,12 +512,22 @@ func (d *Deliverer) tellGap(acked, sent uint64) {
 	}
 }
 
+func (d *Deliverer) setAside(seq uint64, why string) error {
+	err := d.Spool.Quarantine(seq, why)
+	if err == nil && d.aside != nil {
+		d.aside = append(d.aside, seq)
+	}
+	return err
+}
+
 // attempted writes down what came of speaking to the platform, and when that is to be done again.
 func (d *Deliverer) attempted(err error) {
-	d.last = err
 	var retry *RetryError
 	var stopped *StoppedError
-	now := d.Now()
+	now, failures := d.Now(), d.failures()
+	if d.repeat {
+		failures = max(failures-1, 0)
+	}
 	switch {
 	case errors.As(err, &stopped):
 		d.again = now.Add(lookAgain)
@@ -465,12 +536,13 @@ func (d *Deliverer) attempted(err error) {
 		}
 		d.count("stopped")
 	case errors.As(err, &retry):
-		d.again = now.Add(max(d.backoff(d.failures()), retry.After))
+		d.again = now.Add(max(d.backoff(failures), retry.After))
 		d.count("retried")
 	case err != nil: // told to stop
+		d.cut = true
 		return
 	}
-	d.tried = true
+	d.last, d.tried = err, true
 	skew := d.sink.Sink.Skew()
 	if far := skew.Abs() > maxSkew; far != d.skewed {
 		if d.skewed = far; far {
@@ -479,7 +551,7 @@ func (d *Deliverer) attempted(err error) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.state.Failures++; err == nil {
+	if d.state.Failures = failures + 1; err == nil {
 		d.state.Failures = 0
 	}
 	d.state.Skew = skew
@@ -547,10 +619,10 @@ func (d *Deliverer) judge(b Backlog) (status string, reason Reason, message stri
 		return "Unknown", Waiting, d.sink.Held
 	case d.broken != nil:
 		return "False", SpoolBroken, fmt.Sprintf("the spool of usage cannot be written: %v", d.broken)
+	case d.cut && d.ending:
+		return "Unknown", Waiting, "the process ended before the platform answered"
 	case errors.As(d.last, &stopped):
 		return "False", stopped.Reason, d.last.Error()
-	case d.last != nil && d.again.IsZero():
-		return "Unknown", Waiting, "the process ended before the platform answered"
 	case d.last != nil:
 		return "False", Waiting, fmt.Sprintf("%v; tried again at %s", d.last, d.again.UTC().Format(time.RFC3339))
 	case b.Full:

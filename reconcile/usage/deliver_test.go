@@ -29,6 +29,7 @@ type shelf struct {
 	seq     uint64
 	at      time.Time // of the last batch
 	aside   []anypoint.Batch
+	whys    []string // of aside
 	seals   int
 	broken  error
 	agent   string
@@ -81,10 +82,12 @@ func (s *shelf) Ack(seq uint64) error {
 	return s.broken
 }
 
-func (s *shelf) Quarantine(seq uint64, _ string) error {
-	s.aside = append(s.aside, s.waiting[0])
+func (s *shelf) Quarantine(seq uint64, why string) error {
+	s.aside, s.whys = append(s.aside, s.waiting[0]), append(s.whys, why)
 	return s.Ack(seq)
 }
+
+func (s *shelf) Quarantined() ([]anypoint.Batch, []string) { return s.aside, s.whys }
 
 func (s *shelf) Split(uint64) error {
 	first := s.waiting[0]
@@ -896,9 +899,14 @@ func TestFlushReadsTheLogFirst(t *testing.T) {
 			t.Errorf("%v, %d arrived", err, b.platform.total())
 		}
 		fail = errors.New("cannot read")
-		if err := b.Flush(t.Context()); err == nil || !strings.Contains(err.Error(), "cannot read") {
+		if err := b.Flush(t.Context()); !errors.Is(err, fail) || !strings.Contains(err.Error(), "could not be read to its end") || b.platform.total() != 16 { // what there is is sent
+			t.Errorf("%v, %d arrived", err, b.platform.total())
+		}
+		b.platform.answer = func(*http.Request) (int, http.Header, string, error) { return 401, nil, "", nil }
+		if err := b.Flush(t.Context()); !errors.Is(err, fail) || !strings.Contains(err.Error(), "renew the registration") {
 			t.Errorf("%v", err)
 		}
+		b.platform.answer = nil
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		if err := b.Flush(ctx); !errors.Is(err, context.Canceled) {
@@ -986,6 +994,159 @@ func TestFlushTriesAgain(t *testing.T) {
 			}
 		})
 	})
+	t.Run("the end, unanswered", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			b := start(t, nil)
+			b.platform.answer = unanswered
+			b.shelf.add(5)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			done := make(chan error, 1)
+			go func() { done <- b.Flush(ctx) }()
+			synctest.Wait()
+			since := time.Now()
+			b.end()
+			if err := <-done; err == nil || !strings.Contains(err.Error(), "the daemon ends") || time.Since(since) != 5*time.Second { // the last words
+				t.Errorf("after %s: %v", time.Since(since), err)
+			}
+			b.want(t, "Unknown", usage.Waiting, "the process ended before the platform answered", "5 requests wait")
+		})
+	})
+}
+
+// unanswered is a platform that hangs.
+func unanswered(r *http.Request) (int, http.Header, string, error) {
+	<-r.Context().Done()
+	return 0, nil, "", r.Context().Err()
+}
+
+// A flush that ends before the platform answered has found nothing out: what was so before is so, and trying goes on as it was to.
+func TestAFlushThatIsCutOff(t *testing.T) {
+	t.Parallel()
+	for name, x := range map[string]struct {
+		before int // status of what was answered before; 0: all is well
+		status string
+		reason usage.Reason
+		words  string
+	}{"all was well": {0, "True", usage.Reported, "5 requests wait"}, "it was busy": {503, "False", usage.Waiting, "answered 503"}, "it was refused": {401, "False", usage.Rejected, "renew"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b := start(t, func(b *bench) {
+					b.platform.answer = func(*http.Request) (int, http.Header, string, error) {
+						return x.before, http.Header{"Retry-After": {"600"}}, "", nil
+					}
+				})
+				was, posts := b.Delivery(), b.platform.posts
+				b.shelf.add(5)
+				b.platform.answer = unanswered
+				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+				defer cancel()
+				if err := b.Flush(ctx); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "has not answered in time") {
+					t.Error(err)
+				}
+				synctest.Wait()
+				s := b.want(t, x.status, x.reason, x.words)
+				if s.Failures != was.Failures || !s.NextTry.Equal(was.NextTry) || strings.Contains(s.Message, "process ended") {
+					t.Errorf("%+v, before it was %+v", s, was)
+				}
+				if again := b.platform.posts - posts; again != 2 && x.before == 0 || again != 1 && x.before != 0 {
+					t.Errorf("%d posts", again)
+				}
+				b.end()
+			})
+		})
+	}
+}
+
+// Somebody who flushes several times while the platform is away does not keep it from being tried soon.
+func TestAFlushIsOneFailure(t *testing.T) {
+	t.Parallel()
+	for flushes := range 4 {
+		synctest.Test(t, func(t *testing.T) {
+			b := start(t, func(b *bench) { b.Jitter = func() float64 { return 0.999 } })
+			b.platform.answer = func(*http.Request) (int, http.Header, string, error) { return 503, nil, "", nil }
+			b.shelf.add(5)
+			posts := b.platform.posts
+			for range flushes {
+				if err := b.Flush(t.Context()); err == nil {
+					t.Error("reported")
+				}
+			}
+			s := b.Delivery()
+			if s.Failures != flushes || b.platform.posts-posts != 5*flushes {
+				t.Errorf("%d flushes: %d failures, %d posts", flushes, s.Failures, b.platform.posts-posts)
+			}
+			if limit := time.Second << max(flushes-1, 0); flushes > 0 && time.Until(s.NextTry) > limit {
+				t.Errorf("%d flushes: tried again in %s, want %s at most", flushes, time.Until(s.NextTry), limit)
+			}
+			b.end()
+		})
+	}
+}
+
+// What was set aside before counts for nothing: a flush tells what of its own batches is.
+func TestAFlushTellsWhatIsSetAsideInIt(t *testing.T) {
+	t.Parallel()
+	for name, x := range map[string]struct {
+		later uint64 // calls of the refused API that come before the second flush
+		want  string
+	}{
+		"another batch is refused": {0, "a batch was set aside (flexgw usage show has it): metering.test answered 422 (no)"},
+		"two are refused":          {1, "2 batches were set aside (flexgw usage show has them), the last one: metering.test answered 422 (no)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l, err := usage.Open(t.TempDir(), usage.Options{})
+			must(t, err)
+			t.Cleanup(func() { _ = l.Close() })
+			must(t, l.SetIdentity(usage.Identity{Agent: agent, Asset: "x"}))
+			hour, at := hourStart(time.Now()), uint64(0)
+			add := func(api string, n uint64) {
+				at += n
+				must(t, l.Count(usage.Position{Turn: 1, Offset: at}, []usage.Count{{API: api, Hour: hour, N: n}}))
+			}
+			refused := map[int]bool{}
+			p := &platform{}
+			p.answer = func(*http.Request) (int, http.Header, string, error) {
+				if refused[p.posts] {
+					return 422, nil, `{"message": "no"}`, nil
+				}
+				return 0, nil, "", nil
+			}
+			d := &usage.Deliverer{Spool: l, Now: time.Now}
+			d.Use(&usage.Target{AgentID: agent, Sink: &usage.Sink{URL: "https://metering.test/x", Client: &http.Client{Transport: p}, Now: time.Now}})
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan struct{})
+			go func() { defer close(done); d.Run(ctx) }()
+			t.Cleanup(func() { cancel(); <-done })
+			must(t, d.Flush(t.Context())) // it has begun
+			add("a/a", 8)
+			refused[p.posts+1] = true
+			if err := d.Flush(t.Context()); err == nil || !strings.Contains(err.Error(), "422") {
+				t.Errorf("%v", err)
+			}
+			add("a/a", 1) // its batch covers those that were set aside
+			for i := range 500 + 500*x.later {
+				add(fmt.Sprintf("b/%04d", i), 1)
+			}
+			for i := range x.later + 1 { // the first of the batches is taken
+				refused[p.posts+2+int(i)] = true
+			}
+			if err := d.Flush(t.Context()); err == nil || !strings.Contains(err.Error(), x.want) {
+				t.Errorf("got %v, want %s", err, x.want)
+			}
+			add("b/0499", 1)
+			add("b/0500", 1)
+			for i := range 500 + 500*x.later {
+				add(fmt.Sprintf("b/%04d", i), 1)
+			}
+			if err := d.Flush(t.Context()); err != nil { // all are covered now
+				t.Errorf("%v: %+v", err, d.Delivery())
+			}
+		})
+	}
 }
 
 // A daemon delivers before it has looked for its registration: until then nobody is told that there is none.
