@@ -348,7 +348,8 @@ func verified(of *x509.Certificate, text, signature []byte) error {
 	return nil
 }
 
-// Settle follows what became of a bundle of this ledger: what the platform has is forgotten, and what it refused is set aside.
+// Settle follows what became of a bundle of this ledger: what the platform has is forgotten, and what it refused is set aside. Batches of
+// another registration go on waiting; those before one that is acknowledged are set aside, for batches are acknowledged in order.
 func (l *Ledger) Settle(a BundleAck) error {
 	st := l.State()
 	switch {
@@ -372,17 +373,31 @@ func (l *Ledger) Settle(a BundleAck) error {
 			}
 		}
 	}
-	for _, b := range l.Batches() {
+	waiting := l.Batches()
+	last := uint64(0) // of those that can be acknowledged: what is before it cannot go on waiting
+	for _, b := range waiting {
+		if b.AgentID != a.AgentID {
+			continue
+		}
+		if _, no := refused[b.Seq]; !no && !acked[b.Seq] { // not in the bundle, or not delivered yet
+			break
+		}
+		if acked[b.Seq] {
+			last = b.Seq
+		}
+	}
+	for _, b := range waiting {
 		var err error
 		why, no := refused[b.Seq]
 		switch {
-		case b.AgentID != a.AgentID:
+		case b.AgentID != a.AgentID && b.Seq < last:
 			err = l.Quarantine(b.Seq, "counted for the registration of "+b.AgentID+", and what came after was reported for that of "+a.AgentID)
+		case b.AgentID != a.AgentID:
 		case no:
 			err = l.Quarantine(b.Seq, why)
 		case acked[b.Seq]:
 			err = l.Ack(b.Seq)
-		default: // not in the bundle, or not delivered yet
+		default:
 			return nil
 		}
 		if err != nil {

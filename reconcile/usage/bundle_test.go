@@ -15,6 +15,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"math/big"
 	"os"
@@ -380,4 +381,59 @@ func unzipped(t testing.TB, b []byte) []byte {
 		t.Fatal(err)
 	}
 	return text
+}
+
+// TestAnAcknowledgementIsForOneRegistration: what waits for another one goes on waiting, unless something after it was acknowledged:
+// then it can only be set aside.
+func TestAnAcknowledgementIsForOneRegistration(t *testing.T) {
+	t.Parallel()
+	other := us
+	other.Agent = "another"
+	for name, x := range map[string]struct {
+		acked, refused []uint64 // of the first registration, which has batches 1, 3 and 5; the other has 2 and 4
+		waiting, aside string
+	}{
+		"nothing came after":                {[]uint64{1}, nil, "[2 3 4 5]", "[]"},
+		"one":                               {[]uint64{1, 3}, nil, "[4 5]", "[2]"},
+		"all":                               {[]uint64{1, 3, 5}, nil, "[]", "[2 4]"},
+		"one is not delivered":              {[]uint64{1, 5}, nil, "[2 3 4 5]", "[]"},
+		"what came after was refused":       {[]uint64{1}, []uint64{3}, "[2 4 5]", "[3]"},
+		"refused, and the next one has all": {[]uint64{1, 5}, []uint64{3}, "[]", "[2 4]"},
+		"nothing":                           {nil, nil, "[1 2 3 4 5]", "[]"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newClock()
+			l := open(t, t.TempDir(), c, usage.Options{})
+			for i := range 5 {
+				must(t, l.SetIdentity([]usage.Identity{us, other}[i%2]))
+				count(t, l, c, "a/a", 3)
+				must(t, l.Seal(c.now))
+			}
+			ack := usage.BundleAck{AgentID: us.Agent, ReplicaID: l.State().Replica, BootEpoch: l.State().Epoch, Acked: x.acked}
+			for _, seq := range x.refused {
+				ack.Refused = append(ack.Refused, usage.Refusal{Seq: seq, Why: "no"})
+			}
+			for range 2 { // twice does no harm
+				must(t, l.Settle(ack))
+				aside, _ := l.Quarantined()
+				if got := fmt.Sprint(seqs(l.Batches()), seqs(aside)); got != x.waiting+" "+x.aside {
+					t.Errorf("got %s, want %s %s", got, x.waiting, x.aside)
+				}
+			}
+			for _, total := range l.Totals() {
+				if total.Identity == other && total.Acknowledged != 0 {
+					t.Errorf("%+v", total)
+				}
+			}
+		})
+	}
+}
+
+func seqs(bs []anypoint.Batch) []uint64 {
+	out := []uint64{}
+	for _, b := range bs {
+		out = append(out, b.Seq)
+	}
+	return out
 }
