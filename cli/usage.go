@@ -473,7 +473,7 @@ func signerOf(path string, env Env) (crypto.Signer, string, error) {
 
 // bundleOf seals what was counted and puts what waits, and what was set aside, into a bundle. agent "": of the only registration.
 func bundleOf(l *metering.Ledger, key crypto.Signer, agent string, now time.Time) (api.UsageBundle, error) {
-	if err := l.Seal(now); err != nil {
+	if err := l.SealAll(now); err != nil {
 		return api.UsageBundle{}, world(err)
 	}
 	all, _ := l.Quarantined()

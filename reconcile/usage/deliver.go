@@ -61,6 +61,7 @@ type Spool interface {
 	Aside(after, before uint64) bool
 	Quarantined() (bs []anypoint.Batch, why []string)
 	Backlog() Backlog
+	Deliverable(yes bool)
 }
 
 var _ Spool = (*Ledger)(nil)
@@ -587,6 +588,7 @@ func (d *Deliverer) log() *slog.Logger {
 
 // settle says how things stand after work, and tells when that is news.
 func (d *Deliverer) settle() {
+	d.Spool.Deliverable(!d.silent() && d.sink.Sink.known)
 	backlog := d.Spool.Backlog()
 	status, reason, message := d.judge(backlog)
 	d.mu.Lock()

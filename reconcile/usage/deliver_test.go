@@ -87,6 +87,8 @@ func (s *shelf) Quarantine(seq uint64, why string) error {
 	return s.Ack(seq)
 }
 
+func (s *shelf) Deliverable(bool) {}
+
 func (s *shelf) Quarantined() ([]anypoint.Batch, []string) { return s.aside, s.whys }
 
 func (s *shelf) Split(uint64) error {
@@ -1175,6 +1177,47 @@ func TestNothingIsSaidOfARegistrationBeforeItIsLookedFor(t *testing.T) {
 				synctest.Wait()
 				if !slices.Equal(b.turns, []string{x.want}) {
 					t.Errorf("after: %q", b.turns)
+				}
+				b.end()
+			})
+		})
+	}
+}
+
+// TestHowOldCountsMayBe: where nobody takes reports there is no end to it, and counting goes on.
+func TestHowOldCountsMayBe(t *testing.T) {
+	t.Parallel()
+	for name, x := range map[string]struct {
+		tune func(*bench)
+		lost uint64
+	}{
+		"the real platform":         {func(b *bench) { b.platform.hello = func() (int, string) { return 404, "" } }, 0},
+		"air-gapped":                {func(b *bench) { b.AirGapped = true }, 0},
+		"a platform that went away": {func(*bench) {}, 7},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				l, err := usage.Open(t.TempDir(), usage.Options{})
+				must(t, err)
+				defer l.Close()
+				must(t, l.SetIdentity(usage.Identity{Agent: agent, Asset: "x"}))
+				b := start(t, func(b *bench) {
+					b.Spool = l
+					x.tune(b)
+				})
+				b.platform.answer = func(*http.Request) (int, http.Header, string, error) { return 503, nil, "", nil }
+				counted := func(n uint64) {
+					must(t, l.Count(usage.Position{Turn: 1, Offset: n}, []usage.Count{{API: "a/a", Hour: time.Now(), N: n}}))
+				}
+				counted(3)
+				must(t, l.SealAll(time.Now()))
+				for range 100 {
+					b.after(24 * time.Hour)
+				}
+				counted(7)
+				if s := l.State(); s.Lost != x.lost || s.Full != (x.lost > 0) {
+					t.Errorf("%+v; %+v", s, b.Delivery())
 				}
 				b.end()
 			})

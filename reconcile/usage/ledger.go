@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -60,7 +61,7 @@ type Count struct {
 type Options struct {
 	Now      func() time.Time // nil: the clock
 	MaxBytes int64            // of the ledger on disk; 0: 256 MiB
-	MaxAge   time.Duration    // of what is not acknowledged; 0: 90 days
+	MaxAge   time.Duration    // of what is not acknowledged though somebody takes it (Deliverable); 0: 90 days
 	Log      *slog.Logger     // nil: none
 
 	AccessLog string // folder of the access log, which is there; "": that of the ledger
@@ -120,6 +121,7 @@ type Ledger struct {
 	broken   error           // why the disk did not take the last transaction
 	tried    int64           // size at which a new file could not be written
 	failing  *Alarm          // "unwritable", which can not be written down
+	taken    bool            // there is somebody who takes batches
 	unsaved  map[string]bool // codes of alarms that are not on the disk as they are
 }
 
@@ -390,7 +392,14 @@ func (l *Ledger) full(now time.Time) bool {
 	if l.s.size+rowSize > l.roof() {
 		return true
 	}
-	return len(l.s.batches) > 0 && now.Sub(time.UnixMilli(l.s.batches[0].at)) > l.o.MaxAge
+	return l.taken && len(l.s.batches) > 0 && now.Sub(time.UnixMilli(l.s.batches[0].at)) > l.o.MaxAge
+}
+
+// Deliverable says whether there is a platform that takes batches. Until somebody says so, they may be as old as they like.
+func (l *Ledger) Deliverable(yes bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.taken = yes
 }
 
 // hour is that of a request. One that lasted for more than a day counts when it ends: the platform was told that the hour of its
@@ -410,7 +419,7 @@ func (l *Ledger) observe(now time.Time) error {
 		return nil
 	}
 	l.o.Log.Warn("the clock was set back; the hours that are open are reported as they are", "by", back)
-	return l.seal(now, true)
+	return l.seal(now, true, false)
 }
 
 // SetIdentity says whom counts from here on belong to. Those before stay whose they were. After an error the next Count does it first:
@@ -446,8 +455,13 @@ func (l *Ledger) identify() error {
 
 // Seal puts what is in no batch yet in one, or several: the points whose count grew, and those whose hour is over, as final. With nothing
 // to say for 15 minutes, and nothing left to send, it makes an empty batch. With many batches that nobody took, it leaves the hour that
-// runs: one point per API and hour is enough then. Who wants all of it takes those and calls it again.
-func (l *Ledger) Seal(now time.Time) error {
+// runs: one point per API and hour is enough then. SealAll does not.
+func (l *Ledger) Seal(now time.Time) error { return l.sealUnless(backlog, now) }
+
+// SealAll is Seal with the hour that runs, however many batches wait.
+func (l *Ledger) SealAll(now time.Time) error { return l.sealUnless(math.MaxInt, now) }
+
+func (l *Ledger) sealUnless(many int, now time.Time) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.ready(); err != nil {
@@ -457,7 +471,7 @@ func (l *Ledger) Seal(now time.Time) error {
 	if err := l.observe(now); err != nil {
 		return err
 	}
-	if err := l.seal(now, false); err != nil {
+	if err := l.seal(now, false, len(l.s.batches) >= many); err != nil {
 		return err
 	}
 	if len(l.s.spare()) > l.o.keep+l.o.keep/4 {
@@ -466,7 +480,8 @@ func (l *Ledger) Seal(now time.Time) error {
 	return nil
 }
 
-func (l *Ledger) seal(now time.Time, closing bool) error {
+// seal makes batches: closing, as if every hour were over; lazy, without the hour that runs.
+func (l *Ledger) seal(now time.Time, closing, lazy bool) error {
 	w := &writer{}
 	w.step(stepClock)
 	w.int(now.UnixMilli())
@@ -478,7 +493,7 @@ func (l *Ledger) seal(now time.Time, closing bool) error {
 		w.step(stepSeal)
 		b.write(w)
 	}
-	points := l.open(now, closing)
+	points := l.open(now, closing, lazy)
 	for i, n := range l.s.latest {
 		sound, odd := l.s.named(points[uint32(i)])
 		for ps := range slices.Chunk(sound, batchPoints) {
@@ -504,9 +519,8 @@ func (l *Ledger) seal(now time.Time, closing bool) error {
 }
 
 // open are the points to be sealed, by the gateway's first identity, in order of hours and APIs.
-func (l *Ledger) open(now time.Time, closing bool) map[uint32][]point {
+func (l *Ledger) open(now time.Time, closing, lazy bool) map[uint32][]point {
 	this := hourOf(now.UnixMilli())
-	lazy := len(l.s.batches) >= backlog && !closing
 	var keys []key
 	for k, x := range l.s.rows {
 		over := int64(k.hour) < this || closing

@@ -308,6 +308,28 @@ func TestBacklog(t *testing.T) {
 	}
 }
 
+// Who carries all of it away gets the hour that runs, however much waits.
+func TestSealAll(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	l := open(t, t.TempDir(), c, usage.Options{})
+	must(t, l.SetIdentity(us))
+	for range 20 {
+		count(t, l, c, "a/a", 1)
+		must(t, l.SealAll(c.now))
+	}
+	count(t, l, c, "a/a", 1)
+	must(t, l.Seal(c.now))
+	if s := l.State(); s.Pending != 20 || s.Unsealed != 1 {
+		t.Errorf("Seal: got %+v", s)
+	}
+	must(t, l.SealAll(c.now))
+	must(t, l.SealAll(c.now)) // nothing is left
+	if s := l.State(); s.Pending != 21 || s.Unsealed != 0 {
+		t.Errorf("SealAll: got %+v", s)
+	}
+}
+
 func TestClockGoesBack(t *testing.T) {
 	t.Parallel()
 	c := newClock()
@@ -371,6 +393,10 @@ func TestFull(t *testing.T) {
 	count(t, old, c, "a/a", 1)
 	must(t, old.Seal(c.now))
 	c.pass(91 * 24 * time.Hour)
+	if old.State().Full {
+		t.Error("it is too old for a platform that there is not")
+	}
+	old.Deliverable(true)
 	count(t, old, c, "a/a", 1)
 	if s := old.State(); !s.Full || s.Lost != 1 {
 		t.Errorf("got %+v", s)
