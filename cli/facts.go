@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -19,8 +20,10 @@ import (
 // factsVersion is the schemaVersion of these facts. Fields may be added; a change of what is there makes the next.
 const factsVersion = 1
 
-// tell says what was done. Where no text is asked for, people read the words on standard error.
+// tell says what was done. Where no text is asked for, people read the words on standard error. The words may have what others wrote:
+// a terminal obeys none of it.
 func tell(env Env, outs []output, words string, facts any) error {
+	words = visibleLines(words)
 	spoken := false
 	for _, o := range outs {
 		spoken = spoken || o.format == "text"
@@ -35,6 +38,15 @@ func tell(env Env, outs []output, words string, facts any) error {
 		_, err := io.WriteString(w, words)
 		return err
 	})
+}
+
+// visibleLines is a text of lines, each of which shows what it has.
+func visibleLines(text string) string {
+	lines := strings.Split(text, "\n")
+	for i, l := range lines {
+		lines[i] = diag.Visible(l)
+	}
+	return strings.Join(lines, "\n")
 }
 
 // tellFiles is tell where standard output has something else: the facts that have a file of their own are written.

@@ -42,7 +42,7 @@ func gatewaysCommand(env Env) *cli.Command {
 				Name:      "delete",
 				Usage:     "delete a gateway from the platform",
 				ArgsUsage: "NAME|ID",
-				Description: "Needs no registration file. Waits until the platform has deleted it, which takes a while; one that was deleted already\n" +
+				Description: "Needs no registration file. Asks where somebody can be asked, and in a script does as it is told. Waits until the platform has deleted it, which takes a while; one that was deleted already\n" +
 					"is fine. A gateway that runs goes on running, and its usage is not taken any more. Needs the permissions Read Servers\n" +
 					"and Manage Servers.",
 				Flags:  slices.Concat(userFlags(), where, platformFlags(), []cli.Flag{yesFlag(), deletionFlag(), outputFlag("text", "json")}),
@@ -206,7 +206,7 @@ func deleteGateway(c *cli.Context, env Env) error {
 	if err != nil {
 		return err
 	}
-	if asks(env) && !c.Bool("yes") && g.Status != anypoint.StatusDeleted && !agreed(env, fmt.Sprintf("delete the gateway %s (%s)?", diag.Visible(diag.OneLine(g.Name)), g.ID)) {
+	if asks(env) && !c.Bool("yes") && g.Status != anypoint.StatusDeleted && !agreed(env, fmt.Sprintf("delete the gateway %s (%s), in environment %s, from %s?", g.Name, g.ID, in.Environment, p.Base)) {
 		return world(errors.New("nothing was deleted"))
 	}
 	facts := deletionFacts{SchemaVersion: factsVersion, Result: alreadyDeleted, AssetName: g.Name, AgentID: g.ID, Organization: in.Organization, Environment: in.Environment, Anypoint: p.Base}

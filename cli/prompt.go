@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/flexgw/flexgw/schema/diag"
 )
 
 // errNoTerminal says that nobody can be asked.
@@ -70,7 +72,7 @@ func asks(env Env) bool {
 
 // agreed asks for a yes on the terminal.
 func agreed(env Env, question string) bool {
-	fmt.Fprint(env.Stderr, question+" [y/N] ")
+	fmt.Fprint(env.Stderr, diag.Visible(diag.OneLine(question))+" [y/N] ")
 	line, _ := bufio.NewReader(env.Stdin).ReadString('\n') // nothing is a no
 	answer := strings.ToLower(strings.TrimSpace(line))
 	return answer == "y" || answer == "yes"

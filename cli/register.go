@@ -491,7 +491,7 @@ func unregister(c *cli.Context, env Env) error {
 		if !asks(env) {
 			return usage("unregister deletes the gateway %s (%s) from the platform, and asks first; nobody can be asked here, so say --yes", f.AssetName, f.AgentID)
 		}
-		if !agreed(env, fmt.Sprintf("delete the gateway %s (%s) from %s?", diag.Visible(f.AssetName), f.AgentID, f.Anypoint)) {
+		if !agreed(env, fmt.Sprintf("delete the gateway %s (%s) from %s?", f.AssetName, f.AgentID, f.Anypoint)) {
 			return world(errors.New("nothing was deleted"))
 		}
 	}

@@ -683,7 +683,7 @@ func writeUsage(w io.Writer, u api.Usage) error {
 	if all := gatewaysOf(u); len(all) > 1 {
 		several = true
 		for _, g := range all {
-			labels[g.id] = g.label
+			labels[g.id] = diag.Visible(g.label)
 			fmt.Fprintf(w, "gateway       %s (%s): %d counted, %d reported, %d waiting", diag.Visible(g.name), diag.Visible(g.id), g.sum.Counted, g.sum.Reported, g.sum.Waiting)
 			if g.sum.SetAside > 0 {
 				fmt.Fprintf(w, ", %d set aside", g.sum.SetAside)
