@@ -147,11 +147,22 @@ func bashWith(t *testing.T) shellWith {
 	return shellWith{"bash", typist(t, dir, home, "bash", "--noprofile", "--rcfile", rc, "-i")}
 }
 
-func zshWith(t *testing.T) shellWith {
+// zshWith loads the script before, or has zsh find it in its path when it is first needed.
+func zshWith(t *testing.T, found bool) shellWith {
 	t.Helper()
 	dir, home := shellFolder(t, "zsh")
+	before, after := "", "source ~/.script\n"
+	if found {
+		before, after = "fpath=(~/functions $fpath)\n", ""
+		if err := os.Mkdir(filepath.Join(home, "functions"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(filepath.Join(home, ".script"), filepath.Join(home, "functions", "_flexgw")); err != nil {
+			t.Fatal(err)
+		}
+	}
 	text := `PS1=; unsetopt beep; setopt no_global_rcs
-autoload -U compinit; compinit -u -D
+` + before + `autoload -U compinit; compinit -u -D
 zstyle ':completion:*' completer _all_matches _complete
 zstyle ':completion:*' insert true
 zstyle ':completion:*' list-prompt ''
@@ -160,8 +171,7 @@ zle -N say
 bindkey -e
 bindkey '^G' say
 bindkey '^U' kill-whole-line
-source ~/.script
-`
+` + after
 	if err := os.WriteFile(filepath.Join(home, ".zshrc"), []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -194,12 +204,17 @@ func fishWith(t *testing.T) shellWith {
 // TestCompletion asks real shells. What each offers is the same list.
 func TestCompletion(t *testing.T) {
 	t.Parallel()
-	for name, with := range map[string]func(*testing.T) shellWith{"bash": bashWith, "zsh": zshWith, "fish": fishWith} {
+	for name, with := range map[string]func(*testing.T) shellWith{
+		"bash": bashWith, "fish": fishWith,
+		"zsh":               func(t *testing.T) shellWith { t.Helper(); return zshWith(t, false) },
+		"zsh, in its fpath": func(t *testing.T) shellWith { t.Helper(); return zshWith(t, true) },
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if _, err := exec.LookPath(name); err != nil {
+			shell, _, _ := strings.Cut(name, ",")
+			if _, err := exec.LookPath(shell); err != nil {
 				if testing.Short() {
-					t.Skip("no " + name)
+					t.Skip("no " + shell)
 				}
 				t.Fatal(err)
 			}
@@ -303,7 +318,12 @@ func TestEveryChoiceIsCompleted(t *testing.T) {
 	t.Parallel()
 	_, script, _ := command(t, nil, "completion", "bash")
 	choices := 0
-	for _, path := range []string{"run", "apply", "sim", "probe", "preflight", "render", "schema export"} {
+	paths := regexp.MustCompile(`(?m)^  '([a-z][a-z ]*)'\) (?:commands|flags)=`).FindAllStringSubmatch(script, -1)
+	if len(paths) < 40 {
+		t.Errorf("%d commands; are there not more?", len(paths))
+	}
+	for _, m := range paths {
+		path := m[1]
 		_, help, _ := command(t, nil, append(strings.Fields(path), "--help")...)
 		for _, m := range regexp.MustCompile(`(?m)^   --([a-z-]+)(?:, -[a-z])? ([a-z]+(?:\|[A-Za-z]+)+)`).FindAllStringSubmatch(help, -1) {
 			choices++
