@@ -202,7 +202,11 @@ func listenersOf(g *ir.Gateway) []preflight.Declared {
 			continue
 		}
 		o := l.APIs[0].Origin
-		all = append(all, preflight.Declared{Addr: netip.AddrPortFrom(l.Addr.Addr(), l.Addr.Port()), By: fmt.Sprintf("%s/%s (%s:%d)", o.Object.Namespace, o.Object.Name, o.Range.File, o.Range.Start.Line)})
+		by := fmt.Sprintf("%s/%s (%s:%d)", o.Object.Namespace, o.Object.Name, o.Range.File, o.Range.Start.Line)
+		if more := len(l.APIs) - 1; more > 0 {
+			by += fmt.Sprintf(" and %d more", more)
+		}
+		all = append(all, preflight.Declared{Addr: netip.AddrPortFrom(l.Addr.Addr(), l.Addr.Port()), By: by})
 	}
 	if r := g.Readiness; r != nil {
 		o := r.Origin

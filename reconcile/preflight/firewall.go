@@ -183,7 +183,7 @@ func (f *rules) head(format, check, load string) {
 		f.line("# Names were looked up when this was written. Addresses change: write it anew from time to time, or let a proxy through in their place.")
 	}
 	f.line("# Nothing here drops a packet. Where a firewall drops by default, these rules are to be reached before it does.")
-	f.line("# Not here: upstreams of APIs, and the servers that keep the clock (123/udp).")
+	f.line("# Not here: upstreams of APIs, what else flexgw egress show lists (key sets, Git, webhooks), and the servers that keep the clock (123/udp).")
 	f.line("#")
 	f.line("# Check: %s", check)
 	f.line("# Load:  %s", load)
@@ -201,9 +201,12 @@ func (f *rules) nobody(direction, over string) string {
 }
 
 // empty says why a name has no address of a family.
-func empty(p peer, family string) string {
-	if p.found == nil {
-		return "the name was not looked up, or not found"
+func (f *rules) empty(p peer, family string) string {
+	switch {
+	case p.found == nil && f.o.NoNetwork:
+		return "the name was not looked up (--no-network)"
+	case p.found == nil:
+		return "the name was not found"
 	}
 	return "the name has no " + family + " address"
 }
@@ -309,7 +312,7 @@ func (f *rules) nftSet(p peer, host string, four bool) {
 	}
 	f.line("\t# %s, %s, for %s", plain(host), family, strings.Join(p.purposes, " and "))
 	if len(elements) == 0 {
-		f.line("\t# EMPTY, so no rule: %s. nft add element inet flexgw %s '{ ADDRESS }'", empty(p, family), name)
+		f.line("\t# EMPTY, so no rule: %s. nft add element inet flexgw %s '{ ADDRESS }'", f.empty(p, family), name)
 	}
 	f.line("\tset %s {", name)
 	f.line("\t\ttype %s", kind)
@@ -355,7 +358,7 @@ func (f *rules) iptables(format string) {
 			f.line("%s", rule(netip.PrefixFrom(a, a.BitLen()).String()))
 		}
 		if _, err := netip.ParseAddr(host); err != nil && len(p.in(four)) == 0 {
-			f.line("# EMPTY, so no rule, for %s: %s. With its address in place of ADDRESS:", plain(host), empty(p, family))
+			f.line("# EMPTY, so no rule, for %s: %s. With its address in place of ADDRESS:", plain(host), f.empty(p, family))
 			f.line("# %s", rule("ADDRESS"))
 		}
 	}

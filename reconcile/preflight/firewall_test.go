@@ -41,12 +41,12 @@ table inet flexgw {
 		elements = { 2001:db8::1 }
 	}
 	# metering.ingestion.us-east-1.prod.cloudhub.io, IPv4, for usage reports
-	# EMPTY, so no rule: the name was not looked up, or not found. nft add element inet flexgw h_metering_ingestion_us_east_1_prod_cloudhub_io_v4 '{ ADDRESS }'
+	# EMPTY, so no rule: the name was not found. nft add element inet flexgw h_metering_ingestion_us_east_1_prod_cloudhub_io_v4 '{ ADDRESS }'
 	set h_metering_ingestion_us_east_1_prod_cloudhub_io_v4 {
 		type ipv4_addr
 	}
 	# metering.ingestion.us-east-1.prod.cloudhub.io, IPv6, for usage reports
-	# EMPTY, so no rule: the name was not looked up, or not found. nft add element inet flexgw h_metering_ingestion_us_east_1_prod_cloudhub_io_v6 '{ ADDRESS }'
+	# EMPTY, so no rule: the name was not found. nft add element inet flexgw h_metering_ingestion_us_east_1_prod_cloudhub_io_v6 '{ ADDRESS }'
 	set h_metering_ingestion_us_east_1_prod_cloudhub_io_v6 {
 		type ipv6_addr
 	}
@@ -80,7 +80,7 @@ table inet flexgw {
 # OUT: connections that this host opens.
 -A FLEXGW-OUT -d 203.0.113.1/32 -p tcp -m tcp --dport 443 -m comment --comment "out, registration: anypoint.mulesoft.com, control plane; internal metrics; custom policy binaries" -j ACCEPT
 -A FLEXGW-OUT -d 203.0.113.2/32 -p tcp -m tcp --dport 443 -m comment --comment "out, registration: anypoint.mulesoft.com, control plane; internal metrics; custom policy binaries" -j ACCEPT
-# EMPTY, so no rule, for metering.ingestion.us-east-1.prod.cloudhub.io: the name was not looked up, or not found. With its address in place of ADDRESS:
+# EMPTY, so no rule, for metering.ingestion.us-east-1.prod.cloudhub.io: the name was not found. With its address in place of ADDRESS:
 # -A FLEXGW-OUT -d ADDRESS -p tcp -m tcp --dport 443 -m comment --comment "out, usage reports: metering.ingestion.us-east-1.prod.cloudhub.io, analytics (usage)" -j ACCEPT
 -A FLEXGW-OUT -d 192.0.2.53/32 -p udp -m udp --dport 53 -m comment --comment "out, name look-up: 192.0.2.53" -j ACCEPT
 -A FLEXGW-OUT -d 192.0.2.53/32 -p tcp -m tcp --dport 53 -m comment --comment "out, name look-up: 192.0.2.53" -j ACCEPT
@@ -94,7 +94,7 @@ COMMIT
 :FLEXGW-IN - [0:0]
 # OUT: connections that this host opens.
 -A FLEXGW-OUT -d 2001:db8::1/128 -p tcp -m tcp --dport 443 -m comment --comment "out, registration: anypoint.mulesoft.com, control plane; internal metrics; custom policy binaries" -j ACCEPT
-# EMPTY, so no rule, for metering.ingestion.us-east-1.prod.cloudhub.io: the name was not looked up, or not found. With its address in place of ADDRESS:
+# EMPTY, so no rule, for metering.ingestion.us-east-1.prod.cloudhub.io: the name was not found. With its address in place of ADDRESS:
 # -A FLEXGW-OUT -d ADDRESS -p tcp -m tcp --dport 443 -m comment --comment "out, usage reports: metering.ingestion.us-east-1.prod.cloudhub.io, analytics (usage)" -j ACCEPT
 # IN: connections that others open to this host.
 -A FLEXGW-IN -d 2001:db8::7/128 -p tcp -m tcp --dport 8444 -m comment --comment "in, clients of the API default/orders (gateway.yaml:4)" -j ACCEPT
@@ -150,8 +150,8 @@ func TestFirewallSaysWhereThereIsNoRule(t *testing.T) {
 		want   []string
 		not    []string
 	}{
-		"offline":             {"nft", preflight.Options{NoNetwork: true}, nil, []string{reviewed, offline, empty, "# EMPTY, so no rule: the name was not looked up, or not found. nft add element"}, []string{"elements = "}},
-		"online":              {"nft", preflight.Options{}, four, []string{reviewed, empty, "# Names were looked up when this was written.", "elements = { 203.0.113.1 }", "# EMPTY, so no rule: the name has no IPv6 address."}, []string{offline, "not found"}},
+		"offline":             {"nft", preflight.Options{NoNetwork: true}, nil, []string{reviewed, offline, empty, "# EMPTY, so no rule: the name was not looked up (--no-network). nft add element"}, []string{"elements = "}},
+		"online":              {"nft", preflight.Options{}, four, []string{reviewed, empty, "# Names were looked up when this was written.", "elements = { 203.0.113.1 }", "# EMPTY, so no rule: the name has no IPv6 address."}, []string{offline, "not found", "not looked up"}},
 		"one family":          {"ip6tables", preflight.Options{}, four, []string{"# EMPTY, so no rule, for anypoint.mulesoft.com: the name has no IPv6 address.", "This is for IPv6 alone: --firewall iptables writes the rest."}, []string{"\n-A "}},
 		"offline, iptables":   {"iptables", preflight.Options{NoNetwork: true}, nil, []string{reviewed, offline, empty, "# -A FLEXGW-OUT -d ADDRESS", "This is for IPv4 alone: --firewall ip6tables writes the rest."}, []string{"\n-A "}},
 		"no declarations":     {"nft", preflight.Options{}, nil, []string{"# No rule: no declarations were named of which others call a port (flexgw preflight --firewall FORMAT PATH)."}, []string{`comment "in, clients`}},
