@@ -178,6 +178,9 @@ func TestEgressByName(t *testing.T) {
 	serve()
 	o.want("registered", "metering.flexgw.test:443")
 	o.wantShown(g, "usage metering.flexgw.test:443")
+	if out, _, _ := harness.Command(t, "egress", "show", "--state-dir", g.State); !strings.HasSuffix(out, "mode strict: everything else is denied\n") {
+		t.Errorf("egress show, strictly:\n%s", out)
+	}
 
 	o.reset()
 	was := first.count()
@@ -208,6 +211,10 @@ func TestEgressByName(t *testing.T) {
 	g.WaitReady()
 	if a := g.get(8081, "/home"); a.Status != 200 {
 		t.Errorf("status %d", a.Status)
+	}
+	o.wantShown(g)
+	if out, _, _ := harness.Command(t, "egress", "show", "--state-dir", g.State); !strings.HasSuffix(out, "mode air-gapped: nobody is called\n") {
+		t.Errorf("egress show, air-gapped:\n%s", out)
 	}
 	if _, errs, code := harness.Command(t, "usage", "flush", "--state-dir", g.State); code == 0 || !strings.Contains(errs, "air-gapped") {
 		t.Errorf("usage flush, air-gapped: exit code %d\n%s", code, errs)

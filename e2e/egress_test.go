@@ -192,7 +192,7 @@ func (o *outside) wantShown(g *gateway, want ...string) {
 	}
 	var got []string
 	for line := range strings.Lines(out) {
-		if f := strings.Fields(line); len(f) > 2 && f[0] != "PURPOSE" {
+		if f := strings.Fields(line); len(f) > 2 && f[0] != "PURPOSE" && f[0] != "mode" {
 			got = append(got, f[0]+" "+f[1])
 		}
 	}
