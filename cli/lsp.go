@@ -65,8 +65,11 @@ func (h *editorHouse) Folder(dir string) lsp.Room { return newEditorRoom(h, dir,
 // File implements lsp.House.
 func (h *editorHouse) File(name string) lsp.Room { return newEditorRoom(h, path.Dir(name), name) }
 
-// Page implements lsp.House.
-func (h *editorHouse) Page(code diag.Code) string {
+// page is where a code is explained on the web; "": nowhere.
+func (h *editorHouse) page(code diag.Code, own ownRules) string {
+	if x, ok := own.Find(code); ok {
+		return x.Page
+	}
 	if page, known := h.pages.Load(code); known {
 		return page.(string)
 	}

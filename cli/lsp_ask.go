@@ -138,7 +138,8 @@ func (r *editorRoom) objects(open lsp.Open) ([]schema.Outlined, source.Set) {
 // Definition implements lsp.Room.
 func (r *editorRoom) Definition(_ context.Context, open lsp.Open, name string, offset int) []lsp.Target {
 	spot, ok := schema.SpotAt(r.one(open, name), r.options(), name, offset)
-	if !ok || len(spot.Names) == 0 && spot.Selects == nil {
+	upstream := ok && !spot.Key && strings.EqualFold(spot.Path[len(spot.Path)-1], "address")
+	if !ok || len(spot.Names) == 0 && spot.Selects == nil && !upstream {
 		return nil
 	}
 	objects, set := r.objects(open)
@@ -147,6 +148,14 @@ func (r *editorRoom) Definition(_ context.Context, open lsp.Open, name string, o
 		if text, err := set.Bytes(o.Name.File); err == nil {
 			found = append(found, lsp.Target{Range: o.Name, Text: text})
 		}
+	}
+	if upstream { // an Echo may stand in for a service
+		for _, o := range objects {
+			if o.Serves != "" && sameServer(o.Serves, spot.Value) && o.Object.Kind != spot.Of {
+				target(o)
+			}
+		}
+		return found
 	}
 	if spot.Selects != nil {
 		for _, o := range objects {
@@ -172,6 +181,14 @@ func (r *editorRoom) Definition(_ context.Context, open lsp.Open, name string, o
 		}
 	}
 	return found
+}
+
+// sameServer reports whether two addresses lead to the same host and port.
+func sameServer(a, b string) bool {
+	server := func(address string) string {
+		return strings.Replace(hostPortOf(address), "localhost:", "127.0.0.1:", 1)
+	}
+	return server(a) == server(b) && server(a) != "" && !strings.HasPrefix(server(a), ":") // no host: it is not an address
 }
 
 func selected(o schema.Outlined, labels map[string]string) bool {

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/flexgw/flexgw/cli/lsp"
 	"github.com/flexgw/flexgw/render/policy/all"
@@ -17,11 +18,11 @@ import (
 // standIn stands at the place that is asked about while the text is read: what is half written is mostly no YAML.
 const standIn = "flexgwStandIn"
 
-// The beginnings of lines of YAML up to a cursor: where the name of a field is written, and where its value.
-var (
-	yamlName  = regexp.MustCompile(`^([ \t]*(?:- +)*)([\w.-]*)$`)
-	yamlValue = regexp.MustCompile(`^[ \t]*(?:- +)*([\w.-]+|"[^"]*"|'[^']*')[ \t]*:[ \t]+["']?([\w./:-]*)$`)
-)
+// yamlBeginnings are those of lines of YAML up to a cursor: where the name of a field is written, and where its value. Other commands
+// shall not pay for them.
+var yamlBeginnings = sync.OnceValues(func() (name, value *regexp.Regexp) {
+	return regexp.MustCompile(`^([ \t]*(?:- +)*)([\w.-]*)$`), regexp.MustCompile(`^[ \t]*(?:- +)*([\w.-]+|"[^"]*"|'[^']*')[ \t]*:[ \t]+["']?([\w./:-]*)$`)
+})
 
 // cursor is a place where something is about to be written.
 type cursor struct {
@@ -40,6 +41,7 @@ func cursorAt(text string, offset int) (c cursor, ok bool) {
 	}
 	rest, _, _ := strings.Cut(text[c.to:], "\n")
 	rest = strings.TrimSpace(rest)
+	yamlName, yamlValue := yamlBeginnings()
 	if m := yamlName.FindStringSubmatch(line); m != nil {
 		c.indent, c.from, c.closed = m[1], offset-len(m[2]), strings.HasPrefix(rest, ":")
 		return c, c.closed || rest == "" || strings.HasPrefix(rest, "#")

@@ -259,6 +259,7 @@ func (r *editorRoom) Check(open lsp.Open) lsp.Found {
 			_, err := s.sources(set)(name)
 			return err == nil
 		},
+		Page:  func(code diag.Code) string { return r.h.page(code, s.rules) },
 		Fixes: func(of diag.List) diag.List { return schema.Resolve(set, slices.Clone(of)) },
 	}
 }

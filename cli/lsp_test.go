@@ -47,6 +47,17 @@ spec:
 `
 )
 
+// ownRule is one of an organisation.
+const ownRule = `package own
+
+require: "own/team": {
+	kind:    "ApiInstance"
+	message: "this API is not of our team"
+	page:    "https://wiki.example.org/team"
+	that: metadata: labels: team: "another"
+}
+`
+
 func inFolder(t testing.TB, files map[string]string) string {
 	t.Helper()
 	dir, err := filepath.EvalSymlinks(t.TempDir())
@@ -175,6 +186,88 @@ func TestEditorFolder(t *testing.T) {
 	e.shows(extra)
 }
 
+// TestEditorTellsMore: second places, tags, and what becomes of them in an editor that does not know them.
+func TestEditorTellsMore(t *testing.T) {
+	t.Parallel()
+	dir := inFolder(t, map[string]string{"a.yaml": editorService, "b.yaml": editorService})
+	path := filepath.Join(dir, "b.yaml")
+	find := func(l []problem, code string) problem {
+		t.Helper()
+		for _, d := range l {
+			if d.Code == code {
+				return d
+			}
+		}
+		t.Fatalf("no %s in %+v", code, l)
+		return problem{}
+	}
+	e := openFolder(t, likeVSCode(), []string{dir})
+	e.opens(path, editorService)
+	d := find(e.at(path, 1), "link/duplicate-object")
+	if len(d.Related) != 1 || d.Related[0].Location.URI != fileURI(filepath.Join(dir, "a.yaml")) || d.Related[0].Location.Range.Start != (place{3, 8}) || d.Related[0].Message == "" {
+		t.Errorf("%+v", d)
+	}
+	e.changes(path, 2, whole(strings.Replace(editorService, "backend", "other", 1)))
+	if d := find(e.at(path, 2), "link/unused-service"); !slices.Equal(d.Tags, []int{1}) {
+		t.Errorf("%+v", d)
+	}
+	ruled := inFolder(t, map[string]string{"a.yaml": editorAPI, "own.cue": ownRule})
+	api := filepath.Join(ruled, "a.yaml")
+	strict := openFolder(t, likeVSCode(), []string{ruled}, "--rules", "own.cue", "--severity=own/team=warning", "--stdio")
+	strict.opens(api, editorAPI)
+	if d := find(strict.at(api, 1), "own/team"); d.Severity != 2 || d.CodeDescription == nil || d.CodeDescription.Href != "https://wiki.example.org/team" {
+		t.Errorf("%+v", d)
+	}
+	plain := openFolder(t, map[string]any{}, []string{dir})
+	plain.opens(path, editorService)
+	if d := find(plain.at(path, 1), "link/duplicate-object"); len(d.Related) > 0 || !strings.Contains(d.Message, filepath.Join(dir, "a.yaml")+":4:9") || d.CodeDescription != nil {
+		t.Errorf("%+v", d)
+	}
+	plain.changes(path, 2, whole(strings.Replace(editorService, "backend", "other", 1)))
+	if d := find(plain.at(path, 2), "link/unused-service"); d.Tags != nil {
+		t.Errorf("%+v", d)
+	}
+}
+
+// TestEditorReadsCUE: a package in several files, one of which is open and another one never saved.
+func TestEditorReadsCUE(t *testing.T) {
+	t.Parallel()
+	dir := inFolder(t, map[string]string{"p/a.cue": "package p\n\nhost: \"orders.example.org\"\n", "p/b.cue": "package p\n"})
+	a, b := filepath.Join(dir, "p", "a.cue"), filepath.Join(dir, "p", "b.cue")
+	text := "package p\n\ns: {\n\tapiVersion: \"gateway.mulesoft.com/v1alpha1\"\n\tkind: \"Service\"\n\tmetadata: name: \"orders\"\n\tspec: address: \"http://\\(host):8080\"\n}\n"
+	e := openFolder(t, likeVSCode(), []string{dir})
+	e.opens(b, text)
+	if l := e.at(b, 1); slices.ContainsFunc(l, func(d problem) bool { return d.Severity == 1 }) {
+		t.Fatalf("%+v", l)
+	}
+	e.opens(a, "package p\n\nhost: \"a b\"\n")
+	e.until("a bad address", func() bool {
+		p, _ := e.last(b)
+		return slices.ContainsFunc(p.Diagnostics, func(d problem) bool { return d.Code == "link/bad-address" && d.Range.Start.Line == 6 })
+	})
+	e.closes(a)
+	e.until("the file on the disk again", func() bool {
+		p, _ := e.last(b)
+		return !slices.ContainsFunc(p.Diagnostics, func(d problem) bool { return d.Severity == 1 })
+	})
+	var h struct{ Contents struct{ Value string } }
+	e.must("textDocument/hover", over(b, text, "address", 1), &h)
+	if !strings.Contains(h.Contents.Value, "Service.spec.address") {
+		t.Errorf("%+v", h)
+	}
+	var l []struct{ Name string }
+	e.must("textDocument/documentSymbol", map[string]any{"textDocument": map[string]any{"uri": fileURI(b)}}, &l)
+	if len(l) != 1 || l[0].Name != "orders" {
+		t.Errorf("%+v", l)
+	}
+	// Alone, outside of the folder, it still has its package.
+	alone := openFolder(t, likeVSCode(), nil)
+	alone.opens(b, text)
+	if l := alone.at(b, 1); slices.ContainsFunc(l, func(d problem) bool { return d.Severity == 1 }) {
+		t.Errorf("%+v", l)
+	}
+}
+
 // TestEditorNeedsNobodyToWatch: a file that changes on the disk is noticed although the editor says nothing.
 func TestEditorNeedsNobodyToWatch(t *testing.T) {
 	t.Parallel()
@@ -278,11 +371,20 @@ func TestEditorSaysWhatValidateSays(t *testing.T) {
 	}
 	bad := strings.Replace(editorAPI, "address:", "adress:", 1)
 	policies := editorAPI + "  policies:\n    - policyRef: {name: cors}\n    - policyRef: {name: ip-allowlist-flex}\n      config: {ips: [nowhere]}\n"
+	known := inFolder(t, map[string]string{"a.yaml": bad, "b.yaml": policies + "# flexgw:ignore-file link/unknown-policy until 2099-12-31: not yet\n",
+		"own.cue": ownRule, ".flexgw.yaml": "rules: [own.cue]\n"})
+	cmd := exec.Command("flexgw", "validate", "--write-baseline", "base.json", "a.yaml")
+	cmd.Dir = known
+	if out, _ := cmd.CombinedOutput(); !strings.Contains(string(out), "adress") {
+		t.Fatalf("%s", out)
+	}
+	put(t, filepath.Join(known, ".flexgw.yaml"), "rules: [own.cue]\nbaseline: base.json\n")
 	dirs = append(dirs,
 		inFolder(t, map[string]string{"a.yaml": bad, "b.yaml": policies, "c.json": `{"apiVersion": "gateway.mulesoft.com/v1alpha1", "kind": "Service", "metadata": {"name": "s"}, "spec": {}}`,
 			"d.cue": "apiVersion: \"gateway.mulesoft.com/v1alpha1\"\nkind: \"Service\"\nmetadata: name: \"t\"\nspec: adress: \"http://h:1\"\n", "e.yaml": "a: [\n", "f.yaml": "apiVersion: v1\nkind: Pod\n"}),
 		inFolder(t, map[string]string{"a.yaml": bad, "old/b.yaml": bad, "c.yaml": policies,
 			".flexgw.yaml": "exclude: [old]\nseverity: {link/unknown-policy: warning, shape/missing-field: \"off\", no/such: error}\nsuppress:\n  - {code: shape/unknown-field, file: a.yaml, reason: it is so, until: 2099-01-01}\n"}),
+		known,
 		inFolder(t, map[string]string{"a.yaml": policies, "rules/own.cue": "x: 1\n", ".flexgw.yaml": "rules: [rules/own.cue]\npartial: true\nbaseline: none.json\n"}),
 	)
 	for _, dir := range dirs {
@@ -319,6 +421,9 @@ func TestEditorSaysWhatValidateSays(t *testing.T) {
 		}
 		slices.Sort(want)
 		want = slices.Compact(want)
+		if dir == known && !strings.Contains(string(out), "own/team") {
+			t.Fatalf("no rule is asked: %s", out)
+		}
 		e := openFolder(t, likeVSCode(), []string{dir})
 		var got []string
 		probe := filepath.Join(dir, "zz-probe.yaml")
@@ -413,10 +518,15 @@ func TestEditorGoesToDefinitions(t *testing.T) {
 	put(t, selector, text)
 	put(t, extension, `{"apiVersion": "gateway.mulesoft.com/v1alpha1", "kind": "Extension", "metadata": {"name": "own-policy"}, "spec": {"extends": [{"name": "extension-definition"}], "properties": {}}}`)
 	inline := filepath.Join(dir, "inline.yaml")
+	echo := filepath.Join(dir, "echo.yaml")
+	put(t, echo, "apiVersion: flexgw/v1alpha1\nkind: Echo\nmetadata:\n  name: stand-in\nspec:\n  address: http://127.0.0.1:9123\n")
+	stood := filepath.Join(dir, "stood.yaml")
+	standing := strings.NewReplacer("backend", "stood", "orders.example.org:8080", "localhost:9123/x").Replace(editorService)
 	put(t, inline, strings.NewReplacer("orders", "inline", "shop", "own").Replace(editorAPI)+"  services:\n    up: {address: http://h:80}\n")
 	e := openFolder(t, likeVSCode(), []string{escaped(dir)})
 	e.opens(route, editorRoute)
 	e.opens(selector, text)
+	e.opens(stood, standing)
 	second := strings.Replace(strings.Replace(editorRoute, "backend", "inline-up", 1), "orders-route", "second", 1)
 	other := filepath.Join(dir, "second.yaml")
 	e.opens(other, second)
@@ -430,6 +540,7 @@ func TestEditorGoesToDefinitions(t *testing.T) {
 		{route, editorRoute, "destinationRef", 2, service + ":3"},
 		{route, editorRoute, "name: route\n", 8, ""},
 		{selector, text, "team", 1, api + ":3"},
+		{stood, standing, "http://localhost", 9, echo + ":3"},
 		{selector, text, "own-policy", 1, extension + ":0"},
 		{other, second, "inline-up", 1, inline + ":8"},
 	} {

@@ -208,6 +208,7 @@ type Outlined struct {
 	Name   diag.Range // of what names it
 	Range  diag.Range // of all of it
 	Policy string     // of a PolicyBinding
+	Serves string     // of an Echo: its address
 	Labels map[string]string
 	Inline []Outlined
 }
@@ -250,6 +251,8 @@ func outlined(d *syntax.Document) (Outlined, bool) {
 	switch kind {
 	case v1alpha1.PolicyBinding:
 		out.Policy = text(folded(spec, "policyRef", "name")).Value
+	case v1alpha1.Echo:
+		out.Serves = text(folded(spec, "address")).Value
 	case v1alpha1.ApiInstance:
 		out.Inline = inlined(spec, out.Object)
 	}

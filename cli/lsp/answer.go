@@ -171,7 +171,8 @@ func (s *server) actions(ctx context.Context, r *jsonrpc2.Request, v view) (any,
 			out[i].IsPreferred = len(out) == 1
 		}
 	}
-	if slices.Contains(p.Context.Only, fixAll) || slices.Contains(p.Context.Only, "source.fixAll") || slices.Contains(p.Context.Only, "source") || len(p.Context.Only) == 0 && len(all) > 1 {
+	// Editors ask without a kind whenever the cursor moves: then it is offered beside another one, where it is not looked for in vain.
+	if len(p.Context.Only) == 0 && len(out) > 0 && len(all) > 1 || len(p.Context.Only) > 0 && wants(fixAll) {
 		if after := v.room.folder.FixAll(ctx, v.open, v.doc.name); after != nil {
 			out = append(out, codeAction{Title: "Fix all problems of this file that flexgw can fix", Kind: fixAll,
 				Edit: s.workspaceEdit(map[string][]TextEdit{v.doc.name: edits(v.doc.text, after, v.enc)})})

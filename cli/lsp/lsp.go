@@ -23,8 +23,6 @@ type House interface {
 	Folder(dir string) Room
 	// File is one file that is in no folder of the editor: a part of a gateway.
 	File(name string) Room
-	// Page is where a code is explained on the web; "": nowhere.
-	Page(code diag.Code) string
 }
 
 // Room is a set of declarations that are judged together. Check is called by one goroutine at a time, all else by several.
@@ -59,6 +57,7 @@ type Found struct {
 	Source func(name string) ([]byte, error) // the texts that were judged
 	Fixes  func(of diag.List) diag.List      // some of List with their fixes, where the text allows them
 	Read   func(name string) bool            // the file was judged
+	Page   func(code diag.Code) string       // where a code is explained on the web; "": nowhere
 	Failed error                             // what could not be read; the rest was
 }
 

@@ -28,9 +28,8 @@ type paper struct {
 	hover func(context.Context, Open) *Hover
 }
 
-func (p *paper) Folder(string) Room    { return p }
-func (p *paper) File(string) Room      { return p }
-func (p *paper) Page(diag.Code) string { return "" }
+func (p *paper) Folder(string) Room { return p }
+func (p *paper) File(string) Room   { return p }
 func (p *paper) Check(open Open) Found {
 	if p.check != nil {
 		return p.check(open)
@@ -39,7 +38,8 @@ func (p *paper) Check(open Open) Found {
 }
 
 func nothing(open Open) Found {
-	return Found{Source: func(name string) ([]byte, error) { return open[name], nil }, Read: func(string) bool { return true }, Fixes: func(l diag.List) diag.List { return l }}
+	return Found{Source: func(name string) ([]byte, error) { return open[name], nil }, Read: func(string) bool { return true }, Fixes: func(l diag.List) diag.List { return l },
+		Page: func(diag.Code) string { return "" }}
 }
 
 func (p *paper) Counts(string) bool       { return true }

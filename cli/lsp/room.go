@@ -27,6 +27,8 @@ type room struct {
 	found     *found            // of the last look that was not outdated
 	looked    chan struct{}     // closed, and replaced, after each look
 	published map[string]string // by URI, what was
+
+	unread string // what could not be read at the last look; of the goroutine alone
 }
 
 // found is what a look found, and when.
@@ -164,14 +166,19 @@ func (r *room) check(asked uint64, open Open) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		f.List, f.Source, f.Fixes = nil, func(string) ([]byte, error) { return nil, fmt.Errorf("not read") }, func(diag.List) diag.List { return nil }
-		f.Read = func(string) bool { return false }
+		f.Read, f.Page = func(string) bool { return false }, func(diag.Code) string { return "" }
 		r.done(f)
 	})
 	f.Found = r.folder.Check(open)
+	unread := ""
 	if f.Failed != nil {
-		s.o.Log.Warn("not everything could be read", "error", f.Failed)
-		s.say(2, "flexgw: "+f.Failed.Error())
+		unread = f.Failed.Error()
 	}
+	if unread != r.unread && unread != "" { // once, not at each key
+		s.o.Log.Warn("not everything could be read", "error", unread)
+		s.say(2, "flexgw: "+unread)
+	}
+	r.unread = unread
 	out := r.params(f)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -303,7 +310,7 @@ func (s *server) diagnostic(f *found, d *diag.Diagnostic, uris map[string][]stri
 		out.Message += "\n" + d.Hint
 	}
 	can := &s.can.TextDocument.PublishDiagnostics
-	if page := s.o.House.Page(d.Code); page != "" && can.CodeDescriptionSupport {
+	if page := f.Page(d.Code); page != "" && can.CodeDescriptionSupport {
 		out.CodeDescription = &codeDescription{page}
 	}
 	if can.TagSupport != nil && slices.Contains(can.TagSupport.ValueSet, tagUnnecessary) && slices.Contains(unnecessary, d.Code) {
