@@ -99,8 +99,9 @@ func (t *text) position(offset int, enc encoding) Position {
 	n := 0
 	for at := 0; at < within; {
 		r, size := utf8.DecodeRune(line[at:])
-		n += units(r)
-		at += size
+		if at += size; at <= within { // else it is within a letter
+			n += units(r)
+		}
 	}
 	return Position{uint32(i), uint32(n)}
 }
