@@ -38,7 +38,7 @@ func (d *daemon) countUsage() error {
 		return nil
 	}
 	dir := cmp.Or(d.usageLog, d.usageDir())
-	l, err := metering.Open(d.usageDir(), metering.Options{Log: d.log, AccessLog: dir, Later: true})
+	l, err := metering.Open(d.usageDir(), metering.Options{Log: d.log, AccessLog: dir, Later: true, Private: d.choice != "none"})
 	if taken := (*metering.LogInUseError)(nil); errors.As(err, &taken) { // each would count, and remove, what the other's Envoy writes
 		return world(fmt.Errorf("usage: %w (--usage-log names another)", taken))
 	}
@@ -134,7 +134,7 @@ func (d *daemon) usageFigures() metrics.Usage {
 	}
 	s, read, check := d.usage.State(), d.counter.Read(), d.counter.Check()
 	return metrics.Usage{
-		Counting: true, Counted: s.Flow.Counted, NoAPI: s.Flow.NoAPI, Sealed: s.Flow.Sealed, Acknowledged: s.Flow.Acknowledged,
+		Counting: !s.Gone, Counted: s.Flow.Counted, NoAPI: s.Flow.NoAPI, Sealed: s.Flow.Sealed, Acknowledged: s.Flow.Acknowledged,
 		Missing: check.Missing, Extra: check.Extra, Unreadable: read.Unreadable, Lost: s.Lost,
 		SpoolBytes: s.Bytes, Pending: s.Pending, Quarantined: s.Quarantined, Alarms: len(s.Alarms),
 	}

@@ -23,7 +23,7 @@ type Usage struct {
 type usage struct{ m *M }
 
 var (
-	usageCounting   = desc("flexgw_usage_counting", "1 when requests are counted for usage reports; 0: no Envoy writes the log here (--envoy none without --usage-log), or the ledger could not be opened.")
+	usageCounting   = desc("flexgw_usage_counting", "1 when requests are counted for usage reports; 0: no Envoy writes the log here (--envoy none without --usage-log), the ledger could not be opened, or somebody removed its folder and it cannot be made again.")
 	usageCounted    = desc("flexgw_usage_counted_total", "Requests that were read from the access log and written down, of an API or of nothing; from zero when the daemon starts.", "of")
 	usageSealed     = desc("flexgw_usage_sealed_total", "Requests that were put in batches for the platform; from zero when the daemon starts.")
 	usageAcked      = desc("flexgw_usage_acknowledged_total", "Requests in batches that the platform acknowledged; from zero when the daemon starts.")

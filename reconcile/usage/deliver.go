@@ -82,8 +82,8 @@ func (l *Ledger) Backlog() Backlog {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	b := Backlog{Lost: l.s.everLost.calls, Full: l.full(now)}
-	if l.unopened != nil {
-		b.Unopened = l.unopened.Error()
+	if err := cmp.Or(l.unopened, l.gone); err != nil {
+		b.Unopened = err.Error()
 	}
 	for k, x := range l.s.rows {
 		if k.identity == 0 || k.api == 0 {

@@ -68,6 +68,8 @@ type Options struct {
 	Existing  bool   // there is a ledger, or it can be brought back whole: else fs.ErrNotExist
 	// Later has a ledger that can not be opened now, for the disk is full or another process looks at it, opened when that is over.
 	Later bool
+	// Private says that Envoy runs as this user, so that the folder of its log can be made again when somebody removes it.
+	Private bool
 
 	files files // nil: the disk
 	keep  int   // rows of which there is nothing to report; 0: keepDone
@@ -105,11 +107,14 @@ type Ledger struct {
 
 	mu       sync.Mutex
 	s        *state
-	unopened error     // why it is not open yet; nil: it is
-	since    time.Time // that it is not
-	looked   time.Time // when opening it was tried last
-	wanted   Identity  // that counts belong to from the next one on
-	aimed    bool      // somebody said so
+	unopened error       // why it is not open yet; nil: it is
+	logHome  fs.FileInfo // of the folder of the access log
+	gone     error       // why what somebody removed could not be made again; nil: nothing is missing
+	lacking  string      // what that is, in words
+	since    time.Time   // that it is not open, or gone
+	looked   time.Time   // when opening it, or making it again, was tried last
+	wanted   Identity    // that counts belong to from the next one on
+	aimed    bool        // somebody said so
 	file     file
 	end      int64     // of the last whole frame in file
 	rewrite  bool      // the file is in doubt: write a new one first
@@ -226,8 +231,8 @@ func (l *Ledger) keepUp() {
 
 // commit makes a transaction: it is on the disk, or nothing has changed.
 func (l *Ledger) commit(w *writer) error {
-	if l.unopened != nil {
-		return l.unopened
+	if err := cmp.Or(l.unopened, l.gone); err != nil {
+		return err
 	}
 	for _, code := range slices.Sorted(maps.Keys(l.unsaved)) {
 		if a, is := l.s.alarms[code]; is {
@@ -723,6 +728,7 @@ type State struct {
 	Bytes       int64 // of the file
 	MaxBytes    int64
 	Full        bool
+	Gone        bool    // somebody removed what it is kept in, and that can not be made again: nothing is counted
 	Alarms      []Alarm // sorted by code
 }
 
@@ -755,6 +761,10 @@ func (l *Ledger) State() State {
 	}
 	if l.unopened != nil {
 		st.Alarms = append(st.Alarms, Alarm{"unopened", "the usage ledger can not be opened, requests wait in the access log: " + l.unopened.Error(), l.since})
+	}
+	if l.gone != nil {
+		st.Gone = true
+		st.Alarms = append(st.Alarms, Alarm{"gone", "nothing is counted: " + l.gone.Error(), l.since})
 	}
 	if len(s.aside) > 0 {
 		st.Alarms = append(st.Alarms, Alarm{"quarantined", fmt.Sprintf("%d batches were set aside; the last: %s", len(s.aside), s.aside[len(s.aside)-1].why),

@@ -78,6 +78,11 @@ func (l *Ledger) acquire() (err error) {
 		}
 		l.lock = f
 	}
+	if l.logHome == nil {
+		if l.logHome, err = os.Stat(cmp.Or(l.o.AccessLog, l.dir)); err != nil {
+			return fmt.Errorf("access log: %w", err)
+		}
+	}
 	told := l.s.alarms
 	if err := l.load(); err != nil {
 		if l.file != nil {
@@ -106,7 +111,7 @@ func (l *Ledger) ready() error {
 	now := l.o.Now()
 	switch {
 	case l.unopened == nil:
-		return nil
+		return l.gone
 	case l.closed:
 		return fs.ErrClosed
 	case now.Sub(l.looked).Abs() < openAgain:

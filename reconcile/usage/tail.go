@@ -167,6 +167,9 @@ func (t *Tail) Look(ctx context.Context) error {
 		}
 		t.pos, t.placed = p, true
 	}
+	if err := t.ledger.present(); err != nil {
+		return unwritten{err}
+	}
 	for {
 		if err := t.settle(t.pos); err != nil {
 			return err
