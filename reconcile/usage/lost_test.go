@@ -457,15 +457,18 @@ func TestAPIsThatComeAndGo(t *testing.T) {
 	}
 	same()
 
+	var odd []Count
 	for i := range keepAside + 200 {
-		at++
-		if err := l.Count(Position{Turn: 1, Offset: at}, []Count{{fmt.Sprintf("refused/%d", i), now, 2}}); err != nil {
-			t.Fatal(err)
+		odd = append(odd, Count{fmt.Sprintf("refused/an odd name %d", i), now, 2}) // in a batch of its own
+	}
+	if err := errors.Join(l.Count(Position{Turn: 1, Offset: at + 1}, odd), l.Seal(now)); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		b, ok := l.Next()
+		if !ok {
+			break
 		}
-		if err := l.Seal(now); err != nil {
-			t.Fatal(err)
-		}
-		b, _ := l.Next()
 		if err := l.Quarantine(b.Seq, "no"); err != nil {
 			t.Fatal(err)
 		}
@@ -476,7 +479,7 @@ func TestAPIsThatComeAndGo(t *testing.T) {
 	if err := l.Seal(now); err != nil {
 		t.Fatal(err)
 	}
-	if b, ok := l.Next(); !ok || b.Lost.APICalls != 2 || b.Lost.Points != 1 {
+	if b, ok := l.Next(); !ok || b.Lost.APICalls != 400 || b.Lost.Points != 200 {
 		t.Errorf("got %+v", b)
 	}
 }
