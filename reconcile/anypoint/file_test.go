@@ -41,6 +41,19 @@ func writeText(t testing.TB, path, text string) string {
 	return path
 }
 
+// names are the files of a folder, sorted.
+func names(t testing.TB, dir string) (out []string) {
+	t.Helper()
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range list {
+		out = append(out, e.Name())
+	}
+	return out
+}
+
 // TestShape: what is written is what the product writes, byte for byte.
 func TestShape(t *testing.T) {
 	t.Parallel()
@@ -210,15 +223,7 @@ func TestRenewSplit(t *testing.T) {
 	if _, err := renew(t, f, "").Rewrite(); err != nil {
 		t.Fatal(err)
 	}
-	var names []string
-	list, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range list {
-		names = append(names, e.Name())
-	}
-	if diff := cmp.Diff([]string{"certificate.yaml", "certificate.yaml.bak", "registration-ca.pem", "registration.yaml"}, names); diff != "" {
+	if diff := cmp.Diff([]string{"certificate.yaml", "certificate.yaml.bak", "registration-ca.pem", "registration.yaml"}, names(t, dir)); diff != "" {
 		t.Error("-want +got\n" + diff)
 	}
 	if got, err := anypoint.ReadFile(dir); err != nil || got.Key.Equal(f.Key) {
@@ -531,15 +536,7 @@ func TestForceKeepsTheOld(t *testing.T) {
 			want = append(want, "certificate.yaml.bak")
 		}
 		slices.Sort(want)
-		var names []string
-		list, err := os.ReadDir(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, e := range list {
-			names = append(names, e.Name())
-		}
-		if diff := cmp.Diff(want, names); diff != "" {
+		if diff := cmp.Diff(want, names(t, dir)); diff != "" {
 			t.Errorf("%+v: -want +got\n%s", c, diff)
 		}
 		if got, err := anypoint.ReadFile(dir); err != nil || !got.Key.Equal(next.Key) || got.Split != c.will {

@@ -1,7 +1,9 @@
 package anypoint
 
 import (
+	"bytes"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -10,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/flexgw/flexgw/reconcile/disk"
@@ -123,10 +126,32 @@ func (p *Pending) Write(dir string) error {
 	return nil
 }
 
-// Remove ends it. One that is not there is removed.
+// Remove ends it, and removes what a run that was killed while it wrote has left of the same key. One that is not there is removed.
 func (p *Pending) Remove() error {
-	if err := os.Remove(p.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove %s: %w", p.Path, disk.Cause(err))
+	beside, err := os.ReadDir(filepath.Dir(p.Path))
+	if err != nil {
+		return fmt.Errorf("look for what was left beside %s: %w", p.Path, disk.Cause(err))
+	}
+	key := p.Key.Reveal()
+	lines, err := json.Marshal(key) // as in a pendingFile
+	if err != nil {
+		return fmt.Errorf("look for what was left beside %s: %w", p.Path, err)
+	}
+	gone := []string{p.Path}
+	for _, e := range beside {
+		name := filepath.Join(filepath.Dir(p.Path), e.Name())
+		if !strings.HasPrefix(e.Name(), disk.Unfinished) {
+			continue
+		}
+		b, err := read(name)
+		if err == nil && (bytes.Contains(b, lines) || bytes.Contains(b, []byte(base64.StdEncoding.EncodeToString([]byte(key))))) {
+			gone = append(gone, name)
+		}
+	}
+	for _, name := range gone {
+		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove %s: %w", name, disk.Cause(err))
+		}
 	}
 	return nil
 }

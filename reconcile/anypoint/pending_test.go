@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/flexgw/flexgw/reconcile/anypoint"
 )
 
@@ -67,10 +69,21 @@ func TestPendingIsKept(t *testing.T) {
 	if !got.WrittenTo(dir) {
 		t.Error("it is written, and not found")
 	}
-	for range 2 {
-		if err := got.Remove(); err != nil {
-			t.Error(err)
-		}
+	// What a run that was killed has left of the key goes with it; of others nothing does.
+	other := pending(t, t.TempDir())
+	for name, text := range map[string]string{".flexgw-1": readText(t, got.Path), ".flexgw-2": readText(t, filepath.Join(dir, "registration.yaml")), ".flexgw-3": "", ".flexgw-4": readText(t, other.Path)} {
+		writeText(t, filepath.Join(dir, name), text)
+	}
+	got.Key = p.Key
+	if err := got.Remove(); err != nil {
+		t.Error(err)
+	}
+	got.Key = f.Key
+	if err := got.Remove(); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff([]string{".flexgw-3", ".flexgw-4", "registration.yaml"}, names(t, dir)); diff != "" {
+		t.Error("-want +got\n" + diff)
 	}
 	if p, err := anypoint.ReadPending(dir); p != nil || err != nil {
 		t.Error(p, err)

@@ -24,6 +24,10 @@ func Cause(err error) error {
 // Full says whether an error is that there is no room, or no leave to take more of it.
 func Full(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
 
+// Unfinished begins the names of files that Write, Replace and Private have not put in place yet, and that stay when the process is killed
+// then. They are hidden: whoever watches the folder leaves them out.
+const Unfinished = ".flexgw-"
+
 // Write gives the file at path a content: whatever happens, it has all of it or what it had. A new file gets mode, less what the
 // process masks; one that is there keeps its own and, where that is allowed, its owner. Links are followed, and what is no plain
 // file (a device, a pipe) is written to as it is.
@@ -35,7 +39,7 @@ func Write(path string, b []byte, mode fs.FileMode) error {
 	if info != nil && !info.Mode().IsRegular() {
 		return direct(path, b)
 	}
-	err = replace(path, b, mode, info, ".flexgw-") // hidden: whoever watches the folder leaves it out
+	err = replace(path, b, mode, info, Unfinished)
 	if info != nil && (errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EBUSY)) {
 		return direct(path, b) // the folder takes no new file, or the file is a mount of its own: there is no other way
 	}
@@ -53,7 +57,7 @@ func Replace(path string, b []byte) error {
 	case !info.Mode().IsRegular():
 		return errors.New("it is no plain file")
 	}
-	return replace(path, b, 0, info, ".flexgw-")
+	return replace(path, b, 0, info, Unfinished)
 }
 
 // Private puts a new file in the place of path, for who runs this alone: mode, owner and group of what is there do not count, and who
@@ -67,7 +71,7 @@ func Private(path string, b []byte) error {
 	if info != nil && !info.Mode().IsRegular() {
 		return errors.New("it is no plain file")
 	}
-	if err := replace(path, b, 0o600, nil, ".flexgw-"); err != nil {
+	if err := replace(path, b, 0o600, nil, Unfinished); err != nil {
 		return err
 	}
 	return SyncFolder(filepath.Dir(path))

@@ -475,3 +475,22 @@ func TestProxyKeepsItsPassword(t *testing.T) {
 		t.Errorf("printed as\n%s", out.String())
 	}
 }
+
+// TestMayPass: what of the way to somebody is worth another try.
+func TestMayPass(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		err  interface{ MayPass() bool }
+		want bool
+	}{
+		{&egress.ProxyError{Status: 502}, true}, {&egress.ProxyError{Status: 503}, true}, {&egress.ProxyError{Status: 504}, true}, {&egress.ProxyError{Status: 429}, true}, {&egress.ProxyError{Status: 408}, true},
+		{&egress.ProxyError{Status: 403}, false}, {&egress.ProxyError{Status: 404}, false},
+		{&egress.ProxyError{Err: io.EOF}, true}, {&egress.ProxyError{Err: &net.OpError{Op: "dial", Err: io.EOF}}, true},
+		{&egress.ProxyError{Err: &net.DNSError{IsNotFound: true}}, false}, {&egress.ProxyError{Err: &tls.CertificateVerificationError{}}, false},
+		{&egress.ProxyAuthError{}, false}, {&egress.RefusedError{}, false},
+	} {
+		if got := c.err.MayPass(); got != c.want {
+			t.Errorf("%#v: %v", c.err, got)
+		}
+	}
+}
