@@ -162,7 +162,7 @@ func callerOf(c *cli.Context, env Env, withToken bool) (caller, error) {
 	case app:
 		s, err := appFlags.read(c, env, "secret of the connected app "+c.String("client-id"))
 		return caller{byApp, c.String("client-id"), s}, err
-	case withToken && (token || tokenFlags.beside(c, env)):
+	case withToken && (token || tokenFlags.beside(c, env) || asks(env)):
 		s, err := tokenFlags.read(c, env, "registration token")
 		return caller{byToken, "", s}, err
 	}

@@ -10,6 +10,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// TestPromptForAToken: who says nothing at a terminal is asked for the token, which is not shown; who gives none is told the ways.
+func TestPromptForAToken(t *testing.T) {
+	t.Parallel()
+	r := newReal(t, nil)
+	for typed, want := range map[string]string{"hush-hush\n": "flexctl registration create '--token=<registration-token>'", "\n": "the registration token that was given is empty"} {
+		keyboard, stdin := terminalPair(t)
+		go func() {
+			for range 500 { // until it is asked for
+				if s, err := unix.IoctlGetTermios(int(stdin.Fd()), unix.TCGETS); err == nil && s.Lflag&unix.ECHO == 0 {
+					break
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+			_, _ = keyboard.WriteString(typed)
+		}()
+		_, out, said := command(t, stdin, "register", "--organization", orgID, "--anypoint-url", r.URL, "--ca-file", r.ca, "--output-directory", t.TempDir(), "edge")
+		if !strings.Contains(said, "registration token: ") || !strings.Contains(said, want) || strings.Contains(said+out, "hush") {
+			t.Errorf("%q: %s%s", typed, out, said)
+		}
+	}
+}
+
 // terminalPair is both ends of a pseudo terminal.
 func terminalPair(t *testing.T) (keyboard, stdin *os.File) {
 	t.Helper()

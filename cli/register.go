@@ -239,7 +239,7 @@ func vacant(dir string, split, force bool, advice string) error {
 	err = anypoint.Vacant(dir, split)
 	switch {
 	case errors.As(err, &exists) && !force:
-		return world(fmt.Errorf("%w: it is the registration of a gateway, and whoever writes over it loses that\n%s", err, advice))
+		return world(fmt.Errorf("%w: whoever writes over the registration of a gateway loses it\n%s", err, advice))
 	case errors.As(err, &exists):
 		return nil
 	}

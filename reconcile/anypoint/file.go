@@ -281,7 +281,7 @@ func Parse(name string, src []byte, beside func(name string) ([]byte, error)) (*
 	if list.HasErrors() {
 		return nil, wrong(Broken, errorsOf(list)...)
 	}
-	if len(docs) == 0 || !slices.ContainsFunc(docs, func(d *syntax.Document) bool { return !d.Root.IsNull() }) {
+	if blank(name, src) {
 		return nil, wrong(Empty, diag.Diagnostic{Code: "registration/empty", Subject: diag.Range{File: name},
 			Summary: "the registration is empty: an attempt to register left it behind",
 			Hint:    "remove the file, and register again with flexgw register"})
@@ -770,11 +770,17 @@ func Vacant(dir string, split bool) error {
 		case errors.Is(err, fs.ErrNotExist):
 		case err != nil:
 			return fmt.Errorf("look at %s: %w", path, err)
-		case len(bytes.TrimSpace(b)) > 0: // the product's tool leaves an empty one when it fails [D]
+		case !blank(name, b): // the product's tool leaves an empty one when it fails [D]
 			return &ExistsError{Path: path}
 		}
 	}
 	return nil
+}
+
+// blank reports whether a file has nothing but comments and the ends of documents.
+func blank(name string, b []byte) bool {
+	_, docs, list := trees(name, b)
+	return !list.HasErrors() && !slices.ContainsFunc(docs, func(d *syntax.Document) bool { return !d.Root.IsNull() })
 }
 
 // Rewrite puts the registration in the place of the one that it was read from, and keeps that as .bak, for its owner alone. It
