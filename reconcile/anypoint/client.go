@@ -176,7 +176,7 @@ func (e *Error) Advice() string {
 	case Forbidden:
 		return "give the user the permission, or the connected app the scope, for this environment: Access Management in Anypoint Platform"
 	case NotFound:
-		return "check the ids: they are ids, and not names; those of Europe need --anypoint-url " + EU
+		return "check the ids: they are ids, and not names; those of Europe are at " + EU + ", which --anypoint-url says, or the registration"
 	case NameTaken:
 		return "take another name, or delete the old gateway: flexgw gateways delete NAME"
 	case TokenUnknown:
