@@ -1,6 +1,7 @@
 package usage
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -48,8 +49,19 @@ func childRun(dir string) error {
 	if err != nil {
 		return err
 	}
-	d := &metering.Deliverer{Spool: l, Now: time.Now, Catch: tail.Look}
+	doing, err := newDoing(dir)
+	if err != nil {
+		return err
+	}
+	sending := *to.Sink.Client
+	sending.Transport = sender{doing, sending.Transport}
+	to.Sink.Client = &sending
+	d := &metering.Deliverer{Spool: spooler{l, doing}, Now: time.Now, Catch: func(ctx context.Context) error {
+		defer doing.it(counting)()
+		return tail.Look(ctx)
+	}}
 	d.Use(to)
+	fmt.Println("works")
 	go tail.Run(context.Background())
 	go d.Run(context.Background())
 	r := rand.New(rand.NewPCG(uint64(os.Getpid()), 1))
@@ -60,6 +72,56 @@ func childRun(dir string) error {
 		}
 		time.Sleep(time.Duration(r.IntN(4)) * time.Millisecond)
 	}
+}
+
+// doing is what a child does at the moment, in a file that outlives it: a byte of each of the three.
+type doing struct{ *os.File }
+
+const (
+	counting = iota // it reads the log, and writes counts down
+	spooling        // it makes a batch, or writes down what became of one
+	sending         // it speaks to the platform
+)
+
+var activities = [...]string{"counting", "spooling", "sending"}
+
+func newDoing(dir string) (doing, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "doing"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err == nil {
+		_, err = f.WriteAt([]byte("---"), 0)
+	}
+	return doing{f}, err
+}
+
+// it writes down that something begins; done: that it has ended.
+func (d doing) it(what int64) (done func()) {
+	_, _ = d.WriteAt([]byte("x"), what)
+	return func() { _, _ = d.WriteAt([]byte("-"), what) }
+}
+
+type spooler struct {
+	*metering.Ledger
+	doing doing
+}
+
+func (s spooler) Seal(now time.Time) error {
+	defer s.doing.it(spooling)()
+	return s.Ledger.Seal(now)
+}
+
+func (s spooler) Ack(seq uint64) error {
+	defer s.doing.it(spooling)()
+	return s.Ledger.Ack(seq)
+}
+
+type sender struct {
+	doing doing
+	http.RoundTripper
+}
+
+func (s sender) RoundTrip(r *http.Request) (*http.Response, error) {
+	defer s.doing.it(sending)()
+	return s.RoundTripper.RoundTrip(r)
 }
 
 func reopen(ctx context.Context, socket string) error {
@@ -99,7 +161,7 @@ func someFaults(r *rand.Rand) (list []map[string]any) {
 }
 
 // TestCrashes kills what counts and reports at random moments, while the platform drops, delays and doubles what it is sent: in the
-// end it has each request once.
+// end it has each request once. That the children did something before the last one, and were killed while they did each thing, it wants too.
 func TestCrashes(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -130,24 +192,40 @@ func TestCrashes(t *testing.T) {
 		}
 		w.Flush()
 	}()
-	run := func() *exec.Cmd {
-		cmd := exec.Command(os.Args[0])
+	run := func() (cmd *exec.Cmd, works *bufio.Reader) {
+		cmd = exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), childVariable+"="+dir)
 		cmd.Stderr = os.Stderr
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		return cmd
+		return cmd, bufio.NewReader(out)
 	}
-	r := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 5))
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 5))
 	began := time.Now()
-	var met atomic.Int64
-	for n := range kills {
+	var met int
+	hit := map[string]int{}
+	for n := 0; n < kills || len(hit) < len(activities) && n < 4*kills; n++ { // a moment of counting is short: more kills, until one has met it
 		if n%5 == 0 {
 			p.faults(someFaults(r)...)
 		}
-		cmd := run()
-		time.Sleep(time.Duration(15+r.IntN(90)) * time.Millisecond)
+		doing := filepath.Join(dir, "doing")
+		if err := os.WriteFile(doing, []byte("---"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cmd, works := run()
+		if r.IntN(4) > 0 { // else it may be killed before it works
+			if _, err := works.ReadString('\n'); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Duration(r.IntN(100)) * time.Millisecond)
 		if err := cmd.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
@@ -155,16 +233,35 @@ func TestCrashes(t *testing.T) {
 		if cmd.ProcessState.Exited() {
 			t.Fatalf("the child ended by itself: %s", cmd.ProcessState)
 		}
-		met.Add(1)
+		met++
+		did, err := os.ReadFile(doing)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, x := range did {
+			if x == 'x' {
+				hit[activities[i]]++
+			}
+		}
 	}
 	took := time.Since(began)
+	answers := p.calls(anypoint.PathMetering)
+	before := answers[http.StatusOK] + answers[http.StatusAccepted]
+	if before < kills/4 {
+		t.Errorf("the platform acknowledged %d batches over %d kills: the children did nothing", before, kills)
+	}
+	for _, what := range activities {
+		if hit[what] == 0 {
+			t.Errorf("no kill of %d met a child %s: %v", met, what, hit)
+		}
+	}
 	over.Store(true)
 	<-writing
 	p.faults()
 	if err := os.WriteFile(filepath.Join(dir, "stop"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	last := run()
+	last, _ := run()
 	done := make(chan error, 1)
 	go func() { done <- last.Wait() }()
 	select {
@@ -188,5 +285,5 @@ func TestCrashes(t *testing.T) {
 	if len(s.Usage) != len(by) || len(s.Unexpected) > 0 {
 		t.Errorf("%v, unexpected %v", s.Usage, s.Unexpected)
 	}
-	t.Logf("%d kills in %.0f s: %d requests sent, %d reported; %d files of the log; calls of the platform by status: %v", met.Load(), took.Seconds(), sent, got, w.reopen+1, p.calls(anypoint.PathMetering))
+	t.Logf("%d kills in %.0f s, by what they met: %v; %d batches acknowledged before the last child; %d requests sent, %d reported; %d files of the log; calls of the platform by status: %v", met, took.Seconds(), hit, before, sent, got, w.reopen+1, p.calls(anypoint.PathMetering))
 }

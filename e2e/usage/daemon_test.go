@@ -97,7 +97,9 @@ func TestDaemonCrashes(t *testing.T) {
 		time.Sleep(time.Millisecond)
 		return nil
 	})
-	r := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 7))
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 7))
 	began := time.Now()
 	for n := range kills {
 		if n%3 == 0 {
