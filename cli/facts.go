@@ -124,16 +124,14 @@ type usageFacts struct {
 	AgentID       string `json:"agentId,omitempty"`
 	AssetName     string `json:"assetName,omitempty"`
 	Reported      uint64 `json:"reported"` // requests that the platform has of this gateway
-	Waiting       uint64 `json:"waiting"`  // requests, of all registrations
+	Waiting       uint64 `json:"waiting"`  // likewise, that are still to be reported
+	SetAside      uint64 `json:"setAside"` // likewise
 	AckedSeq      uint64 `json:"ackedSeq"`
 }
 
-func usageFactsOf(result string, u api.Usage) usageFacts {
-	f := usageFacts{SchemaVersion: factsVersion, Result: result, Reported: reportedOf(u), Waiting: u.Requests.Waiting, AckedSeq: u.Spool.AckedSeq}
-	if u.Registration != nil {
-		f.AgentID, f.AssetName = u.Registration.AgentID, u.Registration.AssetName
-	}
-	return f
+func usageFactsOf(result string, u api.Usage, agent string) usageFacts {
+	g := gatewayOf(u, agent)
+	return usageFacts{SchemaVersion: factsVersion, Result: result, AgentID: agent, AssetName: g.name, Reported: g.sum.Reported, Waiting: g.sum.Waiting, SetAside: g.sum.SetAside, AckedSeq: u.Spool.AckedSeq}
 }
 
 // exportFacts are those of a bundle.

@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"crypto"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -213,7 +215,7 @@ func (d *daemon) FlushUsage(ctx context.Context, r api.UsageFlushRequest) (api.U
 }
 
 // ExportUsage implements api.Daemon.
-func (d *daemon) ExportUsage(ctx context.Context, _ api.UsageExportRequest) (api.UsageBundle, error) {
+func (d *daemon) ExportUsage(ctx context.Context, r api.UsageExportRequest) (api.UsageBundle, error) {
 	if d.delivery.Deliverer == nil {
 		return api.UsageBundle{}, errNotCounted
 	}
@@ -223,8 +225,8 @@ func (d *daemon) ExportUsage(ctx context.Context, _ api.UsageExportRequest) (api
 		return api.UsageBundle{}, err
 	}
 	f := d.registrationInForce()
-	if f == nil {
-		return bundleOf(d.usage, nil, "", time.Now())
+	if f == nil || r.AgentID != "" && r.AgentID != f.AgentID { // who has the other's key signs it
+		return bundleOf(d.usage, nil, r.AgentID, time.Now())
 	}
 	pair, err := f.TLS()
 	if err != nil {
@@ -239,8 +241,18 @@ func (d *daemon) AckUsage(_ context.Context, r api.UsageAckRequest) (api.Usage, 
 	if d.delivery.Deliverer == nil {
 		return api.Usage{}, errNotCounted
 	}
-	f := d.registrationInForce()
-	if err := applyAck(d.usage, r.Content, leafOf(f), r.Unsigned); err != nil {
+	var of, other *x509.Certificate
+	agent := r.AgentID
+	if f := d.registrationInForce(); f != nil && (agent == "" || agent == f.AgentID) {
+		agent, of = f.AgentID, leafOf(f)
+	}
+	if len(r.Certificate) > 0 {
+		var err error
+		if other, err = x509.ParseCertificate(r.Certificate); err != nil {
+			return api.Usage{}, &api.Error{Status: http.StatusBadRequest, Code: api.CodeBadRequest, Message: "certificate: " + err.Error()}
+		}
+	}
+	if err := applyAck(d.usage, r.Content, cmp.Or(of, other), agent, r.Unsigned); err != nil {
 		return api.Usage{}, &api.Error{Status: http.StatusConflict, Code: api.CodeNotSigned, Message: err.Error()}
 	}
 	d.delivery.Again()

@@ -106,7 +106,11 @@ func usageFlushCommand(env Env) *cli.Command {
 				return answered(err)
 			}
 			words := fmt.Sprintf("reported: the platform has %s of %s, up to batch %d\n", requestsWord(reportedOf(u)), diag.Visible(gatewayName(u.Registration)), u.Spool.AckedSeq)
-			return tell(env, outs, words, usageFactsOf("reported", u))
+			agent := ""
+			if u.Registration != nil {
+				agent = u.Registration.AgentID
+			}
+			return tell(env, outs, words, usageFactsOf("reported", u, agent))
 		},
 	}
 }
@@ -118,11 +122,11 @@ func usageExportCommand(env Env) *cli.Command {
 		ArgsUsage: "[SOURCE]",
 		Description: "The file is a gzipped tar of the reports that would be sent, with a manifest that has their SHA-256, signed with the key of the\n" +
 			"registration. What is exported still waits: --ack FILE brings back what flexgw usage import says of it. Works without a running\n" +
-			"daemon too, with --state-dir and --registration.",
+			"daemon too, with --state-dir and --registration. Usage of an earlier registration needs that one's --registration.",
 		Flags: daemonFlags(factsFlag(),
 			&cli.StringFlag{Name: "output-file", Aliases: []string{"o"}, Usage: "write it to `FILE`; - is standard output (default: a name of its own in this folder)"},
 			&cli.StringFlag{Name: "ack", Usage: "export nothing: take `FILE`, which flexgw usage import wrote, and forget what the platform has"},
-			&cli.StringFlag{Name: "registration", Usage: "where no daemon runs: the registration in `FILE` signs the bundle, and the acknowledgement must be signed by it"},
+			&cli.StringFlag{Name: "registration", Usage: "the registration in `FILE` is the one whose usage it is, signs the bundle, and must have signed the acknowledgement (default: the daemon's)"},
 			&cli.BoolFlag{Name: "unsigned", Usage: "take an acknowledgement that nobody signed"}),
 		Action: func(c *cli.Context) error {
 			outs, err := factsBeside(c, "output-file")
@@ -139,19 +143,20 @@ func usageExportCommand(env Env) *cli.Command {
 			if c.IsSet("ack") {
 				return takeAck(c, env, source, outs)
 			}
+			key, agent, err := signerOf(c.String("registration"), env)
+			if err != nil {
+				return err
+			}
 			var b api.UsageBundle
 			err = withUsage(c, env, source,
 				func(ctx context.Context, d api.Client) (err error) {
-					b, err = d.ExportUsage(ctx, api.UsageExportRequest{})
-					return err
-				},
-				func(l *metering.Ledger) error {
-					key, agent, err := signerOf(c.String("registration"), env)
-					if err == nil {
-						b, err = bundleOf(l, key, agent, env.now())
+					b, err = d.ExportUsage(ctx, api.UsageExportRequest{AgentID: agent})
+					if err == nil && key != nil && b.Name != "" && !b.Signed {
+						b, err = signBundle(b, key)
 					}
 					return err
-				})
+				},
+				func(l *metering.Ledger) (err error) { b, err = bundleOf(l, key, agent, env.now()); return err })
 			if err != nil {
 				return err
 			}
@@ -196,22 +201,24 @@ func takeAck(c *cli.Context, env Env, source string, outs []output) error {
 	if err != nil {
 		return world(fmt.Errorf("--ack: %w", err))
 	}
+	r, err := metering.ReadResult(text)
+	if err != nil {
+		return world(fmt.Errorf("--ack: %w", err))
+	}
+	asked := api.UsageAckRequest{Content: text, Unsigned: c.Bool("unsigned")}
+	var of *x509.Certificate
+	if path := c.String("registration"); path != "" {
+		f, leaf, _, err := identityOf(path, env)
+		if err != nil {
+			return err
+		}
+		of, asked.AgentID, asked.Certificate = leaf, f.AgentID, leaf.Raw
+	}
 	var after api.Usage
 	err = withUsage(c, env, source,
-		func(ctx context.Context, d api.Client) (err error) {
-			after, err = d.AckUsage(ctx, api.UsageAckRequest{Content: text, Unsigned: c.Bool("unsigned")})
-			return err
-		},
+		func(ctx context.Context, d api.Client) (err error) { after, err = d.AckUsage(ctx, asked); return err },
 		func(l *metering.Ledger) error {
-			var of *x509.Certificate
-			if c.String("registration") != "" {
-				_, leaf, _, err := identityOf(c.String("registration"), env)
-				if err != nil {
-					return err
-				}
-				of = leaf
-			}
-			if err := applyAck(l, text, of, c.Bool("unsigned")); err != nil {
+			if err := applyAck(l, text, of, asked.AgentID, asked.Unsigned); err != nil {
 				return world(err)
 			}
 			after = usageOf(l, nil)
@@ -220,8 +227,12 @@ func takeAck(c *cli.Context, env Env, source string, outs []output) error {
 	if err != nil {
 		return err
 	}
-	words := fmt.Sprintf("the platform has %s; %s still to be reported\n", requestsWord(after.Requests.Reported), requestsWord(after.Requests.Waiting))
-	return tell(env, outs, words, usageFactsOf("acknowledged", after))
+	g := gatewayOf(after, r.Ack.AgentID)
+	words := fmt.Sprintf("the platform has %s of %s; %d still to be reported", requestsWord(g.sum.Reported), g.label, g.sum.Waiting)
+	if g.sum.SetAside > 0 {
+		words += fmt.Sprintf(", and %d set aside (flexgw usage show says why)", g.sum.SetAside)
+	}
+	return tell(env, outs, words+"\n", usageFactsOf("acknowledged", after, r.Ack.AgentID))
 }
 
 func usageImportCommand(env Env) *cli.Command {
@@ -490,6 +501,19 @@ func bundleOf(l *metering.Ledger, key crypto.Signer, agent string, now time.Time
 			return api.UsageBundle{}, usage("there is usage of the registrations of %s and %s: --registration says whose is exported", all[0].AgentID, b.AgentID)
 		}
 	}
+	return packed(all, key)
+}
+
+// signBundle signs what a daemon exported without the key.
+func signBundle(b api.UsageBundle, key crypto.Signer) (api.UsageBundle, error) {
+	x, err := metering.ReadBundle(bytes.NewReader(b.Content))
+	if err != nil {
+		return api.UsageBundle{}, world(fmt.Errorf("the daemon's bundle: %w", err))
+	}
+	return packed(x.Usage, key)
+}
+
+func packed(all []anypoint.Batch, key crypto.Signer) (api.UsageBundle, error) {
 	b, err := metering.NewBundle(all, key)
 	if err != nil {
 		return api.UsageBundle{}, world(err)
@@ -503,13 +527,15 @@ func bundleOf(l *metering.Ledger, key crypto.Signer, agent string, now time.Time
 
 var errNotSigned = errors.New("it must be signed with the key of the registration")
 
-// applyAck forgets what the platform has. of is the certificate of the registration; nil: it is not known.
-func applyAck(l *metering.Ledger, text []byte, of *x509.Certificate, unsigned bool) error {
+// applyAck forgets what the platform has. of is the certificate of the registration of agent; nil: it is not known.
+func applyAck(l *metering.Ledger, text []byte, of *x509.Certificate, agent string, unsigned bool) error {
 	r, err := metering.ReadResult(text)
 	if err != nil {
 		return err
 	}
 	switch {
+	case of != nil && r.Signature != nil && r.Ack.AgentID != agent:
+		err = fmt.Errorf("it is for the registration of %s, and not for that of %s: --registration FILE names the other one", r.Ack.AgentID, agent)
 	case of != nil && r.Signature != nil:
 		err = r.Verify(of)
 	case r.Signature == nil && unsigned:
@@ -614,13 +640,17 @@ func reportedOf(u api.Usage) uint64 {
 	if u.Registration == nil {
 		return u.Requests.Reported
 	}
-	var n uint64
-	for _, h := range u.Hours {
-		if h.AgentID == u.Registration.AgentID {
-			n += h.Reported
+	return gatewayOf(u, u.Registration.AgentID).sum.Reported
+}
+
+// gatewayOf is what was counted for one registration.
+func gatewayOf(u api.Usage, agent string) gateway {
+	for _, g := range gatewaysOf(u) {
+		if g.id == agent {
+			return *g
 		}
 	}
-	return n
+	return gateway{id: agent, label: diag.Visible(agent)}
 }
 
 // gateway is what was counted for one of several registrations.

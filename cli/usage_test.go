@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"encoding/pem"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -201,8 +202,8 @@ func TestUsageByHand(t *testing.T) {
 	x.fails(3, "not signed with the key of this registration", append([]string{"usage", "export", "--ack", forged}, registration...)...)
 	x.fails(3, "must be signed", "usage", "export", "--ack", ack, "--state-dir", x.state)
 	x.fails(2, "leave --output-file out", append([]string{"usage", "export", "--ack", ack, "-o", bundle}, registration...)...)
-	x.fails(3, "not signed with the key", "usage", "export", "--ack", ack, "--state-dir", x.state, "--registration", other.Path)
-	if out := x.ok(append([]string{"usage", "export", "--ack", ack}, registration...)...); out != "the platform has 42 requests; 0 requests still to be reported\n" {
+	x.fails(3, "it is for the registration of "+x.file.AgentID, "usage", "export", "--ack", ack, "--state-dir", x.state, "--registration", other.Path)
+	if out := x.ok(append([]string{"usage", "export", "--ack", ack}, registration...)...); out != "the platform has 42 requests of edge; 0 still to be reported\n" {
 		t.Errorf("%q", out)
 	}
 	x.ok(append([]string{"usage", "export", "--ack", ack}, registration...)...) // twice does no harm here either
@@ -254,8 +255,8 @@ func TestUsageFacts(t *testing.T) {
 	}
 	wants(facts("the platform has 1 of 1 batch", "usage", "import", bundle, "--registration", x.file.Path, "--output", "json"),
 		map[string]any{"result": "delivered", "agentId": x.file.AgentID, "assetName": "edge", "file": ack, "batches": 1.0, "acknowledged": 1.0, "refused": []any{}})
-	wants(facts("the platform has 42 requests; 0 requests still", append(export, "--ack", ack, "--output", "json")...),
-		map[string]any{"result": "acknowledged", "agentId": x.file.AgentID, "assetName": "edge", "reported": 42.0, "waiting": 0.0, "ackedSeq": 1.0})
+	wants(facts("the platform has 42 requests of edge; 0 still", append(export, "--ack", ack, "--output", "json")...),
+		map[string]any{"result": "acknowledged", "agentId": x.file.AgentID, "assetName": "edge", "reported": 42.0, "waiting": 0.0, "setAside": 0.0, "ackedSeq": 1.0})
 	wants(facts("nothing waits to be reported", append(export, "--output", "json")...), map[string]any{"result": "nothing", "batches": 0.0, "requests": 0.0, "signed": false})
 
 	// A daemon that answers a flush.
@@ -276,7 +277,7 @@ func TestUsageFacts(t *testing.T) {
 	go func() { _ = d.Serve(l) }()
 	t.Cleanup(func() { d.Close() })
 	wants(facts("reported: the platform has 42 requests of edge, up to batch 7", "usage", "flush", "--socket", socket, "--output", "json"),
-		map[string]any{"result": "reported", "agentId": x.file.AgentID, "assetName": "edge", "reported": 42.0, "waiting": 0.0, "ackedSeq": 7.0})
+		map[string]any{"result": "reported", "agentId": x.file.AgentID, "assetName": "edge", "reported": 42.0, "waiting": 0.0, "setAside": 0.0, "ackedSeq": 7.0})
 }
 
 func TestUsageOfSeveralGatewaysSaysWhose(t *testing.T) {
@@ -319,6 +320,82 @@ func TestUsageOfSeveralGatewaysSaysWhose(t *testing.T) {
 	}
 }
 
+// TestUsageOfAnEarlierRegistration goes by hand with its own registration, beside a daemon and without one, and leaves what waits for the
+// one in force alone.
+func TestUsageOfAnEarlierRegistration(t *testing.T) {
+	t.Parallel()
+	for _, running := range []bool{false, true} {
+		t.Run(fmt.Sprintf("running %t", running), func(t *testing.T) {
+			t.Parallel()
+			x := newStation(t)
+			x.count(x.file, "default/orders", 40)
+			other := x.register("other")
+			x.count(other, "default/orders", 5)
+			at := []string{"--state-dir", x.state}
+			if running {
+				socket := filepath.Join(t.TempDir(), "s")
+				stop := cli.ServeUsage(t, x.state, socket, other)
+				defer stop()
+				at = []string{"--socket", socket}
+			}
+			by := func(args ...string) []string { return append(append([]string{"usage"}, args...), at...) }
+			bundle := x.path("b.tar.gz")
+			x.fails(3, "nowhere.yaml", by("export", "--registration", x.path("nowhere.yaml"))...)
+			if _, said, code := x.run(by("export", "-o", bundle, "--registration", x.file.Path)...); code != 0 || !strings.Contains(said, "40 requests in 1 batch, signed") {
+				t.Fatalf("%d %s", code, said)
+			}
+			x.ok("usage", "import", bundle, "--registration", x.file.Path)
+			ack := bundle + ".ack.json"
+			x.fails(3, "nowhere.yaml", by("export", "--ack", ack, "--registration", x.path("nowhere.yaml"))...)
+			x.fails(3, "it is for the registration of "+x.file.AgentID, by("export", "--ack", ack, "--registration", other.Path)...)
+			if running {
+				x.fails(3, "it is for the registration of "+x.file.AgentID, by("export", "--ack", ack)...)
+			}
+			if out := x.ok(by("export", "--ack", ack, "--registration", x.file.Path)...); out != "the platform has 40 requests of edge; 0 still to be reported\n" {
+				t.Errorf("%q", out)
+			}
+			x.write("forged.json", bytes.Replace(readFile(t, ack), []byte(`"acked": [`), []byte(`"acked": [99,`), 1))
+			x.fails(3, "not signed with the key of this registration", by("export", "--ack", x.path("forged.json"), "--registration", x.file.Path)...)
+			var u api.Usage
+			if err := json.Unmarshal([]byte(x.ok(by("show", "--output", "json")...)), &u); err != nil || u.Requests.Reported != 40 || u.Requests.Waiting != 5 || u.Requests.SetAside != 0 {
+				t.Errorf("%v: %+v", err, u.Requests)
+			}
+			if _, said, code := x.run(by("export", "-o", bundle, "--registration", other.Path)...); code != 0 || !strings.Contains(said, "5 requests in 1 batch, signed") {
+				t.Errorf("%d %s", code, said)
+			}
+		})
+	}
+}
+
+func readFile(t *testing.T, path string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// TestAnExportHasTheHourThatRuns, however often it was exported before.
+func TestAnExportHasTheHourThatRuns(t *testing.T) {
+	t.Parallel()
+	x := newStation(t)
+	bundle := x.path("b.tar.gz")
+	for n := uint64(1); n <= 15; n++ {
+		x.count(x.file, "default/orders", 1)
+		if _, said, code := x.run("usage", "export", "--state-dir", x.state, "--registration", x.file.Path, "-o", bundle); code != 0 || !strings.Contains(said, plural(n)+" in ") {
+			t.Fatalf("%d: %d %s", n, code, said)
+		}
+	}
+}
+
+func plural(n uint64) string {
+	if n == 1 {
+		return "1 request"
+	}
+	return fmt.Sprintf("%d requests", n)
+}
+
 // TestUnsignedBundlesNeedAWord: without the registration a bundle is not signed, and is not taken by accident.
 func TestUnsignedBundlesNeedAWord(t *testing.T) {
 	t.Parallel()
@@ -345,7 +422,9 @@ func TestWhatThePlatformRefusesIsSetAside(t *testing.T) {
 		t.Fatal(err)
 	}
 	x.fails(3, "batch 1 was refused, and is not to be sent again: ", "usage", "import", bundle, "--registration", x.file.Path)
-	x.ok("usage", "export", "--ack", bundle+".ack.json", "--state-dir", x.state, "--registration", x.file.Path)
+	if out := x.ok("usage", "export", "--ack", bundle+".ack.json", "--state-dir", x.state, "--registration", x.file.Path); out != "the platform has 0 requests of edge; 0 still to be reported, and 7 set aside (flexgw usage show says why)\n" {
+		t.Errorf("%q", out)
+	}
 	if u := x.show(); u.Requests.SetAside != 7 || len(u.SetAside) != 1 || !strings.Contains(u.SetAside[0].Why, "not today") {
 		t.Errorf("%+v %+v", u.Requests, u.SetAside)
 	}

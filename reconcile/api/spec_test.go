@@ -105,7 +105,7 @@ func TestAnswersFitTheDescription(t *testing.T) {
 		api.RollbackPath: api.RollbackRequest{Revision: "r", By: "me", Wait: 1}, api.SyncPath: api.SyncRequest{Revision: "abcdef", By: "me", Wait: 1, AllowRewrite: "abcdefa"},
 		api.SuspendPath: api.SuspendRequest{Seconds: 1, Reason: "r", By: "me"}, api.ResumePath: api.OperatorRequest{By: "me"},
 		api.CordonPath: api.CordonRequest{Node: "e", Reason: "r", By: "me"}, api.UncordonPath: api.UncordonRequest{Node: "e", By: "me"},
-		api.UsageFlushPath: api.UsageFlushRequest{Wait: 3}, api.UsageExportPath: api.UsageExportRequest{}, api.UsageAckPath: api.UsageAckRequest{Content: []byte("{}"), Unsigned: true},
+		api.UsageFlushPath: api.UsageFlushRequest{Wait: 3}, api.UsageExportPath: api.UsageExportRequest{AgentID: "a"}, api.UsageAckPath: api.UsageAckRequest{Content: []byte("{}"), Unsigned: true, AgentID: "a", Certificate: []byte{1}},
 	}
 	for _, path := range slices.Sorted(maps.Keys(d.Paths)) {
 		for method, op := range d.Paths[path] {

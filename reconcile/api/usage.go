@@ -85,7 +85,9 @@ type UsageFlushRequest struct {
 }
 
 // UsageExportRequest asks for a bundle to be carried by hand.
-type UsageExportRequest struct{}
+type UsageExportRequest struct {
+	AgentID string `json:"agentId,omitempty"` // of the registration whose usage it is; "": the one in force. Only that one's is signed
+}
 
 // UsageBundle is that bundle. Without anything to export, Name is empty.
 type UsageBundle struct {
@@ -100,6 +102,9 @@ type UsageBundle struct {
 type UsageAckRequest struct {
 	Content  []byte `json:"content"` // the acknowledgement, as flexgw usage import wrote it
 	Unsigned bool   `json:"unsigned,omitempty"`
+	// The registration that it is for; "": the one in force. Without its certificate (DER) it must be Unsigned.
+	AgentID     string `json:"agentId,omitempty"`
+	Certificate []byte `json:"certificate,omitempty"`
 }
 
 // UsageDaemon is the part of a Daemon that is about usage.
