@@ -36,7 +36,7 @@ func strictFlag() cli.Flag {
 }
 
 func airGappedFlag() cli.Flag {
-	return &cli.BoolFlag{Name: "air-gapped", Usage: "call nobody, not to report usage either: usage is counted and spooled, and taken away with flexgw usage export"}
+	return &cli.BoolFlag{Name: "air-gapped", Usage: "call nobody, not to report usage either: usage is counted and kept, and taken away with flexgw usage export"}
 }
 
 func proxyFromEnvFlag() cli.Flag {

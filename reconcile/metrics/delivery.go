@@ -12,7 +12,7 @@ var (
 	deliveryOldest   = desc("flexgw_usage_delivery_oldest_timestamp_seconds", "The start of the hour of the oldest of these; 0: there is none.")
 	deliveryAcked    = desc("flexgw_usage_delivery_acknowledged_timestamp_seconds", "When the platform acknowledged something last; 0: not since the daemon began.")
 	deliveryAside    = desc("flexgw_usage_delivery_set_aside_requests", "Requests in batches that the platform refused, or that were counted for another registration.")
-	deliveryFailures = desc("flexgw_usage_delivery_failures", "Attempts in a row that failed.")
+	deliveryFailures = desc("flexgw_usage_delivery_failures", "Attempts in a row that failed; those of one usage flush are one.")
 )
 
 func deliveryDescs() []*prometheus.Desc {

@@ -356,7 +356,7 @@ func (l *Ledger) Settle(a BundleAck) error {
 	case a.ReplicaID != st.Replica:
 		return fmt.Errorf("the acknowledgement is for the replica %s, and this is %s", a.ReplicaID, st.Replica)
 	case a.BootEpoch != st.Epoch:
-		return fmt.Errorf("the acknowledgement is for the spool that began as epoch %d, and this is epoch %d: what waits was not in that bundle", a.BootEpoch, st.Epoch)
+		return fmt.Errorf("the acknowledgement is for the ledger that began as epoch %d, and this is epoch %d: what waits was not in that bundle", a.BootEpoch, st.Epoch)
 	}
 	acked, refused := map[uint64]bool{}, map[uint64]string{}
 	for _, seq := range a.Acked {

@@ -28,8 +28,8 @@ const (
 	Misconfigured Reason = "Misconfigured" // the metering URL, or a proxy on the way to it, is not right
 	WireUnknown   Reason = "WireUnknown"   // the server is the real platform, whose reports nobody outside knows
 	Quarantined   Reason = "Quarantined"   // batches were refused and set aside
-	SpoolFull     Reason = "SpoolFull"     // counts were dropped to make room
-	SpoolBroken   Reason = "SpoolBroken"   // the spool cannot be written
+	SpoolFull     Reason = "SpoolFull"     // there is no room for new hours and APIs
+	SpoolBroken   Reason = "SpoolBroken"   // the ledger cannot be opened or written
 	Unregistered  Reason = "Unregistered"
 	AirGapped     Reason = "AirGapped"
 )
@@ -232,7 +232,7 @@ func (d *Deliverer) Delivery() Delivery {
 		s.Status, s.Reason, s.Message = "Unknown", Waiting, "nothing was sent yet"
 	}
 	if backlog.Unopened != "" { // whoever is registered
-		s.Status, s.Reason, s.Message = "False", SpoolBroken, "the spool of usage cannot be opened, and requests wait in the access log: "+backlog.Unopened
+		s.Status, s.Reason, s.Message = "False", SpoolBroken, "the ledger of usage cannot be opened, and requests wait in the access log: "+backlog.Unopened
 		return s
 	}
 	if s.Reason != Unregistered {
@@ -469,7 +469,7 @@ func (d *Deliverer) send(ctx context.Context, b anypoint.Batch) error {
 	case err == nil:
 		d.tellGap(acked, b.Seq)
 		if acked > b.Seq {
-			d.log().Warn("the platform has batches of this replica that this spool never sent: was the state folder brought back from a copy?", "sent", b.Seq, "acknowledged", acked)
+			d.log().Warn("the platform has batches of this replica that this ledger never sent: was the state folder brought back from a copy?", "sent", b.Seq, "acknowledged", acked)
 		}
 		d.attempted(nil)
 		d.mu.Lock()
@@ -620,7 +620,7 @@ func (d *Deliverer) judge(b Backlog) (status string, reason Reason, message stri
 	case d.sink.Held != "":
 		return "Unknown", Waiting, d.sink.Held
 	case d.broken != nil:
-		return "False", SpoolBroken, fmt.Sprintf("the spool of usage cannot be written: %v", d.broken)
+		return "False", SpoolBroken, fmt.Sprintf("the ledger of usage cannot be written: %v", d.broken)
 	case d.cut && d.ending:
 		return "Unknown", Waiting, "the process ended before the platform answered"
 	case errors.As(d.last, &stopped):
@@ -628,9 +628,9 @@ func (d *Deliverer) judge(b Backlog) (status string, reason Reason, message stri
 	case d.last != nil:
 		return "False", Waiting, fmt.Sprintf("%v; tried again at %s", d.last, d.again.UTC().Format(time.RFC3339))
 	case b.Full:
-		return "False", SpoolFull, fmt.Sprintf("the spool was full, and %s dropped", were(b.Lost))
+		return "False", SpoolFull, fmt.Sprintf("the ledger of usage is full: calls of new hours and APIs are lost, %d so far", b.Lost)
 	case b.Quarantined > 0:
-		return "False", Quarantined, fmt.Sprintf("%s set aside because the platform refused their batches (flexgw usage show)", were(b.Quarantined))
+		return "False", Quarantined, fmt.Sprintf("%s set aside (flexgw usage show says why)", were(b.Quarantined))
 	case !d.tried:
 		return "Unknown", Waiting, "nothing was sent yet"
 	}
