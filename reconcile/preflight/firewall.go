@@ -122,10 +122,12 @@ func (o Options) inlets() []inlet {
 	return all
 }
 
-// Firewall writes rules that let through what a gateway needs: nothing is dropped by them, so that loading them locks nobody out.
+// Firewall writes chains of rules that let through what a gateway needs, for the operator to lead to from a chain that drops: an accept
+// that another base chain reaches undoes no drop. Nothing is dropped by them, so that loading them locks nobody out.
 // found has the addresses of the hosts of Outward; what it lacks is left for the operator to fill in. Nameservers are asked unless all that is
 // called has an address: behind a proxy, the proxy.
 func Firewall(format string, o Options, found map[string][]netip.Addr, nameservers []netip.Addr) string {
+	f := rules{o: o, inlets: o.inlets()}
 	peers := o.peers()
 	for i := range peers {
 		host, _, _ := net.SplitHostPort(peers[i].addr)
@@ -145,14 +147,16 @@ func Firewall(format string, o Options, found map[string][]netip.Addr, nameserve
 		return err != nil
 	}) {
 		for _, a := range nameservers {
-			if !a.IsLoopback() {
+			if a.IsLoopback() {
+				f.own = append(f.own, a.String())
+			} else {
 				for _, transport := range []string{"udp", "tcp"} {
 					peers = append(peers, peer{addr: netip.AddrPortFrom(a, 53).String(), purposes: []string{"name look-up"}, transport: transport, found: []netip.Addr{a}})
 				}
 			}
 		}
 	}
-	f := rules{o: o, peers: peers, inlets: o.inlets()}
+	f.peers = peers
 	if format == "nft" {
 		f.nft()
 	} else {
@@ -165,13 +169,14 @@ type rules struct {
 	o      Options
 	peers  []peer
 	inlets []inlet
+	own    []string // name servers of this host itself
 	b      strings.Builder
 }
 
 func (f *rules) line(format string, args ...any) { fmt.Fprintf(&f.b, format+"\n", args...) }
 
 // head says what is in the rules, what is not, and what to do with them.
-func (f *rules) head(format, check, load string) {
+func (f *rules) head(format, check, load string, lead ...string) {
 	f.line("# flexgw preflight --firewall %s, plane %s: what a gateway on this host needs.", format, f.o.PlaneOf())
 	f.line("# To be reviewed: it is made of documented hosts, the declarations that were named, and this host's name servers, and knows nothing else of your network.")
 	f.line("#")
@@ -182,11 +187,17 @@ func (f *rules) head(format, check, load string) {
 	} else {
 		f.line("# Names were looked up when this was written. Addresses change: write it anew from time to time, or let a proxy through in their place.")
 	}
-	f.line("# Nothing here drops a packet. Where a firewall drops by default, these rules are to be reached before it does.")
 	f.line("# Not here: upstreams of APIs, what else flexgw egress show lists (key sets, Git, webhooks), and the servers that keep the clock (123/udp).")
+	if len(f.own) > 0 {
+		f.line("# Nor here: whom the name server of this host itself (%s) asks in turn.", strings.Join(f.own, ", "))
+	}
 	f.line("#")
+	f.line("# Nothing here drops a packet, and nothing is let through before a chain that drops by default leads here, before it does.")
 	f.line("# Check: %s", check)
 	f.line("# Load:  %s", load)
+	for _, l := range lead {
+		f.line("%s", strings.TrimRight("# "+l, " "))
+	}
 }
 
 // nobody says why there is no rule in a direction; over is the family of addresses that the rules are for, " over IPv4", or "".
@@ -233,15 +244,50 @@ func setName(host string, four bool) string {
 			return c
 		}
 		return '_'
-	}, "h_"+host) + "_" + family
+	}, "flexgw_"+host) + "_" + family
+}
+
+// nftTable is where base chains usually are.
+const nftTable = "inet filter"
+
+// neighbours is what IPv6 cannot do without, and connection tracking does not know (RFC 4890, 4.4.1).
+const neighbours = "neighbours over IPv6 find each other"
+
+func nftType(four bool) string {
+	if four {
+		return "ipv4_addr"
+	}
+	return "ipv6_addr"
 }
 
 func (f *rules) nft() {
-	f.head("nft", "nft -c -f FILE", "nft -f FILE (again after each change: the table is made anew)")
-	f.line("table inet flexgw")
-	f.line("delete table inet flexgw")
-	f.line("table inet flexgw {")
+	f.head("nft", "nft -c -f FILE", "nft -f FILE (again after each change: the chains are filled anew, and sets with addresses that were looked up)",
+		"Lead:  once, from the base chains that drop. A jump does not leave its table, and an accept does not undo the drop of another one: so this is",
+		"       for the table that has those chains. Here it is inet filter with input and output, as in Debian's nftables.conf; where yours is",
+		"       called otherwise (nft list ruleset), write its name in place of \"inet filter\" everywhere below:",
+		"  nft insert rule "+nftTable+" output jump flexgw_out",
+		"  nft insert rule "+nftTable+" input jump flexgw_in",
+		"       To stay, in /etc/nftables.conf after its \"flush ruleset\": include \"FILE\"; and as first lines of chains output and input:",
+		"       jump flexgw_out; jump flexgw_in")
+	f.line("add table %s", nftTable)
+	for _, chain := range []string{"flexgw_out", "flexgw_in"} {
+		f.line("add chain %s %s", nftTable, chain)
+		f.line("flush chain %s %s", nftTable, chain)
+	}
 	sets := map[string]bool{}
+	for _, p := range f.peers {
+		host, _, _ := net.SplitHostPort(p.addr)
+		if _, err := netip.ParseAddr(host); err == nil || sets[host] || p.found == nil {
+			continue
+		}
+		sets[host] = true
+		for _, four := range []bool{true, false} {
+			f.line("add set %s %s { type %s; }", nftTable, setName(host, four), nftType(four))
+			f.line("flush set %s %s", nftTable, setName(host, four))
+		}
+	}
+	f.line("table %s {", nftTable)
+	clear(sets)
 	for _, p := range f.peers {
 		host, _, _ := net.SplitHostPort(p.addr)
 		if _, err := netip.ParseAddr(host); err == nil || sets[host] {
@@ -253,14 +299,14 @@ func (f *rules) nft() {
 	}
 	if slices.ContainsFunc(f.inlets, func(in inlet) bool { return in.nodes }) {
 		f.line("\t# The other nodes of Runtime Fabric. EMPTY, so no rule: nobody says here which they are.")
-		f.line("\t# nft add element inet flexgw nodes '{ ADDRESS }'")
-		f.line("\tset nodes {\n\t\ttype ipv4_addr\n\t}")
+		f.line("\t# nft add element %s flexgw_nodes '{ ADDRESS }'", nftTable)
+		f.line("\tset flexgw_nodes {\n\t\ttype ipv4_addr\n\t}")
 	}
 	f.line("\t# OUT: connections that this host opens.")
-	f.line("\tchain outbound {")
-	f.line("\t\ttype filter hook output priority filter; policy accept;")
+	f.line("\tchain flexgw_out {")
 	f.line("\t\tct state established,related accept comment \"out, answers\"")
 	f.line("\t\toifname \"lo\" accept comment \"out, this host to itself\"")
+	f.line("\t\ticmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept comment \"out, %s\"", neighbours)
 	for _, p := range f.peers {
 		host, port, _ := net.SplitHostPort(p.addr)
 		if a, err := netip.ParseAddr(host); err == nil {
@@ -275,15 +321,15 @@ func (f *rules) nft() {
 	}
 	f.line("\t}")
 	f.line("\t# IN: connections that others open to this host.")
-	f.line("\tchain inbound {")
-	f.line("\t\ttype filter hook input priority filter; policy accept;")
+	f.line("\tchain flexgw_in {")
 	f.line("\t\tct state established,related accept comment \"in, answers\"")
 	f.line("\t\tiifname \"lo\" accept comment \"in, this host to itself\"")
+	f.line("\t\ticmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept comment \"in, %s\"", neighbours)
 	for _, in := range f.inlets {
 		which := ""
 		switch {
 		case in.nodes:
-			which = "ip saddr @nodes "
+			which = "ip saddr @flexgw_nodes "
 		case in.to.IsValid():
 			which = ipWord(in.to) + " daddr " + in.to.String() + " "
 		case !in.six:
@@ -302,9 +348,9 @@ func (f *rules) nft() {
 
 // nftSet writes the addresses of a host in a family.
 func (f *rules) nftSet(p peer, host string, four bool) {
-	name, kind, family := setName(host, four), "ipv4_addr", "IPv4"
+	name, family := setName(host, four), "IPv4"
 	if !four {
-		kind, family = "ipv6_addr", "IPv6"
+		family = "IPv6"
 	}
 	var elements []string
 	for _, a := range p.in(four) {
@@ -312,10 +358,10 @@ func (f *rules) nftSet(p peer, host string, four bool) {
 	}
 	f.line("\t# %s, %s, for %s", plain(host), family, strings.Join(p.purposes, " and "))
 	if len(elements) == 0 {
-		f.line("\t# EMPTY, so no rule: %s. nft add element inet flexgw %s '{ ADDRESS }'", f.empty(p, family), name)
+		f.line("\t# EMPTY, so no rule: %s. nft add element %s %s '{ ADDRESS }'", f.empty(p, family), nftTable, name)
 	}
 	f.line("\tset %s {", name)
-	f.line("\t\ttype %s", kind)
+	f.line("\t\ttype %s", nftType(four))
 	if len(elements) > 0 {
 		f.line("\t\telements = { %s }", strings.Join(elements, ", "))
 	}
@@ -342,12 +388,14 @@ func (f *rules) iptables(format string) {
 	if !four {
 		family, other = "IPv6", "iptables"
 	}
-	f.head(format, format+"-restore --test FILE", fmt.Sprintf("%s-restore --noflush FILE, and lead there once: %s -I OUTPUT -j FLEXGW-OUT; %s -I INPUT -j FLEXGW-IN", format, format, format))
+	f.head(format, format+"-restore --test FILE", format+"-restore --noflush FILE (again after each change: the chains are filled anew)",
+		"Lead:  once, to stay by what keeps your other rules:", "  "+format+" -I OUTPUT -j FLEXGW-OUT", "  "+format+" -I INPUT -j FLEXGW-IN")
 	f.line("# This is for %s alone: --firewall %s writes the rest.", family, other)
 	f.line("*filter")
 	f.line(":FLEXGW-OUT - [0:0]")
 	f.line(":FLEXGW-IN - [0:0]")
 	f.line("# OUT: connections that this host opens.")
+	f.standing("FLEXGW-OUT", "out, ", "-o", four)
 	start := f.b.Len()
 	for _, p := range f.peers {
 		host, port, _ := net.SplitHostPort(p.addr)
@@ -366,6 +414,7 @@ func (f *rules) iptables(format string) {
 		f.line("# %s", f.nobody("OUT", " over "+family))
 	}
 	f.line("# IN: connections that others open to this host.")
+	f.standing("FLEXGW-IN", "in, ", "-i", four)
 	start = f.b.Len()
 	for _, in := range f.inlets {
 		if four && !in.four || !four && !in.six {
@@ -386,6 +435,17 @@ func (f *rules) iptables(format string) {
 		f.line("# %s", f.nobody("IN", " over "+family))
 	}
 	f.line("COMMIT")
+}
+
+// standing are the rules without which no connection stands, whoever it is to.
+func (f *rules) standing(chain, direction, by string, four bool) {
+	f.line("-A %s -m conntrack --ctstate RELATED,ESTABLISHED -m comment --comment \"%sanswers\" -j ACCEPT", chain, direction)
+	f.line("-A %s %s lo -m comment --comment \"%sthis host to itself\" -j ACCEPT", chain, by, direction)
+	if !four {
+		for _, kind := range []string{"neighbour-solicitation", "neighbour-advertisement"} {
+			f.line("-A %s -p ipv6-icmp -m icmp6 --icmpv6-type %s -m comment --comment \"%s%s\" -j ACCEPT", chain, kind, direction, neighbours)
+		}
+	}
 }
 
 // Nameservers are those that this host asks for names.
