@@ -205,7 +205,7 @@ func (r *run) proxySettings() {
 		}
 		r.add(res)
 	}
-	if v := r.env("HTTPS_PROXY") + r.env("https_proxy"); v != "" && r.Proxy == nil {
+	if v := r.env("HTTPS_PROXY") + r.env("https_proxy"); v != "" && r.Proxy == nil && r.Forward.IsZero() {
 		r.add(Result{"proxy.environment", Info, "$HTTPS_PROXY", "proxies are named by flags", "set, and not followed", "ours", "name it with --https-proxy if hosts are to be reached through it"})
 	}
 	if r.Socks != nil {
