@@ -249,6 +249,25 @@ func TestCancelledRequestsAreAnswered(t *testing.T) {
 	w.hear(`"id":7`, "-32800")
 }
 
+// TestTwoSpellingsOfOneFile: what is closed under one is still open under the other, and the problems of the first are taken back.
+func TestTwoSpellingsOfOneFile(t *testing.T) {
+	t.Parallel()
+	p := &paper{check: func(open Open) Found {
+		f := nothing(open)
+		f.List = diag.List{{Code: "a/b", Summary: "it says " + string(open["/w/a.yaml"]), Subject: diag.Range{File: "/w/a.yaml"}}}
+		return f
+	}}
+	w := dial(t, p, time.Millisecond)
+	w.open("one")
+	w.hear("publishDiagnostics", `file:///w/a.yaml`, "it says one")
+	w.say(`{"jsonrpc":"2.0","method":"textDocument/didOpen","params":{"textDocument":{"uri":"file:///w/%61.yaml","version":1,"text":"two"}}}`)
+	w.hear("publishDiagnostics", `file:///w/%61.yaml`, "it says two")
+	w.say(`{"jsonrpc":"2.0","method":"textDocument/didClose","params":{"textDocument":{"uri":"file:///w/a.yaml"}}}`)
+	w.hear("publishDiagnostics", `file:///w/a.yaml`, `"diagnostics":[]`)
+	w.say(`{"jsonrpc":"2.0","method":"textDocument/didClose","params":{"textDocument":{"uri":"file:///w/%61.yaml"}}}`)
+	w.hear("publishDiagnostics", "it says")
+}
+
 // TestNobodyReads: a server whose editor does not read goes on reading.
 func TestNobodyReads(t *testing.T) {
 	t.Parallel()

@@ -414,13 +414,13 @@ func (s *server) didClose(p documentParams) error {
 	delete(s.docs, d.uri)
 	s.open = maps.Clone(s.open)
 	delete(s.open, d.name)
+	still := false
 	for _, other := range s.docs { // under another spelling of its URI
 		if other.name == d.name {
-			s.open[d.name] = other.text.b
-			return nil
+			s.open[d.name], still = other.text.b, true
 		}
 	}
-	if r := s.singles[d.name]; r != nil {
+	if r := s.singles[d.name]; r != nil && !still {
 		delete(s.singles, d.name)
 		r.leave()
 	}
