@@ -75,7 +75,7 @@ func runningEgress(c *cli.Context, env Env, outs []output) error {
 	if err != nil {
 		return answered(err)
 	}
-	return writeEgress(outs, env, e)
+	return writeEgress(outs, env, e, nil)
 }
 
 // declaredEgress is what a daemon would call.
@@ -127,7 +127,7 @@ func declaredEgress(c *cli.Context, env Env, outs []output) error {
 		restrict(e, mode)
 	}
 	answer.Destinations = e.List()
-	if err := writeEgress(outs, env, answer); err != nil {
+	if err := writeEgress(outs, env, answer, refused); err != nil {
 		return err
 	}
 	if len(refused) > 0 {
@@ -190,17 +190,21 @@ func alsoNamed(e *egress.Egress, mode string) (list diag.List) {
 	return list
 }
 
-func writeEgress(outs []output, env Env, e api.Egress) error {
+// writeEgress lists who is called. refused is what asks for somebody else, of declarations.
+func writeEgress(outs []output, env Env, e api.Egress, refused diag.List) error {
 	return each(outs, env.Stdout, func(format string, w io.Writer) error {
 		if format == "json" {
-			return report.Indented(w, e)
+			return report.Indented(w, struct {
+				api.Egress
+				Refused diag.List `json:"refused"` // what a daemon serves asks for nobody else
+			}{e, append(diag.List{}, refused...)})
 		}
 		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(t, "PURPOSE\tHOST\tWHY")
 		for _, d := range e.Destinations {
 			fmt.Fprintf(t, "%s\t%s\t%s\n", d.Purpose, diag.Visible(d.Host), diag.Visible(d.Why))
 		}
-		if err := t.Flush(); err != nil || e.Mode == api.EgressOpen {
+		if err := t.Flush(); err != nil || e.Mode == api.EgressOpen && len(e.Destinations) > 0 {
 			return err
 		}
 		left := "everything else is denied"

@@ -370,6 +370,9 @@ func (d *docDecoder) decode() {
 		d.broken = true
 		spec = &syntax.Field{Name: "spec", Value: &syntax.Node{Kind: syntax.Mapping, Range: d.doc.Range}}
 	}
+	if kind == v1alpha1.Configuration {
+		d.noVariables(spec.Value, []string{"spec"})
+	}
 	if d.id.Name == "" {
 		if kind == v1alpha1.Configuration { // no object of the model, but it can be judged
 			s := decodeSpec[v1alpha1.ConfigurationSpec](d, spec.Value).Spec

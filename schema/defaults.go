@@ -58,6 +58,29 @@ func (s *state) linkSettings() diag.List {
 	return ds
 }
 
+// noVariables warns of a $NAME in settings, which a policy's config would have replaced (flex-resources.md, 10.6). A secret may look like one:
+// it is not shown, and has to be in capitals.
+func (d *docDecoder) noVariables(n *syntax.Node, path []string) {
+	for _, f := range n.Fields {
+		d.noVariables(f.Value, append(path, f.Name))
+	}
+	for i, x := range n.Items {
+		d.noVariables(x, append(path, strconv.Itoa(i)))
+	}
+	text, _ := n.Scalar.(string)
+	if !variable.MatchString(text) {
+		return
+	}
+	what, hint := quoteShort(text), "write the value: variables are replaced in the config of policies alone"
+	if secretName(path) {
+		if strings.ToUpper(text) != text {
+			return // a dollar sign in a password is nothing odd
+		}
+		what, hint = "a dollar sign and a name", "write the value, in a file encrypted with SOPS: variables are replaced in the config of policies alone"
+	}
+	d.report(diag.Warning, "link/not-a-variable", n.Range, fmt.Sprintf("%s is %s, which is no variable here but the text that it is", label(path), what), hint).Path = pointer(path)
+}
+
 // forwardProxy is what one Configuration says of it; nil: nothing.
 func forwardProxy(o *v1alpha1.Object[v1alpha1.ConfigurationSpec]) *ir.ForwardProxy {
 	p := o.Spec.ForwardProxy
