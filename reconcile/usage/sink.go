@@ -72,6 +72,9 @@ func (s *Sink) Deliver(ctx context.Context, b anypoint.Batch) (acked uint64, err
 	if err := s.Hello(ctx); err != nil {
 		return 0, err
 	}
+	if err := b.Check(); err != nil { // whatever is in it does not leave the host
+		return 0, &RefusedError{Status: http.StatusUnprocessableEntity, Err: fmt.Errorf("not sent, for it is no report as batch.schema.json has it: %w", err)}
+	}
 	body, err := json.Marshal(b)
 	if err != nil {
 		return 0, &RefusedError{Err: err}

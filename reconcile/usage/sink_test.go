@@ -126,6 +126,51 @@ func TestABatchHasCountsAndIdentifiersAlone(t *testing.T) {
 	}
 }
 
+// TestWhatIsNoReportIsNotSent: a batch that does not fit batch.schema.json stays on the host, whoever made it.
+func TestWhatIsNoReportIsNotSent(t *testing.T) {
+	t.Parallel()
+	schema := batchSchema(t)
+	posts := 0
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set(anypoint.WireHeader, anypoint.WireSim)
+		if r.Method == http.MethodPost {
+			posts++
+			fmt.Fprint(w, `{"accepted": true, "ackedSeq": 7}`)
+		}
+	}))
+	t.Cleanup(server.Close)
+	sink := &usage.Sink{URL: server.URL + anypoint.PathMetering, Client: server.Client(), Now: time.Now}
+	for name, change := range map[string]func(*anypoint.Batch){
+		"as it is":         func(*anypoint.Batch) {},
+		"a path":           func(b *anypoint.Batch) { b.Points[0].APIInstance = "default/api/orders/17" },
+		"a header":         func(b *anypoint.Batch) { b.Points[0].APIInstance = "default/api x-user: alice" },
+		"a host":           func(b *anypoint.Batch) { b.AgentID = "https://gateway.example.com" },
+		"an error":         func(b *anypoint.Batch) { b.MeteringSchemaID = "dial tcp: refused" },
+		"a long name":      func(b *anypoint.Batch) { b.AssetName = strings.Repeat("x", 257) },
+		"another meter":    func(b *anypoint.Batch) { b.Points[0].Meter = "status_500" },
+		"a host's name":    func(b *anypoint.Batch) { b.ReplicaID = "edge-1.example.com" },
+		"a minute":         func(b *anypoint.Batch) { b.Points[0].HourStart = b.Points[0].HourStart.Add(time.Minute) },
+		"a zone":           func(b *anypoint.Batch) { b.CreatedAt = b.CreatedAt.In(time.FixedZone("here", 3600)) },
+		"no points, null":  func(b *anypoint.Batch) { b.Points = nil },
+		"no number":        func(b *anypoint.Batch) { b.Seq = 0 },
+		"not its own name": func(b *anypoint.Batch) { b.BatchID = "1" },
+	} {
+		b := report(7)
+		b.Points = somePoints(2)
+		change(&b)
+		text, err := json.Marshal(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		posts = 0
+		_, err = sink.Deliver(t.Context(), b)
+		var refused *usage.RefusedError
+		if wrong := fits(t, schema, text); wrong == nil && (err != nil || posts != 1) || wrong != nil && (!errors.As(err, &refused) || posts != 0) || (wrong == nil) != (name == "as it is") {
+			t.Errorf("%s: the schema says %v; sent %d times, %v", name, wrong, posts, err)
+		}
+	}
+}
+
 // TestCertificatesThatAreNotTaken asks a server that wants a certificate which we do not have.
 func TestCertificatesThatAreNotTaken(t *testing.T) {
 	t.Parallel()

@@ -50,6 +50,9 @@ func (s *Sim) metering(q *query) answer {
 		return failure(http.StatusForbidden, "agentId: it is not that of the client certificate")
 	}
 	err = checkBatch(b, q.Header.Get(anypoint.IdempotencyKey))
+	if err == nil {
+		err = checkTimes(body)
+	}
 	if err == nil && b.AssetName != g.Name {
 		err = fmt.Errorf("assetName: %q is expected, the name that was registered", g.Name)
 	}
@@ -136,6 +139,28 @@ func fieldsOf(path string) []string {
 	return nil
 }
 
+// checkTimes says which time of a batch that was read is written in another way than it is to be: as UTC with Z, and hours whole.
+func checkTimes(body []byte) error {
+	var b struct {
+		CreatedAt string `json:"createdAt"`
+		Points    []struct {
+			HourStart string `json:"hourStart"`
+		} `json:"points"`
+	}
+	if err := json.Unmarshal(body, &b); err != nil {
+		return err
+	}
+	if !strings.HasSuffix(b.CreatedAt, "Z") {
+		return errors.New("createdAt: a time in UTC is expected, with Z")
+	}
+	for i, p := range b.Points {
+		if !strings.HasSuffix(p.HourStart, ":00:00Z") {
+			return fmt.Errorf("points[%d].hourStart: the start of an hour in UTC is expected, as :00:00Z", i)
+		}
+	}
+	return nil
+}
+
 // decodeBatch reads a batch to the letter: other names (or these in other letters), names that come twice, and what follows it are
 // refused. encoding/json would take them.
 func decodeBatch(contentType string, b []byte) (*anypoint.Batch, error) {
@@ -174,8 +199,11 @@ func exact(d *json.Decoder, path string) error {
 		return err
 	case json.Delim('{'):
 	default:
-		if fieldsOf(path) != nil { // null is no object
+		switch {
+		case fieldsOf(path) != nil: // null is no object
 			return fmt.Errorf("the body: an object is expected at %q", path)
+		case t == nil:
+			return fmt.Errorf("the body: a value is expected at %q", path)
 		}
 		return nil
 	}
@@ -231,7 +259,7 @@ func checkBatch(b *anypoint.Batch, idempotencyKey string) error {
 			return fmt.Errorf("points[%d].%w", i, err)
 		}
 	}
-	return nil
+	return b.Check()
 }
 
 func checkPoint(p anypoint.Point) error {
