@@ -176,7 +176,8 @@ func (r *run) privileged(d Declared) {
 }
 
 // reserved judges the ports that the product keeps for itself: those of the release may not be declared, and those of any release, with
-// 2000 for its metrics, had better not be. It is the table, and the verdict, of validate (link/reserved-port).
+// 2000 for its metrics, had better not be. It is the table of validate (link/reserved-port), which
+// only warns where the vendor's pages disagree.
 func (r *run) reserved() {
 	for _, p := range ir.ReservedPorts() {
 		r.reservedPort(p)
@@ -184,7 +185,7 @@ func (r *run) reserved() {
 }
 
 func (r *run) reservedPort(p ir.ReservedPort) {
-	now := p.Refused(r.Release)
+	now := p.Listed(r.Release)
 	res := Result{CheckID: "ports.reserved", Severity: OK, Subject: fmt.Sprintf("%d/tcp", p.Port), Expected: "not declared: it " + p.Words(r.Release), Observed: "free", Source: "[D] reserved ports"}
 	if len(p.In) == 0 {
 		res.Source = "[C] the product's images, reserved ports"

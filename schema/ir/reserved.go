@@ -2,6 +2,7 @@ package ir
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -9,6 +10,7 @@ import (
 type ReservedPort struct {
 	Port uint16
 	In   []ReleaseRange // that refuse it; none: it is used without being refused
+	Said []ReleaseRange // that refuse it by the pages of their requirements alone; other pages say that they do not
 	Use  string         // what for, where In is empty
 }
 
@@ -26,7 +28,7 @@ func ReservedPorts() []ReservedPort {
 		{Port: 2000, Use: "the product's metrics (FLEX_METRIC_ADDR)"},
 		{Port: 4000, In: []ReleaseRange{early}},
 		{Port: 9998, In: []ReleaseRange{{First: minor(7)}}},
-		{Port: 9999, In: []ReleaseRange{early, {First: minor(11)}}},
+		{Port: 9999, In: []ReleaseRange{early}, Said: []ReleaseRange{{First: minor(11)}}}, // flex-resources.md 11.7: 9998 alone from 1.7 on
 		{Port: 15000, In: []ReleaseRange{early}},
 		{Port: 15100, In: []ReleaseRange{early}},
 	}
@@ -43,8 +45,13 @@ func ReservedPortAt(port uint16) (p ReservedPort, ok bool) {
 }
 
 // Refused reports whether a release refuses the port.
-func (p ReservedPort) Refused(r Release) bool {
-	for _, in := range p.In {
+func (p ReservedPort) Refused(r Release) bool { return among(p.In, r) }
+
+// Listed reports whether the page on the requirements of a release has the port.
+func (p ReservedPort) Listed(r Release) bool { return p.Refused(r) || among(p.Said, r) }
+
+func among(ranges []ReleaseRange, r Release) bool {
+	for _, in := range ranges {
 		last := in.Last
 		last.Minor++
 		if !r.Before(in.First) && (in.Last.IsZero() || r.Before(last)) {
@@ -59,16 +66,16 @@ func (p ReservedPort) Words(r Release) string {
 	switch {
 	case len(p.In) == 0:
 		return "is used for " + p.Use
-	case p.Refused(r):
+	case p.Listed(r):
 		return "is reserved by the product in releases " + p.Ranges()
 	}
 	return fmt.Sprintf("is reserved by the product in releases %s, not in %v", p.Ranges(), r)
 }
 
-// Ranges are the releases that refuse the port, in words; "" for none.
+// Ranges are the releases that list the port, in words; "" for none.
 func (p ReservedPort) Ranges() string {
 	var all []string
-	for _, in := range p.In {
+	for _, in := range slices.Concat(p.In, p.Said) {
 		text := in.First.String() + " on"
 		if !in.Last.IsZero() {
 			text = in.First.String() + " to " + in.Last.String()
