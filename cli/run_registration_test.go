@@ -126,7 +126,7 @@ func TestRegistrationOthersCanRead(t *testing.T) {
 		}
 		w = newObserved(t, dir)
 		w.begin(t)
-		if got := w.lines(); !strings.Contains(got, "WARN") || !strings.Contains(got, "others than its owner") || !strings.Contains(got, fmt.Sprintf("(mode %04o)", mode)) {
+		if got := w.lines(); !strings.Contains(got, "WARN") || !strings.Contains(got, "others than its owner") || !strings.Contains(got, fmt.Sprintf("mode=%04o", mode)) {
 			t.Errorf("%v: said %s", mode, got)
 		}
 		w.want(t, status.True, "Registered")
