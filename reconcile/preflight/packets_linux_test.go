@@ -77,16 +77,7 @@ func serve(t *testing.T, network, addr string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = c.Write([]byte{1})
-			c.Close()
-		}
-	}()
+	go accept(l, func(c net.Conn) { _, _ = c.Write([]byte{1}) })
 }
 
 // answered reports whether somebody answers within a time.

@@ -71,6 +71,18 @@ func hash(t *testing.T, kind, password string) string {
 	return strings.TrimSpace(string(out))
 }
 
+// accept takes connections until the listener is closed, one after the other.
+func accept(l net.Listener, do func(net.Conn)) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		do(c)
+		c.Close()
+	}
+}
+
 func freePort(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -283,15 +295,7 @@ func TestDante(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			c.Close()
-		}
-	}()
+	go accept(l, func(net.Conn) {})
 	// It takes users, passwords and names from files of the host: in a mount namespace they are the test's.
 	write(t, filepath.Join(dir, "passwd"), "root:x:0:0::/:/bin/sh\ngateway:x:0:0::/:/bin/sh\n")
 	write(t, filepath.Join(dir, "shadow"), "gateway:"+hash(t, "-6", "secret")+":20000:0:99999:7:::\n")
@@ -372,21 +376,14 @@ func TestOddProxies(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { l.Close() })
-		go func() {
-			for {
-				c, err := l.Accept()
-				if err != nil {
-					return
+		go accept(l, func(c net.Conn) {
+			for _, b := range bytes {
+				if _, err := c.Read(make([]byte, 1024)); err != nil {
+					break
 				}
-				for _, b := range bytes {
-					if _, err := c.Read(make([]byte, 1024)); err != nil {
-						break
-					}
-					_, _ = c.Write([]byte(b))
-				}
-				c.Close()
+				_, _ = c.Write([]byte(b))
 			}
-		}()
+		})
 		return l.Addr().String()
 	}
 	n := newInternet(t)
