@@ -92,7 +92,11 @@ func TestARenewedRegistration(t *testing.T) {
 // TestRenewalsAtAnyTime changes registrations at random, between two gateways and two schemas of each: the platform has every call.
 func TestRenewalsAtAnyTime(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(40) {
+	seeds := uint64(40)
+	if testing.Short() {
+		seeds = 8
+	}
+	for seed := range seeds {
 		r := rand.New(rand.NewPCG(seed, 1))
 		c, dir, p := newClock(), t.TempDir(), greatest{}
 		l := open(t, dir, c, usage.Options{})
