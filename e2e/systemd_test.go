@@ -36,6 +36,9 @@ func newManager(t *testing.T, gateway string) *manager {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Mkdir(filepath.Join(dir, "log"), 0o700); err != nil { // LogsDirectory
+		t.Fatal(err)
+	}
 	found, err := envoy.Find(t.Context(), envoy.FindOptions{Choice: "auto", Getenv: os.LookupEnv, Log: func(string) {}})
 	if err != nil {
 		t.Fatal(err)
