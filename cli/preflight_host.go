@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"net/url"
 	"os"
 	"os/exec"
 	"runtime"
@@ -48,7 +47,7 @@ func registrationOf(c *cli.Context) preflight.Registration {
 		return r
 	}
 	r.Path, r.Exposed = f.Path, exposedOf(f.Exposed)
-	r.Platform, r.Usage, r.NotAfter, r.CA = addrOf(f.Anypoint), addrOf(f.Metering), f.NotAfter, f.CA
+	r.Platform, r.Usage, r.NotAfter, r.CA = hostPortOf(f.Anypoint), hostPortOf(f.Metering), f.NotAfter, f.CA
 	return r
 }
 
@@ -57,19 +56,6 @@ func exposedOf(list []anypoint.Exposure) (all []preflight.Exposed) {
 		all = append(all, preflight.Exposed{Text: e.String(), Path: e.Path, Everybody: e.Everybody})
 	}
 	return all
-}
-
-// addrOf is host:port of a URL; "" when it has none.
-func addrOf(text string) string {
-	u, err := url.Parse(text)
-	if err != nil || u.Hostname() == "" {
-		return ""
-	}
-	port := u.Port()
-	if port == "" {
-		port = "443"
-	}
-	return net.JoinHostPort(u.Hostname(), port)
 }
 
 // proxiesOf reads the flags about proxies, and the authority of one that opens TLS.

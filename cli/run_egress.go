@@ -206,10 +206,10 @@ func meeting(f *anypoint.File) (egress.TLS, error) {
 	return t, nil
 }
 
-// hostPortOf is the host and port of a URL that was checked.
+// hostPortOf is the host and port of a URL that was checked; "" when it is not there.
 func hostPortOf(text string) string {
 	u, err := url.Parse(text)
-	if err != nil {
+	if err != nil || u.Hostname() == "" {
 		return ""
 	}
 	return egress.HostPort(u)

@@ -218,7 +218,6 @@ func TestUsageByHand(t *testing.T) {
 	}
 }
 
-// TestUsageOfSeveralGatewaysSaysWhose: after the registration was replaced by another gateway's, rows and sums can be told apart.
 // TestUsageFacts: what these commands do, programs read from one object on standard output, and people from standard error.
 func TestUsageFacts(t *testing.T) {
 	t.Parallel()
@@ -280,6 +279,7 @@ func TestUsageFacts(t *testing.T) {
 		map[string]any{"result": "reported", "agentId": x.file.AgentID, "assetName": "edge", "reported": 42.0, "waiting": 0.0, "setAside": 0.0, "ackedSeq": 7.0})
 }
 
+// TestUsageOfSeveralGatewaysSaysWhose: after the registration was replaced by another gateway's, rows and sums can be told apart.
 func TestUsageOfSeveralGatewaysSaysWhose(t *testing.T) {
 	t.Parallel()
 	x := newStation(t)

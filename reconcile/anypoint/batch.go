@@ -21,7 +21,7 @@ func (b *Batch) Check() error {
 		return errors.New("agentId: an identifier of 1 to 128 characters is expected")
 	case utf8.RuneCountInString(b.AssetName) > 256:
 		return errors.New("assetName: 256 characters at most are expected")
-	case !lowerUUID(b.ReplicaID):
+	case !IsUUID(b.ReplicaID):
 		return errors.New("replicaId: a UUID is expected")
 	case b.Seq == 0:
 		return errors.New("seq: it counts from 1")
@@ -59,7 +59,8 @@ func identifier(s string, least int) bool {
 	})
 }
 
-func lowerUUID(s string) bool {
+// IsUUID reports whether s is a UUID in lower case, of any version.
+func IsUUID(s string) bool {
 	parts := strings.Split(s, "-")
 	if len(parts) != 5 {
 		return false

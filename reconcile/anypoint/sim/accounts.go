@@ -54,17 +54,7 @@ func asUUID(b []byte) string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
-func isUUID(s string) bool {
-	if len(s) != 36 {
-		return false
-	}
-	for i, r := range s {
-		if dash := i == 8 || i == 13 || i == 18 || i == 23; dash != (r == '-') || !dash && !strings.ContainsRune("0123456789abcdefABCDEF", r) {
-			return false
-		}
-	}
-	return true
-}
+func isUUID(s string) bool { return anypoint.IsUUID(strings.ToLower(s)) }
 
 // validID takes what can stand in a path and in a certificate. The platform's are UUIDs; people who try use other words.
 func validID(s string) bool {
