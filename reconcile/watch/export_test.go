@@ -45,6 +45,13 @@ func Blind(path string, o Options) *Directory {
 	return &Directory{watch: w, rescan: o.Rescan, tree: newTree(path, "", w)}
 }
 
+// Joined is how many wait for the look that is under way.
+func (s *GitSource) Joined() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.joined)
+}
+
 // Indexed are the paths in an index, and InTree the names in a tree, each of its bytes.
 func Indexed(b []byte) ([]string, error) {
 	root, err := indexed(b)

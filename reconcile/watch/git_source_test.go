@@ -150,10 +150,14 @@ func TestASilentServerIsNamed(t *testing.T) {
 		t.Errorf("what was taken is not there: %s %v", set.Revision, err)
 	}
 	second := r.push("a.yaml", "2")
-	before := lists.Load()
+	before, joined := lists.Load(), s.Joined()
 	done := make(chan error, 1)
 	go func() { done <- s.Look(t.Context()) }()
-	time.Sleep(50 * time.Millisecond)
+	for began := time.Now(); s.Joined() == joined; time.Sleep(time.Millisecond) {
+		if time.Since(began) > time.Minute {
+			t.Fatal("who asks while the server is silent does not join the look that is under way")
+		}
+	}
 	silent.Store(false)
 	free <- struct{}{}
 	if err := <-done; err != nil {
