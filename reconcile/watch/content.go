@@ -27,13 +27,15 @@ var (
 const (
 	keepSize  = 1 << 20 // larger contents are read again when they are wanted
 	readTries = 6       // of one file that changes while it is read
-	// A file that is open for writing counts when its writer closes it, or has been silent for writerPause, or has kept
-	// us waiting for writerLimit.
-	writerPause = 500 * time.Millisecond
-	writerLimit = 5 * time.Second
 
 	stampGrain = 50 * time.Millisecond // a change within this of the last one may leave the times as they were
 )
+
+// patience is with writers: a file that is open for writing counts when its writer closes it, or has been silent for pause,
+// or has kept us waiting for limit. The zero value waits for no writer.
+type patience struct{ pause, limit time.Duration }
+
+func usualPatience() patience { return patience{500 * time.Millisecond, 5 * time.Second} }
 
 // stamp tells two states of a file apart without reading it.
 type stamp struct {
@@ -63,7 +65,7 @@ func (c *content) bytes() ([]byte, error) {
 	if b := c.fresh.Swap(nil); b != nil {
 		return *b, nil
 	}
-	b, _, err := readSteady(c.path, false)
+	b, _, err := readSteady(c.path, 0)
 	if err == nil && sha256.Sum256(b) != c.hash {
 		err = ErrChanged
 	}
@@ -73,8 +75,8 @@ func (c *content) bytes() ([]byte, error) {
 	return b, nil
 }
 
-func readContent(path, shown string, closed bool) (*content, error) {
-	b, s, err := readSteady(path, closed)
+func readContent(path, shown string, pause time.Duration) (*content, error) {
+	b, s, err := readSteady(path, pause)
 	if err != nil {
 		return nil, err
 	}
@@ -86,11 +88,11 @@ func readContent(path, shown string, closed bool) (*content, error) {
 	return c, nil
 }
 
-// readSteady reads a file between two equal stamps, so that it never returns half of what a writer was writing. With
-// closed, a file that was written a moment ago and is still open for writing is errOpen.
-func readSteady(path string, closed bool) ([]byte, stamp, error) {
+// readSteady reads a file between two equal stamps, so that it never returns half of what a writer was writing. A
+// file that was written within pause and is still open for writing is errOpen.
+func readSteady(path string, pause time.Duration) ([]byte, stamp, error) {
 	for try := range readTries {
-		b, s, steady, err := readOnce(path, closed)
+		b, s, steady, err := readOnce(path, pause)
 		if err != nil || steady {
 			return b, s, err
 		}
@@ -99,7 +101,7 @@ func readSteady(path string, closed bool) ([]byte, stamp, error) {
 	return nil, stamp{}, errors.New("keeps changing while it is read")
 }
 
-func readOnce(path string, closed bool) (b []byte, s stamp, steady bool, err error) {
+func readOnce(path string, pause time.Duration) (b []byte, s stamp, steady bool, err error) {
 	// Non-blocking, lest a pipe that took the file's place hangs the whole daemon.
 	fd, err := retry(func() (int, error) {
 		return syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0)
@@ -116,7 +118,7 @@ func readOnce(path string, closed bool) (b []byte, s stamp, steady bool, err err
 		return nil, s, false, errNotRegular
 	}
 	s = stampOf(&st)
-	if closed && time.Now().UnixNano()-s.mtime < int64(writerPause) && openForWriting(fd) {
+	if pause > 0 && time.Now().UnixNano()-s.mtime < int64(pause) && openForWriting(fd) {
 		return nil, s, false, errOpen
 	}
 	b = make([]byte, min(s.size, source.MaxFileSize)+1) // one more than expected, to see a file that grows
@@ -155,10 +157,10 @@ type reading struct {
 	err         error
 }
 
-func readAll(ctx context.Context, list []*reading, closed bool) error {
+func readAll(ctx context.Context, list []*reading, pause time.Duration) error {
 	if len(list) < 8 {
 		for _, r := range list {
-			r.content, r.err = readContent(r.path, r.shown, closed)
+			r.content, r.err = readContent(r.path, r.shown, pause)
 		}
 		return ctx.Err()
 	}
@@ -171,7 +173,7 @@ func readAll(ctx context.Context, list []*reading, closed bool) error {
 				if i >= len(list) {
 					return nil
 				}
-				list[i].content, list[i].err = readContent(list[i].path, list[i].shown, closed)
+				list[i].content, list[i].err = readContent(list[i].path, list[i].shown, pause)
 			}
 			return ctx.Err()
 		})

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
 )
@@ -24,6 +25,25 @@ func (d *Directory) Deafen() {
 	}
 }
 
+// Patience is how long a writer may be silent, and how long it may keep us waiting. It is set before the first Fetch.
+func (d *Directory) Patience(pause, limit time.Duration) {
+	d.watch.mu.Lock()
+	defer d.watch.mu.Unlock()
+	d.watch.patience = patience{pause, limit}
+}
+
+// ClosedMeanwhile is what happens when a file of the root was open for writing as it was looked at, and was closed before that was
+// noted: whether its writer is waited for.
+func (d *Directory) ClosedMeanwhile(name string) bool {
+	w := d.watch
+	p := place{wd: d.tree.root.wd, name: name}
+	w.mu.Lock()
+	w.event(p, syscall.IN_CLOSE_WRITE)
+	w.mu.Unlock()
+	w.open(p)
+	return d.tree.watch.isBusy(d.tree.root, name)
+}
+
 // Overflow is what the kernel says when it dropped events.
 func (d *Directory) Overflow() {
 	w := d.watch
@@ -39,7 +59,7 @@ func (d *Directory) Overflow() {
 func Blind(path string, o Options) *Directory {
 	w := &watcher{
 		fd: -1, changed: make(chan struct{}, 1), done: make(chan struct{}), dirs: map[int]*watched{},
-		links: map[link][]place{}, dirty: map[place]bool{}, busy: map[place]writing{}, full: true, blind: true,
+		links: map[link][]place{}, dirty: map[place]bool{}, busy: map[place]writing{}, full: true, blind: true, patience: usualPatience(),
 	}
 	close(w.done)
 	return &Directory{watch: w, rescan: o.Rescan, tree: newTree(path, "", w)}
@@ -50,6 +70,14 @@ func (s *GitSource) Joined() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.joined)
+}
+
+// Bound gives the looks that follow other limits. No look may be under way.
+func (s *GitSource) Bound(idle, total time.Duration) {
+	s.o.Limits.Idle, s.o.Limits.Total = idle, total
+	for i, r := range s.remotes {
+		s.remotes[i] = s.remote(r.url)
+	}
 }
 
 // Indexed are the paths in an index, and InTree the names in a tree, each of its bytes.

@@ -432,8 +432,8 @@ func (s *GitSource) Look(ctx context.Context) error {
 		s.mu.Unlock()
 	} else {
 		s.waiting = append(s.waiting, done)
-		s.mu.Unlock()
 		s.Poke()
+		s.mu.Unlock()
 	}
 	select {
 	case <-done:
@@ -551,6 +551,10 @@ func (s *GitSource) run(ctx context.Context) {
 		s.mu.Lock()
 		s.joined, s.waiting = s.waiting, nil
 		s.granted, s.allowed = s.allowed, nil
+		select {
+		case <-s.poke: // whoever asked until now is answered by this look
+		default:
+		}
 		s.mu.Unlock()
 		err := s.look(ctx)
 		if ctx.Err() != nil {

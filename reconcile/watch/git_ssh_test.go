@@ -10,8 +10,8 @@ import (
 	"os/user"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
-	"time"
 
 	"github.com/flexgw/flexgw/reconcile/watch"
 )
@@ -47,39 +47,51 @@ func newSSHD(t testing.TB) *sshd {
 		t.Fatal(err)
 	}
 	s := &sshd{t: t, dir: t.TempDir(), addr: l.Addr().String(), user: me.Username}
-	l.Close()
-	_, port, _ := net.SplitHostPort(s.addr)
 	s.keygen("ed25519", "host_ed25519", "")
 	s.keygen("rsa", "host_rsa", "")
 	s.keygen("ed25519", "user", "")
 	s.file("authorized", s.read("user.pub"))
-	s.file("conf", fmt.Sprintf("ListenAddress 127.0.0.1\nPort %s\nHostKey %[2]s/host_ed25519\nHostKey %[2]s/host_rsa\nAuthorizedKeysFile %[2]s/authorized\nPidFile none\nUsePAM no\nStrictModes no\nPermitRootLogin yes\nPasswordAuthentication no\nMaxStartups 100\n", port, s.dir))
-	cmd := exec.Command(bin, "-D", "-e", "-f", filepath.Join(s.dir, "conf"))
+	s.file("conf", fmt.Sprintf("HostKey %[1]s/host_ed25519\nHostKey %[1]s/host_rsa\nAuthorizedKeysFile %[1]s/authorized\nPidFile none\nUsePAM no\nStrictModes no\nPermitRootLogin yes\nPasswordAuthentication no\n", s.dir))
 	log, err := os.Create(filepath.Join(s.dir, "log"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd.Stderr = log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	// One for each connection, as inetd starts it: the port is ours all the while.
+	ctx, cancel := context.WithCancel(context.Background())
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			f, err := c.(*net.TCPConn).File()
+			c.Close()
+			if err != nil {
+				t.Error(err)
+				continue
+			}
+			cmd := exec.CommandContext(ctx, bin, "-i", "-e", "-f", filepath.Join(s.dir, "conf"))
+			cmd.Stdin, cmd.Stdout, cmd.Stderr = f, f, log
+			err = cmd.Start()
+			f.Close()
+			if err != nil {
+				t.Error(err)
+				continue
+			}
+			all.Go(func() { _ = cmd.Wait() }) // how it ends is the client's matter
+		}
+	})
 	t.Cleanup(func() {
-		cmd.Process.Kill()
-		_ = cmd.Wait() // it was killed
+		l.Close()
+		cancel()
+		all.Wait()
 		log.Close()
 		if t.Failed() {
 			t.Logf("sshd:\n%s", s.read("log"))
 		}
 	})
-	for range 200 {
-		if c, err := net.Dial("tcp", s.addr); err == nil {
-			c.Close()
-			return s
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	t.Fatal("sshd does not listen")
-	return nil
+	return s
 }
 
 func (s *sshd) file(name, text string) string {

@@ -43,6 +43,7 @@ type watcher struct {
 	file    *os.File
 	changed chan struct{}
 	done    chan struct{}
+	patience
 
 	mu    sync.Mutex
 	dirs  map[int]*watched
@@ -58,7 +59,7 @@ type watcher struct {
 func newWatcher() *watcher {
 	w := &watcher{
 		fd: -1, changed: make(chan struct{}, 1), done: make(chan struct{}),
-		dirs: map[int]*watched{}, links: map[link][]place{}, dirty: map[place]bool{}, full: true, busy: map[place]writing{},
+		dirs: map[int]*watched{}, links: map[link][]place{}, dirty: map[place]bool{}, full: true, busy: map[place]writing{}, patience: usualPatience(),
 	}
 	fd, err := syscall.InotifyInit1(syscall.IN_CLOEXEC | syscall.IN_NONBLOCK)
 	if err != nil { // too many instances on this host
@@ -190,15 +191,18 @@ func (w *watcher) wait(p place) {
 	b.last = now
 	w.busy[p] = b
 	if w.timer == nil {
-		w.timer = time.AfterFunc(writerPause, w.expire)
+		w.timer = time.AfterFunc(w.pause, w.expire)
 	}
 }
 
-// open notes a writer that no event told of.
+// open notes a writer that no event told of. One that an event has told of since, who may have closed the file, is looked at again
+// anyway.
 func (w *watcher) open(p place) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.wait(p)
+	if !w.dirty[p] {
+		w.wait(p)
+	}
 }
 
 // expire stops waiting for writers that have gone silent.
@@ -206,9 +210,9 @@ func (w *watcher) expire() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.timer = nil
-	now, next := time.Now(), writerPause
+	now, next := time.Now(), w.pause
 	for p, b := range w.busy {
-		left := min(writerPause-now.Sub(b.last), writerLimit-now.Sub(b.first))
+		left := min(w.pause-now.Sub(b.last), w.limit-now.Sub(b.first))
 		if left > 0 {
 			next = min(next, left)
 			continue

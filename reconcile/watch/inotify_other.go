@@ -8,6 +8,7 @@ import "sync"
 type watcher struct {
 	changed chan struct{}
 	blind   bool
+	patience
 
 	mu   sync.Mutex
 	full bool
@@ -24,7 +25,7 @@ type place struct {
 }
 
 func newWatcher() *watcher {
-	return &watcher{changed: make(chan struct{}, 1), blind: true, full: true}
+	return &watcher{changed: make(chan struct{}, 1), blind: true, full: true, patience: usualPatience()}
 }
 
 // take hands out what is to be looked at: everything.

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/flexgw/flexgw/reconcile/disk"
 	"github.com/flexgw/flexgw/schema/source"
@@ -362,7 +363,11 @@ func exists(p string) bool {
 func (t *tree) finish(ctx context.Context) error {
 	list := t.pending
 	t.pending = nil
-	if err := readAll(ctx, list, t.watch != nil); err != nil {
+	var pause time.Duration
+	if t.watch != nil {
+		pause = t.watch.pause
+	}
+	if err := readAll(ctx, list, pause); err != nil {
 		return err
 	}
 	for _, r := range list {
