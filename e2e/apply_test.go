@@ -34,7 +34,7 @@ func (g *gateway) applied(want int, args ...string) api.Outcome {
 // waitKept waits until a restart would serve a revision: it is written beside the path of an edit.
 func (g *gateway) waitKept(revision string) {
 	g.t.Helper()
-	harness.Until(g.t, 20*time.Second, func() error {
+	harness.Until(g.t, func() error {
 		sets, err := store.New(filepath.Join(g.State, "last-good")).Load()
 		if len(sets) == 0 || sets[0].Revision != revision {
 			return fmt.Errorf("%d are kept, and not %s as the newest: %v", len(sets), revision, err)
@@ -59,7 +59,7 @@ func TestApply(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	harness.Until(t, 30*time.Second, func() error {
+	harness.Until(t, func() error {
 		if _, errs, code := harness.Command(t, "probe", "--check", "liveness", "--state-dir", g.State); code != 0 {
 			return fmt.Errorf("liveness %d: %s", code, errs)
 		}
@@ -116,7 +116,7 @@ func TestApply(t *testing.T) {
 	g.waitKept(one.Revision)
 	g.Kill()
 	g.Run()
-	harness.Until(t, 20*time.Second, func() error {
+	harness.Until(t, func() error {
 		out, _, code := harness.Command(t, "status", "--output", "json", "--state-dir", g.State)
 		var r status.Report
 		if code != 0 || json.Unmarshal([]byte(out), &r) != nil || r.Revision != one.Revision {
@@ -125,7 +125,7 @@ func TestApply(t *testing.T) {
 		return nil
 	})
 	waitVersion(t, g, "1")
-	harness.Until(t, 5*time.Second, func() error { // it is written beside the path of an edit
+	harness.Until(t, func() error { // it is written beside the path of an edit
 		out, _, _ := harness.Command(t, "history", "--state-dir", g.State)
 		for _, want := range []string{"Programmed", "RolledBack", "Pinned", "apply ("} {
 			if !strings.Contains(out, want) {

@@ -65,7 +65,7 @@ func TestBadInputChangesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		says := regexp.MustCompile(bad.says)
-		harness.Until(t, 20*time.Second, func() error {
+		harness.Until(t, func() error {
 			if !says.MatchString(g.Log()[before:]) {
 				return fmt.Errorf("%s: %q is not said, but:\n%s", bad.name, bad.says, g.Log()[before:])
 			}
@@ -93,7 +93,7 @@ func TestServedFileTurnsBad(t *testing.T) {
 	keeps := func(what, says string, before int) {
 		t.Helper()
 		re := regexp.MustCompile(says)
-		harness.Until(t, 20*time.Second, func() error {
+		harness.Until(t, func() error {
 			if !re.MatchString(g.Log()[before:]) {
 				return fmt.Errorf("%s: %q is not said, but:\n%s", what, says, g.Log()[before:])
 			}

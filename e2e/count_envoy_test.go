@@ -103,7 +103,7 @@ func (c *counting) start() {
 	if c.process, err = envoy.Start(c.t.Context(), c.options); err != nil {
 		c.t.Fatal(err)
 	}
-	harness.Until(c.t, 20*time.Second, func() error {
+	harness.Until(c.t, func() error {
 		res, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/nothing", c.port))
 		if err != nil {
 			return err

@@ -287,7 +287,7 @@ func TestDeepInterrupted(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		harness.Until(t, 20*time.Second, func() error {
+		harness.Until(t, func() error {
 			if sleeping(t, mark) {
 				return nil
 			}

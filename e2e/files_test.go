@@ -59,7 +59,7 @@ func TestApplyToFiles(t *testing.T) {
 		t.Errorf("without an Envoy: %+v", o)
 	}
 	startFromFolder(t, dir)
-	harness.Until(t, 20*time.Second, func() error {
+	harness.Until(t, func() error {
 		res, err := http.Get(g.url(8081, "/shop/x"))
 		if err == nil {
 			res.Body.Close()
@@ -139,7 +139,7 @@ func startFromFolder(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	harness.Until(t, 20*time.Second, func() error {
+	harness.Until(t, func() error {
 		_, err := envoy.NewAdmin(socket).ServerInfo(t.Context())
 		return err
 	})
@@ -201,7 +201,7 @@ func TestApplyToFilesIsProbed(t *testing.T) {
 		t.Errorf("without an Envoy: %+v", o)
 	}
 	startFromFolder(t, dir)
-	harness.Until(t, 20*time.Second, func() error {
+	harness.Until(t, func() error {
 		res, err := http.Get(g.url(8081, "/shop/x"))
 		if err == nil {
 			res.Body.Close()
@@ -253,7 +253,7 @@ func TestApplyToFilesIsProbed(t *testing.T) {
 	good = folderApply(g, 0, dir)
 
 	y := requests(t, g.url(8081, "/shop/x"))
-	harness.Until(t, 10*time.Second, func() error {
+	harness.Until(t, func() error {
 		if n := y.good.Load(); n < 1000 {
 			return fmt.Errorf("%d answers", n)
 		}

@@ -70,7 +70,7 @@ func TestRollout(t *testing.T) {
 	}
 	waiting := func() (revision string) {
 		t.Helper()
-		harness.Until(t, 20*time.Second, func() error {
+		harness.Until(t, func() error {
 			for i, r := range all(0) {
 				if r.Waiting == nil || revision != "" && r.Waiting.Revision != revision {
 					return fmt.Errorf("daemon %d waits for nothing", i)

@@ -114,7 +114,7 @@ func TestAGatewayFollowsARepository(t *testing.T) {
 	}
 	fetched := func(reason, message string) {
 		t.Helper()
-		harness.Until(t, 10*time.Second, func() error {
+		harness.Until(t, func() error {
 			if c, _ := f.report().Condition(status.Fetched); c.Reason != reason || !strings.Contains(c.Message, message) {
 				return fmt.Errorf("Fetched is %+v, not %s, %q", c, reason, message)
 			}
@@ -130,7 +130,7 @@ func TestAGatewayFollowsARepository(t *testing.T) {
 	f.down.Store(true)
 	f.sync(3)
 	fetched("SourceUnavailable", "have expired (since 20")
-	harness.Until(t, 10*time.Second, func() error {
+	harness.Until(t, func() error {
 		if kept, err := filepath.Glob(filepath.Join(f.State, "last-good", "generations", "*")); err != nil || len(kept) == 0 {
 			return fmt.Errorf("nothing is kept: %v", err)
 		}

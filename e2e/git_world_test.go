@@ -84,7 +84,7 @@ func newNotified(t *testing.T, path string) *notified {
 func (n *notified) next(t *testing.T, pattern string) {
 	t.Helper()
 	want := regexp.MustCompile(pattern)
-	harness.Until(t, 30*time.Second, func() error {
+	harness.Until(t, func() error {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		for i, text := range n.told {
@@ -101,7 +101,7 @@ func (n *notified) next(t *testing.T, pattern string) {
 func (n *notified) ever(t *testing.T, pattern string) {
 	t.Helper()
 	want := regexp.MustCompile(pattern)
-	harness.Until(t, 30*time.Second, func() error {
+	harness.Until(t, func() error {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		if !slices.ContainsFunc(n.all, want.MatchString) {
@@ -171,7 +171,7 @@ func TestAStateThatIsBroken(t *testing.T) {
 	f.Run()
 	f.WaitReady()
 	waitVersion(t, f.gateway, "1")
-	harness.Until(t, 10*time.Second, func() error {
+	harness.Until(t, func() error {
 		if kept, err := filepath.Glob(filepath.Join(f.State, "last-good", "generations", "[0-9]*")); err != nil || len(kept) == 0 {
 			return fmt.Errorf("nothing is kept: %v", err)
 		}

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/flexgw/flexgw/e2e/harness"
 	"github.com/flexgw/flexgw/reconcile/status"
@@ -28,7 +27,7 @@ spec:
 
 func (g *gateway) wantVersion(path, want string) {
 	g.t.Helper()
-	harness.Until(g.t, 15*time.Second, func() error {
+	harness.Until(g.t, func() error {
 		if a := g.get(8081, path); a.Status != 200 || a.Header.Get("x-version") != want {
 			return fmt.Errorf("%s answers %d, version %q, want %q", path, a.Status, a.Header.Get("x-version"), want)
 		}
@@ -44,7 +43,7 @@ func TestHold(t *testing.T) {
 	x, y := harness.KeepAlive(t, 1, g.url(8081, "/one")), harness.KeepAlive(t, 1, g.url(8081, "/two"))
 	held := func(name, file string) {
 		t.Helper()
-		harness.Until(t, 10*time.Second, func() error {
+		harness.Until(t, func() error {
 			r := g.report()
 			for _, o := range r.Objects {
 				if o.Kind != "ApiInstance" || o.Name != name {

@@ -122,7 +122,7 @@ func exposed(t testing.TB, c *http.Client, url string) map[string]string {
 // wants waits until lines have these values.
 func wants(t testing.TB, read func() map[string]string, want map[string]string) {
 	t.Helper()
-	harness.Until(t, 20*time.Second, func() error {
+	harness.Until(t, func() error {
 		got := read()
 		for name, v := range want {
 			if got[name] != v {
@@ -147,7 +147,7 @@ func TestCountersGoOn(t *testing.T) {
 	ask := func(n int) {
 		t.Helper()
 		for range n {
-			harness.Until(t, 10*time.Second, func() error {
+			harness.Until(t, func() error {
 				a, err := g.try("GET", 8081, "/shop/x", "")
 				if err == nil && a.Status != 200 {
 					err = fmt.Errorf("status %d", a.Status)
@@ -174,7 +174,7 @@ func TestCountersGoOn(t *testing.T) {
 		more.WriteString("---\n" + strings.NewReplacer("name: shop", fmt.Sprint("name: more-", i), ":8081/shop", fmt.Sprint(":8081/more/", i)).Replace(version("1")))
 	}
 	g.write("more.yaml", more.String())
-	harness.Until(t, 20*time.Second, func() error {
+	harness.Until(t, func() error {
 		if n := counted(); n != 0 {
 			return fmt.Errorf("Envoy itself still counts %d", n)
 		}
@@ -285,7 +285,7 @@ func TestMetricsAndWebhook(t *testing.T) {
 		t.Error("a mistake is not counted")
 	}
 
-	harness.Until(t, 10*time.Second, func() error {
+	harness.Until(t, func() error {
 		if got := h.types(); !slices.Contains(got, "Programmed") || !slices.Contains(got, "Invalid") || !slices.Contains(got, "EnvoyConnected") {
 			return fmt.Errorf("got %v", got)
 		}
@@ -402,7 +402,7 @@ func daemonOf(t *testing.T, name string, args ...string) {
 
 func ready(t *testing.T, url string) {
 	t.Helper()
-	harness.Until(t, 30*time.Second, func() error {
+	harness.Until(t, func() error {
 		res, err := http.Get(url)
 		if err != nil {
 			return err
@@ -514,7 +514,7 @@ scrape_configs: [{job_name: flexgw, static_configs: [{targets: ["`+metrics+`"]}]
 	want := []string{"firing FlexgwApiDown " + name}
 	wait := func() {
 		t.Helper()
-		harness.Until(t, 40*time.Second, func() error {
+		harness.Until(t, func() error {
 			if l := got.list(); len(l) < len(want) {
 				return fmt.Errorf("got %v", l)
 			}

@@ -166,7 +166,7 @@ func TestTLSRotation(t *testing.T) {
 	}
 	open()
 	g.write("gateway.yaml", declare(second))
-	harness.Until(t, 10*time.Second, func() error {
+	harness.Until(t, func() error {
 		_, state, err := g.shake(8443, config)
 		if err != nil {
 			return err

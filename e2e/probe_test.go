@@ -113,7 +113,7 @@ func TestProbeRollsBack(t *testing.T) {
 	g := start(t, probed, withUpstream(9002, unavailable))
 	good := g.report().Revision
 	x := requests(t, g.url(8081, "/shop/x"))
-	harness.Until(t, 10*time.Second, func() error {
+	harness.Until(t, func() error {
 		if x.good.Load() < 100 {
 			return fmt.Errorf("%d answers", x.good.Load())
 		}
@@ -125,7 +125,7 @@ func TestProbeRollsBack(t *testing.T) {
 	from := time.Now()
 	g.write("api.yaml", shopTo("http://127.0.0.1:9002"))
 	var r status.Report
-	harness.Until(t, 20*time.Second, func() error {
+	harness.Until(t, func() error {
 		r = g.report()
 		if c, _ := r.Condition(status.Programmed); c.Reason != "RolledBack" {
 			return fmt.Errorf("programmed: %+v", c)
@@ -148,7 +148,7 @@ func TestProbeRollsBack(t *testing.T) {
 	n := x.good.Load()
 	time.Sleep(500 * time.Millisecond) // and stays so
 	seen := x.bad.Load()
-	harness.Until(t, 10*time.Second, func() error {
+	harness.Until(t, func() error {
 		if x.good.Load() < n+100 {
 			return fmt.Errorf("%d good answers after the rollback", x.good.Load()-n)
 		}
@@ -167,7 +167,7 @@ func TestProbeRollsBack(t *testing.T) {
 	}
 	t.Logf("%d good answers, %d bad ones, for %s; rolled back %s after the change", x.good.Load(), seen, last.Sub(first), back.Sub(from))
 
-	harness.Until(t, 10*time.Second, func() error {
+	harness.Until(t, func() error {
 		out, _, _ := harness.Command(t, "history", "--state-dir", g.State)
 		for _, want := range []string{"ProofFailed", "RolledBack"} {
 			if !strings.Contains(out, want) {
@@ -177,7 +177,7 @@ func TestProbeRollsBack(t *testing.T) {
 		return nil
 	})
 	g.write("api.yaml", shopTo("http://127.0.0.1:9001")+"# mended\n")
-	harness.Until(t, 10*time.Second, func() error {
+	harness.Until(t, func() error {
 		r := g.report()
 		if c, _ := r.Condition(status.Programmed); c.Reason != "Live" {
 			return fmt.Errorf("programmed: %+v", c)
@@ -191,7 +191,7 @@ func TestApplyIsProbed(t *testing.T) {
 	t.Parallel()
 	g := prepare(t, probed, withoutSource, withUpstream(9002, unavailable))
 	g.Run()
-	harness.Until(t, 30*time.Second, func() error {
+	harness.Until(t, func() error {
 		if _, errs, code := harness.Command(t, "probe", "--check", "liveness", "--state-dir", g.State); code != 0 {
 			return fmt.Errorf("liveness %d: %s", code, errs)
 		}
@@ -225,8 +225,8 @@ func TestFirstRevisionFailsItsProbe(t *testing.T) {
 		}
 	})))
 	g.Run()
-	g.WaitLog("its probes or its error rate speak against it", 60*time.Second)
-	harness.Until(t, 10*time.Second, func() error {
+	g.WaitLog("its probes or its error rate speak against it")
+	harness.Until(t, func() error {
 		r := g.report()
 		if c, _ := r.Condition(status.Programmed); c.Reason != "ProofFailed" || c.Status != status.False || !strings.Contains(c.Message, "answered 503") {
 			return fmt.Errorf("programmed: %+v", c)
@@ -244,7 +244,7 @@ func TestFirstRevisionFailsItsProbe(t *testing.T) {
 		t.Errorf("asked %d times, want failureThreshold", n)
 	}
 	up.Store(true)
-	g.WaitLog(`(?m)^ready `, 60*time.Second)
+	g.WaitLog(`(?m)^ready `)
 	if c, _ := g.report().Condition(status.Programmed); c.Reason != "Live" {
 		t.Errorf("programmed: %+v", c)
 	}
@@ -266,7 +266,7 @@ func TestProbeOfCertificate(t *testing.T) {
 	served := g.report().Revision
 	back := func(want string) {
 		t.Helper()
-		harness.Until(t, 20*time.Second, func() error {
+		harness.Until(t, func() error {
 			r := g.report()
 			if c, _ := r.Condition(status.Programmed); c.Reason != "RolledBack" || !strings.Contains(c.Message, want) || r.Revision != served || !strings.HasSuffix(c.Place.File, "probe.yaml") {
 				return fmt.Errorf("revision %s, programmed: %+v", r.Revision, c)
@@ -288,7 +288,7 @@ func TestErrorRateRollsBack(t *testing.T) {
 	g := start(t, text, withUpstream(9002, unavailable), withArgs("--error-window", "5s", "--max-error-rate", "10%", "--min-requests", "20"))
 	good := g.report().Revision
 	x := requests(t, g.url(8081, "/shop/x"))
-	harness.Until(t, 10*time.Second, func() error {
+	harness.Until(t, func() error {
 		if x.good.Load() < 100 {
 			return fmt.Errorf("%d answers", x.good.Load())
 		}
@@ -296,7 +296,7 @@ func TestErrorRateRollsBack(t *testing.T) {
 	})
 	from := time.Now()
 	g.write("api.yaml", shopTo("http://127.0.0.1:9002"))
-	harness.Until(t, 20*time.Second, func() error {
+	harness.Until(t, func() error {
 		r := g.report()
 		if c, _ := r.Condition(status.Programmed); c.Reason != "RolledBack" || r.Revision != good || c.Place == nil || !strings.Contains(c.Message, `requests of ApiInstance "shop" were answered with 5xx, expected at most 10%: 0% before`) {
 			return fmt.Errorf("revision %s, programmed: %+v", r.Revision, c)
@@ -306,7 +306,7 @@ func TestErrorRateRollsBack(t *testing.T) {
 	t.Logf("rolled back %s after the change", time.Since(from))
 	g.write("api.yaml", shopTo("http://127.0.0.1:9001")+"# mended\n")
 	from = time.Now()
-	harness.Until(t, 20*time.Second, func() error {
+	harness.Until(t, func() error {
 		r := g.report()
 		c, _ := r.Condition(status.Programmed)
 		if c.Reason != "Live" {
@@ -348,7 +348,7 @@ func TestProbeWithClientCertificate(t *testing.T) {
 		{ask(8445, "", "STRANGER"), "unknown certificate authority"},
 	} {
 		g.write("probe.yaml", c.probe)
-		harness.Until(t, 20*time.Second, func() error {
+		harness.Until(t, func() error {
 			r := g.report()
 			if p, _ := r.Condition(status.Programmed); p.Reason != "RolledBack" || !strings.Contains(p.Message, c.want) || r.Revision != served || strings.Contains(p.Message, "PRIVATE") {
 				return fmt.Errorf("want %q; revision %s, programmed: %+v", c.want, r.Revision, p)
@@ -356,7 +356,7 @@ func TestProbeWithClientCertificate(t *testing.T) {
 			return nil
 		})
 		g.write("probe.yaml", right)
-		harness.Until(t, 20*time.Second, func() error {
+		harness.Until(t, func() error {
 			if p, _ := g.report().Condition(status.Programmed); p.Reason != "Live" {
 				return fmt.Errorf("programmed: %+v", p)
 			}
@@ -387,7 +387,7 @@ func TestProbeOfGRPC(t *testing.T) {
 	served := g.report().Revision
 	until := func(reason, want string) {
 		t.Helper()
-		harness.Until(t, 20*time.Second, func() error {
+		harness.Until(t, func() error {
 			r := g.report()
 			if c, _ := r.Condition(status.Programmed); c.Reason != reason || !strings.Contains(c.Message, want) || (reason == "RolledBack") != (r.Revision == served) {
 				return fmt.Errorf("want %s %q; revision %s, programmed: %+v", reason, want, r.Revision, c)
@@ -403,7 +403,7 @@ func TestProbeOfGRPC(t *testing.T) {
 		g.write("probe.yaml", c.probes)
 		until("RolledBack", c.want)
 		g.write("probe.yaml", right)
-		harness.Until(t, 20*time.Second, func() error {
+		harness.Until(t, func() error {
 			if c, _ := g.report().Condition(status.Programmed); c.Reason != "Live" {
 				return fmt.Errorf("programmed: %+v", c)
 			}

@@ -129,7 +129,7 @@ func TestWebsocket(t *testing.T) {
 	talk("first")
 	for v := 2; v < 8; v++ {
 		g.write("api.yaml", protocolsVersion(v))
-		harness.Until(t, 10*time.Second, func() error {
+		harness.Until(t, func() error {
 			if got := g.get(8081, "/shop/x").Header.Get("x-version"); got != fmt.Sprint(v) {
 				return fmt.Errorf("version %q is served, not %d", got, v)
 			}
@@ -138,7 +138,7 @@ func TestWebsocket(t *testing.T) {
 		talk(fmt.Sprint("after edit ", v))
 	}
 	g.write("other.yaml", strings.NewReplacer("name: shop", "name: other", ":8081/shop", ":8081/other/deep").Replace(protocolsVersion(1)))
-	harness.Until(t, 10*time.Second, func() error {
+	harness.Until(t, func() error {
 		if a := g.get(8081, "/other/deep/x"); a.Status != 200 {
 			return fmt.Errorf("status %d", a.Status)
 		}
@@ -399,7 +399,7 @@ func TestPortsComeAndGo(t *testing.T) {
 	}
 	serves := func(port int, path, target string) {
 		t.Helper()
-		harness.Until(t, 10*time.Second, func() error {
+		harness.Until(t, func() error {
 			a, err := g.try("GET", port, path, "")
 			if err != nil {
 				return err
@@ -420,7 +420,7 @@ func TestPortsComeAndGo(t *testing.T) {
 		g.remove("second.yaml")
 		serves(8082, "/a/b/x", "/third/a/b/x")
 		g.remove("third.yaml")
-		harness.Until(t, 15*time.Second, func() error {
+		harness.Until(t, func() error {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
 			c, err := (&net.Dialer{}).DialContext(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", g.ports[8082]))

@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/flexgw/flexgw/e2e/harness"
 	"github.com/flexgw/flexgw/reconcile/status"
@@ -20,7 +19,7 @@ func TestChangeWaitsForApproval(t *testing.T) {
 	var waiting status.Waiting
 	waits := func() {
 		t.Helper()
-		harness.Until(t, 10*time.Second, func() error {
+		harness.Until(t, func() error {
 			r := g.report()
 			if c, _ := r.Condition(status.Accepted); r.Waiting == nil || c.Reason != "Waiting" || c.Status != status.Unknown {
 				return fmt.Errorf("it does not wait: %+v, %+v", r.Waiting, c)
@@ -33,7 +32,7 @@ func TestChangeWaitsForApproval(t *testing.T) {
 	if _, errs, code := harness.Command(t, "sync", "--state-dir", g.State); code != 3 || !strings.Contains(errs, "flexgw sync --revision "+waiting.Revision) {
 		t.Errorf("sync ended with %d: %s", code, errs)
 	}
-	harness.Until(t, 10*time.Second, func() error { // what is served is written beside the path of a change
+	harness.Until(t, func() error { // what is served is written beside the path of a change
 		if kept, err := filepath.Glob(filepath.Join(g.State, "last-good", "generations", "*")); err != nil || len(kept) == 0 {
 			return fmt.Errorf("nothing is kept: %v", err)
 		}

@@ -48,7 +48,7 @@ func version(v string) string {
 
 func waitVersion(t testing.TB, g *gateway, want string) {
 	t.Helper()
-	harness.Until(t, 10*time.Second, func() error {
+	harness.Until(t, func() error {
 		if got := g.get(8081, "/shop/x").Header.Get("x-version"); got != want {
 			return fmt.Errorf("version %q is served, not %q", got, want)
 		}
@@ -75,7 +75,7 @@ func TestAPIsComeAndGo(t *testing.T) {
 	for i := range 12 {
 		name := fmt.Sprintf("more-%d.yaml", i)
 		g.write(name, strings.NewReplacer("name: shop", "name: more-"+strconv.Itoa(i), ":8081/shop", ":8081/more/deep/"+strconv.Itoa(i)).Replace(version("m")))
-		harness.Until(t, 10*time.Second, func() error {
+		harness.Until(t, func() error {
 			if a := g.get(8081, fmt.Sprintf("/more/deep/%d/x", i)); a.Status != 200 {
 				return fmt.Errorf("API %d: status %d", i, a.Status)
 			}
@@ -85,7 +85,7 @@ func TestAPIsComeAndGo(t *testing.T) {
 	for i := range 12 {
 		g.remove(fmt.Sprintf("more-%d.yaml", i))
 	}
-	harness.Until(t, 10*time.Second, func() error {
+	harness.Until(t, func() error {
 		if a := g.get(8081, "/more/deep/3/x"); a.Status != 404 {
 			return fmt.Errorf("a removed API answers %d", a.Status)
 		}
@@ -105,7 +105,7 @@ func TestMistakesChangeNothing(t *testing.T) {
 	} {
 		before := strings.Count(g.Log(), m.place)
 		g.write("api.yaml", strings.Replace(version("9"), m.from, m.to, 1))
-		harness.Until(t, 10*time.Second, func() error {
+		harness.Until(t, func() error {
 			if strings.Count(g.Log(), m.place) == before {
 				return fmt.Errorf("%q is not named", m.place)
 			}
@@ -132,7 +132,7 @@ func TestInvalidFirstRevisionIsWaitedOut(t *testing.T) {
 	g := prepare(t, versioned)
 	g.write("api.yaml", strings.Replace(version("1"), "kind: ApiInstance", "kind: ApiInstanse", 1))
 	g.Run()
-	g.WaitLog(`api\.yaml:2:7: error:`, 30*time.Second)
+	g.WaitLog(`api\.yaml:2:7: error:`)
 	if strings.Contains(g.Log(), "\nready") {
 		t.Error("ready with nothing to serve")
 	}
@@ -188,7 +188,7 @@ func TestPortThatCannotBeBound(t *testing.T) {
 	x := harness.KeepAlive(t, 2, g.url(8081, "/shop/x"))
 	text := strings.Replace(g.rewrite(version("1")), "name: shop", "name: taken", 1)
 	g.Put("taken.yaml", strings.Replace(text, g.url(8081, "/shop"), "http://"+busy, 1))
-	harness.Until(t, 10*time.Second, func() error {
+	harness.Until(t, func() error {
 		c, _ := g.report().Condition(status.Programmed)
 		if c.Status != status.False || c.Reason != "RolledBack" || c.Place == nil {
 			return fmt.Errorf("programmed: %+v", c)
@@ -202,7 +202,7 @@ func TestPortThatCannotBeBound(t *testing.T) {
 	if r.Revision != before || r.LastFailed == nil || r.LastFailed.Reason != "Rejected" || r.LastFailed.Revision == before {
 		t.Errorf("served is %s, before %s; last failed %+v", r.Revision, before, r.LastFailed)
 	}
-	harness.Until(t, 5*time.Second, func() error { // it is written beside the path of an edit
+	harness.Until(t, func() error { // it is written beside the path of an edit
 		out, _, _ := harness.Command(t, "history", "--state-dir", g.State)
 		if !regexp.MustCompile(`RolledBack .*source .*taken\.yaml:6:12: `).MatchString(out) {
 			return fmt.Errorf("the history does not tell:\n%s", out)
@@ -232,8 +232,8 @@ func TestPortThatCannotBeBoundAtTheStart(t *testing.T) {
 	text := strings.Replace(g.rewrite(version("1")), "name: shop", "name: taken", 1)
 	g.Put("taken.yaml", strings.Replace(text, g.url(8081, "/shop"), "http://"+busy, 1))
 	g.Run()
-	g.WaitLog("Envoy refused", 60*time.Second)
-	harness.Until(t, 30*time.Second, func() error {
+	g.WaitLog("Envoy refused")
+	harness.Until(t, func() error {
 		c, _ := g.report().Condition(status.Programmed)
 		if c.Status != status.False || c.Reason != "Rejected" || c.Place == nil || c.Place.File != "taken.yaml" {
 			return fmt.Errorf("programmed: %+v", c)
@@ -244,7 +244,7 @@ func TestPortThatCannotBeBoundAtTheStart(t *testing.T) {
 		t.Errorf("the other port answers %d", a.Status)
 	}
 	free() // whoever had the port goes
-	harness.Until(t, 40*time.Second, func() error {
+	harness.Until(t, func() error {
 		res, err := http.Get("http://" + busy + "/x")
 		if err != nil {
 			return err
@@ -271,14 +271,14 @@ func TestQuarantineOutlivesTheDaemon(t *testing.T) {
 		}
 		return nil
 	}
-	harness.Until(t, 10*time.Second, rolledBack)
+	harness.Until(t, rolledBack)
 	waitVersion(t, g, "1")
 	time.Sleep(300 * time.Millisecond) // it is written beside the path of an edit
 	g.Kill()
 	x := harness.KeepAlive(t, 2, g.url(8081, "/shop/x"))
 	g.Run()
 	g.WaitReady()
-	harness.Until(t, 10*time.Second, rolledBack)
+	harness.Until(t, rolledBack)
 	x.End(t, 2)
 	g.write("api.yaml", version("3"))
 	waitVersion(t, g, "3")
@@ -307,7 +307,7 @@ func TestStartWithoutTheSource(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.write("api.yaml", version("2"))
-	harness.Until(t, 40*time.Second, func() error {
+	harness.Until(t, func() error {
 		if v := g.get(8081, "/shop/x").Header.Get("x-version"); v != "2" {
 			return fmt.Errorf("version %q", v)
 		}
@@ -320,15 +320,11 @@ func TestStartWithoutTheSource(t *testing.T) {
 
 func TestStopEndsEnvoyToo(t *testing.T) {
 	t.Parallel()
-	g := start(t, versioned, withArgs("--drain-time", "19s"))
+	g := start(t, versioned, withArgs("--drain-time", "20m")) // ten times as long as Stop waits
 	g.get(8081, "/shop/x")
 	client.CloseIdleConnections()
-	began := time.Now()
 	if code := g.Stop(); code != 0 {
 		t.Errorf("ended with %d", code)
-	}
-	if took := time.Since(began); took > 10*time.Second { // under a second where nothing else runs
-		t.Errorf("idle, and took %s to end of the 19 s that a drain may take", took)
 	}
 	if _, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", g.ports[8081]), time.Second); err == nil {
 		t.Error("the port is still open")
@@ -447,7 +443,7 @@ func TestRestartBesideAMistake(t *testing.T) {
 	g := start(t, versioned)
 	first := g.report().Revision
 	g.write("api.yaml", version("2"))
-	harness.Until(t, 10*time.Second, func() error {
+	harness.Until(t, func() error {
 		if g.report().Revision == first {
 			return errors.New("the first revision is still the one that is programmed")
 		}

@@ -153,7 +153,7 @@ func (m *manager) forget() {
 func (m *manager) wait(pattern string) {
 	m.t.Helper()
 	re := regexp.MustCompile(pattern)
-	harness.Until(m.t, 30*time.Second, func() error {
+	harness.Until(m.t, func() error {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		for _, x := range m.told {
@@ -187,12 +187,12 @@ func TestUnits(t *testing.T) {
 	gateway := m.start("flexgw-envoy.service", "ExecStart")
 	admin := envoy.NewAdmin(filepath.Join(m.dir, "envoy-admin.sock"))
 	pid := func() (pid int) {
-		harness.Until(t, 20*time.Second, func() (err error) { pid, err = admin.PID(t.Context()); return err })
+		harness.Until(t, func() (err error) { pid, err = admin.PID(t.Context()); return err })
 		return pid
 	}
 	before := pid()
 	url := g.url(8081, "/limited")
-	harness.Until(t, 20*time.Second, func() error { // it has come to where it waits for the daemon
+	harness.Until(t, func() error { // it has come to where it waits for the daemon
 		stats, err := admin.Stats(t.Context(), `^cluster\..*upstream_cx_total$`)
 		for _, n := range stats {
 			if n > 0 {
@@ -214,7 +214,7 @@ func TestUnits(t *testing.T) {
 		t.Fatalf("the daemon was run without a notify socket: %v", err)
 	}
 	load := harness.KeepAlive(t, 3, url)
-	harness.Until(t, 10*time.Second, func() error {
+	harness.Until(t, func() error {
 		if load.Requests.Load() < 50 {
 			return fmt.Errorf("%d requests", load.Requests.Load())
 		}

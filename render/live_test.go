@@ -2,6 +2,7 @@ package render
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -27,6 +28,7 @@ import (
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	"google.golang.org/protobuf/encoding/protojson"
 
+	"github.com/flexgw/flexgw/e2e/ports"
 	"github.com/flexgw/flexgw/schema/ir"
 )
 
@@ -56,25 +58,7 @@ func serve(t *testing.T, m *bootstrapv3.Bootstrap, addr string) {
 			t.Log(log.String())
 		}
 	})
-	for range 200 {
-		c, err := net.Dial("tcp", addr)
-		if err == nil {
-			c.Close()
-			return
-		}
-		time.Sleep(25 * time.Millisecond)
-	}
-	t.Fatalf("Envoy does not listen on %s", addr)
-}
-
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+	ports.Wait(t, addr)
 }
 
 // echo answers with what it was asked.
@@ -98,7 +82,7 @@ type answer struct {
 
 func request(t *testing.T, method, url, body string, headers ...string) answer {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var r io.Reader
 	if body != "" {
@@ -129,7 +113,7 @@ const aliceHash = "W6ph5Mm5Pz8GgiULbPgzG37mj9g=" // {SHA} of "password"
 func TestChassisOnEnvoy(t *testing.T) {
 	t.Parallel()
 	envoyPath(t)
-	up, addr, dir := echo(t), freeAddr(t), t.TempDir()
+	up, addr, dir := echo(t), ports.Addr(t), t.TempDir()
 	s := settings()
 	u := service(s, "echo", "http", up.Addr().String(), up.Port())
 	k := service(s, "keyed", "http", up.Addr().String(), up.Port(), bind("credential", "key", pair{"", "s3cr3t"}))
@@ -192,27 +176,37 @@ func TestChassisOnEnvoy(t *testing.T) {
 			t.Errorf("%s: %v", c.name, a.header)
 		}
 	}
-	time.Sleep(200 * time.Millisecond)
-	f, err := os.Open(usage)
-	if err != nil {
-		t.Fatal(err)
+	want := map[string]int{"default/plain": 2, "default/keyed": 1, "default/cond": 3, "default/cors": 3, "default/body": 3, "default/script": 1, "default/answer": 2, "": 2}
+	total := 0
+	for _, n := range want {
+		total += n
 	}
-	defer f.Close()
 	counted := map[string]int{}
-	for sc := bufio.NewScanner(f); sc.Scan(); {
-		if sc.Text() == "" {
-			continue
-		}
-		parts := strings.Split(sc.Text(), " ")
+	for _, line := range lines(t, usage, total) {
+		parts := strings.Split(line, " ")
 		if len(parts) != 4 || len(parts[0]) != 13 || len(parts[1]) != 3 || len(parts[3]) != 36 {
-			t.Errorf("usage line %q", sc.Text())
+			t.Errorf("usage line %q", line)
 			continue
 		}
 		counted[parts[2]]++
 	}
-	for name, n := range map[string]int{"default/plain": 2, "default/keyed": 1, "default/cond": 3, "default/cors": 3, "default/body": 3, "default/script": 1, "default/answer": 2, "": 2} {
+	for name, n := range want {
 		if counted[name] != n {
 			t.Errorf("usage of %q: %d lines, want %d", name, counted[name], n)
+		}
+	}
+}
+
+// lines waits until Envoy has written so many lines, which it does now and then, and returns all.
+func lines(t *testing.T, path string, n int) []string {
+	t.Helper()
+	for late := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if all := strings.FieldsFunc(string(b), func(r rune) bool { return r == '\n' }); len(all) >= n && bytes.HasSuffix(b, []byte("\n")) || time.Now().After(late) {
+			return all
 		}
 	}
 }
@@ -221,7 +215,7 @@ func TestChassisOnEnvoy(t *testing.T) {
 func TestSharedScopeOnEnvoy(t *testing.T) {
 	t.Parallel()
 	envoyPath(t)
-	up, addr, dir := echo(t), freeAddr(t), t.TempDir()
+	up, addr, dir := echo(t), ports.Addr(t), t.TempDir()
 	s := settings()
 	s.RemoveServerHeader = true
 	u := service(s, "echo", "http", up.Addr().String(), up.Port())
@@ -278,7 +272,7 @@ func TestSharedScopeOnEnvoy(t *testing.T) {
 func TestLostChainOnEnvoy(t *testing.T) {
 	t.Parallel()
 	envoyPath(t)
-	up, addr, dir := echo(t), freeAddr(t), t.TempDir()
+	up, addr, dir := echo(t), ports.Addr(t), t.TempDir()
 	s := settings()
 	u := service(s, "echo", "http", up.Addr().String(), up.Port())
 	g := gateway(s, []*ir.Upstream{u}, listen(addr, api(s, "lost", "/lost", u), api(s, "kept", "/kept", u)))
@@ -316,7 +310,7 @@ func TestLostChainOnEnvoy(t *testing.T) {
 func TestConnectionsOnEnvoy(t *testing.T) {
 	t.Parallel()
 	envoyPath(t)
-	addr, dir := freeAddr(t), t.TempDir()
+	addr, dir := ports.Addr(t), t.TempDir()
 	s := settings()
 	s.ProxyProtocol = true
 	h2 := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -363,7 +357,7 @@ func TestConnectionsOnEnvoy(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { c.Close() })
-		_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(time.Minute))
 		fmt.Fprint(c, "PROXY TCP4 203.0.113.7 127.0.0.1 4321 443\r\n")
 		tc := tls.Client(c, &tls.Config{InsecureSkipVerify: true})
 		fmt.Fprintf(tc, "GET %s HTTP/1.1\r\nHost: x\r\n%s\r\n", path, extra)

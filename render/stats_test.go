@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/flexgw/flexgw/e2e/ports"
 	"github.com/flexgw/flexgw/reconcile/envoy"
 	"github.com/flexgw/flexgw/schema/ir"
 )
@@ -96,7 +97,7 @@ func TestStatsOnEnvoy(t *testing.T) {
 	}))
 	t.Cleanup(up.Close)
 	at := netip.MustParseAddrPort(up.Listener.Addr().String())
-	addr, dir := freeAddr(t), t.TempDir()
+	addr, dir := ports.Addr(t), t.TempDir()
 	s := settings()
 	u := service(s, "up", "http", at.Addr().String(), at.Port())
 	dead := service(s, "dead", "http", "127.0.0.1", 9) // discard; nobody listens

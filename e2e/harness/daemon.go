@@ -95,8 +95,8 @@ func (d *Daemon) Stop() int {
 	_ = d.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-d.Exited:
-	case <-time.After(20 * time.Second):
-		d.t.Error("flexgw did not stop within 20 s after SIGTERM")
+	case <-time.After(patience):
+		d.t.Errorf("flexgw did not stop within %s after SIGTERM", patience)
 		d.Kill()
 	}
 	return d.code
@@ -105,14 +105,14 @@ func (d *Daemon) Stop() int {
 // WaitReady waits until it says that it serves.
 func (d *Daemon) WaitReady() {
 	d.t.Helper()
-	d.WaitLog(`(?m)^ready `, 60*time.Second)
+	d.WaitLog(`(?m)^ready `)
 }
 
-// WaitLog waits until what it said matches.
-func (d *Daemon) WaitLog(pattern string, limit time.Duration) {
+// WaitLog waits until what it said matches, as patiently as Until.
+func (d *Daemon) WaitLog(pattern string) {
 	d.t.Helper()
 	re := regexp.MustCompile(pattern)
-	late := time.Now().Add(limit)
+	late := time.Now().Add(patience)
 	for !re.MatchString(d.Log()) {
 		select {
 		case <-d.Exited:
@@ -120,7 +120,7 @@ func (d *Daemon) WaitLog(pattern string, limit time.Duration) {
 		case <-time.After(5 * time.Millisecond):
 		}
 		if time.Now().After(late) {
-			d.t.Fatalf("flexgw did not say %q in %s:\n%s", pattern, limit, d.Log())
+			d.t.Fatalf("flexgw did not say %q in %s:\n%s", pattern, patience, d.Log())
 		}
 	}
 }

@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/flexgw/flexgw/e2e/ports"
 )
 
 // alone is the variable that tells a process that it is one of Inside; its value is the command.
@@ -65,10 +67,10 @@ func Binary(t testing.TB) string {
 	return filepath.Join(build.dir, "flexgw")
 }
 
-// Command runs a flexgw command, for a minute at most, and returns what it printed and its exit code.
+// Command runs a flexgw command, for two minutes at most, and returns what it printed and its exit code.
 func Command(t testing.TB, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, Binary(t), args...)
 	var out, errs bytes.Buffer
@@ -81,53 +83,37 @@ func Command(t testing.TB, args ...string) (stdout, stderr string, code int) {
 	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
 }
 
-var taken sync.Map
-
-// Take keeps FreePort from giving this port to another test.
-func Take(port int) { taken.Store(port, true) }
-
 // FreePort is a port of loopback that nobody listens on and that no other test was given.
-func FreePort(t testing.TB) int {
-	t.Helper()
-	for {
-		l := listen(t)
-		port := l.Addr().(*net.TCPAddr).Port
-		l.Close()
-		if _, used := taken.LoadOrStore(port, true); !used {
-			return port
-		}
-	}
-}
+func FreePort(t testing.TB) int { return ports.Free(t) }
 
 // BusyPort is an address of loopback, host:port, that is taken until the test ends or free is called.
 func BusyPort(t testing.TB) (address string, free func()) {
 	t.Helper()
-	l := listen(t)
-	free = func() { l.Close() }
-	t.Cleanup(free)
-	return l.Addr().String(), free
-}
-
-func listen(t testing.TB) net.Listener {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address = ports.Addr(t)
+	l, err := net.Listen("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return l
+	free = func() { l.Close() }
+	t.Cleanup(free)
+	return address, free
 }
 
-// Until repeats check until it returns nil.
-func Until(t testing.TB, limit time.Duration, check func() error) {
+// patience is for what a test waits for. Only what never comes may take so long, on whatever machine and beside whatever load.
+const patience = 2 * time.Minute
+
+// Until repeats check until it returns nil. A check that goes on failing for two minutes fails the test: how fast something is, no test
+// learns from it.
+func Until(t testing.TB, check func() error) {
 	t.Helper()
-	late := time.Now().Add(limit)
+	late := time.Now().Add(patience)
 	for {
 		err := check()
 		if err == nil {
 			return
 		}
 		if time.Now().After(late) {
-			t.Fatalf("not within %s: %v", limit, err)
+			t.Fatalf("not within %s: %v", patience, err)
 		}
 		time.Sleep(2 * time.Millisecond)
 	}

@@ -33,7 +33,7 @@ func Each(t testing.TB, n int, f func(client int, c *http.Client) error) *Load {
 			l.Dials.Add(1)
 			return (&net.Dialer{}).DialContext(ctx, network, addr)
 		}}
-		c := &http.Client{Transport: tr, Timeout: 10 * time.Second}
+		c := &http.Client{Transport: tr, Timeout: patience}
 		l.wait.Go(func() {
 			defer tr.CloseIdleConnections()
 			for ctx.Err() == nil {

@@ -13,7 +13,5 @@ func Answering(t testing.TB) int {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok") }))
 	t.Cleanup(s.Close)
-	port := s.Listener.Addr().(*net.TCPAddr).Port
-	Take(port)
-	return port
+	return s.Listener.Addr().(*net.TCPAddr).Port
 }

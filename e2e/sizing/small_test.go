@@ -146,7 +146,7 @@ func folder(t *testing.T, dir string) {
 		t.Fatalf("no control group can be made here, so limits can not be tried: %v", err)
 	}
 	t.Cleanup(func() {
-		harness.Until(t, 10*time.Second, func() error { return os.Remove(dir) }) // the kernel takes a moment to see that nobody is left
+		harness.Until(t, func() error { return os.Remove(dir) }) // the kernel takes a moment to see that nobody is left
 	})
 }
 

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/flexgw/flexgw/e2e/harness"
 	metering "github.com/flexgw/flexgw/reconcile/usage"
@@ -62,7 +61,7 @@ func TestFullDiskAtTheStart(t *testing.T) {
 	if err := os.Remove(filler); err != nil {
 		t.Fatal(err)
 	}
-	harness.Until(t, 30*time.Second, func() error {
+	harness.Until(t, func() error {
 		u, err := socketOf(d).Usage(t.Context())
 		if err == nil && (u.Requests.Counted != 7 || len(u.Alarms) > 0) {
 			err = fmt.Errorf("%+v %+v", u.Requests, u.Alarms)

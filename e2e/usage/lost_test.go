@@ -205,7 +205,7 @@ func TestDaemonWhoseLedgerCannotBeOpened(t *testing.T) {
 		t.Fatal(err)
 	}
 	var u api.Usage
-	harness.Until(t, 30*time.Second, func() (err error) {
+	harness.Until(t, func() (err error) {
 		if u, err = socketOf(d).Usage(t.Context()); err == nil && (u.Requests.Counted != 7 || len(u.Alarms) > 0) {
 			err = fmt.Errorf("%+v %+v", u.Requests, u.Alarms)
 		}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/flexgw/flexgw/e2e/ports"
 	"github.com/flexgw/flexgw/reconcile/envoy"
 )
 
@@ -77,21 +78,13 @@ func gateway(t *testing.T) (envoy.Options, string) {
 		_, _ = io.WriteString(w, "done")
 	})}
 	go server.Serve(slow)
-	port := freePort(t)
+	port := ports.Free(t)
 	write(t, filepath.Join(dir, "b.yaml"), fmt.Sprintf(bootstrap, socket, port, slow.Addr().(*net.TCPAddr).Port))
 	o := envoy.Options{
 		StateDir: dir, Binary: found.Path, BootstrapPath: filepath.Join(dir, "b.yaml"), AdminSocket: socket,
 		Concurrency: 1, DrainTime: 5 * time.Second,
 	}
 	return o, fmt.Sprintf("http://127.0.0.1:%d", port)
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	do(t, err)
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 const bootstrap = `
@@ -555,7 +548,7 @@ resources:
         rds: {route_config_name: never, config_source: {initial_fetch_timeout: 0s, api_config_source: {api_type: GRPC, transport_api_version: V3, grpc_services: [{envoy_grpc: {cluster_name: slow}}]}}}
         http_filters:
         - {name: r, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}
-`, freePort(t)))
+`, ports.Free(t)))
 	b, err := os.ReadFile(o.BootstrapPath)
 	do(t, err)
 	write(t, o.BootstrapPath, string(b)+fmt.Sprintf(`

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/flexgw/flexgw/e2e/ports"
 	"github.com/flexgw/flexgw/reconcile/egress"
 	"github.com/flexgw/flexgw/reconcile/preflight"
 )
@@ -81,16 +82,6 @@ func accept(l net.Listener, do func(net.Conn)) {
 		do(c)
 		c.Close()
 	}
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // start runs a proxy until the test ends, and waits until it takes connections.
@@ -179,7 +170,7 @@ func TestSquid(t *testing.T) {
 	t.Parallel()
 	squid := tool(t, "squid")
 	n := newInternet(t)
-	dir, addr := open(t), freePort(t)
+	dir, addr := open(t), ports.Addr(t)
 	_, allowed, err := net.SplitHostPort(n.addr)
 	if err != nil {
 		t.Fatal(err)
@@ -287,7 +278,7 @@ func TestDante(t *testing.T) {
 	t.Parallel()
 	danted, unshare := tool(t, "danted"), tool(t, "unshare")
 	n := newInternet(t)
-	dir, addr := open(t), freePort(t)
+	dir, addr := open(t), ports.Addr(t)
 	_, port, _ := net.SplitHostPort(addr)
 	const us, eu = "dias-ingestor-nginx.prod.cloudhub.io:5044", "dias-ingestor-nginx.prod-eu.msap.io:5044"
 	l, err := net.Listen("tcp", "127.83.77.5:5044") // the first of them
@@ -413,7 +404,7 @@ func TestOddProxies(t *testing.T) {
 		"unreachable":   {answers("\x05\x00", "\x05\x04\x00\x01\x00\x00\x00\x00\x00\x00"), "cannot reach the host"},
 		"unknown reply": {answers("\x05\x00", "\x05\x63\x00\x01\x00\x00\x00\x00\x00\x00"), "answered 99"},
 		"cut short":     {answers("\x05\x00", "\x05\x00\x00\x01\x00"), "ended its answer early"},
-		"nobody":        {freePort(t), "cannot be reached"},
+		"nobody":        {ports.Addr(t), "cannot be reached"},
 	} {
 		r := judge(c.addr)
 		if want(t, r, preflight.Error, c.observed); strings.Contains(fmt.Sprintf("%+v %q", r, r), "u:p") {

@@ -17,7 +17,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
@@ -34,6 +33,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"github.com/flexgw/flexgw/e2e/ports"
 	"github.com/flexgw/flexgw/reconcile/envoy"
 	"github.com/flexgw/flexgw/render/policy"
 )
@@ -127,12 +127,7 @@ func (b *bench) start() {
 	binary := envoyPath(t)
 	upstream := httptest.NewServer(http.HandlerFunc(echo))
 	t.Cleanup(upstream.Close)
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.addr = free.Addr().String()
-	free.Close()
+	b.addr = ports.Addr(t)
 	config, err := protojson.Marshal(b.bootstrap(strings.TrimPrefix(upstream.URL, "http://")))
 	if err != nil {
 		t.Fatal(err)
@@ -154,14 +149,7 @@ func (b *bench) start() {
 			t.Log(log.String())
 		}
 	})
-	for range 200 {
-		if c, err := net.Dial("tcp", b.addr); err == nil {
-			c.Close()
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	t.Fatal("Envoy does not listen")
+	ports.Wait(t, b.addr)
 }
 
 func (b *bench) bootstrap(upstream string) *bootstrapv3.Bootstrap {
