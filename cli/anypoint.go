@@ -376,10 +376,13 @@ func unspoken(err error, command string) error {
 	return world(fmt.Errorf("%w\nhow the platform signs a certificate is documented nowhere, and flexgw does not guess it with your account; nothing was sent\nthe product's own tool can, and flexgw reads what it writes:\n  %s", err, command))
 }
 
-// registrationAt reads a registration file for a command; what is wrong in it is shown.
+// registrationAt reads a registration file for a command; what is wrong or doubtful in it is shown.
 func registrationAt(env Env, path string) (*anypoint.File, error) {
 	f, err := anypoint.ReadFile(path)
-	return f, showWrong(env, err)
+	if err != nil {
+		return nil, showWrong(env, err)
+	}
+	return f, printProblems(env, f.Doubts, nil)
 }
 
 // showWrong shows what is wrong in a registration file, without the lines around it: they may be of a key.

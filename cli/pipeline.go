@@ -1,11 +1,13 @@
 package cli
 
 import (
+	"path"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/flexgw/flexgw/cli/report"
+	"github.com/flexgw/flexgw/reconcile/anypoint"
 	"github.com/flexgw/flexgw/reconcile/watch"
 	"github.com/flexgw/flexgw/render"
 	"github.com/flexgw/flexgw/render/policy/all"
@@ -126,8 +128,9 @@ func (p *pipeline) lookAtAll() {
 func (p *pipeline) look(set source.Set) (diag.List, *ir.Gateway) {
 	p.lookAtAll()
 	g, list := p.model(set)
+	list = append(list, doubtsAbout(set, list)...)
 	if g == nil {
-		return list, nil
+		return list.Sort(), nil
 	}
 	p.render.Salvage, p.render.Judge = true, p.deep == nil && p.load.Memo.Once
 	rare := make(chan diag.List, 1) // analysis goes on beside rendering: both only read the model
@@ -151,6 +154,24 @@ func (p *pipeline) look(set source.Set) (diag.List, *ir.Gateway) {
 		}
 	}
 	return list.Sort(), g
+}
+
+// doubtsAbout are the warnings about registrations among the declarations, which list has found.
+func doubtsAbout(set source.Set, list diag.List) (doubts diag.List) {
+	known := map[string]bool{}
+	for _, d := range list {
+		name := d.Subject.File
+		if d.Code != "decode/registration" || known[name] {
+			continue
+		}
+		known[name] = true
+		src, err := set.Bytes(name)
+		if err != nil {
+			continue // told where it was read
+		}
+		doubts = append(doubts, anypoint.Doubts(name, src, func(other string) ([]byte, error) { return set.Bytes(path.Join(path.Dir(name), other)) })...)
+	}
+	return doubts
 }
 
 // beside leaves out of what is said about a model with gaps what may only be an echo: of an error at the same place, or of

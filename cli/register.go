@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -423,7 +424,7 @@ func keepRenewed(env Env, outs []output, old, f *anypoint.File, dir string) erro
 		said.WriteString("renewed but not extended: it expires no later than the old one did, because the platform ends all of its certificates at the same time; try again when that is nearer\n")
 	}
 	if old.Metering != f.Metering {
-		fmt.Fprintf(&said, "usage goes to %s from now on, and went to %s\n", f.Metering, old.Metering)
+		fmt.Fprintf(&said, "usage goes to %s from now on, and went to %s\n", f.Metering, cmp.Or(old.Metering, "nobody"))
 	}
 	if dir == "" {
 		said.WriteString("a daemon that runs on it takes it over; the product's gateway needs a restart before its versions 1.12.9 and 1.13.5\n")
@@ -642,6 +643,9 @@ func inspect(c *cli.Context, env Env) error {
 	}
 	if err != nil {
 		return showWrong(env, err)
+	}
+	if err := printProblems(env, f.Doubts, nil); err != nil {
+		return err
 	}
 	for _, e := range f.Exposed {
 		fmt.Fprintf(env.Stderr, "flexgw: warning: %s: chmod 600 it\n", e)

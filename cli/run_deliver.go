@@ -115,6 +115,11 @@ func (d *daemon) reportFor(f *anypoint.File) error {
 	return err
 }
 
+// noMetering is what is said of a registration that does not say where usage is reported.
+func noMetering(f *anypoint.File) string {
+	return fmt.Sprintf("%s has no metering, the URL that usage is reported to; flexgw renew --update-urls %s gets it", f.Path, f.Path)
+}
+
 // aim has usage sent to the registration in force. It is called while the lock of delivery is held.
 func (d *daemon) aim() {
 	f := d.delivery.report
@@ -124,6 +129,10 @@ func (d *daemon) aim() {
 		return
 	case f == nil:
 		d.delivery.Use(nil)
+		return
+	}
+	if f.Metering == "" {
+		d.delivery.Use(&metering.Target{Held: noMetering(f), Wrong: true})
 		return
 	}
 	t := &metering.Target{AgentID: f.AgentID, Sink: sinkOf(d.egress, f, time.Now)}

@@ -211,6 +211,9 @@ func (r *registrar) look(atOnce bool) error {
 	if !f.Local {
 		r.log.Warn("the registration is not one for Local Mode: its certificate has no SAN \"offline\"", "file", f.Path)
 	}
+	for _, d := range f.Doubts {
+		r.log.Warn(d.Summary, "at", d.Subject.String(), "code", d.Code, "hint", d.Hint)
+	}
 	for _, e := range f.Exposed {
 		r.log.Warn("others than its owner can "+e.What+": chmod 600 it", "file", e.Path, "mode", fmt.Sprintf("%04o", e.Mode))
 	}
@@ -331,6 +334,9 @@ func (r *registrar) condition() status.Condition {
 		}
 		if r.renewal != nil {
 			c.Message += r.renewal.words()
+		}
+		for _, d := range f.Doubts {
+			c.Message += fmt.Sprintf("; %s: %s [%s]", d.Subject, d.Summary, d.Code)
 		}
 	}
 	if gone {

@@ -296,7 +296,7 @@ func (d *daemon) renewed(ctx context.Context, f *anypoint.File, id string, secre
 	if err != nil {
 		return nil, err
 	}
-	r, err := p.Renew(ctx, access, in, f.AgentID, anypoint.RenewRequest{Schema: anypoint.RegistrationSchema, CSR: csr})
+	r, err := p.Renew(ctx, access, in, f.AgentID, anypoint.RenewRequest{Schema: anypoint.RegistrationSchema, CSR: csr, UpdateURLs: f.Metering == ""})
 	if err != nil {
 		return nil, err
 	}

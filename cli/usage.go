@@ -318,6 +318,9 @@ func usageImportCommand(env Env) *cli.Command {
 
 // importer calls the metering host of a registration, and nobody else.
 func importer(c *cli.Context, env Env, f *anypoint.File) (*egress.Egress, error) {
+	if f.Metering == "" {
+		return nil, world(errors.New(noMetering(f)))
+	}
 	e := egress.New(egress.Options{})
 	t, err := meeting(f)
 	if err != nil {

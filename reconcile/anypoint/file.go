@@ -55,6 +55,7 @@ type File struct {
 	Split   bool       // the certificate stands in CertificateName
 	Path    string     // where it was read; "": nowhere
 	Exposed []Exposure // the files that others than their owner may use, as they were when it was read
+	Doubts  diag.List  // warnings: it can be used, and reports of usage will fail
 
 	texts []text // as it was read, so that what nobody here knows stays as it is; nil: it was not
 	at    places
@@ -226,6 +227,8 @@ func read(path string) ([]byte, error) {
 // renamed.
 var oldName = regexp.MustCompile(`(?i)^([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|env|platform)\.(conf|key|pem)$`)
 
+var uuidPattern = regexp.MustCompile(`(?i)^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+
 func isOld(path string) bool { return oldName.MatchString(filepath.Base(path)) }
 
 // findOld is a file of version 1.0: path itself, or one beside it where no registration.yaml is; "": there is none.
@@ -276,35 +279,79 @@ func wrong(reason Reason, list ...diag.Diagnostic) *FileError {
 // Parse reads a registration from its text. name is what places in it are called by; beside reads a file in the same folder and
 // returns fs.ErrNotExist for one that is not there. Path and CA are not set.
 func Parse(name string, src []byte, beside func(name string) ([]byte, error)) (*File, error) {
+	p, err := parse(name, src, beside)
+	if err != nil {
+		return nil, err
+	}
+	return p.file, nil
+}
+
+// Doubts are the warnings about a text that may be a registration, of one that is broken or a half too: what is told of it while it is a
+// file among declarations. beside is as for Parse.
+func Doubts(name string, src []byte, beside func(name string) ([]byte, error)) diag.List {
+	p, _ := parse(name, src, beside) // what is wrong with it is told by who uses it
+	return p.file.Doubts
+}
+
+// parse is Parse. The file has Doubts whatever the error says.
+func parse(name string, src []byte, beside func(name string) ([]byte, error)) (*parser, error) {
 	name = filepath.ToSlash(name)
 	t, docs, list := trees(name, src)
+	p := &parser{file: &File{Version: 1, texts: []text{t}}, name: name, docs: docs}
 	if list.HasErrors() {
-		return nil, wrong(Broken, errorsOf(list)...)
+		return p, wrong(Broken, errorsOf(list)...)
 	}
 	if blank(name, src) {
-		return nil, wrong(Empty, diag.Diagnostic{Code: "registration/empty", Subject: diag.Range{File: name},
+		return p, wrong(Empty, diag.Diagnostic{Code: "registration/empty", Subject: diag.Range{File: name},
 			Summary: "the registration is empty: an attempt to register left it behind",
 			Hint:    "remove the file, and register again with flexgw register"})
 	}
-	p := parser{file: &File{Version: 1, texts: []text{t}}, name: name, docs: docs}
 	p.file.at.urls = map[string]diag.Range{}
 	connection := p.connection()
 	if connection == nil {
-		return nil, wrong(None, diag.Diagnostic{Code: "registration/none", Subject: diag.Range{File: name},
+		return p, wrong(None, diag.Diagnostic{Code: "registration/none", Subject: diag.Range{File: name},
 			Summary: "this is no registration: no Configuration in it has spec.platformConnection",
 			Hint:    "name the registration.yaml that flexgw register, or flexctl registration create, wrote"})
 	}
 	p.platform(connection)
 	p.secret(connection, beside)
+	p.doubt(connection)
 	if p.list.HasErrors() {
-		return nil, wrong(Broken, p.list.Sort()...)
+		return p, wrong(Broken, p.list.Sort()...)
 	}
 	if err := p.file.pair(); err != nil {
-		return nil, wrong(Strange, diag.Diagnostic{Code: "registration/key-mismatch", Subject: p.file.at.key,
+		return p, wrong(Strange, diag.Diagnostic{Code: "registration/key-mismatch", Subject: p.file.at.key,
 			Summary: "the key in tls.key is not that of the certificate in tls.crt",
 			Hint:    "the two were written together: put the file back as it was, or get a new one with flexgw renew"})
 	}
-	return p.file, nil
+	return p, nil
+}
+
+// doubt looks for what makes reports of usage fail. Real files have it all [C]; nothing that is documented asks for it, so that none of it
+// keeps a registration from being used: it can be renewed, and deleted.
+func (p *parser) doubt(n *syntax.Node) {
+	f := p.file
+	warn := func(code diag.Code, at diag.Range, hint, format string, args ...any) {
+		at.File = p.name
+		f.Doubts = append(f.Doubts, diag.Diagnostic{Severity: diag.Warning, Code: code, Subject: at, Summary: fmt.Sprintf(format, args...), Hint: hint})
+	}
+	if v := n.Get("metering"); n.Kind == syntax.Mapping && (v.IsNull() || v.Kind == syntax.Scalar && v.Text == "") {
+		warn("registration/no-metering", f.at.connection, "flexgw renew --update-urls gets it from the platform; until then calls are counted and kept",
+			"platformConnection has no metering, the URL that usage is reported to: nothing can be reported")
+	}
+	if of := f.certified(); of != "" && f.AgentID != "" && !strings.EqualFold(of, f.AgentID) {
+		warn("registration/other-agent", n.Get("agentId").Range, "the two belong together: put the file back as it was written; if agentId is right, flexgw renew gets its certificate",
+			"agentId is %s, and the certificate in tls.crt is that of %s: the platform will not take reports of usage", f.AgentID, of)
+	}
+}
+
+// certified is the gateway that the certificate names [C]; "": it does not look like one of the platform's.
+func (f *File) certified() string {
+	of, _, _ := strings.Cut(f.CommonName, ".")
+	if !uuidPattern.MatchString(of) {
+		return ""
+	}
+	return of
 }
 
 // trees parses a file as YAML, whatever it is called: JSON is YAML too.

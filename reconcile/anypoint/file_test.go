@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/flexgw/flexgw/reconcile/anypoint"
+	"github.com/flexgw/flexgw/schema/diag"
 )
 
 func write(t testing.TB, f *anypoint.File, dir string, o anypoint.WriteOptions) {
@@ -186,6 +187,74 @@ func TestRealShapes(t *testing.T) {
 	if err != nil || again.Metering != "https://metering2.example.com/ingestion/api/v1/metering" || again.Key.Equal(got.Key) || again.Version != 2 {
 		t.Errorf("%+v, %v", again, err)
 	}
+}
+
+// TestDoubts: what makes usage fail later is told when the file is read, at its place, and keeps nobody from using it.
+func TestDoubts(t *testing.T) {
+	t.Parallel()
+	f := registration(t)
+	dir := t.TempDir()
+	write(t, f, dir, anypoint.WriteOptions{Split: true})
+	path := filepath.Join(dir, "registration.yaml")
+	whole, certificate := readText(t, path), readText(t, filepath.Join(dir, "certificate.yaml"))
+	const line, other = "        metering: https://metering.example.com/ingestion/api/v1/metering\n", "aaaaaaaa-0000-4000-8000-00000000a002"
+	none := []string{"registration.yaml:7:5: registration/no-metering"}
+	strange := []string{"registration.yaml:8:18: registration/other-agent"}
+	for name, c := range map[string]struct {
+		text string
+		want []string
+	}{
+		"as it was written": {whole, nil},
+		"another spelling":  {strings.Replace(whole, agent, strings.ToUpper(agent), 1), nil},
+		"no metering":       {strings.Replace(whole, line, "", 1), none},
+		"metering is null":  {strings.Replace(whole, line, "        metering:\n", 1), none},
+		"metering is empty": {strings.Replace(whole, line, "        metering: ''\n", 1), none},
+		"of another":        {strings.Replace(whole, agent, other, 1), strange},
+		"both":              {strings.Replace(strings.Replace(whole, agent, other, 1), line, "", 1), append(slices.Clone(none), strange...)},
+	} {
+		writeText(t, path, c.text)
+		got, err := anypoint.ReadFile(path)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		alone := anypoint.Doubts("registration.yaml", []byte(c.text), func(string) ([]byte, error) { return []byte(certificate), nil })
+		for _, list := range [][]string{places(got.Doubts), places(alone)} {
+			if diff := cmp.Diff(c.want, list); diff != "" {
+				t.Errorf("%s: -want +got\n%s", name, diff)
+			}
+		}
+		for _, d := range got.Doubts {
+			if d.Severity != diag.Warning || d.Hint == "" || strings.Contains(d.Summary, "PRIVATE") {
+				t.Errorf("%s: %+v", name, d)
+			}
+		}
+		// A renewal needs neither, and one that is asked for the URLs mends the first.
+		if n := renew(t, got, ""); n.Metering != got.Metering || n.Doubts != nil {
+			t.Errorf("%s: renewed to %q", name, n.Metering)
+		}
+		if n := renew(t, got, "https://new.example.com/m"); n.Metering != "https://new.example.com/m" {
+			t.Errorf("%s: renewed to %q", name, n.Metering)
+		}
+	}
+	// A half of a registration is judged by what is in it.
+	got := anypoint.Doubts("gw/registration.yaml", []byte(strings.Replace(whole, line, "", 1)), func(string) ([]byte, error) { return nil, fs.ErrNotExist })
+	if diff := cmp.Diff([]string{"registration.yaml:7:5: registration/no-metering"}, places(got)); diff != "" || got[0].Subject.File != "gw/registration.yaml" {
+		t.Errorf("-want +got\n%s%+v", diff, got)
+	}
+	for _, text := range []string{"", "[", "spec: {platformConnection: x}", certificate} {
+		if got := anypoint.Doubts("x.yaml", []byte(text), func(string) ([]byte, error) { return nil, fs.ErrNotExist }); got != nil {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
+}
+
+// places are a list as FILE:LINE:COLUMN: CODE, without folders.
+func places(l diag.List) (out []string) {
+	for _, d := range l {
+		out = append(out, filepath.Base(d.Subject.String())+": "+string(d.Code))
+	}
+	return out
 }
 
 // renew is a registration with a new key; metering is its URL.
