@@ -645,8 +645,7 @@ func (d *daemon) published(b reconcile.Built) {
 	d.served = d.needs(b.Gateway)
 	d.want(d.served)
 	d.egress.Set(egress.Probe, probe.Destinations(b.Gateway))
-	d.throughProxy(b.Gateway)
-	d.usageServed()
+	d.usageServed(d.throughProxy(b.Gateway))
 	if err := d.echoes.Set(b.Gateway.Echoes); err != nil {
 		d.log.Error("echo not served", "error", err)
 	}

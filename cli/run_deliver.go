@@ -142,8 +142,9 @@ func (d *daemon) aim() {
 	d.delivery.Use(t)
 }
 
-// usageServed follows declarations that are served: they may name another proxy now, so that what failed is tried again at once.
-func (d *daemon) usageServed() {
+// usageServed follows declarations that are served. With another way to the platform what failed is tried again at once; else what the
+// platform has asked for holds, however often declarations change.
+func (d *daemon) usageServed(otherWay bool) {
 	if d.delivery.Deliverer == nil {
 		return
 	}
@@ -153,7 +154,7 @@ func (d *daemon) usageServed() {
 	case !d.delivery.served:
 		d.delivery.served = true
 		d.aim()
-	case d.delivery.Delivery().Failures > 0:
+	case otherWay && d.delivery.Delivery().Failures > 0:
 		d.delivery.Again()
 	}
 }

@@ -91,9 +91,11 @@ func (d *daemon) egressOf(c *cli.Context) error {
 	return nil
 }
 
-// goThrough has Anypoint's hosts called through a proxy; that of the control plane is called while a registration is renewed.
-func (d *daemon) goThrough(p egress.Proxy, why string) {
+// goThrough has Anypoint's hosts called through a proxy; that of the control plane is called while a registration is renewed. other: it is
+// another one than before.
+func (d *daemon) goThrough(p egress.Proxy, why string) (other bool) {
 	d.outward.mu.Lock()
+	other = !p.Equal(d.outward.inUse)
 	d.outward.inUse, d.outward.inUseWhy = p, why
 	d.outward.mu.Unlock()
 	d.egress.SetProxy(egress.Usage, p, why)
@@ -101,6 +103,7 @@ func (d *daemon) goThrough(p egress.Proxy, why string) {
 	if d.registrar != nil {
 		d.registrar.renewal.poke()
 	}
+	return other
 }
 
 // wayKnown reports whether it is known how Anypoint's hosts are called: declarations may name a proxy.
@@ -215,14 +218,15 @@ func hostPortOf(text string) string {
 	return egress.HostPort(u)
 }
 
-// throughProxy reports usage through the proxy of a gateway's declarations, or that of the environment.
-func (d *daemon) throughProxy(g *ir.Gateway) {
+// throughProxy reports usage through the proxy of a gateway's declarations, or that of the environment. other: it is another one than before.
+func (d *daemon) throughProxy(g *ir.Gateway) (other bool) {
 	p, why, err := proxyOf(g, d.outward.proxy)
 	if err != nil { // build has refused it
 		p = egress.Pending(err.Error())
 	}
-	d.goThrough(p, why)
+	other = d.goThrough(p, why)
 	d.sayEgress()
+	return other
 }
 
 // proxyOf is the proxy for reports of usage, and who named it: a Configuration, else the environment.

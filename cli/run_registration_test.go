@@ -283,7 +283,7 @@ func TestBrokenAtStart(t *testing.T) {
 				t.Errorf("said %s", got)
 			}
 			w.one(t, d)
-			d.usageServed() // declarations that are served change nothing of it
+			d.usageServed(false) // declarations that are served change nothing of it
 			held := func(words string) {
 				t.Helper()
 				err := d.delivery.Flush(t.Context())

@@ -135,7 +135,8 @@ func (p Proxy) MarshalJSON() ([]byte, error) { return json.Marshal(p.String()) }
 
 func (p Proxy) addr() string { return p.host }
 
-func (p Proxy) equal(q Proxy) bool {
+// Equal reports whether two are met in the same way, and carry the same.
+func (p Proxy) Equal(q Proxy) bool {
 	return p.scheme == q.scheme && p.host == q.host && p.user == q.user && p.password == q.password && p.except == q.except && p.pending == q.pending && slices.Equal(p.direct, q.direct)
 }
 
@@ -162,7 +163,7 @@ func (p Proxy) carries(addr string) bool {
 func (e *Egress) SetProxy(purpose Purpose, p Proxy, why string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	same := e.proxies[purpose].equal(p)
+	same := e.proxies[purpose].Equal(p)
 	e.proxies[purpose] = proxyOf{p, why}
 	if !same {
 		e.renew(purpose)
