@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"crypto"
 	"crypto/x509"
@@ -251,18 +250,18 @@ func (d *daemon) AckUsage(_ context.Context, r api.UsageAckRequest) (api.Usage, 
 	if d.delivery.Deliverer == nil {
 		return api.Usage{}, errNotCounted
 	}
-	var of, other *x509.Certificate
+	var of *x509.Certificate
 	agent := r.AgentID
 	if f := d.registrationInForce(); f != nil && (agent == "" || agent == f.AgentID) {
 		agent, of = f.AgentID, leafOf(f)
 	}
-	if len(r.Certificate) > 0 {
+	if len(r.Certificate) > 0 { // of another registration, or of this one before it was renewed
 		var err error
-		if other, err = x509.ParseCertificate(r.Certificate); err != nil {
+		if of, err = x509.ParseCertificate(r.Certificate); err != nil {
 			return api.Usage{}, &api.Error{Status: http.StatusBadRequest, Code: api.CodeBadRequest, Message: "certificate: " + err.Error()}
 		}
 	}
-	if err := applyAck(d.usage, r.Content, cmp.Or(of, other), agent, r.Unsigned); err != nil {
+	if err := applyAck(d.usage, r.Content, of, agent, r.Unsigned); err != nil {
 		return api.Usage{}, &api.Error{Status: http.StatusConflict, Code: api.CodeNotSigned, Message: err.Error()}
 	}
 	d.delivery.Again()

@@ -367,6 +367,32 @@ func TestUsageOfAnEarlierRegistration(t *testing.T) {
 	}
 }
 
+// TestAnAcknowledgementOfBeforeARenewal: what was signed with the key of before is taken where the registration of before is named, also
+// beside a daemon that has the new one.
+func TestAnAcknowledgementOfBeforeARenewal(t *testing.T) {
+	t.Parallel()
+	x := newStation(t)
+	x.count(x.file, "default/orders", 40)
+	x.write("before.yaml", readFile(t, x.file.Path))
+	bundle := x.path("b.tar.gz")
+	ack := bundle + ".ack.json"
+	x.ok("usage", "export", "--state-dir", x.state, "--registration", x.path("before.yaml"), "-o", bundle)
+	x.ok("usage", "import", bundle, "--registration", x.file.Path)
+	x.write("secret", []byte(sim.ClientSecret))
+	x.ok("renew", x.file.Path, "--client-id", sim.ClientID, "--client-secret-file", x.path("secret"))
+	renewed, err := anypoint.ReadFile(x.file.Path)
+	if err != nil || renewed.Key.Equal(x.file.Key) {
+		t.Fatalf("not renewed: %v", err)
+	}
+	socket := filepath.Join(t.TempDir(), "s")
+	defer cli.ServeUsage(t, x.state, socket, renewed)()
+	x.fails(3, "not signed with the key of this registration", "usage", "export", "--ack", ack, "--socket", socket)
+	x.fails(3, "not signed with the key of this registration", "usage", "export", "--ack", ack, "--socket", socket, "--registration", x.file.Path)
+	if out := x.ok("usage", "export", "--ack", ack, "--socket", socket, "--registration", x.path("before.yaml")); out != "the platform has 40 requests of edge; 0 still to be reported\n" {
+		t.Errorf("%q", out)
+	}
+}
+
 func readFile(t *testing.T, path string) []byte {
 	t.Helper()
 	b, err := os.ReadFile(path)
