@@ -34,6 +34,8 @@ type registrar struct {
 	// follow are told of the first registration, nil if there is none or it can not be read, and of each that takes its place. Set before start.
 	follow []func(*anypoint.File)
 
+	looking sync.Mutex // one look at a time, those who follow it included: before mu
+
 	mu      sync.Mutex // guards what follows
 	file    *anypoint.File
 	wrong   error // why the file of now can not be read; nil: it was, or there is none
@@ -171,6 +173,8 @@ func (r *registrar) look(atOnce bool) error {
 	if r.path == "" {
 		return nil
 	}
+	r.looking.Lock() // of two that are told, the later one is told last
+	defer r.looking.Unlock()
 	r.mu.Lock()
 	stamp := stampOf(r.path)
 	if stamp == r.stamp {

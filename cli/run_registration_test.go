@@ -216,6 +216,46 @@ func TestRegistrationChanges(t *testing.T) {
 	}
 }
 
+// TestRegistrationsAreToldInTheirOrder: a renewal, a reload and the clock may look at the same time; who follows has the last one at the end.
+func TestRegistrationsAreToldInTheirOrder(t *testing.T) {
+	t.Parallel()
+	dir, s := t.TempDir(), newSigner(t)
+	w := newObserved(t, dir)
+	w.log = slog.New(slog.DiscardHandler)
+	first, second := s.file(t, w.at.Add(100*day)), s.file(t, w.at.Add(200*day))
+	if err := first.Write(dir, anypoint.WriteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	var looks sync.WaitGroup
+	began := make(chan struct{})
+	w.follow = []func(*anypoint.File){func(f *anypoint.File) {
+		if f.Key.Equal(first.Key) { // while this is told, somebody puts another one there and looks
+			if err := second.Write(dir, anypoint.WriteOptions{Force: true}); err != nil {
+				t.Error(err)
+			}
+			looks.Go(func() {
+				close(began)
+				if err := w.look(true); err != nil {
+					t.Error(err)
+				}
+			})
+			<-began
+			if w.looking.TryLock() {
+				w.looking.Unlock()
+				t.Error("somebody else can look, and tell of another one, before this one is told")
+			}
+		}
+		w.told = append(w.told, f)
+	}}
+	if err := w.look(true); err != nil {
+		t.Fatal(err)
+	}
+	looks.Wait()
+	if len(w.told) != 2 || !w.told[0].Key.Equal(first.Key) || !w.told[1].Key.Equal(second.Key) {
+		t.Errorf("told %d", len(w.told))
+	}
+}
+
 // counting is a daemon that counts and reports, as far as a registration in a folder is concerned. It is run again by calling it again.
 func counting(t *testing.T, state, dir string) (d *daemon, w *observed) {
 	t.Helper()
