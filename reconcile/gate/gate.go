@@ -46,7 +46,8 @@ type Gate struct {
 	shy   sync.Mutex // one reading of the files at a time
 	files [3]os.FileInfo
 
-	waiting *crowd.Crowd // whose handshake is not done
+	waiting  *crowd.Crowd  // whose handshake is not done
+	patience time.Duration // with one
 
 	mu        sync.Mutex
 	pem       [3][]byte // what shown and trusted were read from
@@ -74,7 +75,7 @@ func New(o Options) (*Gate, error) {
 		}
 	}
 	o.For = cmp.Or(o.For, "other hosts")
-	g := &Gate{o: o, waiting: crowd.New(maxHandshakes), inside: map[*inside]struct{}{}}
+	g := &Gate{o: o, patience: handshakeFor, waiting: crowd.New(maxHandshakes), inside: map[*inside]struct{}{}}
 	return g, g.read()
 }
 
@@ -277,7 +278,7 @@ func (c creds) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, er
 	g, address := c.gate, raw.RemoteAddr().String()
 	leave := g.enter(raw)
 	defer leave()
-	if err := raw.SetDeadline(time.Now().Add(handshakeFor)); err != nil {
+	if err := raw.SetDeadline(time.Now().Add(g.patience)); err != nil {
 		return nil, nil, err
 	}
 	conn, info, err := c.TransportCredentials.ServerHandshake(raw)
