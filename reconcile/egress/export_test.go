@@ -9,9 +9,9 @@ func (e *Egress) Allow(purpose Purpose, host, why string) {
 	e.allowed[Destination{purpose, normal(host), why}] = true
 }
 
-// Hurry makes Anypoint's timeouts, but that of the request, as short as this.
+// Hurry makes Anypoint's timeouts of CONNECT and of a handshake as short, or as long, as this.
 func (e *Egress) Hurry(d time.Duration) {
-	e.patient.dial, e.patient.connect, e.patient.tls = d, d, d
+	e.patient.connect, e.patient.tls = d, d
 }
 
 // Patient are Anypoint's timeouts: to dial, of CONNECT, of a handshake, of a request.

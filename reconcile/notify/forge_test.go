@@ -95,7 +95,7 @@ func about(typ reconcile.EventType, message string, problems ...string) reconcil
 // wait is over when so many statuses were taken.
 func (f *forge) wait(t *testing.T, n int) []string {
 	t.Helper()
-	for range 1000 {
+	for range 12000 {
 		f.mu.Lock()
 		got := append([]string(nil), f.got...)
 		f.mu.Unlock()
@@ -209,7 +209,7 @@ func TestForgeThatFails(t *testing.T) {
 		o.Tries = 3
 	})
 	z.Event(about(reconcile.Programmed, ""))
-	for range 1000 {
+	for range 12000 {
 		if strings.Contains(out.String(), "given up") {
 			break
 		}
