@@ -291,7 +291,7 @@ func (c *client) next(k kind, content ...string) *discoveryv3.DeltaDiscoveryResp
 			c.t.Fatalf("response (-want +got):\n%s", diff)
 		}
 		return r
-	case <-time.After(5 * time.Second):
+	case <-time.After(time.Minute):
 		c.t.Fatalf("no response, expected %s", describe(typeURLs()[k], content))
 		return nil
 	}
@@ -354,7 +354,7 @@ func (c *client) quiet() {
 // wait waits for an answer of Programmed.
 func wait(t testing.TB, s *Server, want Outcome) {
 	t.Helper()
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		got, nodes := s.Programmed()
 		if got == want {
@@ -382,7 +382,7 @@ func states(s *Server) []string {
 
 func waitStates(t testing.TB, s *Server, want ...string) {
 	t.Helper()
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		diff := cmp.Diff(want, states(s))
 		if diff == "" {
@@ -407,7 +407,7 @@ func (c *client) stepAny() *discoveryv3.DeltaDiscoveryResponse {
 		}
 		c.ack(r)
 		return r
-	case <-time.After(5 * time.Second):
+	case <-time.After(time.Minute):
 		c.t.Fatal("no response")
 		return nil
 	}

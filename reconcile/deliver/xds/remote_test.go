@@ -59,7 +59,7 @@ func behind(t *testing.T, s *Server) (g *gate.Gate, connect func(name string) *g
 // say opens a stream as a node.
 func say(t *testing.T, conn *grpc.ClientConn, node string) discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesClient {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	t.Cleanup(cancel)
 	stream, err := discoveryv3.NewAggregatedDiscoveryServiceClient(conn).DeltaAggregatedResources(ctx)
 	if err != nil {
@@ -129,7 +129,7 @@ func TestNodesOnOtherHosts(t *testing.T) {
 		}
 	}
 	var got []deliver.Progress
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		if got = s.Progress(); len(got) == 2 {
 			break
 		}
