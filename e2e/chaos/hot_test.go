@@ -226,7 +226,7 @@ func TestHotApplies(t *testing.T) {
 	}
 	talk("websocket", func() error {
 		word := fmt.Sprint(lines.Load())
-		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+		_ = conn.SetDeadline(time.Now().Add(time.Minute))
 		fmt.Fprintln(conn, word)
 		if line, err := reader.ReadString('\n'); err != nil || line != "echo "+word+"\n" {
 			return fmt.Errorf("%q came back as %q, %w", word, line, err)
@@ -263,7 +263,7 @@ func TestHotApplies(t *testing.T) {
 		}
 	})
 	talk("gRPC", func() error {
-		ctx, cancel := context.WithTimeout(streaming, 10*time.Second)
+		ctx, cancel := context.WithTimeout(streaming, time.Minute)
 		defer cancel()
 		r, err := checker.Check(ctx, &healthpb.HealthCheckRequest{})
 		if err == nil && r.Status != healthpb.HealthCheckResponse_SERVING {
@@ -273,7 +273,7 @@ func TestHotApplies(t *testing.T) {
 	}, &calls)
 
 	r := rand.New(rand.NewPCG(11, 11))
-	probe := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
+	probe := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
 	status := func(url, password string) int {
 		req, err := http.NewRequest("GET", url, nil)
 		if err != nil {
@@ -402,13 +402,13 @@ func TestHotApplies(t *testing.T) {
 	if n := grpcDials.Load(); n != 1 {
 		t.Errorf("gRPC made %d connections: some were closed", n)
 	}
-	if n := drained.Dials.Load(); n > int64(2*(listenerChanges+1)) || n == 2 {
-		t.Errorf("%d connections were made to the port whose listener changed %d times", n, listenerChanges)
+	if n := drained.Ended.Load(); n > int64(2*listenerChanges) || n == 0 {
+		t.Errorf("%d connections to the port were ended whose listener changed %d times", n, listenerChanges)
 	}
 	slices.Sort(took)
 	t.Logf("%d edits in %.0f s (median %s to be seen): %v", edits, seconds, took[len(took)/2].Round(100*time.Microsecond), kinds)
 	t.Logf("%d requests, %d lines over the websocket, %d gRPC calls beside an open stream: 0 closed connections wanted, made are 4+1+%d for 4+1+1 clients", requests, lines.Load(), calls.Load(), grpcDials.Load())
-	t.Logf("port %d, whose split list changed %d times: %d requests, %d failed, %d connections of 2 clients were drained", changingPort, listenerChanges, more, drained.Failures(), drained.Dials.Load()-2)
+	t.Logf("port %d, whose split list changed %d times: %d requests, %d failed, %d connections of 2 clients were drained", changingPort, listenerChanges, more, drained.Failures(), drained.Ended.Load())
 }
 
 // replaceAddress gives an API without a base path one that requests keep.

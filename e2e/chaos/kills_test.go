@@ -178,7 +178,7 @@ func TestKills(t *testing.T) {
 	converged()
 	requests := s.End(t, 4)
 	took := time.Since(began)
-	t.Logf("%d kills of the daemon in %.0f s, %d revisions: %d requests, %d failed or wrong, %d connections for 4 clients", daemonKills, took.Seconds(), newest.Load(), requests, s.Failures(), s.Dials.Load())
+	t.Logf("%d kills of the daemon in %.0f s, %d revisions: %d requests, %d failed or wrong, %d connections of 4 clients ended", daemonKills, took.Seconds(), newest.Load(), requests, s.Failures(), s.Ended.Load())
 
 	// An Envoy that is killed takes its connections along; from the first answer of the next one on, everything is right.
 	var refusedConnections atomic.Int64
