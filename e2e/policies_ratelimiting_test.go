@@ -2,10 +2,12 @@ package e2e
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -88,19 +90,30 @@ spec:
 		}
 	}
 
+	// A window begins with its first request: the three of it are asked for until they were answered before it can have ended.
+	const period = 1500
 	var last answer
-	for i, want := range []struct {
-		status    int
-		remaining string
-	}{{200, "1"}, {200, "0"}, {429, "0"}} {
-		last = g.get(8081, "/window")
-		if got := last.Header.Get("x-ratelimit-remaining"); last.Status != want.status || got != want.remaining || last.Header.Get("x-ratelimit-limit") != "2" {
-			t.Errorf("window, request %d: got %d %v, want %d and %s left of 2", i+1, last.Status, last.Header, want.status, want.remaining)
+	for asked := false; !asked; {
+		began := time.Now()
+		var wrong []string
+		for i, want := range []struct {
+			status    int
+			remaining string
+		}{{200, "1"}, {200, "0"}, {429, "0"}} {
+			last = g.get(8081, "/window")
+			if got := last.Header.Get("x-ratelimit-remaining"); last.Status != want.status || got != want.remaining || last.Header.Get("x-ratelimit-limit") != "2" {
+				wrong = append(wrong, fmt.Sprintf("window, request %d: got %d %v, want %d and %s left of 2", i+1, last.Status, last.Header, want.status, want.remaining))
+			}
+		}
+		if asked = time.Since(began) < period*time.Millisecond; asked && len(wrong) > 0 {
+			t.Error(strings.Join(wrong, "\n"))
+		} else if !asked {
+			time.Sleep(period * time.Millisecond)
 		}
 	}
 	reset, err := strconv.Atoi(last.Header.Get("x-ratelimit-reset"))
-	if err != nil || reset <= 0 || reset > 1500 {
-		t.Fatalf("x-ratelimit-reset: got %q, want milliseconds up to 1500", last.Header.Get("x-ratelimit-reset"))
+	if err != nil || reset <= 0 || reset > period {
+		t.Fatalf("x-ratelimit-reset: got %q, want milliseconds up to %d", last.Header.Get("x-ratelimit-reset"), period)
 	}
 	time.Sleep(time.Duration(reset) * time.Millisecond)
 	if a := g.get(8081, "/window"); a.Status != 200 || a.Header.Get("x-ratelimit-remaining") != "1" {
@@ -108,13 +121,31 @@ spec:
 	}
 }
 
-// A daemon that dies and comes back delays requests, and loses none.
+// A daemon that dies and comes back delays requests, and loses none; but those that it keeps waiting for as long as the policy's page says.
 func TestRateLimitingOverARestart(t *testing.T) {
 	t.Parallel()
 	g := start(t, "\n-- gateway.yaml --\n"+policyAPI("busy", "rate-limiting-flex", "rateLimits:\n  - maximumRequests: 1000000\n    timePeriodInMilliseconds: 3600000\n"))
 	const clients = 8
-	x := harness.KeepAlive(t, clients, g.url(8081, "/busy"))
-	time.Sleep(200 * time.Millisecond)
+	url := g.url(8081, "/busy")
+	x := harness.Each(t, clients, func(_ int, c *http.Client) error {
+		began := time.Now()
+		res, err := c.Get(url)
+		if err != nil {
+			return err
+		}
+		defer res.Body.Close()
+		if took := time.Since(began); res.StatusCode != 200 && (res.StatusCode != 503 || took < 4900*time.Millisecond) {
+			return fmt.Errorf("status %d after %s", res.StatusCode, took)
+		}
+		_, err = io.Copy(io.Discard, res.Body)
+		return err
+	})
+	harness.Until(t, func() error {
+		if n := x.Requests.Load(); n < 100 {
+			return fmt.Errorf("only %d requests", n)
+		}
+		return nil
+	})
 	before := x.Requests.Load()
 	g.Kill()
 	g.Run()
@@ -125,4 +156,64 @@ func TestRateLimitingOverARestart(t *testing.T) {
 		return nil
 	})
 	x.End(t, clients)
+}
+
+// While nobody answers, requests wait as long as the policy's page says.
+func TestRateLimitingWaitsForTheDaemon(t *testing.T) {
+	t.Parallel()
+	g := start(t, "\n-- gateway.yaml --\n"+policyAPI("busy", "rate-limiting-flex", "rateLimits:\n  - maximumRequests: 1000000\n    timePeriodInMilliseconds: 3600000\n"))
+	if a := g.get(8081, "/busy"); a.Status != 200 {
+		t.Fatalf("status %d", a.Status)
+	}
+	g.Kill()
+	began := time.Now()
+	a := g.get(8081, "/busy")
+	if took := time.Since(began); a.Status != 503 || took < 4900*time.Millisecond {
+		t.Errorf("without a daemon: %d after %s, want 503 after five seconds", a.Status, took)
+	}
+}
+
+// A daemon that is slow to answer, as on a busy host, counts a request once: nobody asks it again for the same one.
+func TestRateLimitingCountsOnceWhenSlow(t *testing.T) {
+	t.Parallel()
+	g := start(t, "\n-- gateway.yaml --\n"+policyAPI("busy", "rate-limiting-flex", "rateLimits:\n  - maximumRequests: 1000000\n    timePeriodInMilliseconds: 3600000\nexposeHeaders: true\n"))
+	left := func(a answer) int {
+		t.Helper()
+		n, err := strconv.Atoi(a.Header.Get("x-ratelimit-remaining"))
+		if a.Status != 200 || err != nil {
+			t.Fatalf("%d %v", a.Status, a.Header)
+		}
+		return n
+	}
+	before := left(g.get(8081, "/busy"))
+	for {
+		if err := g.Process.Signal(syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		began, done := time.Now(), make(chan answer, 1)
+		go func() {
+			a, err := g.try("GET", 8081, "/busy", "")
+			if err != nil {
+				t.Error(err)
+			}
+			done <- a
+		}()
+		time.Sleep(time.Second) // long enough for whoever has no patience
+		if err := g.Process.Signal(syscall.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+		a := <-done
+		if took := time.Since(began); a.Status == 503 && took > 4900*time.Millisecond {
+			t.Logf("it was stopped for too long: an answer after %s", took)
+			before = left(g.get(8081, "/busy"))
+			continue
+		}
+		if got := left(a); got != before-1 {
+			t.Errorf("of %d requests %d are left, want one less", before, got)
+		}
+		if got := left(g.get(8081, "/busy")); got != before-2 {
+			t.Errorf("of %d requests %d are left after two", before, got)
+		}
+		return
+	}
 }

@@ -181,9 +181,14 @@ func service(in policy.Input) *ratelimitconfigv3.RateLimitServiceConfig {
 		GrpcService: &corev3.GrpcService{
 			TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{ClusterName: policy.EnforceCluster}},
 			Timeout:         durationpb.New(retryFor),
-			InitialMetadata: []*corev3.HeaderValue{{Key: policy.InstanceMetadata, Value: in.Instance}},
+			InitialMetadata: []*corev3.HeaderValue{
+				{Key: policy.InstanceMetadata, Value: in.Instance},
+				// Envoy itself takes this away. Without it, it would ask again whenever an answer takes longer than MaxInterval, and the daemon
+				// would count the request once more.
+				{Key: "x-envoy-upstream-rq-per-try-timeout-ms", Value: strconv.FormatInt(retryFor.Milliseconds(), 10)},
+			},
 			RetryPolicy: &corev3.RetryPolicy{
-				NumRetries: wrapperspb.UInt32(60),
+				NumRetries: wrapperspb.UInt32(1000), // more than fit in retryFor
 				RetryOn:    "unavailable,connect-failure,reset,refused-stream",
 				RetryBackOff: &corev3.BackoffStrategy{BaseInterval: durationpb.New(25 * time.Millisecond),
 					MaxInterval: durationpb.New(100 * time.Millisecond)},
