@@ -131,6 +131,7 @@ func (s *server) current(ctx context.Context, r *room) *found {
 		s.mu.Unlock()
 		select {
 		case <-looked:
+		case <-r.gone: // nobody looks any more
 		case <-ctx.Done():
 			return nil
 		}

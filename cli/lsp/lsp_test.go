@@ -219,6 +219,26 @@ func TestOutdatedLooksAreThrownAway(t *testing.T) {
 	}
 }
 
+// TestAFolderThatIsLeftHoldsUpNobody: who waits for what is found in it is answered when the editor closes it, and takes no turn from others.
+func TestAFolderThatIsLeftHoldsUpNobody(t *testing.T) {
+	t.Parallel()
+	begun, goOn := make(chan struct{}, 10), make(chan struct{})
+	p := &paper{check: func(open Open) Found { begun <- struct{}{}; <-goOn; return nothing(open) }}
+	w := dial(t, p, time.Millisecond)
+	defer close(goOn)
+	w.open("a")
+	<-begun
+	for id := range atOnce {
+		w.say(fmt.Sprintf(`{"jsonrpc":"2.0","id":"a%d","method":"textDocument/codeAction","params":{"textDocument":{"uri":"file:///w/a.yaml"},"range":{"start":{"line":0,"character":0},"end":{"line":0,"character":0}},"context":{"diagnostics":[]}}}`, id))
+	}
+	w.say(`{"jsonrpc":"2.0","method":"workspace/didChangeWorkspaceFolders","params":{"event":{"added":[],"removed":[{"uri":"file:///w","name":"w"}]}}}`)
+	for range atOnce { // in whatever order
+		w.hear(`"id":"a`)
+	}
+	w.say(`{"jsonrpc":"2.0","id":"h","method":"textDocument/hover",` + atStart)
+	w.hear(`"h"`)
+}
+
 // TestRequestsKnowTheTextThatTheyAreAbout: a change that comes behind a request does not change what it sees.
 func TestRequestsKnowTheTextThatTheyAreAbout(t *testing.T) {
 	t.Parallel()
