@@ -27,6 +27,7 @@ type memory struct {
 	fail    int // one op in so many fails; 0: none
 	full    bool
 	refuse  string // what can not be made; "": nothing
+	deaf    int    // so many folders are not synced
 }
 
 type inode struct{ data, durable []byte }
@@ -104,8 +105,20 @@ func (m *memory) syncDir(string) error {
 	if err := m.op(syscall.EIO); err != nil {
 		return err
 	}
+	if m.deaf > 0 {
+		m.deaf--
+		return syscall.EIO
+	}
 	m.durable = maps.Clone(m.names)
 	return nil
+}
+
+// lose is a loss of power after which nothing is there that was not synced.
+func (m *memory) lose() {
+	m.names = maps.Clone(m.durable)
+	for _, x := range m.names {
+		x.data = slices.Clone(x.durable)
+	}
 }
 
 type memoryFile struct {
@@ -336,6 +349,102 @@ func TestWhatIsReadIsOnTheDisk(t *testing.T) {
 	defer l.Close()
 	if _, ok := l.Next(); !ok || !slices.Equal(x.durable, x.data) {
 		t.Errorf("a batch: %v; of %d bytes %d are on the disk", ok, len(x.data), len(x.durable))
+	}
+}
+
+// A new file of the ledger has its name for good before anything is counted in it: else a loss of power brings the one of before back. It may
+// not have it when its folder could not be synced, and when the process ended before that.
+func TestANewFileHasItsNameForGood(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 26, 10, 20, 0, 0, time.UTC)
+	begin := func(t *testing.T) (*memory, *Ledger, func() *Ledger) {
+		m, dir := newMemory(rand.New(rand.NewPCG(1, 1))), t.TempDir()
+		open := func() *Ledger {
+			l, err := Open(dir, Options{files: m, Now: func() time.Time { return now }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = l.Close() })
+			return l
+		}
+		l := open()
+		if err := l.SetIdentity(Identity{Agent: "a"}); err != nil {
+			t.Fatal(err)
+		}
+		l.rewrite = true // the next transaction begins a new file
+		return m, l, open
+	}
+	count := func(l *Ledger, offset, n uint64) error {
+		return l.Count(Position{Turn: 1, Offset: offset}, []Count{{API: "a/a", Hour: now, N: n}})
+	}
+	counted := func(t *testing.T, l *Ledger, least uint64) {
+		t.Helper()
+		if ts := l.Totals(); len(ts) != 1 || ts[0].Counted < least || l.Position().Offset != 9 {
+			t.Errorf("got %+v up to %+v, want %d calls at least", ts, l.Position(), least)
+		}
+	}
+	t.Run("not synced", func(t *testing.T) {
+		t.Parallel()
+		m, l, open := begin(t)
+		m.deaf = 1
+		if err := count(l, 1, 1); !errors.Is(err, syscall.EIO) {
+			t.Fatalf("got %v", err)
+		}
+		if err := count(l, 9, 5); err != nil {
+			t.Fatal(err)
+		}
+		_ = l.Close()
+		m.lose()
+		counted(t, open(), 5)
+	})
+	for after := 1; ; after++ {
+		done := false
+		t.Run(fmt.Sprintf("ended after %d", after), func(t *testing.T) {
+			m, l, open := begin(t)
+			m.crashAt = m.ops + after
+			done = !died(func() { _ = count(l, 1, 1) })
+			m.crashAt = 0
+			_ = l.lock.Close()
+			l = open()
+			if err := count(l, 9, 5); err != nil {
+				t.Fatal(err)
+			}
+			_ = l.Close()
+			m.lose()
+			counted(t, open(), 5)
+		})
+		if done {
+			break
+		}
+	}
+}
+
+// TestTheHourOfARequest is that of its beginning, unless the platform was told long ago that it is final, or a clock was set back.
+func TestTheHourOfARequest(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 26, 10, 20, 0, 0, time.UTC)
+	l, err := Open(t.TempDir(), Options{Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	this := now.Truncate(time.Hour)
+	for i, c := range []struct{ began, counted time.Time }{
+		{now, this}, {now.Add(-time.Hour), this.Add(-time.Hour)}, {now.Add(-25 * time.Hour), this.Add(-25 * time.Hour)}, {now.Add(-26 * time.Hour), this},
+		{now.AddDate(-1, 0, 0), this}, {now.Add(time.Hour), this}, {time.Unix(0, 0), this},
+	} {
+		api := fmt.Sprintf("a/%d", i)
+		if err := l.Count(Position{Turn: 1, Offset: uint64(i + 1)}, []Count{{API: api, Hour: c.began, N: 1}}); err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range l.Totals() {
+			if x.API == api && !x.Hour.Equal(c.counted) {
+				t.Errorf("one that began at %s counts in %s, want %s", c.began, x.Hour, c.counted)
+			}
+		}
+	}
+	if n := len(l.Totals()); n != 7 {
+		t.Errorf("%d rows", n)
 	}
 }
 
