@@ -143,6 +143,8 @@ type Deliverer struct {
 	once   sync.Once
 	wake   chan struct{}
 	orders chan order
+	ends   sync.Once
+	over   chan struct{} // closed when Run has ended: nobody takes orders any more
 
 	mu     sync.Mutex // guards what follows
 	target *Target
@@ -182,6 +184,7 @@ type order struct {
 func (d *Deliverer) init() {
 	d.once.Do(func() {
 		d.wake, d.orders = make(chan struct{}, 1), make(chan order)
+		d.over = make(chan struct{})
 		if d.After == nil {
 			d.After = time.After
 		}
@@ -248,6 +251,8 @@ func (d *Deliverer) Flush(ctx context.Context) error {
 	o := order{ctx, make(chan error, 1)}
 	select {
 	case d.orders <- o:
+	case <-d.over:
+		return errEnding
 	case <-ctx.Done():
 		return late(ctx)
 	}
@@ -270,6 +275,7 @@ var errEnding = errors.New("the daemon ends; what waits is kept for the next one
 // to take it; whoever counts must have ended before.
 func (d *Deliverer) Run(ctx context.Context) {
 	d.init()
+	defer d.ends.Do(func() { close(d.over) })
 	for ctx.Err() == nil {
 		d.follow()
 		d.work(ctx, false)
@@ -414,7 +420,7 @@ func (d *Deliverer) work(ctx context.Context, force bool) {
 		return
 	}
 	now := d.Now()
-	if !force && now.Before(d.again) {
+	if ctx.Err() != nil || !force && now.Before(d.again) { // what was planned holds
 		return
 	}
 	planned := d.again

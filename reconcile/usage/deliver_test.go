@@ -1062,6 +1062,42 @@ func TestAFlushThatIsCutOff(t *testing.T) {
 	}
 }
 
+// A flush whose time is over before the log is read to its end has asked nobody: what the platform wanted holds.
+func TestAFlushThatDoesNotComeToSending(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, func(b *bench) {
+			b.platform.answer = func(*http.Request) (int, http.Header, string, error) {
+				return 503, http.Header{"Retry-After": {"600"}}, "", nil
+			}
+			b.Catch = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+		})
+		was, posts := b.Delivery(), b.platform.posts
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		if err := b.Flush(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if s := b.Delivery(); was.NextTry.IsZero() || !s.NextTry.Equal(was.NextTry) || b.platform.posts != posts {
+			t.Errorf("%d posts; the next try is at %s, and was to be at %s", b.platform.posts-posts, s.NextTry, was.NextTry)
+		}
+		b.end()
+	})
+}
+
+// A flush that comes when the daemon has ended waits for nobody.
+func TestAFlushThatComesTooLate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, nil)
+		b.end()
+		if err := b.Flush(t.Context()); err == nil || !strings.Contains(err.Error(), "the daemon ends") {
+			t.Error(err)
+		}
+	})
+}
+
 // Somebody who flushes several times while the platform is away does not keep it from being tried soon.
 func TestAFlushIsOneFailure(t *testing.T) {
 	t.Parallel()

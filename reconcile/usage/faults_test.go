@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -445,6 +446,37 @@ func TestTheHourOfARequest(t *testing.T) {
 	}
 	if n := len(l.Totals()); n != 7 {
 		t.Errorf("%d rows", n)
+	}
+}
+
+// TestAClosedLedgerIsTheNextOnes: who still has one in his hands changes nothing on the disk, and nobody is told of a disk that fails.
+func TestAClosedLedgerIsTheNextOnes(t *testing.T) {
+	t.Parallel()
+	m, now := newMemory(rand.New(rand.NewPCG(1, 1))), time.Date(2026, 11, 26, 10, 20, 0, 0, time.UTC)
+	var said strings.Builder
+	l, err := Open(t.TempDir(), Options{files: m, Now: func() time.Time { return now }, Log: slog.New(slog.NewTextHandler(&said, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := func(offset uint64) error {
+		return l.Count(Position{Turn: 1, Offset: offset}, []Count{{API: "a/a", Hour: now, N: 1}})
+	}
+	if err := errors.Join(l.SetIdentity(Identity{Agent: "a"}), count(1), l.Seal(now), count(2), l.Close()); err != nil {
+		t.Fatal(err)
+	}
+	said.Reset()
+	ops := m.ops
+	for name, do := range map[string]func() error{
+		"SetIdentity": func() error { return l.SetIdentity(Identity{Agent: "b"}) }, "Seal": func() error { return l.Seal(now) }, "SealAll": func() error { return l.SealAll(now) },
+		"Count": func() error { return count(3) }, "Ack": func() error { return l.Ack(1) }, "Quarantine": func() error { return l.Quarantine(1, "why") },
+		"Raise": func() error { l.Raise("code", "words"); return fs.ErrClosed }, "Close": func() error { return errors.Join(fs.ErrClosed, l.Close()) },
+	} {
+		if err := do(); !errors.Is(err, fs.ErrClosed) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if m.ops != ops || said.Len() > 0 {
+		t.Errorf("%d times the disk was used, and this was said: %s", m.ops-ops, said.String())
 	}
 }
 

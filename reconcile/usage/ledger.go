@@ -231,6 +231,9 @@ func (l *Ledger) keepUp() {
 
 // commit makes a transaction: it is on the disk, or nothing has changed.
 func (l *Ledger) commit(w *writer) error {
+	if l.closed {
+		return fs.ErrClosed
+	}
 	if err := cmp.Or(l.unopened, l.gone); err != nil {
 		return err
 	}
@@ -275,9 +278,6 @@ func (l *Ledger) shrink() {
 }
 
 func (l *Ledger) append(b []byte) error {
-	if l.closed {
-		return fs.ErrClosed
-	}
 	if l.rewrite {
 		if err := l.compact(false); err != nil {
 			return err

@@ -110,10 +110,10 @@ func (l *Ledger) acquire() (err error) {
 func (l *Ledger) ready() error {
 	now := l.o.Now()
 	switch {
+	case l.closed: // the next process has it
+		return fs.ErrClosed
 	case l.unopened == nil:
 		return l.gone
-	case l.closed:
-		return fs.ErrClosed
 	case now.Sub(l.looked).Abs() < openAgain:
 		return l.unopened
 	}
