@@ -20,6 +20,9 @@ import (
 // reopenLimit is how long counting waits for an Envoy that is told to open its log anew. It tells it again.
 const reopenLimit = 2 * time.Second
 
+// lastLook is how long a daemon that ends may read what Envoy has left in the log.
+const lastLook = 5 * time.Second
+
 func usageFlags() []cli.Flag {
 	return []cli.Flag{&cli.StringFlag{Name: "usage-log", Usage: "`FOLDER` of the access log from which requests are counted (default: the state folder's usage); with --envoy none it must be given, and Envoy see and write to it, or nothing is counted"}}
 }
@@ -106,9 +109,11 @@ func (d *daemon) startCounting() (stop func()) {
 	return func() {
 		cancel()
 		counting.Wait()
+		limit, enough := context.WithTimeout(context.Background(), lastLook)
+		defer enough()
 		if !identified {
 			d.log.Debug("the access log was not read: the daemon ends before it knows the registration")
-		} else if err := d.counter.Look(context.Background()); err != nil {
+		} else if err := d.counter.Look(limit); err != nil {
 			d.log.Error("the end of the access log is not counted yet; the next daemon does it", "error", err)
 		}
 		_ = d.counter.Close()

@@ -156,7 +156,8 @@ func (t *Tail) path() string { return filepath.Join(t.dir, LogName) }
 
 func (t *Tail) turnPath(n uint64) string { return t.path() + turnSuffix + strconv.FormatUint(n, 10) }
 
-// Look reads all that Envoy has written, file after file, and has the ledger write it down. ctx bounds what Envoy is asked.
+// Look reads all that Envoy has written, file after file, and has the ledger write it down. When ctx ends while there is more to read, it
+// returns its error, and the next Look goes on there.
 func (t *Tail) Look(ctx context.Context) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -189,7 +190,7 @@ func (t *Tail) Look(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		size, err := t.readOn()
+		size, err := t.readOn(ctx)
 		if err != nil {
 			return err
 		}
@@ -389,8 +390,8 @@ func (t *Tail) elsewhere() (fs.FileInfo, error) {
 	return nil, nil
 }
 
-// readOn counts what is in the file, and has it written down. size is that of the file.
-func (t *Tail) readOn() (size int64, err error) {
+// readOn counts what is in the file, and has it written down. size is that of the file. When ctx ends it leaves the rest for later.
+func (t *Tail) readOn(ctx context.Context) (size int64, err error) {
 	info, err := t.file.Stat()
 	if err != nil {
 		return 0, err
@@ -410,14 +411,18 @@ func (t *Tail) readOn() (size int64, err error) {
 			return size, err
 		}
 		lines += n
-		if !more || lines >= batchLines {
+		ended := ctx.Err()
+		if !more || ended != nil || lines >= batchLines {
 			if err := t.settle(t.pos); err != nil {
 				return size, err
 			}
 			lines = 0
 		}
-		if !more {
+		switch {
+		case !more:
 			return max(size, int64(t.pos.Offset)), nil
+		case ended != nil:
+			return size, ended
 		}
 	}
 }

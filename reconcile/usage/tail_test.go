@@ -2,6 +2,7 @@ package usage_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -118,6 +119,33 @@ func TestWholeLinesOnly(t *testing.T) {
 	}
 	g.write([]byte("\ngarbage\n\n" + strings.Repeat("x", 600<<10)))
 	g.request("a/b", c.now)
+	look(t, x)
+	same(t, l, g)
+}
+
+// TestALongLogCanBeLeft: who is told to end does not read all that has gathered first; what was read is written down, and the next one goes on
+// behind it.
+func TestALongLogCanBeLeft(t *testing.T) {
+	t.Parallel()
+	l, x, g, c := begun(t)
+	var all []byte
+	for len(all) < 2<<20 {
+		all = append(all, g.line("default/orders", c.now)...)
+	}
+	g.write(all)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	before := uint64(0)
+	for range 2 {
+		if err := x.Look(ended); !errors.Is(err, context.Canceled) {
+			t.Fatalf("got %v", err)
+		}
+		p, n := l.Position(), totals(l)["default/orders"]
+		if p.Offset <= before || p.Offset >= uint64(len(all)) || n == 0 || n >= g.sent["default/orders"] {
+			t.Fatalf("%d of %d requests were counted, up to %d of %d bytes", n, g.sent["default/orders"], p.Offset, len(all))
+		}
+		before = p.Offset
+	}
 	look(t, x)
 	same(t, l, g)
 }
