@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/flexgw/flexgw/reconcile/usage"
@@ -97,6 +98,37 @@ func TestMissingLinesAfterAComparisonThatFailed(t *testing.T) {
 	away = false
 	if err := c.Compare(t.Context()); err != nil || alarms(l) != "unmatched" || c.Check().Missing != 152 {
 		t.Errorf("got %v, %q, %+v", err, alarms(l), c.Check())
+	}
+}
+
+// An Envoy with so many statistics that each question holds its main thread is asked less often: looking for trouble takes a hundredth of it.
+func TestABusyEnvoyIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	for took, want := range map[time.Duration]int{0: 60, 100 * time.Millisecond: 60, 300 * time.Millisecond: 20, 3 * time.Second: 4} {
+		synctest.Test(t, func(t *testing.T) {
+			dir := t.TempDir()
+			l, g := open(t, dir, newClock(), usage.Options{}), newGateway(t, dir)
+			g.open()
+			from := (&counters{pid: 7, stats: map[string]uint64{"http.a.downstream_rq_total": 0}}).gateway(g)
+			asked, stats := 0, from.Stats
+			from.Stats = func(ctx context.Context, filter string) (map[string]uint64, error) {
+				if filter == `^filesystem\.write_failed$` {
+					asked++
+				}
+				time.Sleep(took)
+				return stats(ctx, filter)
+			}
+			c := usage.NewCounter(dir, l, from, usage.TailOptions{})
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+			defer cancel()
+			c.Run(ctx)
+			if err := c.Close(); err != nil {
+				t.Error(err)
+			}
+			if asked > want+3 || asked < want/2 { // comparisons, each with a question of its own, begin anew with the clock
+				t.Errorf("with answers after %s it was asked %d times in ten minutes, want about %d", took, asked, want)
+			}
+		})
 	}
 }
 
