@@ -49,14 +49,14 @@ func besideResolver(binary string) {
 	check("name server", err)
 	out, err := exec.Command(binary, "--mode", "validate", "--config-path", "envoy.json", "--disable-hot-restart", "--log-level", "error").CombinedOutput()
 	check(string(out), err)
-	for range 100 {
+	for range 3000 {
 		if questions.Load() > 0 {
 			fmt.Println("by itself: asked")
 			break
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	time.Sleep(200 * time.Millisecond) // what comes in twos
+	time.Sleep(2 * time.Second) // what comes in twos
 	before := questions.Load()
 	check("validate", envoy.Validate(context.Background(), binary, envoy.Candidate{Name: "envoy.json", Data: []byte(byName)}, 0))
 	time.Sleep(500 * time.Millisecond)
