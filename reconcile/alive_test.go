@@ -137,7 +137,7 @@ func TestLookAsksTheRemote(t *testing.T) {
 	}
 	t.Cleanup(func() { git.Close() })
 	w := run(t, func(w *world) { w.loop.Source = git })
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	for _, text := range []string{"one", "two", "three"} {
 		want := commit("kind: Nothing\nmore: " + text + "\n")

@@ -462,7 +462,7 @@ func TestSlowSenders(t *testing.T) {
 		})
 	}
 	for start := time.Now(); r.count(hook.TooMany) < 4; time.Sleep(time.Millisecond) {
-		if time.Since(start) > 10*time.Second {
+		if time.Since(start) > time.Minute {
 			t.Fatalf("counts %v", r.Counts())
 		}
 	}
@@ -488,7 +488,7 @@ func TestIdleConnectionsShutOutNobody(t *testing.T) {
 	}
 	go r.Serve(t.Context(), l)
 	from := func(ip string) net.Dialer {
-		return net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}, Timeout: 5 * time.Second}
+		return net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}, Timeout: time.Minute}
 	}
 	flood := from("127.0.0.66")
 	for range 2000 {
@@ -500,7 +500,7 @@ func TestIdleConnectionsShutOutNobody(t *testing.T) {
 	}
 	for _, ip := range []string{"127.0.0.1", "127.0.0.66"} { // even they are heard
 		dialer := from(ip)
-		client := &http.Client{Transport: &http.Transport{DialContext: dialer.DialContext, DisableKeepAlives: true}, Timeout: 2 * time.Second}
+		client := &http.Client{Transport: &http.Transport{DialContext: dialer.DialContext, DisableKeepAlives: true}, Timeout: time.Minute}
 		a, err := client.Post("http://"+l.Addr().String(), "application/json", strings.NewReader("{}"))
 		if err != nil {
 			t.Fatal(err)

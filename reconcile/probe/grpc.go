@@ -61,7 +61,7 @@ func (p Prober) call(ctx context.Context, t target) error {
 		}
 		return nil
 	}
-	if broken := given.err(); broken != nil && ctx.Err() == nil {
+	if broken := given.err(); broken != nil { // also when the time of the connection and of the call were over at once
 		return tlsFault(broken) // what gRPC makes of it says it in other words, and twice
 	}
 	s := status.Convert(err)

@@ -42,7 +42,7 @@ func prisoner(args []string) {
 		fmt.Printf("%s: %v\n", what, err == nil)
 	}
 	dial := func(network, addr string) error {
-		c, err := net.DialTimeout(network, addr, time.Second)
+		c, err := net.DialTimeout(network, addr, time.Minute)
 		if err != nil {
 			return err
 		}
@@ -151,7 +151,7 @@ func TestNothingGetsOut(t *testing.T) {
 	}
 	select {
 	case <-received(udp):
-	case <-time.After(5 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the control's datagram did not arrive")
 	}
 
@@ -245,7 +245,7 @@ func TestHowItEnded(t *testing.T) {
 	}
 	began := time.Now()
 	r := shell(t, "(sleep 60) & sleep 60", 200*time.Millisecond)
-	if !r.TimedOut || r.Code != -1 || r.Signal != "killed" || time.Since(began) > 10*time.Second {
+	if !r.TimedOut || r.Code != -1 || r.Signal != "killed" || time.Since(began) > 50*time.Second {
 		t.Errorf("after %v: %+v", time.Since(began), r)
 	}
 	r = shell(t, "echo first; yes x | head -c 3000000; echo last words", 0)
@@ -265,7 +265,7 @@ func TestNothingIsLeftRunning(t *testing.T) {
 	t.Parallel()
 	mark := fmt.Sprintf("%d.%09d", 60+os.Getpid(), time.Now().Nanosecond()) // seconds to sleep
 	shell(t, "setsid sleep "+mark+" >/dev/null 2>&1 & sleep 60", 300*time.Millisecond)
-	for range 50 {
+	for range 3000 {
 		if !running(t, mark) {
 			return
 		}

@@ -74,7 +74,7 @@ func manager(t *testing.T, name string) (next func() string) {
 	return func() string {
 		t.Helper()
 		b := make([]byte, 4096)
-		_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		_ = c.SetReadDeadline(time.Now().Add(time.Minute))
 		n, err := c.Read(b)
 		if err != nil {
 			t.Fatal(err)

@@ -43,7 +43,7 @@ func (d *desk) followIn(dir string, o trust.Options, ref string) *watch.GitSourc
 // look has the source look, and gives what it serves and why it took nothing.
 func look(t *testing.T, s *watch.GitSource) (revision string, err error) {
 	t.Helper()
-	limit, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	limit, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	if err := s.Look(limit); err != nil {
 		t.Fatal(err)

@@ -445,7 +445,7 @@ func TestMatch(t *testing.T) {
 	}
 	start := time.Now()
 	trust.Match(strings.Repeat("a", 1000), strings.Repeat("*a", 500)+"b")
-	if d := time.Since(start); d > time.Second {
+	if d := time.Since(start); d > time.Minute { // one that tries all ways takes for ever
 		t.Errorf("a pattern took %s", d)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -133,7 +134,7 @@ func TestKilled(t *testing.T) {
 		pool.AppendCertsFromPEM(ca)
 		transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, Certificates: certificates, MinVersion: tls.VersionTLS12}}
 		t.Cleanup(transport.CloseIdleConnections)
-		return &http.Client{Transport: transport, Timeout: 10 * time.Second}
+		return &http.Client{Transport: transport, Timeout: time.Minute}
 	}
 	post := func(c *http.Client, url string, body any, headers ...string) (int, map[string]any) {
 		b, err := json.Marshal(body)
@@ -172,6 +173,7 @@ func TestKilled(t *testing.T) {
 	usage := client(pair)
 	const rounds, senders = 8, 3
 	var acked [senders]uint64
+	var some atomic.Bool // of all that was sent was acknowledged
 	registered := map[string]bool{"edge": true}
 	for round := range rounds {
 		stop := make(chan struct{})
@@ -187,6 +189,7 @@ func TestKilled(t *testing.T) {
 					b := g.Batch(simtest.UUID(i+1), 1, acked[i]+1, noon, "default/shop", int(acked[i])+1)
 					if status, _ := post(usage, p.ingest+anypoint.PathMetering, b, anypoint.IdempotencyKey, b.BatchID); status == 202 || status == 200 {
 						acked[i]++
+						some.Store(true)
 					} else if status != 0 {
 						t.Errorf("status %d", status)
 						return
@@ -207,6 +210,8 @@ func TestKilled(t *testing.T) {
 				}
 			}
 		})
+		for late := time.Now().Add(time.Minute); !some.Load() && time.Now().Before(late); time.Sleep(time.Millisecond) { // a busy host is slow to begin
+		}
 		time.Sleep(time.Duration(100+rand.IntN(300)) * time.Millisecond)
 		p.kill()
 		close(stop)
