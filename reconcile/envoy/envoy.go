@@ -17,6 +17,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
+
+	"github.com/flexgw/flexgw/reconcile/disk"
 )
 
 // maxSocketPath is how long, in bytes, a socket's path may be. Linux takes 107 (unix(7)); some tools take fewer.
@@ -80,19 +82,14 @@ type Lock struct{ file *os.File }
 // ErrLocked is the error of LockFile when another process holds the lock.
 var ErrLocked = errors.New("locked by another process")
 
-// LockFile takes an exclusive lock on a file, which it makes when there is none. It does not wait.
+// LockFile takes an exclusive lock on a file, which it makes when there is none. It does not wait for who has it.
 func LockFile(path string) (*Lock, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	switch err := flock(f, syscall.LOCK_EX|syscall.LOCK_NB); {
-	case errors.Is(err, syscall.EWOULDBLOCK):
-		_ = f.Close()
+	f, err := disk.LockFile(path)
+	switch {
+	case errors.Is(err, disk.ErrHeld):
 		return nil, fmt.Errorf("%s: %w", path, ErrLocked)
 	case err != nil:
-		_ = f.Close()
-		return nil, fmt.Errorf("lock %s: %w", path, err)
+		return nil, err
 	}
 	return &Lock{f}, nil
 }

@@ -11,10 +11,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/flexgw/flexgw/reconcile/anypoint"
+	"github.com/flexgw/flexgw/reconcile/disk"
 )
 
 // LogInUseError is what Open returns when another process counts from the folder of the access log.
@@ -159,10 +159,10 @@ func (l *Ledger) claimLog() error {
 // claim locks a folder, and writes down by whom. ErrInUse: by has it; "": it did not say who it is.
 func (l *Ledger) claim(folder string) (f *os.File, by string, err error) {
 	path := filepath.Join(folder, lockName)
-	f, err = lock(path)
-	if errors.Is(err, ErrInUse) {
+	f, err = disk.LockFile(path)
+	if errors.Is(err, disk.ErrHeld) {
 		text, _ := os.ReadFile(path) // it may be another user's
-		return nil, strings.TrimSpace(string(text[:min(len(text), 4096)])), err
+		return nil, strings.TrimSpace(string(text[:min(len(text), 4096)])), ErrInUse
 	}
 	if err != nil {
 		return nil, "", err
@@ -184,27 +184,6 @@ func (l *Ledger) signature() string {
 		}
 	}
 	return ", ledger in " + dir
-}
-
-func lock(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	for try := 0; ; {
-		switch err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); {
-		case err == nil:
-			return f, nil
-		case errors.Is(err, syscall.EINTR):
-		case errors.Is(err, syscall.EWOULDBLOCK) && try < 10: // a process that is being started has all that its parent had open, for a moment
-			try++
-			time.Sleep(20 * time.Millisecond)
-		case errors.Is(err, syscall.EWOULDBLOCK):
-			return nil, errors.Join(ErrInUse, f.Close())
-		default:
-			return nil, errors.Join(err, f.Close())
-		}
-	}
 }
 
 func (l *Ledger) path() string { return filepath.Join(l.dir, "ledger") }

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 
 	"github.com/flexgw/flexgw/reconcile/disk"
 )
@@ -80,7 +79,10 @@ func openJournal(dir string, apply func(put) error) (j *journal, dropped int64, 
 		return nil, 0, err
 	}
 	j = &journal{dir: dir}
-	if j.lock, err = os.OpenFile(j.path("lock"), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
+	switch j.lock, err = disk.LockFile(j.path("lock")); {
+	case errors.Is(err, disk.ErrHeld):
+		return nil, 0, fmt.Errorf("%s belongs to another simulator that is running", dir)
+	case err != nil:
 		return nil, 0, err
 	}
 	defer func() {
@@ -88,16 +90,6 @@ func openJournal(dir string, apply func(put) error) (j *journal, dropped int64, 
 			_ = j.close()
 		}
 	}()
-	for {
-		if err = syscall.Flock(int(j.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); !errors.Is(err, syscall.EINTR) {
-			break
-		}
-	}
-	if errors.Is(err, syscall.EWOULDBLOCK) {
-		return j, 0, fmt.Errorf("%s belongs to another simulator that is running", dir)
-	} else if err != nil {
-		return j, 0, fmt.Errorf("lock %s: %w", j.path("lock"), err)
-	}
 	snapshot, err := os.ReadFile(j.path("state.snapshot"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return j, 0, err
