@@ -72,14 +72,6 @@ func (s *GitSource) Joined() int {
 	return len(s.joined)
 }
 
-// Bound gives the looks that follow other limits. No look may be under way.
-func (s *GitSource) Bound(idle, total time.Duration) {
-	s.o.Limits.Idle, s.o.Limits.Total = idle, total
-	for i, r := range s.remotes {
-		s.remotes[i] = s.remote(r.url)
-	}
-}
-
 // Indexed are the paths in an index, and InTree the names in a tree, each of its bytes.
 func Indexed(b []byte) ([]string, error) {
 	root, err := indexed(b)
