@@ -283,6 +283,19 @@ func TestClosedWhileItIsLookedAt(t *testing.T) {
 	}
 }
 
+// The kernel tells that a file was closed a moment before it lets it go: who is found to have it open then is not waited for as long as
+// one who writes.
+func TestFoundOpenIsLookedAtAgain(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, "text", dir, "a.yaml")
+	d := open(t, dir)
+	d.Patience(time.Hour, time.Hour)
+	fetch(t, d)
+	d.FoundOpen("a.yaml")
+	until(t, d, map[string]string{"a.yaml": "text"})
+}
+
 // Somebody who never closes a file must not keep it from counting.
 func TestSilentWritersAreNotWaitedForLong(t *testing.T) {
 	t.Parallel()

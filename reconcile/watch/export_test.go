@@ -44,6 +44,9 @@ func (d *Directory) ClosedMeanwhile(name string) bool {
 	return d.tree.watch.isBusy(d.tree.root, name)
 }
 
+// FoundOpen is what happens when a file of the root was open for writing as it was looked at.
+func (d *Directory) FoundOpen(name string) { d.watch.open(place{wd: d.tree.root.wd, name: name}) }
+
 // Overflow is what the kernel says when it dropped events.
 func (d *Directory) Overflow() {
 	w := d.watch

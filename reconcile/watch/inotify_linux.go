@@ -34,7 +34,15 @@ type watched struct {
 	deps    map[string]map[link]bool // names that are steps on the way of links
 }
 
-type writing struct{ first, last time.Time }
+// writing is a writer who is not done, as far as is known.
+type writing struct {
+	first, last time.Time
+	pause       time.Duration // of silence, that it is given
+}
+
+// lookAgain is for a file that is found open and of which no event told: what told may have been its closing, which the kernel tells of
+// a moment before it lets the file go.
+const lookAgain = 20 * time.Millisecond
 
 // watcher turns inotify events into places to look at again. The kernel gives one descriptor per directory whatever path
 // leads to it, so links need no special care. All methods of a nil watcher do nothing.
@@ -188,7 +196,7 @@ func (w *watcher) wait(p place) {
 	if !ok {
 		b.first = now
 	}
-	b.last = now
+	b.last, b.pause = now, w.pause
 	w.busy[p] = b
 	if w.timer == nil {
 		w.timer = time.AfterFunc(w.pause, w.expire)
@@ -200,9 +208,15 @@ func (w *watcher) wait(p place) {
 func (w *watcher) open(p place) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.dirty[p] {
-		w.wait(p)
+	if _, told := w.busy[p]; told || w.dirty[p] {
+		return
 	}
+	b := writing{time.Now(), time.Now(), min(lookAgain, w.pause)}
+	w.busy[p] = b
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+	w.timer = time.AfterFunc(b.pause, w.expire)
 }
 
 // expire stops waiting for writers that have gone silent.
@@ -212,7 +226,7 @@ func (w *watcher) expire() {
 	w.timer = nil
 	now, next := time.Now(), w.pause
 	for p, b := range w.busy {
-		left := min(w.pause-now.Sub(b.last), w.limit-now.Sub(b.first))
+		left := min(b.pause-now.Sub(b.last), w.limit-now.Sub(b.first))
 		if left > 0 {
 			next = min(next, left)
 			continue
