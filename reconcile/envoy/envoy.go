@@ -82,7 +82,7 @@ type Lock struct{ file *os.File }
 // ErrLocked is the error of LockFile when another process holds the lock.
 var ErrLocked = errors.New("locked by another process")
 
-// LockFile takes an exclusive lock on a file, which it makes when there is none. It does not wait for who has it.
+// LockFile takes an exclusive lock on a file, which it makes when there is none. Who has it is waited for as disk.LockFile does: for a moment.
 func LockFile(path string) (*Lock, error) {
 	f, err := disk.LockFile(path)
 	switch {

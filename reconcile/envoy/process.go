@@ -151,7 +151,7 @@ func Start(ctx context.Context, o Options) (*Process, error) {
 	if err := os.MkdirAll(o.StateDir, 0o700); err != nil {
 		return nil, fmt.Errorf("start envoy: %w", err)
 	}
-	lock, err := o.lock(ctx)
+	lock, err := o.lock()
 	if err != nil {
 		return nil, err
 	}
@@ -184,24 +184,16 @@ func Start(ctx context.Context, o Options) (*Process, error) {
 	return p, nil
 }
 
-func (o Options) lock(ctx context.Context) (*Lock, error) {
-	for try := 0; ; try++ {
-		lock, err := LockFile(o.lockPath())
-		switch {
-		case err == nil:
-			return lock, nil
-		case !errors.Is(err, ErrLocked):
-			return nil, fmt.Errorf("start envoy: %w", err)
-		case try == 5: // who only looks holds it for a moment
-			r, _ := o.read()
-			return nil, &RunningError{StateDir: o.StateDir, PID: r.PID}
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(20 * time.Millisecond):
-		}
+func (o Options) lock() (*Lock, error) {
+	lock, err := LockFile(o.lockPath()) // who only looks holds it for a moment, and is waited for
+	switch {
+	case errors.Is(err, ErrLocked):
+		r, _ := o.read()
+		return nil, &RunningError{StateDir: o.StateDir, PID: r.PID}
+	case err != nil:
+		return nil, fmt.Errorf("start envoy: %w", err)
 	}
+	return lock, nil
 }
 
 // masking guards the mask of this process, which has one.
