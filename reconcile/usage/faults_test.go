@@ -420,6 +420,33 @@ func TestANewFileHasItsNameForGood(t *testing.T) {
 	}
 }
 
+// TestADamagedFileIsKept: also where no file can have two names.
+func TestADamagedFileIsKept(t *testing.T) {
+	t.Parallel()
+	for name, link := range map[string]func(from, to string) error{
+		"link": os.Link, "no links": func(string, string) error { return &os.LinkError{Op: "link", Err: syscall.EPERM} },
+	} {
+		from := filepath.Join(t.TempDir(), "ledger")
+		if err := os.WriteFile(from, []byte("damaged"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := linked(link, from, from+".damaged"); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		for _, path := range []string{from, from + ".damaged"} {
+			if b, err := os.ReadFile(path); err != nil || string(b) != "damaged" {
+				t.Errorf("%s: %s has %q, %v", name, path, b, err)
+			}
+			if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+				t.Errorf("%s: %v, %v", name, info, err)
+			}
+		}
+		if err := linked(link, from+".none", from+".other"); err == nil {
+			t.Errorf("%s: of a file that is not there", name)
+		}
+	}
+}
+
 // TestTheHourOfARequest is that of its beginning, unless the platform was told long ago that it is final, or a clock was set back.
 func TestTheHourOfARequest(t *testing.T) {
 	t.Parallel()

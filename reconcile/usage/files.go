@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/flexgw/flexgw/reconcile/disk"
 )
@@ -51,7 +52,26 @@ func (osFiles) link(from, to string) error {
 	if err := os.Remove(to); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	return os.Link(from, to)
+	return linked(os.Link, from, to)
+}
+
+// linked gives a file a second name or, where the file system has one name for each (FAT, some of the network), makes a copy of it.
+func linked(link func(from, to string) error, from, to string) error {
+	err := link(from, to)
+	if !errors.Is(err, syscall.EPERM) && !errors.Is(err, syscall.ENOTSUP) && !errors.Is(err, syscall.EMLINK) { // link(2)
+		return err
+	}
+	f, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	t, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(t, f)
+	return errors.Join(err, t.Sync(), t.Close())
 }
 
 func (osFiles) remove(path string) error { return os.Remove(path) }
