@@ -338,34 +338,8 @@ func (l *Ledger) Count(p Position, counts []Count) error {
 	w.step(stepClock)
 	w.int(now.UnixMilli())
 	p.write(w)
-	size, refused := l.s.size, loss{}
 	full := l.full(now)
-	names, rows := map[string]uint32{}, map[key]bool{}
-	for _, c := range counts {
-		k := key{identity: l.s.payer(l.s.using), hour: l.hour(c.Hour, now)}
-		api, known := l.s.numbers[c.API]
-		if !known {
-			if api, known = names[c.API]; !known {
-				api = uint32(len(l.s.apis) + len(names))
-			}
-		}
-		k.api = api
-		if l.s.rows[k] == nil && !rows[k] {
-			if full || size+rowSize > l.roof() {
-				refused = refused.plus(loss{1, c.N})
-				continue
-			}
-			rows[k] = true
-			size += rowSize
-		}
-		if !known {
-			names[c.API] = api
-			size += int64(len(c.API)) + 8
-			writeAPI(w, int(api), c.API)
-		}
-		w.step(stepCount)
-		w.numbers(uint64(k.identity), uint64(k.api), uint64(k.hour), c.N)
-	}
+	refused := l.enter(w, counts, now, full)
 	if refused.points > 0 {
 		w.step(stepRefuse)
 		w.numbers(refused.points, refused.calls)
@@ -387,6 +361,36 @@ func (l *Ledger) Count(p Position, counts []Count) error {
 		l.clear("full")
 	}
 	return nil
+}
+
+// enter puts counts into a transaction, each in the row of its hour. What there is no room for is refused: with full, all that needs a new row.
+func (l *Ledger) enter(w *writer, counts []Count, now time.Time, full bool) (refused loss) {
+	size, names, rows := l.s.size, map[string]uint32{}, map[key]bool{}
+	for _, c := range counts {
+		api, known := l.s.numbers[c.API]
+		if !known {
+			if api, known = names[c.API]; !known {
+				api = uint32(len(l.s.apis) + len(names))
+			}
+		}
+		k := key{identity: l.s.payer(l.s.using), api: api, hour: l.hour(c.Hour, now)}
+		if l.s.rows[k] == nil && !rows[k] {
+			if full || size+rowSize > l.roof() {
+				refused = refused.plus(loss{1, c.N})
+				continue
+			}
+			rows[k] = true
+			size += rowSize
+		}
+		if !known {
+			names[c.API] = api
+			size += int64(len(c.API)) + 8
+			writeAPI(w, int(api), c.API)
+		}
+		w.step(stepCount)
+		w.numbers(uint64(k.identity), uint64(k.api), uint64(k.hour), c.N)
+	}
+	return refused
 }
 
 // roof is how large a snapshot may be for new rows: sealing them adds to it, and a file grows to twice its snapshot before it is written anew.
