@@ -20,10 +20,15 @@ type peer struct {
 	found     []netip.Addr // its addresses; nil: not known
 }
 
+// host is its name, or its address.
+func (p peer) host() string {
+	host, _, _ := net.SplitHostPort(p.addr)
+	return host
+}
+
 // text says whom a rule is for, and what for.
 func (p peer) text() string {
-	host, _, _ := net.SplitHostPort(p.addr)
-	text := "out, " + strings.Join(p.purposes, " and ") + ": " + host
+	text := "out, " + strings.Join(p.purposes, " and ") + ": " + p.host()
 	if p.why != "" {
 		text += ", " + p.why
 	}
@@ -274,39 +279,52 @@ func (f *rules) nft() {
 		f.line("add chain %s %s", nftTable, chain)
 		f.line("flush chain %s %s", nftTable, chain)
 	}
-	sets := map[string]bool{}
-	for _, p := range f.peers {
-		host, _, _ := net.SplitHostPort(p.addr)
-		if _, err := netip.ParseAddr(host); err == nil || sets[host] || p.found == nil {
+	named := f.named()
+	for _, p := range named {
+		if p.found == nil {
 			continue
 		}
-		sets[host] = true
 		for _, four := range []bool{true, false} {
-			f.line("add set %s %s { type %s; }", nftTable, setName(host, four), nftType(four))
-			f.line("flush set %s %s", nftTable, setName(host, four))
+			f.line("add set %s %s { type %s; }", nftTable, setName(p.host(), four), nftType(four))
+			f.line("flush set %s %s", nftTable, setName(p.host(), four))
 		}
 	}
 	f.line("table %s {", nftTable)
-	clear(sets)
-	for _, p := range f.peers {
-		host, _, _ := net.SplitHostPort(p.addr)
-		if _, err := netip.ParseAddr(host); err == nil || sets[host] {
-			continue
-		}
-		sets[host] = true
-		f.nftSet(p, host, true)
-		f.nftSet(p, host, false)
+	for _, p := range named {
+		f.nftSet(p, p.host(), true)
+		f.nftSet(p, p.host(), false)
 	}
 	if slices.ContainsFunc(f.inlets, func(in inlet) bool { return in.nodes }) {
 		f.line("\t# The other nodes of Runtime Fabric. EMPTY, so no rule: nobody says here which they are.")
 		f.line("\t# nft add element %s flexgw_nodes '{ ADDRESS }'", nftTable)
 		f.line("\tset flexgw_nodes {\n\t\ttype ipv4_addr\n\t}")
 	}
+	f.nftOut()
+	f.nftIn()
+	f.line("}")
+}
+
+// named are the peers that have a name, each name once.
+func (f *rules) named() (named []peer) {
+	for _, p := range f.peers {
+		if _, err := netip.ParseAddr(p.host()); err != nil && !slices.ContainsFunc(named, func(q peer) bool { return q.host() == p.host() }) {
+			named = append(named, p)
+		}
+	}
+	return named
+}
+
+// nftStanding writes the rules that a chain has whoever is called: direction is out or in, lo how nft calls an interface in it.
+func (f *rules) nftStanding(direction, lo string) {
+	f.line("\tchain flexgw_%s {", direction)
+	f.line("\t\tct state established,related accept comment \"%s, answers\"", direction)
+	f.line("\t\t%s \"lo\" accept comment \"%s, this host to itself\"", lo, direction)
+	f.line("\t\ticmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept comment \"%s, %s\"", direction, neighbours)
+}
+
+func (f *rules) nftOut() {
 	f.line("\t# OUT: connections that this host opens.")
-	f.line("\tchain flexgw_out {")
-	f.line("\t\tct state established,related accept comment \"out, answers\"")
-	f.line("\t\toifname \"lo\" accept comment \"out, this host to itself\"")
-	f.line("\t\ticmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept comment \"out, %s\"", neighbours)
+	f.nftStanding("out", "oifname")
 	for _, p := range f.peers {
 		host, port, _ := net.SplitHostPort(p.addr)
 		if a, err := netip.ParseAddr(host); err == nil {
@@ -320,11 +338,11 @@ func (f *rules) nft() {
 		f.line("\t\t# %s", f.nobody("OUT", ""))
 	}
 	f.line("\t}")
+}
+
+func (f *rules) nftIn() {
 	f.line("\t# IN: connections that others open to this host.")
-	f.line("\tchain flexgw_in {")
-	f.line("\t\tct state established,related accept comment \"in, answers\"")
-	f.line("\t\tiifname \"lo\" accept comment \"in, this host to itself\"")
-	f.line("\t\ticmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept comment \"in, %s\"", neighbours)
+	f.nftStanding("in", "iifname")
 	for _, in := range f.inlets {
 		which := ""
 		switch {
@@ -343,7 +361,6 @@ func (f *rules) nft() {
 		f.line("\t\t# %s", f.nobody("IN", ""))
 	}
 	f.line("\t}")
-	f.line("}")
 }
 
 // nftSet writes the addresses of a host in a family.
