@@ -27,7 +27,7 @@ func registrationFlags() []cli.Flag {
 
 // registrar keeps the registration that is in force: the last one that could be read.
 type registrar struct {
-	path  string // "": there is nowhere to look
+	path  string // "": there is nowhere to look. Guarded by mu once it has started
 	named bool   // by a flag: that there is none is no way to be unregistered
 	now   func() time.Time
 	log   *slog.Logger
@@ -58,21 +58,23 @@ func (d *daemon) registrationOf(c *cli.Context) error {
 	d.registrar = r
 	switch {
 	case c.IsSet("registration"):
-		r.path, r.named = c.String("registration"), true
-		if _, err := os.Stat(r.path); errors.Is(err, fs.ErrNotExist) { // a typing mistake: else it would run unregistered
-			return world(fmt.Errorf("--registration %s: it is not there", r.path))
-		}
+		r.path, r.named = c.String("registration"), true // it may be mounted later: that it is not there keeps nobody from serving
 	case d.git == nil && d.source != "":
 		r.path = registrationBeside(d.source)
 	}
-	if info, err := os.Stat(r.path); err == nil && info.IsDir() {
-		r.path = filepath.Join(r.path, anypoint.FileName)
-	}
+	r.enter()
 	d.onRegistration(d.countFor)
 	d.unit.onReload("registration", func() error { return r.look(true) })
 	var err error
 	r.renewal, err = d.renewalOf(c)
 	return err
+}
+
+// enter goes on to the file in a folder, which may be mounted late. It is called while nobody else uses path.
+func (r *registrar) enter() {
+	if info, err := os.Stat(r.path); err == nil && info.IsDir() {
+		r.path = filepath.Join(r.path, anypoint.FileName)
+	}
 }
 
 // countFor has usage counted and reported as a registration says.
@@ -117,15 +119,15 @@ func (r *registrar) start(ctx context.Context, serve func(func() error)) {
 		r.broken(err)
 	}
 	r.mu.Lock()
-	f, wrong := r.file, r.wrong
+	f, wrong, path := r.file, r.wrong, r.path
 	r.mu.Unlock()
 	if f == nil {
 		if wrong == nil {
-			r.log.Info("not registered with Anypoint: usage is counted, and reported to nobody; flexgw register makes a registration", "looked for", r.path)
+			r.log.Info("not registered with Anypoint: usage is counted, and reported to nobody; flexgw register makes a registration", "looked for", path)
 		}
 		r.tell(nil)
 	}
-	if r.path == "" {
+	if path == "" {
 		return
 	}
 	if r.renewal != nil {
@@ -170,12 +172,14 @@ func (r *registrar) tell(f *anypoint.File) {
 // look reads the file if it is another one than before; at once: even if somebody may still be writing it. It returns what is wrong
 // with it once.
 func (r *registrar) look(atOnce bool) error {
-	if r.path == "" {
-		return nil
-	}
 	r.looking.Lock() // of two that are told, the later one is told last
 	defer r.looking.Unlock()
 	r.mu.Lock()
+	if r.path == "" {
+		r.mu.Unlock()
+		return nil
+	}
+	r.enter()
 	stamp := stampOf(r.path)
 	if stamp == r.stamp {
 		r.mu.Unlock()
@@ -314,11 +318,11 @@ func (r *registrar) warn() {
 // condition is Registered.
 func (r *registrar) condition() status.Condition {
 	r.mu.Lock()
-	f, wrong, gone, now := r.file, r.wrong, r.gone, r.now()
+	f, wrong, gone, now, path := r.file, r.wrong, r.gone, r.now(), r.path
 	r.mu.Unlock()
 	c := status.Condition{Type: status.Registered, Status: status.Unknown, Reason: "Unregistered", Message: "there is no registration: usage is counted, and reported to nobody; flexgw register makes one"}
-	if f == nil && r.path != "" {
-		if pending := filepath.Join(filepath.Dir(r.path), anypoint.PendingName); isThere(pending) {
+	if f == nil && path != "" {
+		if pending := filepath.Join(filepath.Dir(path), anypoint.PendingName); isThere(pending) {
 			c.Message = fmt.Sprintf("a registration was begun and not finished: flexgw register goes on with what %s has; usage is counted, and reported to nobody", pending)
 		}
 	}
