@@ -241,6 +241,38 @@ func TestBadFiles(t *testing.T) {
 	}
 }
 
+// What stands beyond the part of a file that is read may be declared, and its first 32 MiB are not searched for names.
+func TestBeyondWhatIsRead(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	late := "---\napiVersion: gateway.mulesoft.com/v1alpha1\nkind: Service\nmetadata: {name: late}\nspec: {address: http://late.internal}\n"
+	others := "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: other}\n"
+	early := `apiVersion: gateway.mulesoft.com/v1alpha1
+kind: ApiInstance
+metadata: {name: early}
+spec: {address: http://0.0.0.0:8081/early}
+---
+apiVersion: gateway.mulesoft.com/v1alpha1
+kind: PolicyBinding
+metadata: {name: to-late}
+spec:
+  targetRef: {kind: ApiInstance, name: early}
+  policyRef: {name: route}
+  config: {destinationRef: {name: late}}
+`
+	for name, text := range map[string][]byte{"a.yaml": append(append([]byte(others), bytes.Repeat([]byte("# a\n"), 9<<20)...), late...), "b.yaml": []byte(early)} {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := runOn(t, dir, "validate")
+	for _, want := range []string{"a.yaml: error: this file is larger than the 32 MiB that are read [source/too-large]", `no Service named "late"`, `hint: it may be declared in "a.yaml", which cannot be read as a whole`} {
+		if !strings.Contains(got.stdout, want) {
+			t.Errorf("no %q in\n%s", want, got.stdout)
+		}
+	}
+}
+
 // TestManyMistakes prints a mistake on each of 20,000 lines.
 func TestManyMistakes(t *testing.T) {
 	t.Parallel()

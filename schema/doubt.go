@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"github.com/flexgw/flexgw/schema/diag"
+	"github.com/flexgw/flexgw/schema/source"
 	"github.com/flexgw/flexgw/schema/syntax"
 	"github.com/flexgw/flexgw/schema/v1alpha1"
 )
@@ -46,7 +47,7 @@ func doubtful(u syntax.Unit, ds diag.List, read bool) []*doubt {
 		var text strings.Builder
 		for _, f := range u.Files {
 			b, err := f.Bytes()
-			if err != nil || !legible(string(b)) {
+			if err != nil || len(b) > source.MaxFileSize || !legible(string(b)) {
 				return []*doubt{{at: f.Name, every: true}}
 			}
 			text.Write(b)
@@ -57,6 +58,9 @@ func doubtful(u syntax.Unit, ds diag.List, read bool) []*doubt {
 	}
 	name := u.Files[0].Name
 	b, err := u.Files[0].Bytes()
+	if len(b) > source.MaxFileSize { // what stands beyond was not read
+		return []*doubt{{at: name, every: true, blank: true}}
+	}
 	text := string(b)
 	if err == nil && strings.TrimSpace(text) == "" {
 		return nil // nothing was meant to be declared there
