@@ -127,20 +127,23 @@ func TestReloadOfARepository(t *testing.T) {
 	n.next(t, `(?m)^READY=1$`)
 	f.WaitReady()
 	const reloading, ready = `(?m)^RELOADING=1\nMONOTONIC_USEC=\d+$`, `(?m)^READY=1$`
-	reload := func() {
+	reload := func() (reloaded time.Time) {
 		t.Helper()
 		if err := f.Process.Signal(syscall.SIGHUP); err != nil {
 			t.Fatal(err)
 		}
 		n.next(t, reloading)
 		n.next(t, ready)
+		return time.Now()
 	}
 
 	f.write("api.yaml", version("2"))
 	second := f.commit("the second version")
-	reload()
-	if !strings.Contains(f.Log(), "msg=accepted revision="+second) {
-		t.Errorf("reloaded before %s was judged:\n%s", second, f.Log())
+	reloaded := reload()
+	f.WaitLog("msg=accepted revision=" + second) // what was written before the datagram may be read after it
+	judged := regexp.MustCompile(`time=(\S+) .*msg=accepted revision=` + second).FindStringSubmatch(f.Log())
+	if at, err := time.Parse(time.RFC3339, judged[1]); err != nil || at.After(reloaded) {
+		t.Errorf("reloaded before %s was judged, at %s: %v", second, at, err)
 	}
 	waitVersion(t, f.gateway, "2")
 

@@ -67,7 +67,7 @@ type steady struct {
 func requests(t *testing.T, url string) *steady {
 	t.Helper()
 	x := &steady{stop: make(chan struct{}), ended: make(chan struct{})}
-	c := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxConnsPerHost: 1}}
+	c := &http.Client{Timeout: time.Minute, Transport: &http.Transport{MaxConnsPerHost: 1}}
 	go func() {
 		defer close(x.ended)
 		for {
@@ -145,15 +145,19 @@ func TestProbeRollsBack(t *testing.T) {
 	if r.Revision != good || r.LastFailed == nil || r.LastFailed.Reason != "ProofFailed" || r.LastFailed.Revision == good {
 		t.Errorf("served is %s, last failed %+v", r.Revision, r.LastFailed)
 	}
-	n := x.good.Load()
-	time.Sleep(500 * time.Millisecond) // and stays so
+	answered := func(n int64) {
+		t.Helper()
+		from := x.good.Load()
+		harness.Until(t, func() error {
+			if got := x.good.Load() - from; got < n {
+				return fmt.Errorf("%d good answers after the rollback", got)
+			}
+			return nil
+		})
+	}
+	answered(20) // what was under way is over
 	seen := x.bad.Load()
-	harness.Until(t, func() error {
-		if x.good.Load() < n+100 {
-			return fmt.Errorf("%d good answers after the rollback", x.good.Load()-n)
-		}
-		return nil
-	})
+	answered(100) // and stays so
 	x.end()
 	if x.bad.Load() != seen || seen == 0 {
 		t.Errorf("%d bad answers, %d of them long after the rollback", x.bad.Load(), x.bad.Load()-seen)
@@ -162,8 +166,8 @@ func TestProbeRollsBack(t *testing.T) {
 		t.Errorf("neither good nor bad: %v", other)
 	}
 	first, last := time.Unix(0, x.first.Load()), time.Unix(0, x.last.Load())
-	if first.Before(from) || last.After(back.Add(100*time.Millisecond)) {
-		t.Errorf("bad from %s to %s after the change, rolled back after %s", first.Sub(from), last.Sub(from), back.Sub(from))
+	if first.Before(from) {
+		t.Errorf("bad from %s after the change on", first.Sub(from))
 	}
 	t.Logf("%d good answers, %d bad ones, for %s; rolled back %s after the change", x.good.Load(), seen, last.Sub(first), back.Sub(from))
 
@@ -226,6 +230,9 @@ func TestFirstRevisionFailsItsProbe(t *testing.T) {
 	})))
 	g.Run()
 	g.WaitLog("its probes or its error rate speak against it")
+	if n := asked.Load(); n != 2 { // half a minute before they are asked again
+		t.Errorf("asked %d times, want failureThreshold", n)
+	}
 	harness.Until(t, func() error {
 		r := g.report()
 		if c, _ := r.Condition(status.Programmed); c.Reason != "ProofFailed" || c.Status != status.False || !strings.Contains(c.Message, "answered 503") {
@@ -239,9 +246,6 @@ func TestFirstRevisionFailsItsProbe(t *testing.T) {
 	res, err := http.Get(g.url(8081, "/shop/x"))
 	if err != nil || res.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("it is not served: %v %v", res, err)
-	}
-	if n := asked.Load(); n != 2 {
-		t.Errorf("asked %d times, want failureThreshold", n)
 	}
 	up.Store(true)
 	g.WaitLog(`(?m)^ready `)
@@ -285,7 +289,7 @@ func TestProbeOfCertificate(t *testing.T) {
 func TestErrorRateRollsBack(t *testing.T) {
 	t.Parallel()
 	text, _, _ := strings.Cut(probed, "-- probe.yaml")
-	g := start(t, text, withUpstream(9002, unavailable), withArgs("--error-window", "5s", "--max-error-rate", "10%", "--min-requests", "20"))
+	g := start(t, text, withUpstream(9002, unavailable), withArgs("--error-window", "10s", "--max-error-rate", "10%", "--min-requests", "20"))
 	good := g.report().Revision
 	x := requests(t, g.url(8081, "/shop/x"))
 	harness.Until(t, func() error {
@@ -304,8 +308,8 @@ func TestErrorRateRollsBack(t *testing.T) {
 		return nil
 	})
 	t.Logf("rolled back %s after the change", time.Since(from))
-	g.write("api.yaml", shopTo("http://127.0.0.1:9001")+"# mended\n")
 	from = time.Now()
+	g.write("api.yaml", shopTo("http://127.0.0.1:9001")+"# mended\n")
 	harness.Until(t, func() error {
 		r := g.report()
 		c, _ := r.Condition(status.Programmed)
@@ -314,7 +318,7 @@ func TestErrorRateRollsBack(t *testing.T) {
 		}
 		return nil
 	})
-	if took := time.Since(from); took < 4*time.Second {
+	if took := time.Since(from); took < 9*time.Second {
 		t.Errorf("programmed after %s, want the whole window", took)
 	}
 	x.end()

@@ -273,7 +273,12 @@ func TestQuarantineOutlivesTheDaemon(t *testing.T) {
 	}
 	harness.Until(t, rolledBack)
 	waitVersion(t, g, "1")
-	time.Sleep(300 * time.Millisecond) // it is written beside the path of an edit
+	harness.Until(t, func() error { // it is written beside the path of an edit
+		if b, err := os.ReadFile(filepath.Join(g.State, "last-good", "control.json")); err != nil || !strings.Contains(string(b), `"quarantined": {`) {
+			return fmt.Errorf("the quarantine is not kept: %s %v", b, err)
+		}
+		return nil
+	})
 	g.Kill()
 	x := harness.KeepAlive(t, 2, g.url(8081, "/shop/x"))
 	g.Run()
@@ -339,7 +344,7 @@ func TestStopLetsRequestsEnd(t *testing.T) {
 		time.Sleep(700 * time.Millisecond)
 		io.WriteString(w, "done")
 	})
-	g := start(t, versioned, withUpstream(9001, slow))
+	g := start(t, versioned, withUpstream(9001, slow), withArgs("--drain-time", "1m"))
 	got := make(chan error, 1)
 	go func() {
 		a, err := g.try("GET", 8081, "/shop/x", "")
@@ -413,14 +418,14 @@ func TestStartWithManyAPIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.Run()
-	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
+	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
 	answered := 0
-	deadline := time.Now().Add(2 * time.Minute)
+	deadline := time.Now().Add(5 * time.Minute)
 	for i := n - 1; answered < 300; i = (i + 3571) % n {
 		res, err := c.Get(g.url(8081, workload.BasePath(i)+"/items/x"))
 		if errors.Is(err, syscall.ECONNREFUSED) {
 			if time.Now().After(deadline) {
-				t.Fatalf("no port after two minutes:\n%s", g.Log())
+				t.Fatalf("no port after five minutes:\n%s", g.Log())
 			}
 			time.Sleep(time.Millisecond)
 			continue
