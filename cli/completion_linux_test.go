@@ -244,7 +244,7 @@ func completes(t *testing.T, s shellWith) {
 		want []string
 	}{
 		{"flexgw val", []string{"validate"}},
-		{"flexgw usage ", []string{"export", "flush", "import", "show"}},
+		{"flexgw usage ", []string{"export", "flush", "forget", "import", "show"}},
 		{"flexgw gateways del", []string{"delete"}},
 		{"flexgw usage show orders ", []string{"gw", "orders.yaml", "registration.yaml", "with space.yaml"}},
 		{"flexgw preflight --pl", []string{"--plane"}},

@@ -268,6 +268,18 @@ func (d *daemon) AckUsage(_ context.Context, r api.UsageAckRequest) (api.Usage, 
 	return d.Usage()
 }
 
+// ForgetUsage implements api.Daemon.
+func (d *daemon) ForgetUsage(_ context.Context, r api.UsageForgetRequest) (api.Usage, error) {
+	if d.delivery.Deliverer == nil {
+		return api.Usage{}, errNotCounted
+	}
+	if err := giveUp(d.usage, r); err != nil {
+		return api.Usage{}, err
+	}
+	d.delivery.Again()
+	return d.Usage()
+}
+
 func (d *daemon) registrationInForce() *anypoint.File {
 	d.delivery.mu.Lock()
 	defer d.delivery.mu.Unlock()

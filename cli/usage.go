@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -33,11 +34,11 @@ func usageCommand(env Env) *cli.Command {
 		Name:  "usage",
 		Usage: "show how often APIs were called, and report it",
 		Subcommands: []*cli.Command{
-			usageShowCommand(env), usageFlushCommand(env), usageExportCommand(env), usageImportCommand(env),
+			usageShowCommand(env), usageFlushCommand(env), usageExportCommand(env), usageImportCommand(env), usageForgetCommand(env),
 		},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
-				return usage("no command %q%s: usage has show, flush, export and import", "usage "+c.Args().First(), suggest(c.Args().First(), []string{"show", "flush", "export", "import"}))
+				return usage("no command %q%s: usage has show, flush, export, import and forget", "usage "+c.Args().First(), suggest(c.Args().First(), []string{"show", "flush", "export", "import", "forget"}))
 			}
 			return cli.ShowSubcommandHelp(c)
 		},
@@ -568,7 +569,7 @@ func usageOf(l *metering.Ledger, d *metering.Delivery) api.Usage {
 	}
 	noAPI := map[time.Time]uint64{} // whoever was registered
 	for _, t := range l.Totals() {
-		row := api.UsageHour{Hour: t.Hour, API: t.API, AgentID: t.Identity.Agent, AssetName: t.Identity.Asset, Counted: t.Counted, Reported: t.Acknowledged, SetAside: t.Quarantined, Final: t.Final}
+		row := api.UsageHour{Hour: t.Hour, API: t.API, AgentID: t.Identity.Agent, AssetName: t.Identity.Asset, Counted: t.Counted, Reported: t.Acknowledged, SetAside: t.Quarantined, GivenUp: t.GivenUp, Final: t.Final}
 		switch {
 		case t.API == "":
 			u.Requests.NoAPI += t.Counted
@@ -577,10 +578,11 @@ func usageOf(l *metering.Ledger, d *metering.Delivery) api.Usage {
 		case t.Identity == metering.Identity{}:
 			u.Requests.Unregistered += t.Counted
 		default:
-			row.Waiting = t.Counted - t.Acknowledged - t.Quarantined
+			row.Waiting = t.Counted - t.Acknowledged - t.Quarantined - t.GivenUp
 			u.Requests.Counted += t.Counted
 			u.Requests.Reported += t.Acknowledged
 			u.Requests.SetAside += t.Quarantined
+			u.Requests.GivenUp += t.GivenUp
 			u.Requests.Waiting += row.Waiting
 		}
 		u.Hours = append(u.Hours, row)
@@ -596,7 +598,7 @@ func usageOf(l *metering.Ledger, d *metering.Delivery) api.Usage {
 	slices.SortFunc(u.NoAPI, byHour)
 	batches, whys := l.Quarantined()
 	for i, b := range batches {
-		u.SetAside = append(u.SetAside, api.UsageBatch{AgentID: b.AgentID, Seq: b.Seq, Requests: metering.Requests(b), Why: whys[i]})
+		u.SetAside = append(u.SetAside, api.UsageBatch{AgentID: b.AgentID, AssetName: b.AssetName, Seq: b.Seq, Requests: metering.Requests(b), Why: whys[i]})
 	}
 	for _, a := range s.Alarms {
 		u.Alarms = append(u.Alarms, api.UsageAlarm(a))
@@ -683,7 +685,10 @@ func gatewaysOf(u api.Usage) []*gateway {
 			continue
 		}
 		x := &of(h.AgentID, h.AssetName).sum
-		x.Counted, x.Reported, x.Waiting, x.SetAside = x.Counted+h.Counted, x.Reported+h.Reported, x.Waiting+h.Waiting, x.SetAside+h.SetAside
+		x.Counted, x.Reported, x.Waiting, x.SetAside, x.GivenUp = x.Counted+h.Counted, x.Reported+h.Reported, x.Waiting+h.Waiting, x.SetAside+h.SetAside, x.GivenUp+h.GivenUp
+	}
+	for _, b := range u.SetAside { // rows may be gone, and an empty batch has none
+		of(b.AgentID, b.AssetName)
 	}
 	for _, g := range all {
 		if g.label = diag.Visible(g.name); named[g.name] > 1 {
@@ -706,7 +711,7 @@ func writeUsage(w io.Writer, u api.Usage) error {
 	for _, x := range []struct {
 		n    uint64
 		text string
-	}{{r.SetAside, "set aside"}, {r.Lost, "lost"}, {r.Unregistered, "without a registration"}, {r.NoAPI, "on paths of no API"}} {
+	}{{r.SetAside, "set aside"}, {r.GivenUp, "given up"}, {r.Lost, "lost"}, {r.Unregistered, "without a registration"}, {r.NoAPI, "on paths of no API"}} {
 		if x.n > 0 {
 			fmt.Fprintf(w, ", %d %s", x.n, x.text)
 		}
@@ -721,6 +726,9 @@ func writeUsage(w io.Writer, u api.Usage) error {
 			if g.sum.SetAside > 0 {
 				fmt.Fprintf(w, ", %d set aside", g.sum.SetAside)
 			}
+			if g.sum.GivenUp > 0 {
+				fmt.Fprintf(w, ", %d given up", g.sum.GivenUp)
+			}
 			fmt.Fprintln(w)
 		}
 	}
@@ -734,26 +742,58 @@ func writeUsage(w io.Writer, u api.Usage) error {
 		return nil
 	}
 	fmt.Fprintln(w)
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	column := "API"
-	if several {
-		column += "\tGATEWAY"
-	}
-	fmt.Fprintf(t, "HOUR (UTC)\t%s\tCOUNTED\tREPORTED\tWAITING\n", column)
 	hours := append(slices.Clone(u.Hours), u.NoAPI...)
 	slices.SortStableFunc(hours, func(a, b api.UsageHour) int { return a.Hour.Compare(b.Hour) })
+	columns := []usageColumn{
+		{"HOUR (UTC)", func(h api.UsageHour) string { return h.Hour.UTC().Format("2006-01-02 15:04") }},
+		{"API", func(h api.UsageHour) string {
+			switch {
+			case h.API == "":
+				return "(no API)"
+			case h.AgentID == "":
+				return diag.Visible(h.API) + " (unregistered)"
+			}
+			return diag.Visible(h.API)
+		}},
+	}
+	if several {
+		columns = append(columns, usageColumn{"GATEWAY", func(h api.UsageHour) string { return cmp.Or(labels[h.AgentID], "-") }})
+	}
+	columns = append(columns, usageColumn{"COUNTED", func(h api.UsageHour) string { return fmt.Sprint(h.Counted) }},
+		reportable("REPORTED", func(h api.UsageHour) uint64 { return h.Reported }), reportable("WAITING", func(h api.UsageHour) uint64 { return h.Waiting }))
+	if r.SetAside > 0 {
+		columns = append(columns, reportable("SET ASIDE", func(h api.UsageHour) uint64 { return h.SetAside }))
+	}
+	if r.GivenUp > 0 {
+		columns = append(columns, reportable("GIVEN UP", func(h api.UsageHour) uint64 { return h.GivenUp }))
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	line := func(cell func(usageColumn) string) {
+		cells := make([]string, len(columns))
+		for i, c := range columns {
+			cells[i] = cell(c)
+		}
+		fmt.Fprintln(t, strings.Join(cells, "\t"))
+	}
+	line(func(c usageColumn) string { return c.head })
 	for _, h := range hours {
-		name, reported, waiting := diag.Visible(h.API), fmt.Sprint(h.Reported), fmt.Sprint(h.Waiting)
-		switch {
-		case h.API == "":
-			name, reported, waiting = "(no API)", "-", "-"
-		case h.AgentID == "":
-			name, reported, waiting = name+" (unregistered)", "-", "-"
-		}
-		if several {
-			name += "\t" + cmp.Or(labels[h.AgentID], "-")
-		}
-		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\n", h.Hour.UTC().Format("2006-01-02 15:04"), name, h.Counted, reported, waiting)
+		line(func(c usageColumn) string { return c.cell(h) })
 	}
 	return t.Flush()
+}
+
+// usageColumn is one of the table of usage show.
+type usageColumn struct {
+	head string
+	cell func(api.UsageHour) string
+}
+
+// reportable is a column of numbers that rows of nobody, which are never reported, do not have.
+func reportable(head string, n func(api.UsageHour) uint64) usageColumn {
+	return usageColumn{head, func(h api.UsageHour) string {
+		if h.API == "" || h.AgentID == "" {
+			return "-"
+		}
+		return fmt.Sprint(n(h))
+	}}
 }

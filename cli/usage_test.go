@@ -466,6 +466,87 @@ func TestWhatThePlatformRefusesIsSetAside(t *testing.T) {
 	}
 }
 
+// TestForgetUsage: what was counted for a gateway that is gone can be given up, beside a daemon and without one, and is shown as that.
+func TestForgetUsage(t *testing.T) {
+	t.Parallel()
+	for _, running := range []bool{false, true} {
+		t.Run(fmt.Sprintf("running %t", running), func(t *testing.T) {
+			t.Parallel()
+			x := newStation(t)
+			at := []string{"--state-dir", x.state}
+			by := func(args ...string) []string { return append(append([]string{"usage"}, args...), at...) }
+			x.count(x.file, "default/orders", 40)
+			x.ok(append(by("export", "-o", x.path("b.tar.gz")), "--registration", x.file.Path)...)
+			other := x.register("other")
+			x.count(other, "default/orders", 5)
+			x.aside(1, "gone")
+			if running {
+				socket := filepath.Join(t.TempDir(), "s")
+				defer cli.ServeUsage(t, x.state, socket, other)()
+				at = []string{"--socket", socket}
+			}
+			show := func() (u api.Usage) {
+				t.Helper()
+				if err := json.Unmarshal([]byte(x.ok(by("show", "--output", "json")...)), &u); err != nil {
+					t.Fatal(err)
+				}
+				return u
+			}
+			if u := show(); u.Requests.SetAside != 40 || u.Hours[0].SetAside+u.Hours[1].SetAside != 40 || len(u.SetAside) != 1 || u.SetAside[0].AssetName != "edge" {
+				t.Errorf("%+v", u)
+			}
+			text := x.ok(by("show")...)
+			for _, want := range []string{`(?m)^HOUR \(UTC\) +API +GATEWAY +COUNTED +REPORTED +WAITING +SET ASIDE$`, `(?m) default/orders +edge +40 +0 +0 +40$`, `(?m) default/orders +other +5 +0 +5 +0$`} {
+				if !regexp.MustCompile(want).MatchString(text) {
+					t.Errorf("%s is not in\n%s", want, text)
+				}
+			}
+			x.fails(2, "usage forget gives up 40 requests in 1 batch of edge ("+x.file.AgentID+"), and asks first; nobody can be asked here, so say --yes", by("forget")...)
+			x.fails(2, `--gateway "nobody": nothing was counted for it; something is set aside of edge (`+x.file.AgentID+")", by("forget", "--yes", "--gateway", "nobody")...)
+			if out := x.ok(by("forget", "--yes", "--gateway", "other")...); out != "nothing is set aside\n" {
+				t.Errorf("%q", out)
+			}
+			if u := show(); u.Requests.SetAside != 40 || u.Requests.GivenUp != 0 {
+				t.Errorf("%+v", u.Requests)
+			}
+			var facts map[string]any
+			out := x.ok(by("forget", "--yes", "--gateway", x.file.AgentID, "--output", "json")...)
+			if err := json.Unmarshal([]byte(out), &facts); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(map[string]any{"schemaVersion": 1.0, "result": "forgotten", "batches": 1.0, "requests": 40.0,
+				"gateways": []any{map[string]any{"agentId": x.file.AgentID, "assetName": "edge", "batches": 1.0, "requests": 40.0}}}, facts); diff != "" {
+				t.Errorf("-want +got\n%s", diff)
+			}
+			if out := x.ok(by("forget", "--yes")...); out != "nothing is set aside\n" {
+				t.Errorf("%q", out)
+			}
+			if u := show(); u.Requests.SetAside != 0 || u.Requests.GivenUp != 40 || u.Requests.Waiting != 5 || u.Requests.Counted != 45 || len(u.SetAside) != 0 {
+				t.Errorf("%+v", u.Requests)
+			}
+			text = x.ok(by("show")...)
+			for _, want := range []string{`(?m)^requests      45 counted, 0 reported, 5 waiting, 40 given up$`, `(?m)^gateway       edge .*, 40 given up$`, `(?m) default/orders +edge +40 +0 +0 +40$`, `WAITING +GIVEN UP`} {
+				if !regexp.MustCompile(want).MatchString(text) {
+					t.Errorf("%s is not in\n%s", want, text)
+				}
+			}
+		})
+	}
+}
+
+// aside has a batch set aside, as a daemon would.
+func (x *station) aside(seq uint64, why string) {
+	x.t.Helper()
+	l, err := usage.Open(filepath.Join(x.state, "usage"), usage.Options{})
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	defer l.Close()
+	if err := l.Quarantine(seq, why); err != nil {
+		x.t.Fatal(err)
+	}
+}
+
 func TestUsageIsNotGuessedAtTheRealPlatform(t *testing.T) {
 	t.Parallel()
 	x := newStation(t)

@@ -81,6 +81,11 @@ func (f *fake) AckUsage(_ context.Context, r api.UsageAckRequest) (api.Usage, er
 	return f.usage, f.err
 }
 
+func (f *fake) ForgetUsage(_ context.Context, r api.UsageForgetRequest) (api.Usage, error) {
+	f.asked = r
+	return f.usage, f.err
+}
+
 // served is a fake behind a real socket.
 func served(t *testing.T, f *fake) (api.Client, string) {
 	t.Helper()
@@ -182,6 +187,8 @@ func TestEverythingComesThrough(t *testing.T) {
 	ack := api.UsageAckRequest{Content: []byte("xÿ"), Unsigned: true}
 	usage, err = c.AckUsage(ctx, ack)
 	check("ack", usage, f.usage, err, ack)
+	usage, err = c.ForgetUsage(ctx, api.UsageForgetRequest{BootEpoch: 7, Seqs: []uint64{1, 3}})
+	check("forget", usage, f.usage, err, api.UsageForgetRequest{BootEpoch: 7, Seqs: []uint64{1, 3}})
 	report, err = c.Uncordon(ctx, api.UncordonRequest{Node: "e", By: "me"})
 	check("uncordon", report, f.report, err, api.UncordonRequest{Node: "e", By: "me"})
 }

@@ -106,6 +106,7 @@ func TestAnswersFitTheDescription(t *testing.T) {
 		api.SuspendPath: api.SuspendRequest{Seconds: 1, Reason: "r", By: "me"}, api.ResumePath: api.OperatorRequest{By: "me"},
 		api.CordonPath: api.CordonRequest{Node: "e", Reason: "r", By: "me"}, api.UncordonPath: api.UncordonRequest{Node: "e", By: "me"},
 		api.UsageFlushPath: api.UsageFlushRequest{Wait: 3}, api.UsageExportPath: api.UsageExportRequest{AgentID: "a"}, api.UsageAckPath: api.UsageAckRequest{Content: []byte("{}"), Unsigned: true, AgentID: "a", Certificate: []byte{1}},
+		api.UsageForgetPath: api.UsageForgetRequest{BootEpoch: 1, Seqs: []uint64{2}},
 	}
 	for _, path := range slices.Sorted(maps.Keys(d.Paths)) {
 		for method, op := range d.Paths[path] {

@@ -29,12 +29,13 @@ type UsageRegistration struct {
 	AssetName string `json:"assetName"`
 }
 
-// UsageRequests are sums. Counted = Reported + Waiting + SetAside.
+// UsageRequests are sums. Counted = Reported + Waiting + SetAside + GivenUp.
 type UsageRequests struct {
 	Counted      uint64 `json:"counted"` // of registered APIs
 	Reported     uint64 `json:"reported"`
 	Waiting      uint64 `json:"waiting"`
 	SetAside     uint64 `json:"setAside"`
+	GivenUp      uint64 `json:"givenUp"`      // that were set aside, and that somebody gave up: never reported
 	Unregistered uint64 `json:"unregistered"` // of APIs, while there was no registration: never reported
 	NoAPI        uint64 `json:"noApi"`
 	Lost         uint64 `json:"lost"` // that there was no room for
@@ -50,15 +51,17 @@ type UsageHour struct {
 	Reported  uint64    `json:"reported"`
 	Waiting   uint64    `json:"waiting"`
 	SetAside  uint64    `json:"setAside"`
+	GivenUp   uint64    `json:"givenUp"`
 	Final     bool      `json:"final"` // the hour is over, and a batch says so
 }
 
 // UsageBatch is a batch that the platform does not take.
 type UsageBatch struct {
-	AgentID  string `json:"agentId"`
-	Seq      uint64 `json:"seq"`
-	Requests uint64 `json:"requests"`
-	Why      string `json:"why"`
+	AgentID   string `json:"agentId"`
+	AssetName string `json:"assetName"`
+	Seq       uint64 `json:"seq"`
+	Requests  uint64 `json:"requests"`
+	Why       string `json:"why"`
 }
 
 // UsageAlarm is something that somebody should look at.
@@ -107,12 +110,19 @@ type UsageAckRequest struct {
 	Certificate []byte `json:"certificate,omitempty"`
 }
 
+// UsageForgetRequest gives up batches that were set aside: the platform will never have them.
+type UsageForgetRequest struct {
+	BootEpoch uint64   `json:"bootEpoch"` // of the ledger that they were shown of
+	Seqs      []uint64 `json:"seqs"`
+}
+
 // UsageDaemon is the part of a Daemon that is about usage.
 type UsageDaemon interface {
 	Usage() (Usage, error)
 	FlushUsage(ctx context.Context, r UsageFlushRequest) (Usage, error)
 	ExportUsage(ctx context.Context, r UsageExportRequest) (UsageBundle, error)
 	AckUsage(ctx context.Context, r UsageAckRequest) (Usage, error)
+	ForgetUsage(ctx context.Context, r UsageForgetRequest) (Usage, error)
 }
 
 // Paths of it.
@@ -121,6 +131,7 @@ const (
 	UsageFlushPath  = "/v1/usage/flush"
 	UsageExportPath = "/v1/usage/export"
 	UsageAckPath    = "/v1/usage/ack"
+	UsageForgetPath = "/v1/usage/forget"
 )
 
 func usageHandlers(mux *http.ServeMux, d UsageDaemon) {
@@ -128,6 +139,7 @@ func usageHandlers(mux *http.ServeMux, d UsageDaemon) {
 	post(mux, UsageFlushPath, func(ctx context.Context, r UsageFlushRequest) (any, error) { return d.FlushUsage(ctx, r) })
 	post(mux, UsageExportPath, func(ctx context.Context, r UsageExportRequest) (any, error) { return d.ExportUsage(ctx, r) })
 	post(mux, UsageAckPath, func(ctx context.Context, r UsageAckRequest) (any, error) { return d.AckUsage(ctx, r) })
+	post(mux, UsageForgetPath, func(ctx context.Context, r UsageForgetRequest) (any, error) { return d.ForgetUsage(ctx, r) })
 }
 
 // Usage is what was counted, and how far it got.
@@ -148,4 +160,9 @@ func (c Client) ExportUsage(ctx context.Context, r UsageExportRequest) (b UsageB
 // AckUsage says what became of a bundle.
 func (c Client) AckUsage(ctx context.Context, r UsageAckRequest) (u Usage, err error) {
 	return u, c.call(ctx, http.MethodPost, UsageAckPath, r, &u)
+}
+
+// ForgetUsage gives up batches that were set aside. Those that are not there (any more) are passed over.
+func (c Client) ForgetUsage(ctx context.Context, r UsageForgetRequest) (u Usage, err error) {
+	return u, c.call(ctx, http.MethodPost, UsageForgetPath, r, &u)
 }

@@ -90,7 +90,7 @@ func (l *Ledger) Backlog() Backlog {
 			continue
 		}
 		b.Quarantined += x.aside
-		n := x.counted - x.acked - x.aside
+		n := x.counted - x.settled()
 		b.Requests += n
 		if hour := startOf(k.hour); n > 0 && (b.Oldest.IsZero() || hour.Before(b.Oldest)) {
 			b.Oldest = hour

@@ -667,6 +667,33 @@ func (l *Ledger) Quarantine(seq uint64, why string) error {
 	return l.commit(w)
 }
 
+// GiveUp forgets batches that were set aside: the platform will never have them. It tells how many there were; the others of seqs are not
+// there (any more).
+func (l *Ledger) GiveUp(seqs []uint64) (batches int, requests uint64, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	w := &writer{}
+	for _, a := range l.s.aside {
+		if !slices.Contains(seqs, a.seq) {
+			continue
+		}
+		batches++
+		for _, p := range a.points {
+			requests += p.delta
+		}
+		w.step(stepGiveUp)
+		w.uint(a.seq)
+	}
+	if batches == 0 {
+		return 0, 0, nil
+	}
+	if err := l.commit(w); err != nil {
+		return 0, 0, err
+	}
+	l.o.Log.Warn("batches that were set aside are given up: the platform will never have what is in them", "batches", batches, "requests", requests)
+	return batches, requests, nil
+}
+
 // Split halves a batch that was too large for the platform: the second half becomes the last batch. It must have been refused, not
 // only unanswered. One of a single point can not be split.
 func (l *Ledger) Split(seq uint64) error {
@@ -691,7 +718,8 @@ type Total struct {
 	Sealed       uint64 // of these, in batches
 	Acknowledged uint64
 	Quarantined  uint64
-	Final        bool // nothing is to come
+	GivenUp      uint64 // by GiveUp: neither acknowledged nor quarantined
+	Final        bool   // nothing is to come
 }
 
 // Totals are sorted by gateway, hour and API. What was reported long ago is left out when there is much.
@@ -701,7 +729,7 @@ func (l *Ledger) Totals() []Total {
 	ts := make([]Total, 0, len(l.s.rows))
 	for k, x := range l.s.rows {
 		ts = append(ts, Total{Identity: l.s.identities[l.s.latest[k.identity]], API: l.s.apis[k.api], Hour: startOf(k.hour),
-			Counted: x.counted, Sealed: x.sealed, Acknowledged: x.acked, Quarantined: x.aside, Final: x.final})
+			Counted: x.counted, Sealed: x.sealed, Acknowledged: x.acked, Quarantined: x.aside, GivenUp: x.given, Final: x.final})
 	}
 	slices.SortFunc(ts, func(a, b Total) int {
 		return cmp.Or(cmp.Compare(a.Identity.Agent, b.Identity.Agent), cmp.Compare(a.Identity.Organization, b.Identity.Organization),

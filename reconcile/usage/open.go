@@ -344,7 +344,7 @@ func (s *state) renumber() {
 		s.size -= b.bytes()
 	}
 	for _, x := range s.rows { // those too whose batches are not there
-		if have := x.acked + x.aside; x.sealed != have {
+		if have := x.settled(); x.sealed != have {
 			x.sealed, x.final = have, false
 		}
 	}

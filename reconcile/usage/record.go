@@ -40,6 +40,8 @@ const (
 	stepAlarm                      // code, message, since, last, two figures, whether it lapses
 	stepClear                      // code: an alarm that is over
 	stepShare                      // rows are of gateways from here on, no longer of identities
+	stepGiveUp                     // seq: a batch that was set aside, and that nobody will report
+	stepGiven                      // of a snapshot: key, and how many of its calls were given up
 )
 
 // writer puts steps together.

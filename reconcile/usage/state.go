@@ -50,14 +50,18 @@ type key struct {
 	hour          uint32 // since 1970
 }
 
-// row is what an API was called in an hour. counted ≥ sealed ≥ acked.
+// row is what an API was called in an hour. counted ≥ sealed ≥ acked + aside + given.
 type row struct {
 	counted, sealed, acked, aside uint64
-	final                         bool // the last batch said so
+	given                         uint64 // given up: set aside, and never to be reported
+	final                         bool   // the last batch said so
 }
 
+// settled are calls of which nothing is to be sent by itself.
+func (r *row) settled() uint64 { return r.acked + r.aside + r.given }
+
 // done says that nothing about the row is to be reported any more.
-func (r *row) done() bool { return r.final && r.counted == r.acked+r.aside }
+func (r *row) done() bool { return r.final && r.counted == r.settled() }
 
 // Flow is requests since the ledger was opened.
 type Flow struct {
@@ -193,6 +197,11 @@ func (s *state) take(kind step, r *reader) error {
 		return s.split(seq, keep, last)
 	case stepRelease:
 		return s.release(r.uint())
+	case stepGiveUp:
+		return s.giveUp(r.uint())
+	case stepGiven:
+		k := s.key(r)
+		s.row(k).given = r.uint()
 	case stepRow:
 		k := s.key(r)
 		x := s.row(k)
@@ -258,7 +267,7 @@ func (s *state) share() {
 			continue
 		}
 		s.size -= rowSize
-		*have = row{counted: have.counted + x.counted, sealed: have.sealed + x.sealed, acked: have.acked + x.acked, aside: have.aside + x.aside}
+		*have = row{counted: have.counted + x.counted, sealed: have.sealed + x.sealed, acked: have.acked + x.acked, aside: have.aside + x.aside, given: have.given + x.given}
 		mended[whole] = true
 	}
 	for i, a := range s.aside { // only the whole count says that the platform has these
@@ -346,8 +355,12 @@ func (s *state) ack(seq uint64) {
 	for len(s.batches) > 0 && s.batches[0].seq <= seq {
 		b := s.batches[0]
 		for _, p := range b.points {
-			s.row(s.of(b, p)).acked += p.delta
+			x := s.row(s.of(b, p))
+			x.acked += p.delta
 			s.flow.Acknowledged += p.delta
+			if x.given > 0 && p.cumulative >= x.settled() { // the whole of the hour, and what was given up is in it
+				x.acked, x.given = x.acked+x.given, 0
+			}
 		}
 		c.add(s, b)
 		s.drop(0)
@@ -427,6 +440,9 @@ func (s *state) setAside(seq uint64, why string) error {
 		gone := loss{points: uint64(len(old.points))}
 		for _, p := range old.points {
 			gone.calls += p.delta
+			x := s.row(s.of(old.batch, p))
+			x.aside -= p.delta
+			x.given += p.delta
 		}
 		s.lost, s.everLost = s.lost.plus(gone).plus(old.lost), s.everLost.plus(gone)
 		s.size -= old.bytes()
@@ -453,6 +469,37 @@ func (s *state) release(seq uint64) error {
 	c := coverage{map[key]uint64{}, map[uint32]uint64{}}
 	c.add(s, b.batch)
 	s.cover(c)
+	return nil
+}
+
+// giveUp forgets a batch that was set aside. Its calls stay counted; nobody will report them. What is known to be lost of the gateway in
+// force, its next report says; of another one nothing is said any more, the end of its hours neither.
+func (s *state) giveUp(seq uint64) error {
+	i := slices.IndexFunc(s.aside, func(a aside) bool { return a.seq == seq })
+	if i < 0 {
+		return fmt.Errorf("batch %d was not set aside", seq)
+	}
+	b := s.aside[i]
+	payer := s.payer(b.identity)
+	told := s.using != 0 && payer == s.payer(s.using)
+	gone := b.lost
+	for _, p := range b.points {
+		x := s.row(s.of(b.batch, p))
+		x.aside -= p.delta
+		x.given += p.delta
+		gone = gone.plus(loss{1, p.delta})
+	}
+	s.size -= b.bytes()
+	s.aside = slices.Delete(s.aside, i, i+1)
+	if told {
+		s.lost = s.lost.plus(gone)
+		return nil
+	}
+	for k, x := range s.rows {
+		if k.identity == payer {
+			x.final = true
+		}
+	}
 	return nil
 }
 
@@ -596,6 +643,10 @@ func (s *state) snapshot(emit func(payload []byte) error) error {
 		w.step(stepRow)
 		w.numbers(uint64(k.identity), uint64(k.api), uint64(k.hour), x.counted, x.sealed, x.acked, x.aside)
 		w.flag(x.final)
+		if x.given > 0 {
+			w.step(stepGiven)
+			w.numbers(uint64(k.identity), uint64(k.api), uint64(k.hour), x.given)
+		}
 		if err := flush(enough); err != nil {
 			return err
 		}
