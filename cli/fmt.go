@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"path/filepath"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
@@ -19,8 +21,8 @@ func fmtCommand(env Env) *cli.Command {
 		Usage:     "write declarations in canonical form",
 		ArgsUsage: "PATH…",
 		Description: "Indents by two, puts apiVersion, kind, metadata and spec in order, writes fields in their own case and quotes texts that readers\n" +
-			"disagree about. Comments and block scalars stay as they are; a file whose meaning would change is left alone. The text of -\n" +
-			"(standard input) goes to standard output.",
+			"disagree about. Comments and block scalars stay as they are; a file whose meaning would change is left alone, and so is a\n" +
+			"registration with Anypoint. The text of - (standard input) goes to standard output.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "check", Usage: "change nothing; name the files that would change, and exit with 1 if there are any"},
 			&cli.BoolFlag{Name: "diff", Usage: "change nothing; print what would change"},
@@ -39,7 +41,10 @@ func fmtCommand(env Env) *cli.Command {
 			if err != nil {
 				return world(err)
 			}
-			problems := diag.Printer{Sources: set.Bytes, Color: colour(env.Stderr, env)}
+			list = slices.DeleteFunc(list, func(d diag.Diagnostic) bool {
+				return d.Code == "registration/left-alone" && !spelledOut(d.Subject.File, set, paths)
+			})
+			problems := diag.Printer{Sources: set.Bytes, Color: colour(env.Stderr, env), Notes: true}
 			if err := problems.Print(env.Stderr, list); err != nil {
 				return world(err)
 			}
@@ -53,6 +58,11 @@ func fmtCommand(env Env) *cli.Command {
 			return nil
 		},
 	}
+}
+
+// spelledOut reports whether a file is one of the paths itself, and not found below one.
+func spelledOut(file string, set source.Set, paths []string) bool {
+	return file == stdinFile(set, paths) || slices.ContainsFunc(paths, func(p string) bool { return filepath.ToSlash(filepath.Clean(p)) == file })
 }
 
 // writeFormatted puts what changed where it belongs, and reports whether anything did.

@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"bytes"
 	"slices"
 
 	"github.com/flexgw/flexgw/schema/diag"
@@ -18,6 +19,12 @@ func Format(set source.Set, o Options) (source.Set, diag.List, error) {
 	var left diag.List
 	var alone []source.File
 	set.Files = slices.DeleteFunc(slices.Clone(set.Files), func(f source.File) bool {
+		if registrationFile(f) {
+			alone = append(alone, f)
+			left = append(left, diag.Diagnostic{Severity: diag.Note, Code: "registration/left-alone", Subject: diag.Range{File: f.Name}, Summary: "left as it is: this is a registration with Anypoint, which other tools write in a form of their own",
+				Hint: "flexgw renew, and the product's own tool, write it"})
+			return true
+		}
 		if !sealedFile(f) {
 			return false
 		}
@@ -52,6 +59,27 @@ func Format(set source.Set, o Options) (source.Set, diag.List, error) {
 		}
 	}
 	return source.NewSet(append(files, alone...)), append(ds, left...).Sort(), nil
+}
+
+// registrationFile reports whether a file has a half of a registration with Anypoint: where the platform is, or the key pair.
+func registrationFile(f source.File) bool {
+	b, err := f.Bytes()
+	if err != nil || isCUEFile(f.Name) || !bytes.Contains(b, []byte("platformConnection")) && !bytes.Contains(b, []byte("tls.key")) {
+		return false
+	}
+	units, _ := syntax.Units(source.NewSet([]source.File{f}))
+	for _, u := range units {
+		docs, _ := u.Parse() // what is wrong with them is reported when they are formatted
+		for _, d := range docs {
+			spec := d.Root.Get("spec")
+			switch kind := d.Root.Get("kind"); {
+			case kind == nil:
+			case kind.Text == v1alpha1.Configuration && spec.Get("platformConnection") != nil, kind.Text == v1alpha1.Secret && spec.Get("tls.key") != nil:
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // envelope is the order of the fields of a declaration.
