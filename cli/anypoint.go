@@ -306,6 +306,14 @@ func controlPlane(text string) (*url.URL, error) {
 	return u, nil
 }
 
+// trustBy is what is advised of a control plane whose certificate is not trusted, where no registration says more.
+func trustBy(c *cli.Context) string {
+	if file := c.String("ca-file"); file != "" {
+		return "trusted are the authorities of this host, and those in " + file + " (--ca-file)"
+	}
+	return "trusted are the authorities of this host: --ca-file PEM names others, such as ca.pem in the folder of flexgw sim, or that of a proxy that opens TLS"
+}
+
 // ownAuthorities is the PEM of --ca-file; nil: there is none.
 func ownAuthorities(c *cli.Context) ([]byte, error) {
 	if err := given(c, "ca-file"); err != nil || c.String("ca-file") == "" {
@@ -321,8 +329,9 @@ func ownAuthorities(c *cli.Context) ([]byte, error) {
 	return b, nil
 }
 
-// platformAt is the client of a control plane: it calls that host and no other, and goes through no proxy but that of httpsProxy.
-func platformAt(c *cli.Context, env Env, base *url.URL, why string, ca []byte) (*anypoint.Client, error) {
+// platformAt is the client of a control plane: it calls that host and no other, and goes through no proxy but that of httpsProxy. trust is
+// what is advised where nobody who is trusted vouches for it.
+func platformAt(c *cli.Context, env Env, base *url.URL, why string, ca []byte, trust string) (*anypoint.Client, error) {
 	e := egress.New(egress.Options{})
 	e.Only(egress.Registration)
 	e.Set(egress.Registration, []egress.Destination{{Host: egress.HostPort(base), Why: why}})
@@ -339,7 +348,7 @@ func platformAt(c *cli.Context, env Env, base *url.URL, why string, ca []byte) (
 	}
 	_, by := proxyURL(c, env)
 	e.SetProxy(egress.Registration, p, by)
-	return &anypoint.Client{Base: base.String(), HTTP: e.HTTPClient(egress.Registration), UserAgent: "flexgw/" + version(), Now: env.Now,
+	return &anypoint.Client{Base: base.String(), HTTP: e.HTTPClient(egress.Registration), UserAgent: "flexgw/" + version(), Now: env.Now, Trust: trust,
 		Wait: func(why string, d time.Duration) {
 			fmt.Fprintf(env.Stderr, "flexgw: %s; again in %s\n", diag.Visible(why), d)
 		}}, nil

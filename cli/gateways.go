@@ -82,7 +82,7 @@ func loggedIn(c *cli.Context, env Env) (p *anypoint.Client, access anypoint.Toke
 	if err != nil {
 		return nil, access, in, err
 	}
-	if p, err = platformAt(c, env, base, "--anypoint-url", ca); err != nil {
+	if p, err = platformAt(c, env, base, "--anypoint-url", ca, trustBy(c)); err != nil {
 		return nil, access, in, err
 	}
 	if access, err = id.login(c.Context, p); err == nil && in.Organization == "" {

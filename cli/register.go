@@ -83,7 +83,7 @@ func register(c *cli.Context, env Env) error {
 	if err := in.check(); err != nil {
 		return err
 	}
-	p, err := platformAt(c, env, base, "--anypoint-url", ca)
+	p, err := platformAt(c, env, base, "--anypoint-url", ca, trustBy(c))
 	if err != nil {
 		return err
 	}
@@ -446,10 +446,11 @@ func platformOf(c *cli.Context, env Env, f *anypoint.File) (*anypoint.Client, an
 	if err != nil {
 		return nil, in, err
 	}
+	trust := trustBy(c)
 	if ca == nil {
-		ca = f.CA
+		ca, trust = f.CA, f.Trust()
 	}
-	p, err := platformAt(c, env, base, f.Path, ca)
+	p, err := platformAt(c, env, base, f.Path, ca, trust)
 	return p, in, err
 }
 

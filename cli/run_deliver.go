@@ -33,7 +33,7 @@ type delivery struct {
 
 // sinkOf sends usage where a registration says, through e.
 func sinkOf(e *egress.Egress, f *anypoint.File, now func() time.Time) *metering.Sink {
-	return &metering.Sink{URL: f.Metering, Client: e.HTTPClient(egress.Usage), NotAfter: f.NotAfter, Now: now, Lasting: lasting}
+	return &metering.Sink{URL: f.Metering, Client: e.HTTPClient(egress.Usage), NotAfter: f.NotAfter, Now: now, Lasting: lasting, Trust: f.Trust()}
 }
 
 // lasting says of an error of egress what an operator has to change.

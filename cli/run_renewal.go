@@ -280,7 +280,7 @@ func (d *daemon) renewed(ctx context.Context, f *anypoint.File, id string, secre
 		client.CloseIdleConnections()
 		d.sayEgress()
 	}()
-	p := &anypoint.Client{Base: base.String(), HTTP: client, UserAgent: "flexgw/" + version(), Now: d.env.Now}
+	p := &anypoint.Client{Base: base.String(), HTTP: client, UserAgent: "flexgw/" + version(), Now: d.env.Now, Trust: f.Trust()}
 	if err := p.Hello(ctx); err != nil {
 		if no := (*anypoint.NoWireError)(nil); errors.As(err, &no) {
 			err = fmt.Errorf("%w, and flexgw does not guess it with your account; the product's own tool can renew it: %s", err,

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -30,6 +31,7 @@ type Client struct {
 	Now       func() time.Time                           // nil: the clock
 	Sleep     func(context.Context, time.Duration) error // nil: it does
 	Wait      func(why string, d time.Duration)          // told before a call is tried again; nil: nobody is
+	Trust     string                                     // what is advised when the server's certificate is not trusted: whose would be
 
 	date time.Time
 }
@@ -71,6 +73,7 @@ type Error struct {
 	App     bool     // of a log-in: it is that of a connected app
 	Maybe   []string // of Missing: those that may be missing, too
 	Err     error    // of Status 0
+	Trust   string   // of Err: the client's, if nobody who is trusted has signed the server's certificate
 	Doubt   bool     // this try or one before it may have done what was asked for: no answer of the platform says that it did not
 }
 
@@ -186,6 +189,9 @@ func (e *Error) Advice() string {
 	case Redirected, NoPlatform:
 		return "check --anypoint-url; a proxy may answer in the platform's place: --https-proxy names yours"
 	case Unavailable:
+		if e.Err != nil && e.Trust != "" {
+			return e.Trust + "\nflexgw preflight says what of the way to the platform works"
+		}
 		if e.Err != nil {
 			return "flexgw preflight says what of the way to the platform works"
 		}
@@ -577,6 +583,9 @@ func (c *Client) do(ctx context.Context, x call) (*answer, error) {
 		}
 		doubt = doubt || e.undecided()
 		e.Doubt = doubt
+		if unknown := (x509.UnknownAuthorityError{}); errors.As(e.Err, &unknown) {
+			e.Trust = c.Trust
+		}
 		d := max(wait, e.After)
 		if e.Kind != Busy && e.Kind != Unavailable || try == maxTries || x.once || x.adds && doubt || ctx.Err() != nil || permanent(e.Err) || d > maxWait || c.now().Add(d).Sub(begun) > maxTrying {
 			return nil, err

@@ -204,6 +204,21 @@ func CAPath(path string) string {
 	return strings.TrimSuffix(path, filepath.Ext(path)) + strings.TrimPrefix(CAName, strings.TrimSuffix(FileName, ".yaml"))
 }
 
+// Trust says in words whose certificates the platform of the registration is believed by: for whom it was not.
+func (f *File) Trust() string {
+	own := CAPath(f.Path)
+	if f.CA != nil {
+		return fmt.Sprintf("trusted are the authorities of this host, and those in %s", own)
+	}
+	text := fmt.Sprintf("trusted are the authorities of this host alone: those of this registration would be in %s, which is not there", own)
+	if other := filepath.Join(filepath.Dir(f.Path), CAName); other != own {
+		if _, err := os.Stat(other); err == nil {
+			text += fmt.Sprintf("; there is %s, which belongs to %s: if it is for %s, copy it to %s", other, FileName, filepath.Base(f.Path), own)
+		}
+	}
+	return text
+}
+
 func read(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {

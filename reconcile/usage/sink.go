@@ -59,6 +59,7 @@ type Sink struct {
 	Now      func() time.Time
 	// Lasting says of an error of Client what an operator has to change, because trying again does not help; nil: of none.
 	Lasting func(error) (why string, ok bool)
+	Trust   string // what is said when the server's certificate is not trusted: whose would be; "": nothing
 
 	known bool // the server has said that it understands what is invented here
 	skew  time.Duration
@@ -192,6 +193,9 @@ func (s *Sink) failed(req *http.Request, err error) error {
 	var unknown *tls.CertificateVerificationError
 	if errors.As(err, &unknown) {
 		err = fmt.Errorf("%s shows a certificate that is not trusted: %w", req.URL.Host, unknown.Err)
+		if s.Trust != "" {
+			err = fmt.Errorf("%w; %s", err, s.Trust)
+		}
 	}
 	return &RetryError{Err: err}
 }

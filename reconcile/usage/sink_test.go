@@ -202,9 +202,9 @@ func TestAServerThatIsNotTrustedIsTriedAgain(t *testing.T) {
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	server.StartTLS()
 	t.Cleanup(server.Close)
-	_, err := (&usage.Sink{URL: server.URL, Client: &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}}}, Now: time.Now}).Deliver(t.Context(), report(1))
+	_, err := (&usage.Sink{URL: server.URL, Client: &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}}}, Now: time.Now, Trust: "whose is"}).Deliver(t.Context(), report(1))
 	var retry *usage.RetryError
-	if !errors.As(err, &retry) || !strings.Contains(err.Error(), "not trusted") {
+	if !errors.As(err, &retry) || !strings.Contains(err.Error(), "not trusted") || !strings.HasSuffix(err.Error(), "; whose is") {
 		t.Errorf("%v", err)
 	}
 }
