@@ -128,7 +128,8 @@ func usageExportCommand(env Env) *cli.Command {
 			&cli.StringFlag{Name: "output-file", Aliases: []string{"o"}, Usage: "write it to `FILE`; - is standard output (default: a name of its own in this folder)"},
 			&cli.StringFlag{Name: "ack", Usage: "export nothing: take `FILE`, which flexgw usage import wrote, and forget what the platform has"},
 			&cli.StringFlag{Name: "registration", Usage: "the registration in `FILE` is the one whose usage it is, signs the bundle, and must have signed the acknowledgement (default: the daemon's)"},
-			&cli.BoolFlag{Name: "unsigned", Usage: "take an acknowledgement that nobody signed"}),
+			&cli.BoolFlag{Name: "unsigned", Usage: "take an acknowledgement that nobody signed"},
+			&cli.BoolFlag{Name: "force", Usage: "write a bundle that nobody signs over one that somebody has signed"}),
 		Action: func(c *cli.Context) error {
 			outs, err := factsBeside(c, "output-file")
 			if err != nil {
@@ -161,13 +162,14 @@ func usageExportCommand(env Env) *cli.Command {
 			if err != nil {
 				return err
 			}
-			return writeBundle(env, b, c.String("output-file"), outs)
+			return writeBundle(c, env, b, outs)
 		},
 	}
 }
 
 // writeBundle writes what is exported, and says what it is. Where it goes to standard output itself, nothing else does.
-func writeBundle(env Env, b api.UsageBundle, path string, outs []output) error {
+func writeBundle(c *cli.Context, env Env, b api.UsageBundle, outs []output) error {
+	path := c.String("output-file")
 	facts := exportFacts{SchemaVersion: factsVersion, Result: "exported", File: cmp.Or(path, b.Name), Batches: b.Batches, Requests: b.Requests, Signed: b.Signed}
 	switch {
 	case b.Name == "":
@@ -179,7 +181,7 @@ func writeBundle(env Env, b api.UsageBundle, path string, outs []output) error {
 			return world(err)
 		}
 	default:
-		if err := disk.Write(facts.File, b.Content, 0o600); err != nil {
+		if err := putBundle(c.Context, b, facts.File, c.Bool("force")); err != nil {
 			return world(err)
 		}
 	}
@@ -192,6 +194,40 @@ func writeBundle(env Env, b api.UsageBundle, path string, outs []output) error {
 		return tellFiles(env, outs, facts)
 	}
 	return tell(env, outs, facts.File+"\n", facts)
+}
+
+// putBundle writes a bundle to a file. One that is not signed does not take the place of one that is, which another process may be
+// writing there now.
+func putBundle(ctx context.Context, b api.UsageBundle, path string, force bool) error {
+	to := path
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		to = real
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	unlock, err := disk.Lock(ctx, filepath.Dir(to))
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, disk.Cause(err))
+	}
+	defer unlock()
+	if !b.Signed && !force && isSigned(to) {
+		return fmt.Errorf("%s is there and signed, and this bundle is not: nothing was written\n--registration FILE signs it, --output-file names another file, and --force writes over it", path)
+	}
+	return disk.Write(path, b.Content, 0o600)
+}
+
+// isSigned reports whether a file is a bundle that somebody has signed.
+func isSigned(path string) bool {
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+		return false
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	b, err := metering.ReadBundle(io.LimitReader(f, maxCarried))
+	return err == nil && b.Signed()
 }
 
 func takeAck(c *cli.Context, env Env, source string, outs []output) error {

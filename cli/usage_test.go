@@ -437,6 +437,32 @@ func TestUnsignedBundlesNeedAWord(t *testing.T) {
 	}
 }
 
+// TestAnUnsignedBundleLeavesASignedOne of the same name alone, unless somebody says otherwise.
+func TestAnUnsignedBundleLeavesASignedOne(t *testing.T) {
+	t.Parallel()
+	x := newStation(t)
+	x.count(x.file, "default/orders", 7)
+	bundle := x.path("b.tar.gz")
+	unsigned := []string{"usage", "export", "--state-dir", x.state, "-o", bundle}
+	signed := append(unsigned, "--registration", x.file.Path)
+	x.ok(unsigned...)
+	x.ok(unsigned...) // over one that is not signed either
+	x.ok(signed...)
+	before := readFile(t, bundle)
+	x.fails(3, bundle+" is there and signed, and this bundle is not: nothing was written", unsigned...)
+	if link := x.path("link"); os.Symlink(bundle, link) != nil || !bytes.Equal(before, readFile(t, bundle)) {
+		t.Error("the signed one is gone")
+	} else {
+		x.fails(3, "--force writes over it", "usage", "export", "--state-dir", x.state, "-o", link)
+	}
+	x.ok(signed...)
+	x.ok("usage", "import", bundle, "--registration", x.file.Path)
+	x.ok(append(unsigned, "--force")...)
+	x.fails(3, "--unsigned takes it", "usage", "import", bundle, "--registration", x.file.Path)
+	x.write("notes.txt", []byte("mine"))
+	x.ok("usage", "export", "--state-dir", x.state, "-o", x.path("notes.txt"))
+}
+
 // TestWhatThePlatformRefusesIsSetAside: a bundle with a batch that it will never take goes through, and the host is told.
 func TestWhatThePlatformRefusesIsSetAside(t *testing.T) {
 	t.Parallel()

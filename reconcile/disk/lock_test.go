@@ -1,0 +1,56 @@
+package disk_test
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/flexgw/flexgw/reconcile/disk"
+)
+
+// A folder has one at a time, nothing is left in it, and who comes later gets it when the first has gone.
+func TestLock(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	unlock, err := disk.Lock(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := disk.Lock(over, dir); !errors.Is(err, disk.ErrLocked) {
+		t.Errorf("a second one: %v", err)
+	}
+	other, err := disk.Lock(over, t.TempDir())
+	if err != nil {
+		t.Errorf("another folder: %v", err)
+	} else {
+		other()
+	}
+	second := make(chan error, 1)
+	go func() {
+		unlock, err := disk.Lock(t.Context(), dir)
+		if err == nil {
+			unlock()
+		}
+		second <- err
+	}()
+	select {
+	case err := <-second:
+		t.Errorf("it was not waited for: %v", err)
+	default:
+	}
+	unlock()
+	if err := <-second; err != nil {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left %v, %v", left, err)
+	}
+	if _, err := disk.Lock(t.Context(), filepath.Join(dir, "nowhere")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no folder: %v", err)
+	}
+}
