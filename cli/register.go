@@ -560,6 +560,13 @@ func forgotten(ctx context.Context, p *anypoint.Client, access anypoint.Token, i
 	return unknownNow, nil
 }
 
+// productWord is a word of flexctl registration [D], answered with what it is here. Nothing is done by it.
+func productWord(word, here string) *cli.Command {
+	return &cli.Command{Name: word, Hidden: true, SkipFlagParsing: true, Action: func(*cli.Context) error {
+		return usage("registration %s is a word of the product's own tool; here it is %s", word, here)
+	}}
+}
+
 func registrationCommand(env Env) *cli.Command {
 	return &cli.Command{
 		Name:  "registration",
@@ -575,10 +582,14 @@ func registrationCommand(env Env) *cli.Command {
 				&cli.GenericFlag{Name: "output", Aliases: []string{"o"}, Value: &values{}, Usage: "all of it as `FORMAT[=FILE]`, may repeat: text, json (default: as the product's tool prints it)"},
 			},
 			Action: func(c *cli.Context) error { return inspect(c, env) },
-		}},
+		},
+			productWord("create", "flexgw register NAME, which takes the same flags"),
+			productWord("renew", "flexgw renew REGISTRATION, which writes in the place of the file unless --output-directory is given"),
+			productWord("delete", "flexgw unregister REGISTRATION; without the file, flexgw gateways delete NAME|ID"),
+		},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
-				return usage("no command %q: registration inspect [FILE]", "registration "+c.Args().First())
+				return usage("no command %q%s: registration inspect [FILE]", "registration "+c.Args().First(), suggest(c.Args().First(), []string{"inspect"}))
 			}
 			return cli.ShowSubcommandHelp(c)
 		},
