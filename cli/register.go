@@ -64,6 +64,11 @@ func register(c *cli.Context, env Env) error {
 		return err
 	}
 	dir, o := c.String("output-directory"), anypoint.WriteOptions{Split: c.Bool("split"), Force: c.Bool("force")}
+	unlock, err := aloneIn(dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	begun, err := vacantFor(dir, o, name, in.In, base.String())
 	if err != nil {
 		return err
@@ -123,6 +128,21 @@ func register(c *cli.Context, env Env) error {
 	fmt.Fprintf(&said, "the certificate expires at %s, %s\n", expiry(f.NotAfter), inWords(f.NotAfter.Sub(env.clock())))
 	said.WriteString("flexgw run reads it beside the declarations, or where --registration says\n")
 	return tell(env, outs, said.String(), registrationFacts{SchemaVersion: factsVersion, Result: "registered", Resumed: begun != nil, Files: files, inspection: inspectionOf(f, env.clock(), o.Split)})
+}
+
+// aloneIn keeps another register or renew out of a folder until unlock is called: what one of them has pending is not the other's to
+// overwrite, or to remove.
+func aloneIn(dir string) (unlock func(), err error) {
+	now, cancel := context.WithCancel(context.Background())
+	cancel() // nobody waits for minutes without a word
+	unlock, err = disk.Lock(now, dir)
+	switch {
+	case errors.Is(err, disk.ErrLocked):
+		return nil, world(fmt.Errorf("another flexgw register or renew is at work in %s: nothing was asked of the platform; try again when it has ended", dir))
+	case err != nil: // there is no such folder, or it cannot be read: who writes to it says so
+		return func() {}, nil
+	}
+	return unlock, nil
 }
 
 // vacantFor says in time that a registration could not be written, and finds the one that was begun and is to be finished; nil: none.
@@ -343,6 +363,11 @@ func renew(c *cli.Context, env Env) error {
 		return err
 	}
 	dir := c.String("output-directory")
+	unlock, err := aloneIn(cmp.Or(dir, filepath.Dir(old.Path)))
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	if dir != "" {
 		if err := vacant(dir, old.Split, false, "name another folder with --output-directory"); err != nil {
 			return err

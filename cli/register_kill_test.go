@@ -248,6 +248,61 @@ func TestThroughABusyProxy(t *testing.T) {
 	}
 }
 
+// TestTwoRegistersInOneFolder: the second one is refused while the first is at work, and touches nothing; killed, the first one is finished by
+// the same command.
+func TestTwoRegistersInOneFolder(t *testing.T) {
+	t.Parallel()
+	s := simtest.Start(t, sim.Options{})
+	o := newOnTheWay(t, s)
+	dir := t.TempDir()
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte(sim.Token), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	pending := filepath.Join(dir, anypoint.PendingName)
+	_, said := o.register(t, dir, "edge", func(p *os.Process) {
+		before, err := os.ReadFile(pending)
+		if err != nil {
+			t.Error(err)
+		}
+		for _, name := range []string{"edge", "other"} {
+			code, said := o.register(t, dir, name, nil, "--token-file", token)
+			if code != 3 || !strings.Contains(said, "another flexgw register or renew is at work in "+dir+": nothing was asked of the platform") {
+				t.Errorf("%s beside it: %d %s", name, code, said)
+			}
+		}
+		if after, err := os.ReadFile(pending); err != nil || !bytes.Equal(before, after) {
+			t.Errorf("what is pending has changed: %v", err)
+		}
+		_ = p.Kill()
+		_, _ = p.Wait()
+	}, "--token-file", token)
+	if _, err := anypoint.ReadFile(dir); err == nil {
+		t.Fatalf("it was not killed in time: %s", said)
+	}
+	if code, said := o.register(t, dir, "edge", nil, "--token-file", token); code != 0 || !strings.Contains(said, "going on with what began at") {
+		t.Errorf("%d %s", code, said)
+	}
+	f, err := anypoint.ReadFile(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all := s.State().Registrations; len(all) != 1 || all[0].AgentID != f.AgentID {
+		t.Errorf("the platform has %+v, and the file %s", all, f.AgentID)
+	}
+	if left, err := anypoint.ReadPending(dir); left != nil || err != nil {
+		t.Errorf("left %v, %v", left, err)
+	}
+	unlock, err := disk.Lock(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	if code, _, said := command(t, strings.NewReader(sim.Password), "renew", "--username", sim.Username, "--password-file", "-", dir); code != 3 || !strings.Contains(said, "is at work in "+dir) {
+		t.Errorf("renew: %d %s", code, said)
+	}
+}
+
 // TestForceKilled: a register --force that is killed leaves the old registration, or the new one, and never half of each.
 func TestForceKilled(t *testing.T) {
 	t.Parallel()
