@@ -10,18 +10,25 @@ import (
 	"encoding/pem"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/big"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/flexgw/flexgw/reconcile/anypoint"
+	"github.com/flexgw/flexgw/reconcile/deliver"
 	"github.com/flexgw/flexgw/reconcile/egress"
+	"github.com/flexgw/flexgw/reconcile/metrics"
 	"github.com/flexgw/flexgw/reconcile/status"
 	metering "github.com/flexgw/flexgw/reconcile/usage"
+	"github.com/flexgw/flexgw/schema/diag"
 )
 
 // signer signs what registrations of these tests are made of.
@@ -130,6 +137,68 @@ func TestRegistrationOthersCanRead(t *testing.T) {
 			t.Errorf("%v: said %s", mode, got)
 		}
 		w.want(t, status.True, "Registered")
+	}
+}
+
+// expiry is the metric of when the certificate expires, of the registrar as the daemon has it; a broken answer is NaN.
+func (w *observed) expiry(t *testing.T) float64 {
+	t.Helper()
+	m := metrics.New(metrics.Options{Report: func() status.Report { return status.Report{} }, Progress: func() []deliver.Progress { return nil }, APIs: func() []diag.Object { return nil }, Expires: w.expires})
+	r := httptest.NewRecorder()
+	m.Handler().ServeHTTP(r, httptest.NewRequest(http.MethodGet, metrics.Path, nil))
+	for line := range strings.Lines(r.Body.String()) {
+		if value, ok := strings.CutPrefix(line, "flexgw_registration_expiry_timestamp_seconds "); ok {
+			n, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			if err != nil {
+				t.Errorf("%s: %v", line, err)
+			}
+			return n
+		}
+	}
+	t.Errorf("no such metric in\n%s", r.Body)
+	return math.NaN()
+}
+
+// TestTheMetricOfTheExpiry: it is the certificate's own second, that of the one in force, and 0 without one.
+func TestTheMetricOfTheExpiry(t *testing.T) {
+	t.Parallel()
+	s := newSigner(t)
+	dir := t.TempDir()
+	w := newObserved(t, dir)
+	w.begin(t)
+	if got := w.expiry(t); got != 0 {
+		t.Errorf("unregistered: %v", got)
+	}
+	for _, left := range []time.Duration{100 * day, 200 * day, -day} { // one that has expired, too
+		f := s.file(t, w.at.Add(left))
+		if err := f.Write(dir, anypoint.WriteOptions{Force: true}); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.look(true); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := w.expiry(t), float64(w.at.Add(left).Unix()); got != want {
+			t.Errorf("%v: got %v, want %v", left, got, want)
+		}
+	}
+	in := w.expiry(t)
+	if err := os.WriteFile(w.path, []byte("spec: ["), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.look(true); err == nil {
+		t.Error("a broken file was taken")
+	}
+	if got := w.expiry(t); got != in {
+		t.Errorf("of a broken file: got %v, want %v", got, in)
+	}
+	if err := os.Remove(w.path); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.look(true); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.expiry(t); got != in {
+		t.Errorf("of a file that has gone: got %v, want %v", got, in)
 	}
 }
 
