@@ -42,7 +42,8 @@ func preflightCommand(env Env) *cli.Command {
 			proxyFromEnvFlag(),
 			&cli.StringFlag{Name: "socks5-proxy", Usage: "`URL` of a SOCKS5 proxy for what is not HTTP (Monitoring of Runtime Fabric); flexgw itself calls nobody through it: socks5://[USER@]HOST:PORT"},
 			proxyPasswordFlag(),
-			&cli.StringFlag{Name: "ca-file", Usage: "PEM `FILE` of an authority that this site's proxy opens TLS with"},
+			&cli.StringFlag{Name: "inspection-ca-file", Usage: "PEM `FILE` of an authority with which something on the way, such as this site's proxy, opens TLS: what it has signed reaches nobody unopened"},
+			&cli.StringFlag{Name: "ca-file", Hidden: true}, // its name of before
 			known(&cli.StringFlag{Name: "firewall", Usage: "in place of the report, write `RULES` that let through what is needed: " + strings.Join(preflight.Firewalls(), ", ") + "; names are looked up unless --no-network says no"}, preflight.Firewalls()...),
 			&cli.BoolFlag{Name: "cluster", Usage: "let kubectl and oc ask the cluster that they are set up for; with --no-network, list what they would be asked"},
 		},
@@ -55,7 +56,7 @@ func runPreflight(c *cli.Context, env Env, planes []string) error {
 	if err != nil {
 		return err
 	}
-	if err := given(c, "plane", "profile", "flex-version", "size", "user", "state-dir", "registration", "https-proxy", "socks5-proxy", "proxy-password-file", "ca-file", "firewall"); err != nil {
+	if err := given(c, "plane", "profile", "flex-version", "size", "user", "state-dir", "registration", "https-proxy", "socks5-proxy", "proxy-password-file", "inspection-ca-file", "ca-file", "firewall"); err != nil {
 		return err
 	}
 	o, err := preflightOptions(c, env, planes)

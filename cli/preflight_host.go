@@ -75,13 +75,21 @@ func proxiesOf(c *cli.Context, env Env, o *preflight.Options) error {
 		o.Proxy = &named.http
 	}
 	o.Socks, o.PasswordShown = named.socks, named.shown != ""
-	if file := c.String("ca-file"); file != "" {
+	flag := "inspection-ca-file"
+	if c.IsSet("ca-file") {
+		if c.IsSet(flag) {
+			return usage("--ca-file is the name of before of --%s: give one", flag)
+		}
+		fmt.Fprintf(env.Stderr, "flexgw: warning: --ca-file of preflight is called --%s now: elsewhere --ca-file says who is trusted, and here it says who opens TLS\n", flag)
+		flag = "ca-file"
+	}
+	if file := c.String(flag); file != "" {
 		b, err := os.ReadFile(file)
 		if err != nil {
-			return world(fmt.Errorf("--ca-file: read %s: %w", file, disk.Cause(err)))
+			return world(fmt.Errorf("--%s: read %s: %w", flag, file, disk.Cause(err)))
 		}
 		if o.PrivateCA, err = anypoint.Chain(b); err != nil {
-			return usage("--ca-file: %s: %v", file, err)
+			return usage("--%s: %s: %v", flag, file, err)
 		}
 	}
 	return nil

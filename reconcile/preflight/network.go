@@ -590,7 +590,7 @@ func (p *prober) unverified(err *tls.CertificateVerificationError) {
 		observed = by + ", which this host does not know"
 		hint = "either something on the way opens TLS (leave " + p.t.host() + " out of it), or the host's authorities are old (ca-certificates)"
 		if !p.t.passthrough {
-			hint += "; the authority of a proxy that may open it is named with --ca-file"
+			hint += "; the authority of a proxy that may open it is named with --inspection-ca-file"
 		}
 	}
 	p.say("network.chain", p.failed(p.t), observed, hint)

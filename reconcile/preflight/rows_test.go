@@ -112,10 +112,10 @@ func TestUnknownAuthorities(t *testing.T) {
 	found := run(t, w, preflight.Options{})
 	want(t, find(t, found, "network.passthrough", usage), preflight.Error, "a product that opens TLS (Netskope)")
 	r := find(t, found, "network.chain", platform)
-	if want(t, r, preflight.Error, "which this host does not know"); !strings.Contains(r.Hint, "--ca-file") {
+	if want(t, r, preflight.Error, "which this host does not know"); !strings.Contains(r.Hint, "--inspection-ca-file") {
 		t.Errorf("hint %q", r.Hint)
 	}
-	if r := find(t, found, "network.chain", usage); strings.Contains(r.Hint, "--ca-file") {
+	if r := find(t, found, "network.chain", usage); strings.Contains(r.Hint, "--inspection-ca-file") {
 		t.Errorf("a client certificate does not get through: hint %q", r.Hint)
 	}
 	want(t, find(t, found, "network.passthrough", platform), preflight.Info, "Netskope")
