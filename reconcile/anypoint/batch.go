@@ -45,7 +45,7 @@ func (p *Point) check() error {
 	switch {
 	case p.Meter != Meter:
 		return fmt.Errorf("meter: %s is expected", Meter)
-	case !ok || namespace == "" || name == "" || strings.Contains(name, "/") || utf8.RuneCountInString(p.APIInstance) > 512 || strings.ContainsFunc(p.APIInstance, unicode.IsSpace):
+	case !ok || namespace == "" || name == "" || strings.Contains(name, "/") || utf8.RuneCountInString(p.APIInstance) > 512 || strings.ContainsFunc(p.APIInstance, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }):
 		return errors.New("apiInstance: namespace/name is expected")
 	case !inUTC(p.HourStart) || !p.HourStart.Equal(p.HourStart.Truncate(time.Hour)):
 		return errors.New("hourStart: the start of an hour in UTC is expected")

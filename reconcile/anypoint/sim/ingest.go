@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/flexgw/flexgw/reconcile/anypoint"
 )
@@ -238,15 +237,13 @@ func exact(d *json.Decoder, path string) error {
 	return err
 }
 
-// checkBatch says what is wrong with what a batch says.
+// checkBatch says what is wrong with what a batch says: what its fields may have at all is said in one place, for who sends it too, and here
+// what they must have together, and how much the simulator can add up.
 func checkBatch(b *anypoint.Batch, idempotencyKey string) error {
+	if err := b.Check(); err != nil {
+		return err
+	}
 	switch {
-	case b.Schema != anypoint.UsageSchema:
-		return fmt.Errorf("schema: %s is expected", anypoint.UsageSchema)
-	case !isUUID(b.ReplicaID):
-		return errors.New("replicaId: a UUID is expected")
-	case b.Seq == 0:
-		return errors.New("seq: it counts from 1")
 	case b.BatchID != anypoint.BatchID(b.AgentID, b.ReplicaID, b.BootEpoch, b.Seq):
 		return errors.New("batchId: the SHA-256 of agentId, replicaId, bootEpoch and seq is expected")
 	case idempotencyKey != b.BatchID:
@@ -255,26 +252,12 @@ func checkBatch(b *anypoint.Batch, idempotencyKey string) error {
 		return errors.New("lost: more than anybody can have counted")
 	}
 	for i, p := range b.Points {
-		if err := checkPoint(p); err != nil {
-			return fmt.Errorf("points[%d].%w", i, err)
+		switch {
+		case p.Cumulative > maxCount:
+			return fmt.Errorf("points[%d].cumulative: more than anybody can count in an hour", i)
+		case p.Delta > p.Cumulative:
+			return fmt.Errorf("points[%d].delta: it is more than cumulative", i)
 		}
-	}
-	return b.Check()
-}
-
-func checkPoint(p anypoint.Point) error {
-	namespace, name, ok := strings.Cut(p.APIInstance, "/")
-	switch {
-	case p.Meter != anypoint.Meter:
-		return fmt.Errorf("meter: %s is expected", anypoint.Meter)
-	case !ok || namespace == "" || name == "" || len(p.APIInstance) > 512 || strings.ContainsFunc(p.APIInstance, func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) }) || strings.Contains(name, "/"):
-		return errors.New("apiInstance: namespace/name is expected")
-	case !p.HourStart.Equal(p.HourStart.Truncate(time.Hour)) || p.HourStart.Location() != time.UTC:
-		return errors.New("hourStart: the start of an hour in UTC is expected")
-	case p.Cumulative > maxCount:
-		return errors.New("cumulative: more than anybody can count in an hour")
-	case p.Delta > p.Cumulative:
-		return errors.New("delta: it is more than cumulative")
 	}
 	return nil
 }

@@ -114,7 +114,7 @@ func TestABatchIsHeldToTheSchema(t *testing.T) {
 		t.Fatal("the batch to begin with is none")
 	}
 	values := []any{
-		nil, true, false, 0, 1, -1, 1 << 50, "", "x", "x y", "x/y", "x/y/z", "/y", "x/", " x/y", "x/y ", "x/y\n", "x\t/y", "é/ü", "1", "-1", "a.b_c-D", "a:b", "https://a.test/x", []any{}, []any{nil}, []any{map[string]any{}}, map[string]any{}, map[string]any{"x": 1},
+		nil, true, false, 0, 1, -1, 1 << 50, "", "x", "x y", "x/y", "x/y/z", "/y", "x/", " x/y", "x/y ", "x/y\n", "x\t/y", "x/y\x01", "x\x7f/y", "x/y\u0085", "é/ü", "1", "-1", "a.b_c-D", "a:b", "https://a.test/x", []any{}, []any{nil}, []any{map[string]any{}}, map[string]any{}, map[string]any{"x": 1},
 		strings.Repeat("a", 64), strings.Repeat("A", 64), strings.Repeat("a", 63), strings.Repeat("a", 65), strings.Repeat("g", 64), strings.Repeat("x", 128), strings.Repeat("x", 129), strings.Repeat("x", 256), strings.Repeat("x", 257), strings.Repeat("é", 256),
 		"x/" + strings.Repeat("y", 510), "x/" + strings.Repeat("y", 511), "é/" + strings.Repeat("ü", 510), "flexgw.usage/v1alpha1", "flexgw.usage/v1", "flex_api_call_count",
 		"cccccccc-0000-4000-8000-00000000c001", "CCCCCCCC-0000-4000-8000-00000000C001", "cccccccc-0000-4000-8000-00000000c001x", "cccccccc0000400080000000000c0010000",
