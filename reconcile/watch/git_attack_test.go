@@ -405,6 +405,7 @@ func TestAHugeBlobIsNotRead(t *testing.T) {
 	a.attack.Store(&attack{refs: evilRefs, pack: func(w http.ResponseWriter, q *http.Request) {
 		io.WriteString(w, line("shallow %s", evil)+"0000"+line("NAK\n")+"PACK\x00\x00\x00\x02\x00\x00\x00\x01")
 		w.Write(entry(blobKind, 1<<30, nil, nil)[:5])
+		w.(http.Flusher).Flush() // the head is there before there is much to deflate
 		z := zlib.NewWriter(w)
 		for zeros := make([]byte, 1<<20); sent.Load() < 1<<30; sent.Add(int64(len(zeros))) {
 			if _, err := z.Write(zeros); err != nil || q.Context().Err() != nil {
