@@ -44,7 +44,7 @@ func texts(t testing.TB, s source.Set) map[string]string {
 	last := ""
 	for _, f := range s.Files {
 		b, err := f.Bytes()
-		if errors.Is(err, watch.ErrChanged) {
+		if errors.Is(err, watch.ErrChanged) || errors.Is(err, fs.ErrNotExist) { // it changed, or went, after the look
 			m[f.Name] = err.Error() // another signal follows
 			continue
 		}
