@@ -87,7 +87,7 @@ type deletion string
 
 const (
 	isDeleted      deletion = "deleted"
-	beingDeleted   deletion = "deleting"       // the platform has the order, and nobody has waited
+	beingDeleted   deletion = "deleting"       // the platform has the order, and nobody has waited, or not for long enough
 	alreadyDeleted deletion = "alreadyDeleted" // before
 	unknownNow     deletion = "unknown"        // the environment is there, and in it no such gateway
 )

@@ -211,11 +211,14 @@ func deleteGateway(c *cli.Context, env Env) error {
 	}
 	facts := deletionFacts{SchemaVersion: factsVersion, Result: alreadyDeleted, AssetName: g.Name, AgentID: g.ID, Organization: in.Organization, Environment: in.Environment, Anypoint: p.Base}
 	if g.Status != anypoint.StatusDeleted {
-		if facts.Result, err = deleted(c, env, p, access, in, g); err != nil {
+		if facts.Result, err = deleted(c, env, p, access, in, g); facts.Result == "" {
 			return err
 		}
 	}
-	return tell(env, outs, facts.words(), facts)
+	if e := tell(env, outs, facts.words(), facts); e != nil {
+		return e
+	}
+	return err
 }
 
 // meant is the gateway of an id, or else the one of a name; among those, what was deleted comes last.

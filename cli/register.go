@@ -535,21 +535,30 @@ func unregister(c *cli.Context, env Env) error {
 		return refused(err)
 	}
 	result, err := deleted(c, env, p, access, in, anypoint.Gateway{ID: f.AgentID, Name: f.AssetName})
-	if err != nil {
+	if result == "" {
 		return err
 	}
 	facts := deletionFacts{SchemaVersion: factsVersion, Result: result, AssetName: f.AssetName, AgentID: f.AgentID, Organization: in.Organization, Environment: in.Environment, Anypoint: p.Base, File: f.Path}
-	return tell(env, outs, facts.words()+fmt.Sprintf("%s stays where it is, and is worth nothing now\n", f.Path), facts)
+	if e := tell(env, outs, facts.words()+fmt.Sprintf("%s stays where it is, and is worth nothing now\n", f.Path), facts); e != nil {
+		return e
+	}
+	return err
 }
 
-// deleted has the platform delete a gateway and waits for it. One that is not there any more is deleted.
+// deleted has the platform delete a gateway and waits for it. One that is not there any more is deleted; one that the platform is deleting
+// since an order of before is waited for like any other. beingDeleted with an error: --wait was too short.
 func deleted(c *cli.Context, env Env, p *anypoint.Client, access anypoint.Token, in anypoint.In, g anypoint.Gateway) (deletion, error) {
 	name := diag.Visible(diag.OneLine(g.Name))
 	err := p.Delete(c.Context, access, in, g.ID)
 	e := (*anypoint.Error)(nil)
 	switch {
-	case errors.As(err, &e) && e.Kind == anypoint.Deleted:
-		return alreadyDeleted, nil
+	case errors.As(err, &e) && e.Kind == anypoint.Deleted: // or still at it: both are answered alike
+		switch gone, err := p.IsDeleted(c.Context, access, in, g.ID); {
+		case err != nil:
+			return "", refused(err)
+		case gone:
+			return alreadyDeleted, nil
+		}
 	case errors.As(err, &e) && e.Kind == anypoint.NotFound:
 		return forgotten(c.Context, p, access, in, err)
 	case err != nil:
@@ -564,7 +573,7 @@ func deleted(c *cli.Context, env Env, p *anypoint.Client, access anypoint.Token,
 	defer cancel()
 	if err := p.WaitDeleted(ctx, access, in, g.ID); err != nil {
 		if ctx.Err() != nil {
-			return "", world(fmt.Errorf("the platform has taken the order to delete %s (%s), and has not done it within %s; flexgw gateways list says when it has", name, g.ID, limit))
+			return beingDeleted, world(fmt.Errorf("the platform has taken the order to delete %s (%s), and has not done it within %s; flexgw gateways list says when it has", name, g.ID, limit))
 		}
 		return "", refused(err)
 	}

@@ -466,3 +466,70 @@ func TestUnregisterNotThere(t *testing.T) {
 		t.Errorf("%d %s%s", code, out, said)
 	}
 }
+
+// TestDeleteWhileDeleting: a gateway that the platform is still deleting is not one that was deleted already. The platform's clock stands
+// still, so it is at it until the test says so.
+func TestDeleteWhileDeleting(t *testing.T) {
+	t.Parallel()
+	s := simtest.Start(t, sim.Options{})
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, s.CA(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	frozen := true
+	if _, err := s.SetClock(sim.ClockChange{Frozen: &frozen}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.SetOptions(sim.Tunables{DeleteTakes: sim.Duration(time.Minute)}); err != nil {
+		t.Fatal(err)
+	}
+	g := s.Register(sim.DefaultOrganization, "edge")
+	remove := func(wait string) (code int, result, said string) {
+		code, out, said := command(t, strings.NewReader(sim.Password), "gateways", "delete", "--username", sim.Username, "--password-file", "-", "--organization", sim.DefaultOrganization,
+			"--environment", g.EnvironmentID, "--anypoint-url", s.URL(), "--ca-file", ca, "--wait", wait, "--output", "json", "edge")
+		var facts struct{ Result string }
+		if err := json.Unmarshal([]byte(out), &facts); err != nil {
+			t.Errorf("%v in %q\n%s", err, out, said)
+		}
+		return code, facts.Result, said
+	}
+	for range 2 {
+		if code, result, said := remove("0"); code != 0 || result != "deleting" || strings.Contains(said, "already") {
+			t.Errorf("%d %s\n%s", code, result, said)
+		}
+	}
+	if code, result, said := remove("1ms"); code != cli.ExitWorld || result != "deleting" || !strings.Contains(said, "has not done it within 1ms") {
+		t.Errorf("%d %s\n%s", code, result, said)
+	}
+	// One that waits has its answer when the platform is done.
+	looks := func() (n int) {
+		for _, c := range s.State().Calls {
+			if c.Method == http.MethodGet && strings.HasSuffix(c.Path, "/gateways/"+g.AgentID) {
+				n += int(c.Count)
+			}
+		}
+		return n
+	}
+	before := looks()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if code, result, said := remove("1m"); code != 0 || result != "deleted" {
+			t.Errorf("%d %s\n%s", code, result, said)
+		}
+	}()
+	for looks() == before {
+		select {
+		case <-done:
+			t.Fatal("it did not wait")
+		case <-time.After(time.Millisecond):
+		}
+	}
+	if _, err := s.SetClock(sim.ClockChange{Advance: sim.Duration(time.Minute)}); err != nil {
+		t.Fatal(err)
+	}
+	<-done
+	if code, result, said := remove("0"); code != 0 || result != "alreadyDeleted" {
+		t.Errorf("%d %s\n%s", code, result, said)
+	}
+}

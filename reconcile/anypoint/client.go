@@ -488,8 +488,8 @@ func (c *Client) Gateway(ctx context.Context, t Token, in In, id string) (Gatewa
 // StatusDeleted is that of a gateway that was deleted, and can still be looked at [C].
 const StatusDeleted = "DELETED"
 
-// Delete has the platform delete a gateway, which takes it a while [C]: WaitDeleted says when it did. A gateway that was deleted
-// before is an *Error of Kind Deleted.
+// Delete has the platform delete a gateway, which takes it a while [C]: WaitDeleted says when it did. A gateway for which it has that order
+// already is an *Error of Kind Deleted, and IsDeleted says whether it is done.
 func (c *Client) Delete(ctx context.Context, t Token, in In, id string) error {
 	if err := in.Check(); err != nil {
 		return err
@@ -501,21 +501,23 @@ func (c *Client) Delete(ctx context.Context, t Token, in In, id string) error {
 	return err
 }
 
+// IsDeleted reports whether a gateway that the platform was told to delete is deleted, and not at it still: it says so, or does not know it any more.
+func (c *Client) IsDeleted(ctx context.Context, t Token, in In, id string) (bool, error) {
+	g, err := c.Gateway(ctx, t, in, id)
+	if e := (*Error)(nil); errors.As(err, &e) && (e.Kind == NotFound || e.Kind == Deleted) {
+		return true, nil
+	}
+	return err == nil && g.Status == StatusDeleted, err
+}
+
 // lookEvery is how often WaitDeleted looks.
 const lookEvery = 2 * time.Second
 
 // WaitDeleted returns when the gateway is deleted: the platform says so, or does not know it any more.
 func (c *Client) WaitDeleted(ctx context.Context, t Token, in In, id string) error {
 	for {
-		g, err := c.Gateway(ctx, t, in, id)
-		e := (*Error)(nil)
-		switch {
-		case errors.As(err, &e) && (e.Kind == NotFound || e.Kind == Deleted):
-			return nil
-		case err != nil:
+		if gone, err := c.IsDeleted(ctx, t, in, id); gone || err != nil {
 			return err
-		case g.Status == StatusDeleted:
-			return nil
 		}
 		if err := c.sleep(ctx, lookEvery); err != nil {
 			return err
