@@ -54,16 +54,11 @@ func tellFiles(env Env, outs []output, facts any) error {
 	return tell(env, slices.DeleteFunc(slices.Clone(outs), func(o output) bool { return o.file == "" }), "", facts)
 }
 
-// factsFlag is outputFlag for commands of which -o is another flag.
-func factsFlag() cli.Flag {
-	return &cli.GenericFlag{Name: "output", Value: &values{}, Usage: "what was done as `FORMAT[=FILE]`, may repeat: text, json"}
-}
-
-// factsBeside reads --output where another flag may send something to standard output.
+// factsBeside reads --output where another flag names the file that the command makes, and may send it to standard output.
 func factsBeside(c *cli.Context, flag string) ([]output, error) {
 	outs, err := outputsOf(c, "text", "json")
 	if err != nil {
-		return nil, err
+		return nil, usage("%s; the file that the command makes is named by --%s", err, flag)
 	}
 	if c.IsSet("output") && c.String(flag) == "-" && slices.ContainsFunc(outs, func(o output) bool { return o.file == "" }) {
 		return nil, usage("--output and --%s - both go to standard output: give one of them a file, as in --output json=facts.json", flag)

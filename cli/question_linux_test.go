@@ -64,7 +64,7 @@ func TestTheQuestion(t *testing.T) {
 			t.Fatal(err)
 		}
 		x.count(f, "default/orders", 5)
-		x.ok("usage", "export", "--state-dir", x.state, "-o", x.path("sealed.tar.gz"))
+		x.ok("usage", "export", "--state-dir", x.state, "--output-file", x.path("sealed.tar.gz"))
 		x.aside(1, "gone")
 		return asker{"give up 5 requests in 1 batch of " + name + " (" + f.AgentID + ")? the platform will never have them", "nothing was given up",
 			[]string{"usage", "forget", "--state-dir", x.state}, func() bool { return x.show().Requests.GivenUp == 5 }}

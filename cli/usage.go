@@ -124,8 +124,8 @@ func usageExportCommand(env Env) *cli.Command {
 		Description: "The file is a gzipped tar of the reports that would be sent, with a manifest that has their SHA-256, signed with the key of the\n" +
 			"registration. What is exported still waits: --ack FILE brings back what flexgw usage import says of it. Works without a running\n" +
 			"daemon too, with --state-dir and --registration. Usage of an earlier registration needs that one's --registration.",
-		Flags: daemonFlags(factsFlag(),
-			&cli.StringFlag{Name: "output-file", Aliases: []string{"o"}, Usage: "write it to `FILE`; - is standard output (default: a name of its own in this folder)"},
+		Flags: daemonFlags(outputFlag("text", "json"),
+			&cli.StringFlag{Name: "output-file", Usage: "write it to `FILE`; - is standard output (default: a name of its own in this folder)"},
 			&cli.StringFlag{Name: "ack", Usage: "export nothing: take `FILE`, which flexgw usage import wrote, and forget what the platform has"},
 			&cli.StringFlag{Name: "registration", Usage: "the registration in `FILE` is the one whose usage it is, signs the bundle, and must have signed the acknowledgement (default: the daemon's)"},
 			&cli.BoolFlag{Name: "unsigned", Usage: "take an acknowledgement that nobody signed"},
@@ -280,9 +280,9 @@ func usageImportCommand(env Env) *cli.Command {
 		Description: "Holds the bundle against its manifest and its signature, and sends its reports with the certificate of the registration. Doing it\n" +
 			"twice does no harm. What became of it is written to a file for flexgw usage export --ack.",
 		Flags: []cli.Flag{
-			factsFlag(),
+			outputFlag("text", "json"),
 			&cli.StringFlag{Name: "registration", Usage: "the registration of the gateway, a copy of it, in `FILE`"},
-			&cli.StringFlag{Name: "output-file", Aliases: []string{"o"}, Usage: "write what became of it to `FILE`; - is standard output (default: the name of the bundle with .ack.json)"},
+			&cli.StringFlag{Name: "output-file", Usage: "write what became of it to `FILE`; - is standard output (default: the name of the bundle with .ack.json)"},
 			&cli.StringFlag{Name: "https-proxy", Usage: "go through the forward proxy at `URL`, http://[USER@]HOST:PORT or https://… (default: $FLEXGW_HTTPS_PROXY)"},
 			proxyPasswordFlag(),
 			&cli.BoolFlag{Name: "unsigned", Usage: "take a bundle that nobody signed"},

@@ -157,19 +157,26 @@ func TestUsageByHand(t *testing.T) {
 	}
 
 	bundle := x.path("bundle.tar.gz")
-	if out := x.ok(append([]string{"usage", "export", "-o", bundle}, registration...)...); out != bundle+"\n" {
+	if out := x.ok(append([]string{"usage", "export", "--output-file", bundle}, registration...)...); out != bundle+"\n" {
 		t.Errorf("%q", out)
 	}
 	first, err := os.ReadFile(bundle)
 	if err != nil {
 		t.Fatal(err)
 	}
-	x.ok(append([]string{"usage", "export", "-o", bundle}, registration...)...)
+	x.ok(append([]string{"usage", "export", "--output-file", bundle}, registration...)...)
 	if again, err := os.ReadFile(bundle); err != nil || !bytes.Equal(first, again) {
 		t.Error("exported again, it is another bundle")
 	}
 	if u := x.show(); u.Requests.Waiting != 42 {
 		t.Errorf("what was exported waits until it is acknowledged: %+v", u.Requests)
+	}
+
+	// -o is --output, as everywhere: a name of a file is none of its formats, and a format none of a file.
+	x.fails(2, "the file that the command makes is named by --output-file", append([]string{"usage", "export", "-o", x.path("other.tar.gz")}, registration...)...)
+	x.fails(2, "the file that the command makes is named by --output-file", "usage", "import", bundle, "-o", "-", "--registration", x.file.Path)
+	if out := x.ok(append([]string{"usage", "export", "-o", "json", "--output-file", bundle}, registration...)...); !strings.Contains(out, `"result": "exported"`) {
+		t.Errorf("%q", out)
 	}
 
 	// At the station.
@@ -201,7 +208,7 @@ func TestUsageByHand(t *testing.T) {
 	x.write("forged.json", bytes.Replace(b, []byte(`"acked": [`), []byte(`"acked": [99,`), 1))
 	x.fails(3, "not signed with the key of this registration", append([]string{"usage", "export", "--ack", forged}, registration...)...)
 	x.fails(3, "must be signed", "usage", "export", "--ack", ack, "--state-dir", x.state)
-	x.fails(2, "leave --output-file out", append([]string{"usage", "export", "--ack", ack, "-o", bundle}, registration...)...)
+	x.fails(2, "leave --output-file out", append([]string{"usage", "export", "--ack", ack, "--output-file", bundle}, registration...)...)
 	x.fails(3, "it is for the registration of "+x.file.AgentID, "usage", "export", "--ack", ack, "--state-dir", x.state, "--registration", other.Path)
 	if out := x.ok(append([]string{"usage", "export", "--ack", ack}, registration...)...); out != "the platform has 42 requests of edge; 0 still to be reported\n" {
 		t.Errorf("%q", out)
@@ -211,7 +218,7 @@ func TestUsageByHand(t *testing.T) {
 		t.Errorf("%+v %+v", u.Requests, u.Spool)
 	}
 	x.count(x.file, "default/orders", 3)
-	x.ok(append([]string{"usage", "export", "-o", bundle}, registration...)...)
+	x.ok(append([]string{"usage", "export", "--output-file", bundle}, registration...)...)
 	x.ok("usage", "import", bundle, "--registration", x.file.Path)
 	if got := x.sim.State().Usage["default/orders"]; got != 43 || len(x.sim.State().Unexpected) > 0 {
 		t.Errorf("the platform has %d requests, unexpected %v", got, x.sim.State().Unexpected)
@@ -242,11 +249,11 @@ func TestUsageFacts(t *testing.T) {
 	export := append([]string{"usage", "export"}, of...)
 	x.count(x.file, "default/shop", 42)
 	bundle, ack := x.path("b.tar.gz"), x.path("b.tar.gz.ack.json")
-	wants(facts("42 requests in 1 batch, signed", append(export, "-o", bundle, "--output", "json")...),
+	wants(facts("42 requests in 1 batch, signed", append(export, "--output-file", bundle, "--output", "json")...),
 		map[string]any{"result": "exported", "file": bundle, "batches": 1.0, "requests": 42.0, "signed": true})
 	// The bundle itself goes to standard output: the facts need another place.
-	x.fails(2, "both go to standard output", append(export, "-o", "-", "--output", "json")...)
-	if out := x.ok(append(export, "-o", "-", "--output", "json="+x.path("facts.json"))...); !strings.HasPrefix(out, "\x1f\x8b") {
+	x.fails(2, "both go to standard output", append(export, "--output-file", "-", "--output", "json")...)
+	if out := x.ok(append(export, "--output-file", "-", "--output", "json="+x.path("facts.json"))...); !strings.HasPrefix(out, "\x1f\x8b") {
 		t.Errorf("no bundle: %q", out)
 	}
 	if b, err := os.ReadFile(x.path("facts.json")); err != nil || !strings.Contains(string(b), `"result": "exported"`) {
@@ -341,7 +348,7 @@ func TestUsageOfAnEarlierRegistration(t *testing.T) {
 			by := func(args ...string) []string { return append(append([]string{"usage"}, args...), at...) }
 			bundle := x.path("b.tar.gz")
 			x.fails(3, "nowhere.yaml", by("export", "--registration", x.path("nowhere.yaml"))...)
-			if _, said, code := x.run(by("export", "-o", bundle, "--registration", x.file.Path)...); code != 0 || !strings.Contains(said, "40 requests in 1 batch, signed") {
+			if _, said, code := x.run(by("export", "--output-file", bundle, "--registration", x.file.Path)...); code != 0 || !strings.Contains(said, "40 requests in 1 batch, signed") {
 				t.Fatalf("%d %s", code, said)
 			}
 			x.ok("usage", "import", bundle, "--registration", x.file.Path)
@@ -360,7 +367,7 @@ func TestUsageOfAnEarlierRegistration(t *testing.T) {
 			if err := json.Unmarshal([]byte(x.ok(by("show", "--output", "json")...)), &u); err != nil || u.Requests.Reported != 40 || u.Requests.Waiting != 5 || u.Requests.SetAside != 0 {
 				t.Errorf("%v: %+v", err, u.Requests)
 			}
-			if _, said, code := x.run(by("export", "-o", bundle, "--registration", other.Path)...); code != 0 || !strings.Contains(said, "5 requests in 1 batch, signed") {
+			if _, said, code := x.run(by("export", "--output-file", bundle, "--registration", other.Path)...); code != 0 || !strings.Contains(said, "5 requests in 1 batch, signed") {
 				t.Errorf("%d %s", code, said)
 			}
 		})
@@ -376,7 +383,7 @@ func TestAnAcknowledgementOfBeforeARenewal(t *testing.T) {
 	x.write("before.yaml", readFile(t, x.file.Path))
 	bundle := x.path("b.tar.gz")
 	ack := bundle + ".ack.json"
-	x.ok("usage", "export", "--state-dir", x.state, "--registration", x.path("before.yaml"), "-o", bundle)
+	x.ok("usage", "export", "--state-dir", x.state, "--registration", x.path("before.yaml"), "--output-file", bundle)
 	x.ok("usage", "import", bundle, "--registration", x.file.Path)
 	x.write("secret", []byte(sim.ClientSecret))
 	x.ok("renew", x.file.Path, "--client-id", sim.ClientID, "--client-secret-file", x.path("secret"))
@@ -409,7 +416,7 @@ func TestAnExportHasTheHourThatRuns(t *testing.T) {
 	bundle := x.path("b.tar.gz")
 	for n := uint64(1); n <= 15; n++ {
 		x.count(x.file, "default/orders", 1)
-		if _, said, code := x.run("usage", "export", "--state-dir", x.state, "--registration", x.file.Path, "-o", bundle); code != 0 || !strings.Contains(said, plural(n)+" in ") {
+		if _, said, code := x.run("usage", "export", "--state-dir", x.state, "--registration", x.file.Path, "--output-file", bundle); code != 0 || !strings.Contains(said, plural(n)+" in ") {
 			t.Fatalf("%d: %d %s", n, code, said)
 		}
 	}
@@ -428,9 +435,9 @@ func TestUnsignedBundlesNeedAWord(t *testing.T) {
 	x := newStation(t)
 	x.count(x.file, "default/orders", 7)
 	bundle, ack := x.path("b.tar.gz"), x.path("a.json")
-	x.ok("usage", "export", "--state-dir", x.state, "-o", bundle)
+	x.ok("usage", "export", "--state-dir", x.state, "--output-file", bundle)
 	x.fails(3, "--unsigned takes it", "usage", "import", bundle, "--registration", x.file.Path)
-	x.ok("usage", "import", bundle, "--registration", x.file.Path, "--unsigned", "-o", ack)
+	x.ok("usage", "import", bundle, "--registration", x.file.Path, "--unsigned", "--output-file", ack)
 	x.ok("usage", "export", "--ack", ack, "--state-dir", x.state, "--registration", x.file.Path)
 	if u := x.show(); u.Requests.Reported != 7 {
 		t.Errorf("%+v", u.Requests)
@@ -443,7 +450,7 @@ func TestAnUnsignedBundleLeavesASignedOne(t *testing.T) {
 	x := newStation(t)
 	x.count(x.file, "default/orders", 7)
 	bundle := x.path("b.tar.gz")
-	unsigned := []string{"usage", "export", "--state-dir", x.state, "-o", bundle}
+	unsigned := []string{"usage", "export", "--state-dir", x.state, "--output-file", bundle}
 	signed := append(unsigned, "--registration", x.file.Path)
 	x.ok(unsigned...)
 	x.ok(unsigned...) // over one that is not signed either
@@ -453,14 +460,14 @@ func TestAnUnsignedBundleLeavesASignedOne(t *testing.T) {
 	if link := x.path("link"); os.Symlink(bundle, link) != nil || !bytes.Equal(before, readFile(t, bundle)) {
 		t.Error("the signed one is gone")
 	} else {
-		x.fails(3, "--force writes over it", "usage", "export", "--state-dir", x.state, "-o", link)
+		x.fails(3, "--force writes over it", "usage", "export", "--state-dir", x.state, "--output-file", link)
 	}
 	x.ok(signed...)
 	x.ok("usage", "import", bundle, "--registration", x.file.Path)
 	x.ok(append(unsigned, "--force")...)
 	x.fails(3, "--unsigned takes it", "usage", "import", bundle, "--registration", x.file.Path)
 	x.write("notes.txt", []byte("mine"))
-	x.ok("usage", "export", "--state-dir", x.state, "-o", x.path("notes.txt"))
+	x.ok("usage", "export", "--state-dir", x.state, "--output-file", x.path("notes.txt"))
 }
 
 // TestWhatThePlatformRefusesIsSetAside: a bundle with a batch that it will never take goes through, and the host is told.
@@ -469,7 +476,7 @@ func TestWhatThePlatformRefusesIsSetAside(t *testing.T) {
 	x := newStation(t)
 	x.count(x.file, "default/orders", 7)
 	bundle := x.path("b.tar.gz")
-	x.ok("usage", "export", "--state-dir", x.state, "--registration", x.file.Path, "-o", bundle)
+	x.ok("usage", "export", "--state-dir", x.state, "--registration", x.file.Path, "--output-file", bundle)
 	if err := x.sim.SetFaults(sim.Fault{Next: 1, Status: sim.Outcome{Code: 422}, Message: "not today", Path: anypoint.PathMetering}); err != nil {
 		t.Fatal(err)
 	}
@@ -484,7 +491,7 @@ func TestWhatThePlatformRefusesIsSetAside(t *testing.T) {
 		t.Error(text)
 	}
 	// What was set aside is in the next bundle; taken after all, it is reported.
-	x.ok("usage", "export", "--state-dir", x.state, "--registration", x.file.Path, "-o", bundle)
+	x.ok("usage", "export", "--state-dir", x.state, "--registration", x.file.Path, "--output-file", bundle)
 	x.ok("usage", "import", bundle, "--registration", x.file.Path)
 	x.ok("usage", "export", "--ack", bundle+".ack.json", "--state-dir", x.state, "--registration", x.file.Path)
 	if u := x.show(); u.Requests.Reported != 7 || u.Requests.SetAside != 0 {
@@ -502,7 +509,7 @@ func TestForgetUsage(t *testing.T) {
 			at := []string{"--state-dir", x.state}
 			by := func(args ...string) []string { return append(append([]string{"usage"}, args...), at...) }
 			x.count(x.file, "default/orders", 40)
-			x.ok(append(by("export", "-o", x.path("b.tar.gz")), "--registration", x.file.Path)...)
+			x.ok(append(by("export", "--output-file", x.path("b.tar.gz")), "--registration", x.file.Path)...)
 			other := x.register("other")
 			x.count(other, "default/orders", 5)
 			x.aside(1, "gone")
@@ -578,7 +585,7 @@ func TestUsageIsNotGuessedAtTheRealPlatform(t *testing.T) {
 	x := newStation(t)
 	x.count(x.file, "default/orders", 7)
 	bundle := x.path("b.tar.gz")
-	x.ok("usage", "export", "--state-dir", x.state, "--registration", x.file.Path, "-o", bundle)
+	x.ok("usage", "export", "--state-dir", x.state, "--registration", x.file.Path, "--output-file", bundle)
 	text, err := os.ReadFile(x.file.Path)
 	if err != nil {
 		t.Fatal(err)
