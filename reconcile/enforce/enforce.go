@@ -170,8 +170,7 @@ func (s *Server) starting() bool {
 // decider finds who decides for the caller of a gRPC method.
 func decider[D enforce.Decider](s *Server, ctx context.Context) (D, error) {
 	var none D
-	md, _ := metadata.FromIncomingContext(ctx)
-	ids := md.Get(enforce.InstanceMetadata)
+	ids := metadata.ValueFromIncomingContext(ctx, enforce.InstanceMetadata)
 	if len(ids) != 1 {
 		return none, status.Errorf(codes.Unauthenticated, "the call names %d policy instances, not one", len(ids))
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -53,6 +55,13 @@ func serve(t *testing.T) (*enforce.Server, *grpc.ClientConn, chan string) {
 			return &limiter{Env: env, limit: n, closed: closed}, nil
 		}
 	}
+	s, conn := serveStarts(t, starts)
+	return s, conn, closed
+}
+
+// serveStarts serves policies that begin so, until the test ends.
+func serveStarts(t *testing.T, starts func(policy string) contract.Start) (*enforce.Server, *grpc.ClientConn) {
+	t.Helper()
 	s := enforce.New(starts, contract.Env{Store: enforce.NewMemory(time.Now)})
 	path := filepath.Join(t.TempDir(), "s")
 	l, err := net.Listen("unix", path)
@@ -72,7 +81,7 @@ func serve(t *testing.T) (*enforce.Server, *grpc.ClientConn, chan string) {
 			t.Error(err)
 		}
 	})
-	return s, conn, closed
+	return s, conn
 }
 
 func ask(t *testing.T, conn *grpc.ClientConn, instance string) ratelimitv3.RateLimitResponse_Code {
@@ -167,6 +176,68 @@ func TestLoadIsAllOrNothing(t *testing.T) {
 	}
 	if got := ask(t, conn, "a@1"); got != ratelimitv3.RateLimitResponse_OVER_LIMIT {
 		t.Errorf("half a load is live: %v", got)
+	}
+}
+
+// meeting is a limiter that answers nobody before so many calls are with it.
+type meeting struct {
+	wait *sync.WaitGroup
+}
+
+func (meeting) Close() error { return nil }
+
+func (m meeting) Limit(context.Context, *ratelimitv3.RateLimitRequest) (*ratelimitv3.RateLimitResponse, error) {
+	m.wait.Done()
+	m.wait.Wait()
+	return &ratelimitv3.RateLimitResponse{OverallCode: ratelimitv3.RateLimitResponse_OK}, nil
+}
+
+// Many more calls than processors may wait at once: none is in the way of another.
+func TestCallsWaitSideBySide(t *testing.T) {
+	t.Parallel()
+	calls := 8*runtime.GOMAXPROCS(0) + 8
+	var inside sync.WaitGroup
+	inside.Add(calls)
+	s, conn := serveStarts(t, func(string) contract.Start {
+		return func(any, contract.Env) (contract.Decider, error) { return meeting{&inside}, nil }
+	})
+	if err := s.Load(map[string]enforce.Instance{"a@1": {Policy: "meeting", ID: "a"}}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(metadata.AppendToOutgoingContext(t.Context(), contract.InstanceMetadata, "a@1"), time.Minute)
+	defer cancel()
+	var asking sync.WaitGroup
+	for range calls {
+		asking.Go(func() {
+			res, err := ratelimitv3.NewRateLimitServiceClient(conn).ShouldRateLimit(ctx, &ratelimitv3.RateLimitRequest{})
+			if err != nil || res.GetOverallCode() != ratelimitv3.RateLimitResponse_OK {
+				t.Errorf("got %v, %v", res, err)
+			}
+		})
+	}
+	asking.Wait()
+}
+
+// A call that names two instances, or none, is nobody's.
+func TestOneInstance(t *testing.T) {
+	t.Parallel()
+	s, conn, _ := serve(t)
+	if err := s.Load(map[string]enforce.Instance{"a@1": {Policy: "limit", ID: "a", Config: uint64(9)}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		names []string
+		want  ratelimitv3.RateLimitResponse_Code
+	}{
+		{[]string{"a@1"}, ratelimitv3.RateLimitResponse_OK},
+		{nil, ratelimitv3.RateLimitResponse_OVER_LIMIT},
+		{[]string{"a@1", "a@1"}, ratelimitv3.RateLimitResponse_OVER_LIMIT},
+	} {
+		ctx := metadata.NewOutgoingContext(t.Context(), metadata.MD{contract.InstanceMetadata: c.names})
+		res, err := ratelimitv3.NewRateLimitServiceClient(conn).ShouldRateLimit(ctx, &ratelimitv3.RateLimitRequest{})
+		if err != nil || res.GetOverallCode() != c.want {
+			t.Errorf("%q: got %v, %v, want %v", c.names, res, err, c.want)
+		}
 	}
 }
 
