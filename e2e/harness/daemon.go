@@ -22,6 +22,7 @@ type Daemon struct {
 	Args     []string // more arguments of `flexgw run`
 	Env      []string // NAME=VALUE, beside the environment
 	NoSource bool     // Dir is not followed, nor anything else
+	Binary   string   // the command; "": built from this checkout
 	Within   []string // files of control groups that take its number before it begins, so that its children are in them too
 
 	Process *os.Process     // of the last Run; nil before the first
@@ -48,9 +49,13 @@ func (d *Daemon) Run() {
 	} else {
 		args = append(args, cmp.Or(d.Source, d.Dir))
 	}
-	cmd := exec.Command(Binary(d.t), args...)
+	binary := d.Binary
+	if binary == "" {
+		binary = Binary(d.t)
+	}
+	cmd := exec.Command(binary, args...)
 	if len(d.Within) > 0 {
-		cmd = exec.Command("sh", append([]string{"-c", `for f in ` + strings.Join(d.Within, " ") + `; do echo $$ >"$f" || exit; done; exec "$0" "$@"`, Binary(d.t)}, args...)...)
+		cmd = exec.Command("sh", append([]string{"-c", `for f in ` + strings.Join(d.Within, " ") + `; do echo $$ >"$f" || exit; done; exec "$0" "$@"`, binary}, args...)...)
 	}
 	cmd.Env = append(os.Environ(), d.Env...)
 	cmd.Stdout, cmd.Stderr = d, d

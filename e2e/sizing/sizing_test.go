@@ -30,6 +30,12 @@ const (
 	password   = "open-sesame"
 )
 
+// The second policy of each API.
+const (
+	ofEnvoy  = `{policyRef: {name: header-injection-flex}, config: {inboundHeaders: [{key: x-shop, value: north}]}}`
+	ofDaemon = `{policyRef: {name: rate-limiting-flex}, config: {rateLimits: [{maximumRequests: 1000000, timePeriodInMilliseconds: 60000}]}}`
+)
+
 // long is whether the measure takes the ten minutes of `task sizing`.
 func long() bool { return os.Getenv("SIZING") == "long" }
 
@@ -41,8 +47,8 @@ func TestTwoHundredAPIs(t *testing.T) {
 		name, second string
 		cores        float64
 	}{
-		{"Envoy", `{policyRef: {name: header-injection-flex}, config: {inboundHeaders: [{key: x-shop, value: north}]}}`, productCPU / 2},
-		{"daemon", `{policyRef: {name: rate-limiting-flex}, config: {rateLimits: [{maximumRequests: 1000000, timePeriodInMilliseconds: 60000}]}}`, productCPU},
+		{"Envoy", ofEnvoy, productCPU / 2},
+		{"daemon", ofDaemon, productCPU},
 	} {
 		t.Run(c.name, func(t *testing.T) { measure(t, c.second, c.cores) })
 	}
@@ -51,30 +57,7 @@ func TestTwoHundredAPIs(t *testing.T) {
 // measure runs the gateway with http-basic-authentication and a second policy, and holds it to so much of a core.
 func measure(t *testing.T, second string, bound float64) {
 	d := harness.NewDaemon(t)
-	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body)
-		_, _ = w.Write(kilobyte)
-	}))
-	t.Cleanup(upstream.Close)
-	port := harness.FreePort(t)
-	var all strings.Builder
-	for i := range apis {
-		fmt.Fprintf(&all, `---
-apiVersion: gateway.mulesoft.com/v1alpha1
-kind: ApiInstance
-metadata:
-  name: api-%03d
-spec:
-  address: http://127.0.0.1:%d/v1/api-%03[1]d
-  services:
-    main:
-      address: %[3]s
-  policies:
-    - {policyRef: {name: http-basic-authentication-flex}, config: {username: alice, password: %[4]s}}
-    - %[5]s
-`, i, port, upstream.URL, password, second)
-	}
-	d.Put("gateway.yaml", all.String())
+	port := declare(t, d, second)
 	d.Run()
 	d.WaitReady()
 
@@ -110,12 +93,42 @@ spec:
 	}
 }
 
+// declare gives the daemon 200 APIs with http-basic-authentication and a second policy, all on the port that it returns.
+func declare(t testing.TB, d *harness.Daemon, second string) (port int) {
+	t.Helper()
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		_, _ = w.Write(kilobyte)
+	}))
+	t.Cleanup(upstream.Close)
+	port = harness.FreePort(t)
+	var all strings.Builder
+	for i := range apis {
+		fmt.Fprintf(&all, `---
+apiVersion: gateway.mulesoft.com/v1alpha1
+kind: ApiInstance
+metadata:
+  name: api-%03d
+spec:
+  address: http://127.0.0.1:%d/v1/api-%03[1]d
+  services:
+    main:
+      address: %[3]s
+  policies:
+    - {policyRef: {name: http-basic-authentication-flex}, config: {username: alice, password: %[4]s}}
+    - %[5]s
+`, i, port, upstream.URL, password, second)
+	}
+	d.Put("gateway.yaml", all.String())
+	return port
+}
+
 // kilobyte is the body that the product's figures assume.
 var kilobyte = []byte(strings.Repeat("0123456789abcdef", 64))
 
 // steady asks at an even rate, whatever the answers take, and judges each of them; it returns how long they took. Each tenth
 // request has a wrong password.
-func steady(t *testing.T, port int, last time.Duration) []time.Duration {
+func steady(t testing.TB, port int, last time.Duration) []time.Duration {
 	t.Helper()
 	var (
 		wait  sync.WaitGroup
