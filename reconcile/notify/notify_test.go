@@ -113,6 +113,12 @@ func run(t *testing.T, x *receiver, edit func(*notify.Options)) (n *notify.Notif
 
 func waitFor(t *testing.T, n *notify.Notifier, want notify.Counts) {
 	t.Helper()
+	counted(t, n, want)
+}
+
+// counted waits until so much has become of events.
+func counted(t *testing.T, n interface{ Counts() notify.Counts }, want notify.Counts) {
+	t.Helper()
 	var got notify.Counts
 	for range 6000 {
 		if got = n.Counts(); got == want {

@@ -101,7 +101,7 @@ func follow(t testing.TB, o watch.GitOptions, urls ...string) *watch.GitSource {
 // looked is what a look brings.
 func looked(t testing.TB, s *watch.GitSource) (source.Set, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	if err := s.Look(ctx); err != nil {
 		t.Fatal(err)

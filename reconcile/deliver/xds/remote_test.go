@@ -61,7 +61,7 @@ func say(t *testing.T, conn *grpc.ClientConn, node string) discoveryv3.Aggregate
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	t.Cleanup(cancel)
-	stream, err := discoveryv3.NewAggregatedDiscoveryServiceClient(conn).DeltaAggregatedResources(ctx)
+	stream, err := discoveryv3.NewAggregatedDiscoveryServiceClient(conn).DeltaAggregatedResources(ctx, grpc.WaitForReady(true)) // a handshake has five seconds, and on a busy host another
 	if err != nil {
 		t.Fatal(err)
 	}
