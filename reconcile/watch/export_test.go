@@ -68,11 +68,11 @@ func Blind(path string, o Options) *Directory {
 	return &Directory{watch: w, rescan: o.Rescan, tree: newTree(path, "", w)}
 }
 
-// Joined is how many wait for the look that is under way.
-func (s *GitSource) Joined() int {
+// Late is how many wait for the answer of a server that is silent.
+func (s *GitSource) Late() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.joined)
+	return len(s.late)
 }
 
 // Indexed are the paths in an index, and InTree the names in a tree, each of its bytes.

@@ -94,6 +94,7 @@ type GitSource struct {
 	from    string          // that was read last; "": none was
 	waiting []chan struct{} // for the next look
 	joined  []chan struct{} // for the look that is under way
+	late    []chan struct{} // likewise, since the server is silent: should it answer, for the next look
 	asked   string          // whose answer is waited for; "": nobody's
 	listing bool            // for the list of refs, which a look begins with
 	heard   time.Time       // when it was asked, or said something last
@@ -423,12 +424,13 @@ func (s *GitSource) Poke() {
 	}
 }
 
-// Look is Poke, and waits for a look that began afterwards. What it brought is Fetch's.
+// Look is Poke, and waits for a look that began afterwards. What it brought is Fetch's. While a server is silent that was asked before,
+// it is enough that this one does not answer either: a second silence would say no more.
 func (s *GitSource) Look(ctx context.Context) error {
 	done := make(chan struct{})
 	s.mu.Lock()
 	if who, _ := s.silent(); who != "" && s.listing {
-		s.joined = append(s.joined, done) // what it says is said after the call, and should it say nothing, it would not say more
+		s.late = append(s.late, done)
 		s.mu.Unlock()
 	} else {
 		s.waiting = append(s.waiting, done)
@@ -566,7 +568,15 @@ func (s *GitSource) run(ctx context.Context) {
 		}
 		s.mu.Lock()
 		joined := s.joined
-		s.joined = nil
+		switch {
+		case len(s.late) == 0:
+		case err == nil || hasReason(err): // it answered, perhaps with what it had before they asked, and without what was allowed since
+			s.waiting = append(s.waiting, s.late...)
+			s.Poke()
+		default:
+			joined = append(joined, s.late...)
+		}
+		s.joined, s.late = nil, nil
 		s.mu.Unlock()
 		for _, w := range joined {
 			close(w)

@@ -109,28 +109,39 @@ func looked(t testing.TB, s *watch.GitSource) (source.Set, error) {
 	return s.Fetch(ctx)
 }
 
-// TestASilentServerIsNamed: while nobody answers, it is said who does not and since when, to who asks for a look too; who asks
-// for one then gets what the server says at last, and waits for no second one.
+// TestASilentServerIsNamed: while nobody answers, it is said who does not and since when, to who asks for a look too. Who asks for one
+// then gets what is there when they ask, though the server says at last what it saw before, and what they allowed is allowed; should it
+// go on saying nothing, they wait for no second silence.
 func TestASilentServerIsNamed(t *testing.T) {
 	t.Parallel()
 	r := newRemote(t)
 	first := r.push("a.yaml", "1")
 	var silent atomic.Bool
 	var lists, waits atomic.Int32
-	free := make(chan struct{})
+	free := make(chan bool) // false: it breaks off
 	t.Cleanup(sync.OnceFunc(func() { close(free) }))
-	h := smart(t, r, func(_ http.ResponseWriter, q *http.Request) bool {
+	backend := smart(t, r, nil).Config.Handler
+	h := smart(t, r, func(w http.ResponseWriter, q *http.Request) bool {
 		if strings.HasSuffix(q.URL.Path, "/info/refs") {
 			lists.Add(1)
 		}
-		if silent.Load() {
-			waits.Add(1)
-			select {
-			case <-free:
-			case <-q.Context().Done():
-			}
+		if !silent.Load() {
+			return false
 		}
-		return false
+		seen := httptest.NewRecorder() // what there is when it is asked
+		backend.ServeHTTP(seen, q)
+		waits.Add(1)
+		select {
+		case ok := <-free:
+			if !ok {
+				return true
+			}
+		case <-q.Context().Done():
+		}
+		w.Header().Set("Content-Type", seen.Header().Get("Content-Type"))
+		w.WriteHeader(seen.Code)
+		_, _ = w.Write(seen.Body.Bytes())
+		return true
 	})
 	url := h.URL + "/gateway.git"
 	s := follow(t, watch.GitOptions{Limits: watch.GitLimits{Silent: 50 * time.Millisecond, Idle: time.Hour}}, url)
@@ -166,21 +177,47 @@ func TestASilentServerIsNamed(t *testing.T) {
 	if set, err := s.Fetch(t.Context()); err != nil || set.Revision != first {
 		t.Errorf("what was taken is not there: %s %v", set.Revision, err)
 	}
-	second := r.push("a.yaml", "2")
-	before, joined := lists.Load(), s.Joined()
-	done := make(chan error, 1)
-	go func() { done <- s.Look(t.Context()) }()
-	wait("who asks while the server is silent does not join the look that is under way", func() bool { return s.Joined() > joined })
+	asks := func() (done chan error) {
+		t.Helper()
+		late := s.Late()
+		done = make(chan error, 1)
+		go func() { done <- s.Look(t.Context()) }()
+		wait("who asks while the server is silent does not wait for its answer", func() bool { return s.Late() > late })
+		return done
+	}
+	r.push("a.yaml", "2")
+	r.git("reset", "-q", "--hard", first)
+	other := r.push("a.yaml", "another history")
+	if err := s.Allow(other); err != nil {
+		t.Fatal(err)
+	}
+	before, done := lists.Load(), asks()
 	silent.Store(false)
-	free <- struct{}{}
+	free <- true
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	if set, err := s.Fetch(t.Context()); err != nil || set.Revision != second || lists.Load() != before {
-		t.Errorf("after the answer: %s, want %s; %d lists of refs more, %v", set.Revision, second, lists.Load()-before, err)
+	if set, err := s.Fetch(t.Context()); err != nil || set.Revision != other || lists.Load() != before+1 {
+		t.Errorf("after the answer: %s, want %s; %d lists of refs more, %v", set.Revision, other, lists.Load()-before, err)
 	}
 	if who, _ := s.Silent(); who != "" {
 		t.Errorf("%q has answered", who)
+	}
+	silent.Store(true)
+	s.Poke()
+	wait("the server is asked, and not said to be silent", func() bool { who, _ := s.Silent(); return who != "" && waits.Load() == 2 })
+	done = asks()
+	free <- false
+	select { // a second look would be met with silence, too
+	case err := <-done:
+		if err != nil {
+			t.Fatal(err)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("the server broke off, and another look is waited for")
+	}
+	if _, err := s.Fetch(t.Context()); err == nil {
+		t.Error("it broke off, and nothing is said of it")
 	}
 }
 
