@@ -106,12 +106,12 @@ func usageFlushCommand(env Env) *cli.Command {
 			if err != nil {
 				return answered(err)
 			}
-			words := fmt.Sprintf("reported: the platform has %s of %s, up to batch %d\n", requestsWord(reportedOf(u)), diag.Visible(gatewayName(u.Registration)), u.Spool.AckedSeq)
+			words := fmt.Sprintf("reported: the platform has %s of %s, up to batch %d", requestsWord(reportedOf(u)), diag.Visible(gatewayName(u.Registration)), u.Spool.AckedSeq) + asideWords(u.Requests.SetAside)
 			agent := ""
 			if u.Registration != nil {
 				agent = u.Registration.AgentID
 			}
-			return tell(env, outs, words, usageFactsOf("reported", u, agent))
+			return tell(env, outs, words+"\n", usageFactsOf("reported", u, agent))
 		},
 	}
 }
@@ -265,11 +265,16 @@ func takeAck(c *cli.Context, env Env, source string, outs []output) error {
 		return err
 	}
 	g := gatewayOf(after, r.Ack.AgentID)
-	words := fmt.Sprintf("the platform has %s of %s; %d still to be reported", requestsWord(g.sum.Reported), g.label, g.sum.Waiting)
-	if g.sum.SetAside > 0 {
-		words += fmt.Sprintf(", and %d set aside (flexgw usage show says why)", g.sum.SetAside)
-	}
+	words := fmt.Sprintf("the platform has %s of %s; %d still to be reported", requestsWord(g.sum.Reported), g.label, g.sum.Waiting) + asideWords(g.sum.SetAside)
 	return tell(env, outs, words+"\n", usageFactsOf("acknowledged", after, r.Ack.AgentID))
+}
+
+// asideWords end a sentence about what the platform has.
+func asideWords(n uint64) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; %d set aside (flexgw usage show says why)", n)
 }
 
 func usageImportCommand(env Env) *cli.Command {

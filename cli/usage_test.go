@@ -481,7 +481,7 @@ func TestWhatThePlatformRefusesIsSetAside(t *testing.T) {
 		t.Fatal(err)
 	}
 	x.fails(3, "batch 1 was refused, and is not to be sent again: ", "usage", "import", bundle, "--registration", x.file.Path)
-	if out := x.ok("usage", "export", "--ack", bundle+".ack.json", "--state-dir", x.state, "--registration", x.file.Path); out != "the platform has 0 requests of edge; 0 still to be reported, and 7 set aside (flexgw usage show says why)\n" {
+	if out := x.ok("usage", "export", "--ack", bundle+".ack.json", "--state-dir", x.state, "--registration", x.file.Path); out != "the platform has 0 requests of edge; 0 still to be reported; 7 set aside (flexgw usage show says why)\n" {
 		t.Errorf("%q", out)
 	}
 	if u := x.show(); u.Requests.SetAside != 7 || len(u.SetAside) != 1 || !strings.Contains(u.SetAside[0].Why, "not today") {
