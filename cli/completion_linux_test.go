@@ -91,7 +91,7 @@ func typist(t *testing.T, dir, home string, args ...string) func(t *testing.T, l
 		if _, err := keyboard.WriteString(keys + "\a"); err != nil {
 			t.Fatal(err)
 		}
-		for late := time.Now().Add(60 * time.Second); time.Now().Before(late); time.Sleep(5 * time.Millisecond) {
+		for late := time.Now().Add(2 * time.Minute); time.Now().Before(late); time.Sleep(5 * time.Millisecond) {
 			if b, err := os.ReadFile(file); err == nil && bytes.HasSuffix(b, []byte("\n.")) {
 				return strings.TrimSuffix(string(b), "\n.")
 			}

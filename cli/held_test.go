@@ -139,7 +139,7 @@ func (h *holder) apply(t *testing.T, texts map[string]string) reconcile.Outcome 
 	for name, text := range texts {
 		files = append(files, source.NewFile(name, []byte(text)))
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	o, err := h.loop.Apply(ctx, source.NewSet(files), "", "test")
 	if err != nil {
@@ -318,7 +318,7 @@ func heldAtRandom(t *testing.T, r *rand.Rand) {
 		}
 		h.stop()
 		h = newHolder(t, dir)
-		late := time.Now().Add(5 * time.Second)
+		late := time.Now().Add(2 * time.Minute)
 		for !maps.Equal(h.versions(), want) {
 			if time.Now().After(late) {
 				t.Fatalf("step %d: after a restart served are\n%v\nwant\n%v", step, h.versions(), want)

@@ -132,7 +132,7 @@ func startEditor(t testing.TB, args ...string) *editor {
 		e.in.Close()
 		select {
 		case <-e.ended:
-		case <-time.After(20 * time.Second):
+		case <-time.After(2 * time.Minute):
 			e.cmd.Process.Kill()
 			t.Error("the server does not end when its input does")
 		}
@@ -202,7 +202,7 @@ func (e *editor) await(answer chan answered, what string) answered {
 	select {
 	case a := <-answer:
 		return a
-	case <-time.After(time.Minute):
+	case <-time.After(2 * time.Minute):
 		e.t.Fatalf("no answer to %s; the server said:\n%s", what, e.stderr.String())
 		return answered{}
 	}
@@ -285,7 +285,7 @@ func (e *editor) took(id json.RawMessage, method string, params json.RawMessage,
 // until waits until ok is true of what came.
 func (e *editor) until(what string, ok func() bool) {
 	e.t.Helper()
-	deadline := time.After(time.Minute)
+	deadline := time.After(2 * time.Minute)
 	for {
 		e.mu.Lock()
 		done, news := ok(), e.news

@@ -17,7 +17,7 @@ func TestPromptForAToken(t *testing.T) {
 	for typed, want := range map[string]string{"hush-hush\n": "flexctl registration create '--token=<registration-token>'", "\n": "the registration token that was given is empty"} {
 		keyboard, stdin := terminalPair(t)
 		go func() {
-			for range 500 { // until it is asked for
+			for range 12_000 { // until it is asked for, which is soon
 				if s, err := unix.IoctlGetTermios(int(stdin.Fd()), unix.TCGETS); err == nil && s.Lflag&unix.ECHO == 0 {
 					break
 				}
@@ -64,7 +64,7 @@ func TestPrompt(t *testing.T) {
 		return err == nil && s.Lflag&unix.ECHO == 0
 	}
 	go func() {
-		for range 500 { // until it is asked for
+		for range 12_000 { // until it is asked for, which is soon
 			if silent() {
 				break
 			}

@@ -509,7 +509,7 @@ func TestRegistrarLooksOn(t *testing.T) {
 		if f == nil || !f.Split {
 			t.Error(f)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Error("not found")
 	}
 	cancel()

@@ -73,7 +73,7 @@ func TestTheRegistrationIsKnownBeforeTheLogIsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	close(d.identified)
-	for late := time.Now().Add(20 * time.Second); len(d.usage.Totals()) == 0 && time.Now().Before(late); time.Sleep(10 * time.Millisecond) {
+	for late := time.Now().Add(2 * time.Minute); len(d.usage.Totals()) == 0 && time.Now().Before(late); time.Sleep(10 * time.Millisecond) {
 	}
 	if ts := d.usage.Totals(); len(early) != 0 || len(ts) != 1 || ts[0].Identity.Agent != "agent" || ts[0].Counted != 1 {
 		t.Errorf("got %+v, then %+v", early, ts)

@@ -48,7 +48,7 @@ func TestScribeKeepsWhatWasAcceptedMeanwhile(t *testing.T) {
 	second := read("a: 22\n")
 	tell(reconcile.Accepted, second)
 	go s.run()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		if _, ok := st.Find(first.Revision, ""); ok {
 			break
 		}

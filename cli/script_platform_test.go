@@ -32,12 +32,11 @@ func until(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("until TEXT COMMAND…")
 	}
 	last := ""
-	for range 300 {
+	for late := time.Now().Add(2 * time.Minute); time.Now().Before(late); time.Sleep(100 * time.Millisecond) {
 		_ = ts.Exec(args[1], args[2:]...) // it may not work yet
 		if last = ts.ReadFile("stdout"); strings.Contains(last, args[0]) {
 			return
 		}
-		time.Sleep(100 * time.Millisecond)
 	}
 	ts.Fatalf("%q is not in:\n%s", args[0], last)
 }

@@ -118,7 +118,7 @@ func (w *wire) say(body string) {
 // hear waits for a message that holds all words.
 func (w *wire) hear(words ...string) string {
 	w.t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	for {
 		select {
 		case m, ok := <-w.out:
@@ -455,7 +455,7 @@ func FuzzServer(f *testing.F) {
 		}()
 		select {
 		case <-ended:
-		case <-time.After(20 * time.Second):
+		case <-time.After(2 * time.Minute):
 			t.Fatal("it does not end")
 		}
 		for r := bufio.NewReader(&out); ; {
