@@ -226,9 +226,8 @@ func TestDaemonReports(t *testing.T) {
 
 	// What nobody flushed is reported when the daemon ends.
 	requests(t, port, 0, 4)
-	began := time.Now()
-	if code := d.Stop(); code != 0 || time.Since(began) > 15*time.Second {
-		t.Errorf("it ended with %d after %s", code, time.Since(began))
+	if code := d.Stop(); code != 0 {
+		t.Errorf("it ended with %d", code)
 	}
 	if got := p.state().Usage["default/api-0"]; got != 9 {
 		t.Errorf("the platform has %d after the end", got)
