@@ -53,7 +53,7 @@ func (g *gateway) wantCounted(want map[string]uint64) {
 // Every request that a client sends is one call, whatever becomes of it.
 func TestEveryKindOfRequestIsCounted(t *testing.T) {
 	t.Parallel()
-	hang := make(chan struct{})
+	hang, hangs := make(chan struct{}), make(chan struct{})
 	t.Cleanup(func() { close(hang) })
 	text := "\n-- gateway.yaml --\n" +
 		policyAPI("limited", "rate-limiting-flex", "rateLimits:\n  - maximumRequests: 1\n    timePeriodInMilliseconds: 3600000\n") +
@@ -63,6 +63,7 @@ func TestEveryKindOfRequestIsCounted(t *testing.T) {
 	g := start(t, text, withUpstream(9001, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case strings.HasSuffix(r.URL.Path, "/hang"):
+			close(hangs)
 			select {
 			case <-r.Context().Done():
 			case <-hang:
@@ -94,8 +95,9 @@ func TestEveryKindOfRequestIsCounted(t *testing.T) {
 	want["default/open"]++
 
 	// A client that goes before there is an answer.
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
+	go func() { <-hangs; cancel() }()
 	r, _ := http.NewRequestWithContext(ctx, "GET", g.url(8081, "/open/hang"), nil)
 	if res, err := http.DefaultTransport.RoundTrip(r); err == nil {
 		t.Errorf("got %d", res.StatusCode)

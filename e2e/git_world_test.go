@@ -28,12 +28,8 @@ func TestAGitServerThatHangs(t *testing.T) {
 	f.write("api.yaml", version("2"))
 	f.commit("the second version")
 	f.hang.Store(true)
-	began := time.Now()
 	if errs := f.sync(3, "--timeout", "5s"); !strings.Contains(errs, f.Source+" was asked, and has said nothing since 20") {
 		t.Errorf("sync said %s", errs)
-	}
-	if took := time.Since(began); took > 15*time.Second {
-		t.Errorf("sync --timeout 5s took %s", took)
 	}
 	c, _ := f.report().Condition(status.Fetched)
 	if c.Status != status.Unknown || c.Reason != "Fetching" || !strings.Contains(c.Message, f.Source+" was asked, and has said nothing since 20") {

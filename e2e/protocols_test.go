@@ -57,7 +57,7 @@ func (g *gateway) converse(port int, text string) (*http.Response, string) {
 		g.t.Fatal(err)
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	conn.SetDeadline(time.Now().Add(time.Minute))
 	if _, err := io.WriteString(conn, text); err != nil {
 		g.t.Fatal(err)
 	}
@@ -107,7 +107,7 @@ func TestWebsocket(t *testing.T) {
 	}
 	defer conn.Close()
 	fmt.Fprintf(conn, "GET /shop/live?x=1 HTTP/1.1\r\nHost: edge.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
-	conn.SetDeadline(time.Now().Add(30 * time.Second))
+	conn.SetDeadline(time.Now().Add(time.Minute))
 	r := bufio.NewReader(conn)
 	res, err := http.ReadResponse(r, nil)
 	if err != nil {
@@ -262,7 +262,7 @@ func TestHTTP1(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	conn.SetDeadline(time.Now().Add(time.Minute))
 	fmt.Fprintf(conn, "POST /shop/a HTTP/1.1\r\n%sExpect: 100-continue\r\nContent-Length: 5\r\n\r\n", host)
 	r := bufio.NewReader(conn)
 	if res, err := http.ReadResponse(r, nil); err != nil || res.StatusCode != 100 {
@@ -442,7 +442,7 @@ func TestTLSToAnHTTPPort(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	conn.SetDeadline(time.Now().Add(time.Minute))
 	if err := tls.Client(conn, &tls.Config{InsecureSkipVerify: true}).Handshake(); err == nil {
 		t.Error("a handshake with a port without TLS")
 	}

@@ -203,7 +203,7 @@ func TestEnvoyOnAnotherHost(t *testing.T) {
 	}
 	f.Run()
 	f.WaitReady()
-	y := harness.KeepAlive(t, 2, f.url(8081, "/counted/x"))
+	y := patient(t, 2, f.url(8081, "/counted/x"))
 	if code := f.Stop(); code != 0 {
 		t.Errorf("ended with %d", code)
 	}

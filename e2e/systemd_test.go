@@ -213,7 +213,7 @@ func TestUnits(t *testing.T) {
 	if s, err := os.ReadFile("/proc/" + strconv.Itoa(d.Process.Pid) + "/environ"); err != nil || !strings.Contains(string(s), "NOTIFY_SOCKET") {
 		t.Fatalf("the daemon was run without a notify socket: %v", err)
 	}
-	load := harness.KeepAlive(t, 3, url)
+	load := patient(t, 3, url)
 	harness.Until(t, func() error {
 		if load.Requests.Load() < 50 {
 			return fmt.Errorf("%d requests", load.Requests.Load())
@@ -323,7 +323,7 @@ const driveScript = `
 show() { systemctl show -p "$2" --value "$1"; }
 say() { echo "> $*"; }
 until_status() {
-  for i in $(seq 100); do
+  for i in $(seq 1000); do
     case "$(show flexgw.service StatusText)" in *"$1"*) return 0;; esac
     sleep 0.1
   done
@@ -353,18 +353,18 @@ systemctl restart flexgw.service
 until_status "1 Envoy connected"
 [ "$before" = "$(show flexgw.service MainPID)" ] || say "restarted"
 kill -9 "$(show flexgw.service MainPID)"
-for i in $(seq 100); do [ "$(show flexgw.service NRestarts)" = 1 ] && break; sleep 0.1; done
+for i in $(seq 1000); do [ "$(show flexgw.service NRestarts)" = 1 ] && break; sleep 0.1; done
 until_status "1 Envoy connected"
 say "killed, restarts $(show flexgw.service NRestarts), $(show flexgw.service ActiveState)"
 mkdir -p /run/systemd/system/flexgw.service.d
-printf '[Service]\nWatchdogSec=1\n' >/run/systemd/system/flexgw.service.d/dog.conf
+printf '[Service]\nWatchdogSec=5\n' >/run/systemd/system/flexgw.service.d/dog.conf
 systemctl daemon-reload
 systemctl restart flexgw.service
 until_status "1 Envoy connected"
-sleep 2
+sleep 6
 say "watched, restarts $(show flexgw.service NRestarts)"
 kill -STOP "$(show flexgw.service MainPID)"
-for i in $(seq 100); do [ "$(show flexgw.service NRestarts)" = 1 ] && break; sleep 0.1; done
+for i in $(seq 1000); do [ "$(show flexgw.service NRestarts)" = 1 ] && break; sleep 0.1; done
 until_status "1 Envoy connected"
 say "hung, restarts $(show flexgw.service NRestarts), $(show flexgw.service ActiveState)"
 ask
@@ -393,7 +393,7 @@ func TestSystemd(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(out, "drive.sh"), []byte(driveScript), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "unshare", "--pid", "--mount", "--uts", "--ipc", "--net", "--fork", "--kill-child", "--mount-proc", "sh", "-c", bootScript, "boot", out, harness.Binary(t), m.envoy, g.Dir, units)
 	cmd.WaitDelay = 5 * time.Second

@@ -380,7 +380,7 @@ func (b *bed) hold(_ context.Context, set source.Set, good []source.Set, wrong [
 func (b *bed) await(revision string, want reconcile.EventType, not ...reconcile.EventType) (reconcile.Event, []reconcile.Event) {
 	b.t.Helper()
 	var seen []reconcile.Event
-	late := time.After(8 * time.Second)
+	late := time.After(2 * time.Minute)
 	for {
 		select {
 		case e := <-b.events:
@@ -393,7 +393,7 @@ func (b *bed) await(revision string, want reconcile.EventType, not ...reconcile.
 				return e, seen
 			}
 		case <-late:
-			b.t.Errorf("no %s in 20 s; there were %v", want, typesOf(seen))
+			b.t.Errorf("no %s in two minutes; there were %v", want, typesOf(seen))
 			return reconcile.Event{}, seen
 		}
 	}
@@ -417,7 +417,7 @@ func (b *bed) version(api string) string {
 
 func (b *bed) wantVersions(when, bad, calm string) {
 	b.t.Helper()
-	late := time.Now().Add(5 * time.Second)
+	late := time.Now().Add(2 * time.Minute)
 	for {
 		x, y := b.version("bad"), b.version("calm")
 		if x == "200 "+bad && y == "200 "+calm {

@@ -18,19 +18,19 @@ elsewhere() {
 }
 # said waits until the daemon says something, and prints what it said since the last time, its log aside.
 said() {
-	for _ in $(seq 300); do
+	for _ in $(seq 1200); do
 		if grep -q "$1" said; then grep -v '^time=\|^try: ' said; : >said; return; fi
 		sleep 0.1
 	done
-	echo "the daemon did not say $1 in 30 s:" >&2; cat said >&2; exit 1
+	echo "the daemon did not say $1 in two minutes:" >&2; cat said >&2; exit 1
 }
 # settled waits, unseen, until a command shows something: the daemon goes on after what it said.
 settled() {
-	for _ in $(seq 300); do
+	for _ in $(seq 1200); do
 		if eval "$1" | grep "$2" >/dev/null; then return; fi
 		sleep 0.1
 	done
-	echo "$1 did not show $2 in 30 s" >&2; exit 1
+	echo "$1 did not show $2 in two minutes" >&2; exit 1
 }
 
 cp -r "$from" shop && rm shop/watch.sh
@@ -48,6 +48,7 @@ show "curl -s -o answer -w '%{http_code}\n' -u alice:open-sesame http://127.0.0.
 settled "flexgw history --limit 3 --state-dir state" RolledBack
 show "flexgw history --limit 3 --state-dir state"
 show "kill %1"
+wait %1 || true # until then it has the port
 show "flexgw sync --state-dir state"
 show "curl -s -o answer -w '%{http_code}\n' -u alice:open-sesame http://127.0.0.1:$busy/hello"
 show "sed -i 's/0.0.0.0:$busy/0.0.0.0:$port/' shop/gateway.yaml"
