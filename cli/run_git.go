@@ -141,7 +141,11 @@ func gitAuth(c *cli.Context, env Env) (watch.GitAuth, error) {
 // follow begins to follow the source.
 func (d *daemon) follow() (watch.Source, error) {
 	if d.git == nil {
-		return watch.Later(d.source, watch.Options{}), nil
+		if !isDir(d.source) && isThere(d.source) {
+			return watch.Later(d.source, watch.Options{}), nil
+		}
+		b := d.withoutRegistration(d.source)
+		return folderBesides{watch.Later(d.source, watch.Options{Spare: b.mayBeUnreadable}), b}, nil
 	}
 	o := d.git.options
 	o.Dir = filepath.Join(d.at.state, "git")
@@ -151,8 +155,10 @@ func (d *daemon) follow() (watch.Source, error) {
 		return d.egress.Dial(ctx, egress.Config, network, addr)
 	}
 	var err error
-	d.git.source, err = watch.Git(o)
-	return d.git.source, err
+	if d.git.source, err = watch.Git(o); err != nil {
+		return nil, err
+	}
+	return gitBesides{d.git.source, d.withoutRegistration("")}, nil
 }
 
 // gitHosts are whom repositories are read from, and who named the first and the others.

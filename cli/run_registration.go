@@ -70,6 +70,13 @@ func (d *daemon) registrationOf(c *cli.Context) error {
 	return err
 }
 
+// where is the file that is looked at; "": there is nowhere to look.
+func (r *registrar) where() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.path
+}
+
 // enter goes on to the file in a folder, which may be mounted late. It is called while nobody else uses path.
 func (r *registrar) enter() {
 	if info, err := os.Stat(r.path); err == nil && info.IsDir() {
@@ -238,6 +245,9 @@ func (r *registrar) look(atOnce bool) error {
 // remove it first.
 func (r *registrar) missed(err error) {
 	absent := errors.Is(err, fs.ErrNotExist)
+	if info, e := os.Lstat(r.path); absent && e == nil && info.Mode()&fs.ModeSymlink != 0 {
+		absent, err = false, fmt.Errorf("read %s: the symbolic link leads nowhere", r.path)
+	}
 	switch {
 	case absent && r.file != nil:
 		r.wrong, r.gone = nil, true

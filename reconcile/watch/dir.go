@@ -16,7 +16,8 @@ import (
 
 // Options of Dir. The zero value is right for a daemon.
 type Options struct {
-	Rescan time.Duration // how often everything is looked at, events or not; 0: 60 s
+	Rescan time.Duration          // how often everything is looked at, events or not; 0: 60 s
+	Spare  func(name string) bool // a file of this name is left out when it cannot be read, which is no error then; nil: none is
 }
 
 const (
@@ -30,6 +31,7 @@ const (
 type Directory struct {
 	watch  *watcher
 	rescan time.Duration
+	spare  func(name string) bool
 
 	mu     sync.Mutex
 	closed bool
@@ -55,7 +57,7 @@ func Dir(path string, o Options) (*Directory, error) {
 		o.Rescan = defaultRescan
 	}
 	w := newWatcher()
-	return &Directory{watch: w, rescan: o.Rescan, tree: newTree(path, "", w)}, nil
+	return &Directory{watch: w, rescan: o.Rescan, spare: o.Spare, tree: newTree(path, "", w)}, nil
 }
 
 func checkRoot(path string, info os.FileInfo) error {
@@ -73,7 +75,7 @@ func checkRoot(path string, info os.FileInfo) error {
 // Changed implements Source.
 func (d *Directory) Changed() <-chan struct{} { return d.watch.changed }
 
-// Fetch implements Source. Files that cannot be read, links that lead nowhere or back, and a root that is gone are one
+// Fetch implements Source. Files that cannot be read and are not to be spared, links that lead nowhere or back, and a root that is gone are one
 // error that names them all. A file that a writer has open counts as it was before, until it is closed.
 func (d *Directory) Fetch(ctx context.Context) (source.Set, error) {
 	d.mu.Lock()
@@ -83,7 +85,7 @@ func (d *Directory) Fetch(ctx context.Context) (source.Set, error) {
 	}
 	err := d.refresh(ctx)
 	if err == nil {
-		err = d.tree.err()
+		err = d.tree.err(d.spare)
 	}
 	d.schedule(err != nil)
 	if err != nil {

@@ -90,7 +90,7 @@ func (r *reader) read(i int, path string) error {
 	for name, c := range t.known {
 		r.add(i, c, filepath.ToSlash(filepath.Join(prefix, name)))
 	}
-	return t.err()
+	return t.err(nil)
 }
 
 func (r *reader) add(i int, c *content, name string) {

@@ -402,8 +402,15 @@ func (t *tree) fault(name string, err error) {
 	t.faults[name] = &ReadError{t.show(name), err}
 }
 
-// err joins all faults.
-func (t *tree) err() error { return joined(t.faults) }
+// err joins all faults but of those that are spared.
+func (t *tree) err(spare func(name string) bool) error {
+	if spare == nil || len(t.faults) == 0 {
+		return joined(t.faults)
+	}
+	faults := maps.Clone(t.faults)
+	maps.DeleteFunc(faults, func(name string, _ error) bool { return spare(name) })
+	return joined(faults)
+}
 
 // joined joins errors, sorted by what they are about.
 func joined(faults map[string]error) error {
