@@ -32,6 +32,7 @@ type shelf struct {
 	whys    []string // of aside
 	seals   int
 	broken  error
+	full    uint64 // calls that were lost because it is; 0: it is not
 	agent   string
 	gate    *sync.Mutex
 }
@@ -116,6 +117,7 @@ func (s *shelf) Aside(after, before uint64) bool {
 
 func (s *shelf) Backlog() (b usage.Backlog) {
 	pass(s.gate)
+	b.Full, b.Lost = s.full > 0, s.full
 	for _, x := range s.aside {
 		b.Quarantined += requests(x)
 	}
@@ -885,6 +887,25 @@ func TestASpoolThatCannotBeWrittenIsTold(t *testing.T) {
 		b.shelf.broken = nil
 		b.after(3 * time.Minute)
 		b.want(t, "True", usage.Reported)
+		b.end()
+	})
+}
+
+// A full ledger is told of although all that is in it gets to the platform.
+func TestASpoolThatIsFullIsTold(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, nil)
+		b.shelf.full = 7
+		b.shelf.add(1)
+		b.after(6 * time.Minute)
+		b.want(t, "False", usage.SpoolFull, "calls of new hours and APIs are lost, 7 so far", "no request waits")
+		b.shelf.full = 0
+		b.after(6 * time.Minute)
+		b.want(t, "True", usage.Reported)
+		if got := fmt.Sprint(b.turns); !strings.HasSuffix(got, "False/SpoolFull True/Reported]") {
+			t.Errorf("told %s", got)
+		}
 		b.end()
 	})
 }

@@ -506,6 +506,43 @@ func TestTailModel(t *testing.T) {
 	}
 }
 
+// TestALogThatWasCountedAndNotRemoved: a process that ends between writing down that a log is counted and removing it leaves one that the next
+// process removes, and does not count again.
+func TestALogThatWasCountedAndNotRemoved(t *testing.T) {
+	t.Parallel()
+	l, x, g, c := begun(t)
+	path := filepath.Join(g.dir, usage.LogName)
+	var left []string
+	for turn := 1; turn <= 3; turn++ {
+		g.request("a/a", c.now)
+		name := fmt.Sprintf("%s.turn-%d", path, turn)
+		must(t, errors.Join(os.Link(path, path+".kept"), os.Rename(path, name)))
+		g.open()
+		g.request("a/b", c.now)
+		look(t, x)
+		if _, err := os.Stat(name); !errors.Is(err, os.ErrNotExist) {
+			t.Fatalf("%s was counted, and is there: %v", name, err)
+		}
+		must(t, os.Rename(path+".kept", name)) // it ended before
+		left = append(left, name)
+	}
+	must(t, errors.Join(x.Close(), l.Close()))
+	l = open(t, g.dir, c, usage.Options{})
+	x = usage.NewTail(g.dir, l, usage.TailOptions{Reopen: g.reopen, Now: func() time.Time { return c.now }})
+	t.Cleanup(func() { _ = x.Close() })
+	g.request("a/b", c.now)
+	look(t, x)
+	same(t, l, g)
+	for _, name := range left {
+		if _, err := os.Stat(name); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s is still there: %v", name, err)
+		}
+	}
+	if r := x.Read(); r.Replaced != 0 || r.Turns != 0 {
+		t.Errorf("got %+v", r)
+	}
+}
+
 // TestTurnThatIsNotWrittenDown: a file ends in a line without its line feed, and the ledger can not take the turn. Whoever goes on counts it once,
 // and finds nothing strange.
 func TestTurnThatIsNotWrittenDown(t *testing.T) {
