@@ -431,3 +431,25 @@ func inWords(d time.Duration) string {
 	}
 	return "in " + text
 }
+
+// platformOf is the control plane of a registration, and where in it the gateway is.
+func platformOf(c *cli.Context, env Env, f *anypoint.File) (*anypoint.Client, anypoint.In, error) {
+	in := anypoint.In{Organization: f.OrganizationID, Environment: f.EnvironmentID}
+	if err := in.Check(); err != nil {
+		return nil, in, world(fmt.Errorf("%s: its certificate does not say where the gateway is: %w", f.Path, err))
+	}
+	base, err := controlPlane(f.Anypoint)
+	if err != nil {
+		return nil, in, world(fmt.Errorf("%s: anypoint: %w", f.Path, err))
+	}
+	ca, err := ownAuthorities(c)
+	if err != nil {
+		return nil, in, err
+	}
+	trust := trustBy(c)
+	if ca == nil {
+		ca, trust = f.CA, f.Trust()
+	}
+	p, err := platformAt(c, env, base, f.Path, ca, trust)
+	return p, in, err
+}
