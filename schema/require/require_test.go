@@ -240,7 +240,7 @@ require: "acme/quick": {
 `)},
 		{Name: "a.yaml", Data: []byte(fmt.Sprintf(api, 1) + fmt.Sprintf(api, 2) + fmt.Sprintf(api, 3))},
 	}
-	_, ds, _ := judged(files, 200*time.Millisecond, false)
+	_, ds, _ := judged(files, time.Second, false)
 	codes := map[diag.Code]int{}
 	for _, d := range ds {
 		codes[d.Code]++
