@@ -240,6 +240,7 @@ func (l *Ledger) GiveUp(seqs []uint64) (batches int, requests uint64, err error)
 	if err := l.commit(w); err != nil {
 		return 0, 0, err
 	}
+	l.keepDone()
 	l.o.Log.Warn("batches that were set aside are given up: the platform will never have what is in them", "batches", batches, "requests", requests)
 	return batches, requests, nil
 }

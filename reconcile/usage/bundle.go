@@ -351,6 +351,16 @@ func verified(of *x509.Certificate, text, signature []byte) error {
 // Settle follows what became of a bundle of this ledger: what the platform has is forgotten, and what it refused is set aside. Batches of
 // another registration go on waiting; those before one that is acknowledged are set aside, for batches are acknowledged in order.
 func (l *Ledger) Settle(a BundleAck) error {
+	err := l.acknowledge(a)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.unopened == nil && !l.closed {
+		l.keepDone()
+	}
+	return err
+}
+
+func (l *Ledger) acknowledge(a BundleAck) error {
 	st := l.State()
 	switch {
 	case a.ReplicaID != st.Replica:

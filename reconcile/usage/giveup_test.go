@@ -113,3 +113,39 @@ func TestGiveUpOfTheGatewayInForce(t *testing.T) {
 	l = open(t, dir, c, usage.Options{})
 	figured(t, l, "5 counted, 5 acknowledged, 0 aside, 0 given up; 0 wait, 0 alarms")
 }
+
+// What somebody did by hand is done, also when the ledger is brought back from its copy.
+func TestTheCopyHasWhatWasDoneByHand(t *testing.T) {
+	t.Parallel()
+	next := us
+	next.Agent = "next"
+	for name, x := range map[string]struct {
+		do   func(l *usage.Ledger) error
+		want string
+	}{
+		"acknowledged": {func(l *usage.Ledger) error {
+			return l.Settle(usage.BundleAck{AgentID: us.Agent, ReplicaID: l.State().Replica, BootEpoch: l.State().Epoch, Acked: []uint64{1}})
+		}, "8 counted, 3 acknowledged, 0 aside, 0 given up; 5 wait, 1 alarms"},
+		"given up": {func(l *usage.Ledger) error {
+			_, _, err := l.GiveUp([]uint64{1})
+			return err
+		}, "8 counted, 0 acknowledged, 0 aside, 3 given up; 5 wait, 1 alarms"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c, dir := newClock(), t.TempDir()
+			l := open(t, dir, c, usage.Options{})
+			must(t, l.SetIdentity(us))
+			count(t, l, c, "a/a", 3)
+			must(t, l.Seal(c.now))
+			must(t, l.SetIdentity(next))
+			count(t, l, c, "a/a", 5)
+			must(t, l.Seal(c.now))
+			must(t, l.Quarantine(1, "gone"))
+			must(t, x.do(l))
+			must(t, l.Close())
+			must(t, os.Remove(filepath.Join(dir, "ledger")))
+			figured(t, open(t, dir, c, usage.Options{}), x.want) // the alarm is of the ledger that was lost
+		})
+	}
+}

@@ -223,6 +223,14 @@ func (l *Ledger) keepUp() {
 	}
 }
 
+// keepDone has the copy follow what somebody did by hand, who would have to do it again: nothing was counted, and still it is an old one.
+func (l *Ledger) keepDone() {
+	l.kept = 0
+	if err := l.keep(); err != nil {
+		l.o.Log.Debug("the copy of the usage ledger is an old one", "error", err)
+	}
+}
+
 // commit makes a transaction: it is on the disk, or nothing has changed.
 func (l *Ledger) commit(w *writer) error {
 	if l.closed {
