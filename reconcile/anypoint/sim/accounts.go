@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"mime"
@@ -117,8 +116,13 @@ func (s *Sim) app(id string) *ConnectedApp {
 // login is of users [C]; what it refuses is documented [D].
 func (s *Sim) login(q *query) answer {
 	var in anypoint.LoginRequest
-	if err := json.Unmarshal(q.body, &in); err != nil || in.Username == "" {
-		return failure(http.StatusBadRequest, "username and password are expected, in JSON")
+	if err := loose(q.body, &in); err != nil {
+		return failure(http.StatusBadRequest, err.Error()+kindOf(q))
+	}
+	for _, x := range []struct{ name, value string }{{"username", in.Username}, {"password", in.Password}} {
+		if x.value == "" {
+			return failure(http.StatusBadRequest, x.name+": a text is expected, and there is none")
+		}
 	}
 	u := s.user(in.Username)
 	if u == nil || !same(u.Password, in.Password) {
@@ -154,11 +158,11 @@ func (s *Sim) oauth(q *query) answer {
 	if kind, _, _ := mime.ParseMediaType(q.Header.Get("Content-Type")); kind == "application/x-www-form-urlencoded" {
 		form, err := url.ParseQuery(string(q.body))
 		if err != nil {
-			return oauthError(http.StatusBadRequest, "invalid_request")
+			return oauthRefused(err)
 		}
 		in = anypoint.TokenRequest{GrantType: form.Get("grant_type"), ClientID: form.Get("client_id"), ClientSecret: form.Get("client_secret"), Username: form.Get("username"), Password: form.Get("password")}
-	} else if err := json.Unmarshal(q.body, &in); err != nil {
-		return oauthError(http.StatusBadRequest, "invalid_request")
+	} else if err := loose(q.body, &in); err != nil {
+		return oauthRefused(err)
 	}
 	a := s.app(in.ClientID)
 	if a == nil || !same(a.ClientSecret, in.ClientSecret) {
@@ -182,6 +186,21 @@ func (s *Sim) oauth(q *query) answer {
 		return cannotWrite(err)
 	}
 	return reply(http.StatusOK, anypoint.AccessToken{AccessToken: text, TokenType: "bearer", ExpiresIn: int(accessLasts / time.Second)})
+}
+
+// oauthRefused is a request that could not be read, as RFC 6749, 5.2 has it.
+func oauthRefused(err error) answer {
+	const word = "invalid_request"
+	return reply(http.StatusBadRequest, map[string]any{"status": http.StatusBadRequest, "error": word, "error_description": err.Error(), "message": word + ": " + err.Error()})
+}
+
+// kindOf says of a body that could not be read what it was said to be, where that is not JSON; "": it was.
+func kindOf(q *query) string {
+	given := q.Header.Get("Content-Type")
+	if kind, _, _ := mime.ParseMediaType(given); kind == "application/json" {
+		return ""
+	}
+	return fmt.Sprintf("; Content-Type: application/json is expected, it is %q", clip(given))
 }
 
 func oauthError(status int, word string) answer {

@@ -87,7 +87,7 @@ func (s *Sim) register(q *query) answer {
 	}
 	var in anypoint.RegisterRequest
 	if err := strict(q.body, &in); err != nil {
-		return failure(http.StatusBadRequest, err.Error())
+		return failure(http.StatusBadRequest, err.Error()+kindOf(q))
 	}
 	switch {
 	case in.Schema != anypoint.RegistrationSchema:
@@ -167,7 +167,7 @@ func (s *Sim) renew(q *query) answer {
 	}
 	var in anypoint.RenewRequest
 	if err := strict(q.body, &in); err != nil {
-		return failure(http.StatusBadRequest, err.Error())
+		return failure(http.StatusBadRequest, err.Error()+kindOf(q))
 	}
 	if in.Schema != anypoint.RegistrationSchema {
 		return failure(http.StatusBadRequest, fmt.Sprintf("schema: %s is expected", anypoint.RegistrationSchema))

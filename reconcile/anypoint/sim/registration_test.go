@@ -120,7 +120,7 @@ func TestLogins(t *testing.T) {
 		want(t, login("nobody", "p"), 401, "Unauthorized")
 		want(t, login("gone", "p"), 403, "disabled")
 		want(t, login("gone", "wrong"), 401, "Unauthorized")
-		want(t, s.Call("POST", path, "username=all&password=p"), 400, "in JSON")
+		want(t, s.Call("POST", path, "username=all&password=p"), 400, "no JSON")
 		a = login("mfa", "p")
 		token = anypoint.AccessToken{}
 		a.Decode(t, &token)
