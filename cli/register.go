@@ -128,11 +128,11 @@ func register(c *cli.Context, env Env) error {
 // aloneIn keeps another register or renew out of a folder until unlock is called: what one of them has pending is not the other's to
 // overwrite, or to remove.
 func aloneIn(dir string) (unlock func(), err error) {
-	now, cancel := context.WithCancel(context.Background())
-	cancel() // nobody waits for minutes without a word
-	unlock, err = disk.Lock(now, dir)
+	soon, cancel := context.WithTimeout(context.Background(), 2*time.Second) // nobody waits for minutes without a word
+	defer cancel()
+	unlock, err = disk.LockFolder(soon, dir)
 	switch {
-	case errors.Is(err, disk.ErrLocked):
+	case errors.Is(err, disk.ErrHeld):
 		return nil, world(fmt.Errorf("another flexgw register or renew is at work in %s: nothing was asked of the platform; try again when it has ended", dir))
 	case err != nil: // there is no such folder, or it cannot be read: who writes to it says so
 		return func() {}, nil

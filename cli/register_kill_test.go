@@ -293,7 +293,7 @@ func TestTwoRegistersInOneFolder(t *testing.T) {
 	if left, err := anypoint.ReadPending(dir); left != nil || err != nil {
 		t.Errorf("left %v, %v", left, err)
 	}
-	unlock, err := disk.Lock(t.Context(), dir)
+	unlock, err := disk.LockFolder(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -114,7 +114,7 @@ func putBundle(ctx context.Context, b api.UsageBundle, path string, force bool) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	unlock, err := disk.Lock(ctx, filepath.Dir(to))
+	unlock, err := disk.LockFolder(ctx, filepath.Dir(to))
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, disk.Cause(err))
 	}

@@ -12,19 +12,19 @@ import (
 )
 
 // A folder has one at a time, nothing is left in it, and who comes later gets it when the first has gone.
-func TestLock(t *testing.T) {
+func TestLockFolder(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	unlock, err := disk.Lock(t.Context(), dir)
+	unlock, err := disk.LockFolder(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := disk.Lock(over, dir); !errors.Is(err, disk.ErrLocked) {
+	if _, err := disk.LockFolder(over, dir); !errors.Is(err, disk.ErrHeld) {
 		t.Errorf("a second one: %v", err)
 	}
-	other, err := disk.Lock(over, t.TempDir())
+	other, err := disk.LockFolder(over, t.TempDir())
 	if err != nil {
 		t.Errorf("another folder: %v", err)
 	} else {
@@ -32,7 +32,7 @@ func TestLock(t *testing.T) {
 	}
 	second := make(chan error, 1)
 	go func() {
-		unlock, err := disk.Lock(t.Context(), dir)
+		unlock, err := disk.LockFolder(t.Context(), dir)
 		if err == nil {
 			unlock()
 		}
@@ -50,7 +50,7 @@ func TestLock(t *testing.T) {
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("left %v, %v", left, err)
 	}
-	if _, err := disk.Lock(t.Context(), filepath.Join(dir, "nowhere")); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := disk.LockFolder(t.Context(), filepath.Join(dir, "nowhere")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no folder: %v", err)
 	}
 }
