@@ -48,6 +48,7 @@ const (
 	flushTries = 5 // of a flush, with 250, 500, 1,000 … milliseconds between them
 	flushPause = 250 * time.Millisecond
 	longPause  = 5 * time.Second // that a platform asks for, and nobody who flushes waits for
+	takeOver   = time.Second     // that a flush leaves to an attempt which nobody ordered
 )
 
 // Spool is what a Deliverer needs of a Ledger.
@@ -148,8 +149,9 @@ type Deliverer struct {
 
 	mu     sync.Mutex // guards what follows
 	target *Target
-	fresh  bool // target was changed and Run has not seen it
-	aimed  bool // Use was called: it is known whether there is a registration
+	fresh  bool   // target was changed and Run has not seen it
+	aimed  bool   // Use was called: it is known whether there is a registration
+	stop   func() // ends the attempt at hand; nil: there is none, or somebody ordered it
 	state  Delivery
 
 	// What follows belongs to Run.
@@ -245,22 +247,51 @@ func (d *Deliverer) Delivery() Delivery {
 }
 
 // Flush reads the access log to its end and sends all that waits, at once and whatever was said before, and some times more when what
-// keeps it may pass in seconds. It returns when all is acknowledged, or why it is not; trying goes on.
+// keeps it may pass in seconds. It returns when all is acknowledged, or why it is not; trying goes on. An attempt that is under way has a
+// second to come to an end.
 func (d *Deliverer) Flush(ctx context.Context) error {
 	d.init()
 	o := order{ctx, make(chan error, 1)}
-	select {
-	case d.orders <- o:
-	case <-d.over:
-		return errEnding
-	case <-ctx.Done():
-		return late(ctx)
+	for taken := false; !taken; {
+		select {
+		case d.orders <- o:
+			taken = true
+		case <-d.over:
+			return errEnding
+		case <-ctx.Done():
+			return late(ctx)
+		case <-time.After(takeOver):
+			d.cutOff()
+		}
 	}
 	select {
 	case err := <-o.done:
 		return err
 	case <-ctx.Done():
 		return late(ctx)
+	}
+}
+
+// attempt works as it was planned to, until a flush takes over.
+func (d *Deliverer) attempt(ctx context.Context) {
+	ctx, stop := context.WithCancel(ctx)
+	set := func(f func()) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.stop = f
+	}
+	set(stop)
+	d.work(ctx, false)
+	set(nil)
+	stop()
+}
+
+// cutOff ends an attempt that was planned: the platform may be one that does not answer. What was sent is sent again, which does no harm.
+func (d *Deliverer) cutOff() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.stop != nil {
+		d.stop()
 	}
 }
 
@@ -278,7 +309,7 @@ func (d *Deliverer) Run(ctx context.Context) {
 	defer d.ends.Do(func() { close(d.over) })
 	for ctx.Err() == nil {
 		d.follow()
-		d.work(ctx, false)
+		d.attempt(ctx)
 		select {
 		case <-ctx.Done():
 		case <-d.wake:

@@ -1083,6 +1083,30 @@ func TestAFlushThatIsCutOff(t *testing.T) {
 	}
 }
 
+// A flush does not wait for the attempt before it, which a platform that hung does not answer.
+func TestAFlushTakesOver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, nil)
+		b.platform.answer = unanswered
+		b.shelf.add(5)
+		posts := b.platform.posts
+		b.after(5 * time.Minute)
+		if b.platform.posts != posts+1 {
+			t.Fatalf("%d posts", b.platform.posts-posts)
+		}
+		b.platform.answer = nil
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		if err := b.Flush(ctx); err != nil || b.platform.total() != 5 || b.platform.posts != posts+2 {
+			t.Errorf("%v, %d arrived in %d posts", err, b.platform.total(), b.platform.posts-posts)
+		}
+		synctest.Wait()
+		b.want(t, "True", usage.Reported, "no request waits")
+		b.end()
+	})
+}
+
 // A flush whose time is over before the log is read to its end has asked nobody: what the platform wanted holds.
 func TestAFlushThatDoesNotComeToSending(t *testing.T) {
 	t.Parallel()
