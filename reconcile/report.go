@@ -168,7 +168,7 @@ func refusal(reason string, list diag.List) status.Condition {
 func envoys(progress []deliver.Progress, deliveries []deliver.Delivery) []status.Envoy {
 	out := make([]status.Envoy, 0, len(progress))
 	for _, p := range progress {
-		e := status.Envoy{Node: p.Node, Version: p.Version, Address: p.Address, Identity: p.Identity, Connected: p.Connected, Since: p.Since.UTC(), Revision: p.Revision}
+		e := status.Envoy{Node: p.Node, Version: p.Version, PID: p.PID, Address: p.Address, Identity: p.Identity, Connected: p.Connected, Since: p.Since.UTC(), Revision: p.Revision}
 		for _, d := range deliveries {
 			if d.Node == p.Node {
 				e.Types = countDelivery(e.Types, d)

@@ -118,7 +118,7 @@ func example() *fake {
 			Revision: "sha256:1", Source: "dir", Addresses: []string{"0.0.0.0:80"},
 			Conditions: []status.Condition{{Type: status.Accepted, Status: status.False, Reason: "Invalid", Message: "m", Place: &place}},
 			Objects:    []status.Object{{Kind: "Service", Namespace: "n", Name: "s", Place: &place, Conditions: []status.Condition{}}},
-			Envoys: []status.Envoy{{Node: "e", Version: "1.40.0", Address: "192.0.2.1:4711", Identity: "edge", Connected: true, Since: at, Revision: "sha256:1", Cordoned: &status.Cordon{Since: at, Reason: "r", By: "me"},
+			Envoys: []status.Envoy{{Node: "e", Version: "1.40.0", PID: 7, Address: "192.0.2.1:4711", Identity: "edge", Connected: true, Since: at, Revision: "sha256:1", Cordoned: &status.Cordon{Since: at, Reason: "r", By: "me"},
 				Types: []status.TypeDelivery{{Type: "Listener", Synced: 1}}, Limits: list}},
 			Refused:    []status.RefusedPeer{{Address: "192.0.2.2", Identity: "other", Reason: "NotAllowed", Message: "m", At: at, Count: 2}},
 			LastFailed: &status.Failed{Revision: "sha256:2", At: at, Reason: "Invalid", Diagnostics: list},

@@ -56,6 +56,7 @@ type Target interface {
 type Progress struct {
 	Node      string
 	Version   string // Envoy's own, for example "1.40.0"
+	PID       int    // of the process behind the socket, while it is connected; 0: not known
 	Address   string // host:port of an Envoy on another host; "": it is on this one
 	Identity  string // of such an Envoy: what its certificate calls it
 	Connected bool

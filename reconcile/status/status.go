@@ -55,6 +55,7 @@ type Object struct {
 type Envoy struct {
 	Node      string         `json:"node"`
 	Version   string         `json:"version"`
+	PID       int            `json:"pid"`      // of the process, on the daemon's host; 0: it is elsewhere, is gone, or is not seen from here
 	Address   string         `json:"address"`  // host:port of an Envoy on another host; "": it is on the daemon's
 	Identity  string         `json:"identity"` // of such an Envoy: what its certificate calls it
 	Connected bool           `json:"connected"`

@@ -26,7 +26,11 @@ type peer struct {
 
 // progress is what is known of an Envoy, whatever the revision.
 func (n node) progress(connected bool) deliver.Progress {
-	return deliver.Progress{Node: n.ID, Version: n.Version, Address: n.Address, Identity: n.Identity, Connected: connected, Since: n.At, Revision: n.Revision}
+	p := deliver.Progress{Node: n.ID, Version: n.Version, Address: n.Address, Identity: n.Identity, Connected: connected, Since: n.At, Revision: n.Revision}
+	if connected { // the number of one that is gone may be somebody else's
+		p.PID = n.PID
+	}
+	return p
 }
 
 // board is what others may see of a stream. The stream's goroutine writes, under a lock that is never held for longer

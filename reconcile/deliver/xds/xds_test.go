@@ -71,6 +71,9 @@ func TestStartOrder(t *testing.T) {
 	if n.ID != "n" || n.Version != "1.40.0" || !n.Connected || n.Revision != "r1" || n.PID != os.Getpid() {
 		t.Errorf("node: %+v", n)
 	}
+	if p := s.Progress(); len(p) != 1 || p[0].PID != os.Getpid() {
+		t.Errorf("progress: %+v", p)
+	}
 }
 
 func TestNothingBeforeTheFirstPublish(t *testing.T) {
