@@ -240,6 +240,9 @@ func (d *Deliverer) Delivery() Delivery {
 		s.Status, s.Reason, s.Message = "False", SpoolBroken, "the ledger of usage cannot be opened, and requests wait in the access log: "+backlog.Unopened
 		return s
 	}
+	if s.Reason == Reported && backlog.Requests > 0 {
+		s.Message = "the platform has all that was sealed"
+	}
 	if s.Reason != Unregistered {
 		s.Message = strings.TrimPrefix(s.Message+"; "+waits(backlog), "; ")
 	}

@@ -737,12 +737,19 @@ func TestTheClockOfThePlatformIsTold(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
+		skew := -1500 * time.Millisecond // a Date has whole seconds
 		b := start(t, func(b *bench) {
 			b.Log = slog.New(slog.NewTextHandler(&log, nil))
 			b.platform.answer = func(r *http.Request) (int, http.Header, string, error) {
-				return 409, http.Header{"Date": {time.Now().Add(-10 * time.Minute).UTC().Format(http.TimeFormat)}}, "", nil
+				return 409, http.Header{"Date": {time.Now().Add(skew).UTC().Format(http.TimeFormat)}}, "", nil
 			}
 		})
+		b.shelf.add(1)
+		b.after(5 * time.Minute)
+		if b.Delivery().Skew != 0 || strings.Contains(log.String(), "another time") {
+			t.Errorf("%s:\n%s", b.Delivery().Skew, log.String())
+		}
+		skew = -10 * time.Minute // the clock of one of the two was set
 		for range 4 {
 			b.shelf.add(1)
 			b.after(5 * time.Minute)
@@ -1052,7 +1059,7 @@ func TestAFlushThatIsCutOff(t *testing.T) {
 		status string
 		reason usage.Reason
 		words  string
-	}{"all was well": {0, "True", usage.Reported, "5 requests wait"}, "it was busy": {503, "False", usage.Waiting, "answered 503"}, "it was refused": {401, "False", usage.Rejected, "renew"}} {
+	}{"all was well": {0, "True", usage.Reported, "the platform has all that was sealed; 5 requests wait"}, "it was busy": {503, "False", usage.Waiting, "answered 503"}, "it was refused": {401, "False", usage.Rejected, "renew"}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {

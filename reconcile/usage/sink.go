@@ -65,7 +65,10 @@ type Sink struct {
 	skew  time.Duration
 }
 
-// Skew is how far the server's clock was ahead of ours when it answered last, in whole seconds.
+// leastSkew is how far clocks are apart at least: a Date is a moment old when it is read.
+const leastSkew = 2 * time.Second
+
+// Skew is how far the server's clock was ahead of ours when it answered last, in whole seconds; 0: by less than two.
 func (s *Sink) Skew() time.Duration { return s.skew }
 
 // Deliver sends one batch, and returns up to which one the server has them all. Errors are of the types above, or ctx is done.
@@ -168,7 +171,10 @@ func (s *Sink) do(req *http.Request) (*http.Response, []byte, error) {
 		return nil, nil, s.failed(req, err)
 	}
 	if at, err := http.ParseTime(res.Header.Get("Date")); err == nil {
-		s.skew = at.Sub(s.Now()).Round(time.Second)
+		ahead := at.Add(time.Second / 2).Sub(s.Now()) // a Date has whole seconds
+		if s.skew = ahead.Round(time.Second); ahead.Abs() < leastSkew {
+			s.skew = 0
+		}
 	}
 	return res, answer, nil
 }
