@@ -141,8 +141,25 @@ func userFlags() []cli.Flag {
 
 // callerOf is the one caller that the flags give; withToken: a registration token will do.
 func callerOf(c *cli.Context, env Env, withToken bool) (caller, error) {
-	if err := given(c, "username", "client-id"); err != nil {
+	if err := callerNamed(c, env, withToken); err != nil {
 		return caller{}, err
+	}
+	switch {
+	case c.IsSet("username"):
+		s, err := passwordFlags.read(c, env, "password of "+c.String("username"))
+		return caller{byUser, c.String("username"), s}, err
+	case c.IsSet("client-id"):
+		s, err := appFlags.read(c, env, "secret of the connected app "+c.String("client-id"))
+		return caller{byApp, c.String("client-id"), s}, err
+	}
+	s, err := tokenFlags.read(c, env, "registration token")
+	return caller{byToken, "", s}, err
+}
+
+// callerNamed refuses flags of which it is not clear who is meant. It reads no secret, and asks nobody for one.
+func callerNamed(c *cli.Context, env Env, withToken bool) error {
+	if err := given(c, "username", "client-id"); err != nil {
+		return err
 	}
 	token, user, app := withToken && tokenFlags.set(c), c.IsSet("username"), c.IsSet("client-id")
 	ways := "a user (--username and --password-file) or a connected app (--client-id and --client-secret-file)"
@@ -151,22 +168,15 @@ func callerOf(c *cli.Context, env Env, withToken bool) (caller, error) {
 	}
 	switch {
 	case token && user, token && app, user && app:
-		return caller{}, usage("more than one of them is given: %s", ways)
+		return usage("more than one of them is given: %s", ways)
 	case passwordFlags.set(c) && !user:
-		return caller{}, usage("a password needs --username")
+		return usage("a password needs --username")
 	case appFlags.set(c) && !app:
-		return caller{}, usage("a client secret needs --client-id")
-	case user:
-		s, err := passwordFlags.read(c, env, "password of "+c.String("username"))
-		return caller{byUser, c.String("username"), s}, err
-	case app:
-		s, err := appFlags.read(c, env, "secret of the connected app "+c.String("client-id"))
-		return caller{byApp, c.String("client-id"), s}, err
-	case withToken && (token || tokenFlags.beside(c, env) || asks(env)):
-		s, err := tokenFlags.read(c, env, "registration token")
-		return caller{byToken, "", s}, err
+		return usage("a client secret needs --client-id")
+	case user, app, withToken && (token || tokenFlags.beside(c, env) || asks(env)):
+		return nil
 	}
-	return caller{}, usage("one of them is expected: %s", ways)
+	return usage("one of them is expected: %s", ways)
 }
 
 // login gets an access token.

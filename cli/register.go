@@ -54,6 +54,9 @@ func register(c *cli.Context, env Env) error {
 	if err != nil {
 		return err
 	}
+	if err := callerNamed(c, env, true); err != nil { // called wrongly, whatever is in the folder
+		return err
+	}
 	ca, err := ownAuthorities(c)
 	if err != nil {
 		return err
