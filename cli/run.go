@@ -307,6 +307,7 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	if err := d.countUsage(); err != nil {
 		return err
 	}
+	d.registrar.uncounted = d.usage == nil
 	d.deliverUsage()
 	defer d.startCounting()()
 	go d.scribe.run()

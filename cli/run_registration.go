@@ -17,6 +17,7 @@ import (
 
 	"github.com/flexgw/flexgw/reconcile/anypoint"
 	"github.com/flexgw/flexgw/reconcile/status"
+	metering "github.com/flexgw/flexgw/reconcile/usage"
 )
 
 // Which registration is in force: docs/anypoint.md, "The daemon".
@@ -33,6 +34,8 @@ type registrar struct {
 	log   *slog.Logger
 	// follow are told of the first registration, nil if there is none or it can not be read, and of each that takes its place. Set before start.
 	follow []func(*anypoint.File)
+
+	uncounted bool // requests are not counted, whatever is registered. Set before start
 
 	looking sync.Mutex // one look at a time, those who follow it included: before mu
 
@@ -64,7 +67,10 @@ func (d *daemon) registrationOf(c *cli.Context) error {
 	}
 	r.enter()
 	d.onRegistration(d.countFor)
-	d.unit.onReload("registration", func() error { return r.look(true) })
+	d.unit.onReload("registration", func() error {
+		defer r.renewal.again()
+		return r.look(true)
+	})
 	var err error
 	r.renewal, err = d.renewalOf(c)
 	return err
@@ -130,7 +136,7 @@ func (r *registrar) start(ctx context.Context, serve func(func() error)) {
 	r.mu.Unlock()
 	if f == nil {
 		if wrong == nil {
-			r.log.Info("not registered with Anypoint: usage is counted, and reported to nobody; flexgw register makes a registration", "looked for", path)
+			r.log.Info("not registered with Anypoint: "+r.counting("usage is counted, and reported to nobody")+"; flexgw register makes a registration", "looked for", path)
 		}
 		r.tell(nil)
 	}
@@ -152,6 +158,7 @@ func (r *registrar) start(ctx context.Context, serve func(func() error)) {
 					r.broken(err)
 				}
 				r.warn()
+				r.renewal.look()
 			}
 		}
 	})
@@ -161,13 +168,21 @@ func (r *registrar) start(ctx context.Context, serve func(func() error)) {
 func (r *registrar) broken(err error) {
 	then := "what was read before stays in force"
 	if r.inForce() == nil {
-		then = "usage is counted for the gateway for which it was, and not reported until it can"
+		then = r.counting("usage is counted for the gateway for which it was, and not reported until it can")
 	}
 	args := []any{"error", err}
 	if e := (*anypoint.FileError)(nil); errors.As(err, &e) {
 		args = append(args, "code", e.List[0].Code, "hint", e.List[0].Hint)
 	}
 	r.log.Error("the registration can not be used; "+then, args...)
+}
+
+// counting is what becomes of usage, in words, where it is counted.
+func (r *registrar) counting(words string) string {
+	if r.uncounted {
+		return "requests are not counted"
+	}
+	return words
 }
 
 func (r *registrar) tell(f *anypoint.File) {
@@ -187,7 +202,7 @@ func (r *registrar) look(atOnce bool) error {
 		return nil
 	}
 	r.enter()
-	stamp := stampOf(r.path)
+	stamp := stampOf(r.path, filepath.Join(filepath.Dir(r.path), anypoint.CertificateName), anypoint.CAPath(r.path))
 	if stamp == r.stamp {
 		r.mu.Unlock()
 		return nil
@@ -261,10 +276,10 @@ func sameRegistration(a, b *anypoint.File) bool {
 	return a.Platform == b.Platform && string(a.Certificate) == string(b.Certificate) && a.Key.Equal(b.Key) && string(a.CA) == string(b.CA)
 }
 
-// stampOf changes when a file of the registration does.
-func stampOf(path string) string {
+// stampOf changes when one of the files does.
+func stampOf(paths ...string) string {
 	var b strings.Builder
-	for _, p := range []string{path, filepath.Join(filepath.Dir(path), anypoint.CertificateName), anypoint.CAPath(path)} {
+	for _, p := range paths {
 		info, err := os.Stat(p)
 		if err != nil {
 			fmt.Fprintf(&b, "%v;", err)
@@ -330,10 +345,10 @@ func (r *registrar) condition() status.Condition {
 	r.mu.Lock()
 	f, wrong, gone, now, path := r.file, r.wrong, r.gone, r.now(), r.path
 	r.mu.Unlock()
-	c := status.Condition{Type: status.Registered, Status: status.Unknown, Reason: "Unregistered", Message: "there is no registration: usage is counted, and reported to nobody; flexgw register makes one"}
+	c := status.Condition{Type: status.Registered, Status: status.Unknown, Reason: "Unregistered", Message: "there is no registration: " + r.counting("usage is counted, and reported to nobody") + "; flexgw register makes one"}
 	if f == nil && path != "" {
 		if pending := filepath.Join(filepath.Dir(path), anypoint.PendingName); isThere(pending) {
-			c.Message = fmt.Sprintf("a registration was begun and not finished: flexgw register goes on with what %s has; usage is counted, and reported to nobody", pending)
+			c.Message = fmt.Sprintf("a registration was begun and not finished: flexgw register goes on with what %s has; %s", pending, r.counting("usage is counted, and reported to nobody"))
 		}
 	}
 	inForce := ""
@@ -368,9 +383,18 @@ func (r *registrar) condition() status.Condition {
 		c.Message, c.Place = fmt.Sprintf("%s [%s]", e.List[0].Summary, e.List[0].Code), status.Place(e.List[0].Subject)
 	}
 	if inForce == "" {
-		inForce = "nothing: usage is counted for the gateway for which it was, and not reported until the registration can be used"
+		inForce = "nothing: " + r.counting("usage is counted for the gateway for which it was, and not reported until the registration can be used")
 	}
 	c.Message += "; in force is " + inForce
+	return c
+}
+
+// registered is the condition Registered, with what the platform says of the gateway.
+func (d *daemon) registered() status.Condition {
+	c := d.registrar.condition()
+	if x, counts := d.usageDelivery(); counts && x.Reason == metering.Gone && c.Status == status.True {
+		c.Status, c.Reason, c.Message = status.False, "Gone", "the platform says that the gateway was deleted: flexgw register --force makes another one; in force is "+c.Message
+	}
 	return c
 }
 

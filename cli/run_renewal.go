@@ -48,8 +48,10 @@ type renewal struct {
 	ready   func() bool                       // whether anybody may be called yet
 	wake    chan struct{}                     // buffered; that it is to be looked at once
 	attempt func(context.Context, *anypoint.File) (*anypoint.File, error)
+	secret  func() string // changes when the file of the secret does; nil: there is none
 
 	mu       sync.Mutex // guards what follows
+	shown    string     // of secret, when it was read last
 	of       [32]byte   // the certificate that next is about
 	next     time.Time
 	failures int
@@ -93,7 +95,7 @@ func (d *daemon) renewalOf(c *cli.Context) (*renewal, error) {
 	if _, err := secret(); err != nil { // told now, and not in a year
 		return nil, world(err)
 	}
-	return &renewal{log: d.log, now: d.env.clock, current: d.registrar.inForce, ready: d.wayKnown, wake: make(chan struct{}, 1), attempt: func(ctx context.Context, f *anypoint.File) (*anypoint.File, error) {
+	return &renewal{log: d.log, now: d.env.clock, current: d.registrar.inForce, ready: d.wayKnown, wake: make(chan struct{}, 1), secret: func() string { return stampOf(file) }, attempt: func(ctx context.Context, f *anypoint.File) (*anypoint.File, error) {
 		s, err := secret()
 		if err != nil {
 			return nil, err
@@ -128,6 +130,35 @@ func (r *renewal) poke() {
 	}
 }
 
+// look has what failed tried again at once if the file of the secret is another one since.
+func (r *renewal) look() {
+	if r == nil || r.secret == nil {
+		return
+	}
+	r.mu.Lock()
+	corrected := r.failed != nil && r.secret() != r.shown
+	r.mu.Unlock()
+	if corrected {
+		r.again()
+	}
+}
+
+// again has what failed tried again at once: somebody says that it was corrected.
+func (r *renewal) again() {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	if r.failed != nil {
+		r.next = r.now()
+		if r.secret != nil {
+			r.shown = r.secret()
+		}
+	}
+	r.mu.Unlock()
+	r.poke()
+}
+
 // step renews if it is time to.
 func (r *renewal) step(ctx context.Context) {
 	f := r.current()
@@ -140,6 +171,9 @@ func (r *renewal) step(ctx context.Context) {
 		r.of, r.next, r.failures, r.failed, r.idle = id, r.due(f, now), 0, nil, false
 	}
 	wait := now.Before(r.next)
+	if !wait && r.secret != nil {
+		r.shown = r.secret()
+	}
 	r.mu.Unlock()
 	if wait || !r.ready() {
 		return
@@ -237,7 +271,7 @@ func (r *renewal) words() string {
 	at := r.tried.UTC().Format(time.RFC3339)
 	switch {
 	case r.failed != nil:
-		return fmt.Sprintf("; renewing it failed at %s: %s; again at %s", at, diag.Visible(diag.OneLine(r.failed.Error())), next)
+		return fmt.Sprintf("; renewing it failed at %s: %s; again at %s, or when the file of the secret changes, or at SIGHUP", at, diag.Visible(diag.OneLine(r.failed.Error())), next)
 	case r.idle:
 		return fmt.Sprintf("; renewed but not extended at %s; again at %s", at, next)
 	}

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -18,8 +19,10 @@ import (
 	"github.com/flexgw/flexgw/reconcile/anypoint"
 	"github.com/flexgw/flexgw/reconcile/anypoint/sim"
 	"github.com/flexgw/flexgw/reconcile/anypoint/sim/simtest"
+	"github.com/flexgw/flexgw/reconcile/disk"
 	"github.com/flexgw/flexgw/reconcile/egress"
 	"github.com/flexgw/flexgw/reconcile/status"
+	metering "github.com/flexgw/flexgw/reconcile/usage"
 	"github.com/flexgw/flexgw/schema/ir"
 )
 
@@ -329,4 +332,82 @@ func TestWhenItIsRenewed(t *testing.T) {
 			t.Errorf("waited %v", w)
 		}
 	}
+}
+
+// TestCorrectedSecret: what failed is tried again when the file of the secret is another one, or somebody asks for it, and not before.
+func TestCorrectedSecret(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)
+	f := newSigner(t).file(t, now.Add(-day))
+	file, tried := filepath.Join(t.TempDir(), "secret"), []string{}
+	write := func(text string) {
+		t.Helper()
+		if err := disk.Write(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("wrong")
+	r := &renewal{log: slog.New(slog.DiscardHandler), now: func() time.Time { return now }, current: func() *anypoint.File { return f }, ready: func() bool { return true }, wake: make(chan struct{}, 1),
+		secret: func() string { return stampOf(file) },
+		attempt: func(context.Context, *anypoint.File) (*anypoint.File, error) {
+			b, err := os.ReadFile(file)
+			tried = append(tried, string(b))
+			return nil, errors.Join(err, &anypoint.Error{Kind: anypoint.WrongCredentials})
+		}}
+	look := func(want ...string) {
+		t.Helper()
+		r.look()
+		r.step(t.Context())
+		if !slices.Equal(tried, want) {
+			t.Errorf("tried %q, want %q", tried, want)
+		}
+		tried = nil
+	}
+	look("wrong")
+	look()
+	if !strings.Contains(r.words(), "or when the file of the secret changes, or at SIGHUP") {
+		t.Error(r.words())
+	}
+	write("corrected")
+	look("corrected")
+	look()
+	r.again() // SIGHUP
+	look("corrected")
+	look()
+	if len(r.wake) != 1 {
+		t.Error("nobody looks at once")
+	}
+	(*renewal)(nil).look()
+	(*renewal)(nil).again()
+}
+
+// TestGatewayIsGone: the file is whole, and the platform says that the gateway was deleted: it is not registered.
+func TestGatewayIsGone(t *testing.T) {
+	t.Parallel()
+	dir, state := t.TempDir(), t.TempDir()
+	d, w := counting(t, state, dir)
+	if c := d.registered(); c.Reason != "Unregistered" {
+		t.Errorf("got %+v", c)
+	}
+	if err := newSigner(t).file(t, w.at.Add(100*day)).Write(dir, anypoint.WriteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	w.begin(t)
+	if c := d.registered(); c.Status != status.True || c.Reason != "Registered" {
+		t.Errorf("got %+v", c)
+	}
+	d.delivery.Use(&metering.Target{AgentID: agentID, Sink: &metering.Sink{URL: "https://m.example.com/m", Now: time.Now, Client: &http.Client{Transport: gone{}}}})
+	if err := d.delivery.Flush(t.Context()); err == nil {
+		t.Error("it is reported")
+	}
+	if c := d.registered(); c.Status != status.False || c.Reason != "Gone" || !strings.Contains(c.Message, "the gateway was deleted") || !strings.Contains(c.Message, "in force is orders, gateway "+agentID) {
+		t.Errorf("got %+v, %+v", c, d.delivery.Delivery())
+	}
+}
+
+// gone is a platform whose gateway was deleted.
+type gone struct{}
+
+func (gone) RoundTrip(r *http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: http.StatusGone, Header: http.Header{anypoint.WireHeader: {anypoint.WireSim}}, Body: http.NoBody, Request: r}, nil
 }

@@ -94,7 +94,7 @@ func (d *daemon) watch(c *cli.Context) error {
 	o := metrics.Options{Version: version(), Log: d.log, // the loop and its target are made later
 		Report: func() status.Report {
 			r := d.loop.Summary()
-			r.Conditions = append(append(r.Conditions, d.registrar.condition()), d.usageReported()...)
+			r.Conditions = append(append(r.Conditions, d.registered()), d.usageReported()...)
 			return r
 		}, Expires: func() time.Time { return d.registrar.expires() }, Renewals: func() metrics.Renewals { return d.registrar.renewal.figures() }, Progress: func() []deliver.Progress { return d.loop.Target.Progress() },
 		APIs: func() []diag.Object { return d.loop.APIs() }, Usage: d.usageFigures, Delivery: d.usageDelivery}
