@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/flexgw/flexgw/reconcile/anypoint"
+	"github.com/flexgw/flexgw/schema/diag"
 )
 
 func renewCommand(env Env) *cli.Command {
@@ -118,7 +119,7 @@ func keepRenewed(env Env, outs []output, old, f *anypoint.File, dir string) erro
 	}
 	extended := f.NotAfter.After(old.NotAfter)
 	var said strings.Builder
-	fmt.Fprintf(&said, "renewed %s, gateway %s\nwrote %s", f.AssetName, f.AgentID, strings.Join(written, " and "))
+	fmt.Fprintf(&said, "renewed %s, gateway %s\nwrote %s", diag.OneLine(f.AssetName), f.AgentID, strings.Join(written, " and "))
 	if dir == "" {
 		said.WriteString("; the old one is beside it as .bak, with the old key")
 	}

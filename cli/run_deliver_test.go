@@ -3,12 +3,16 @@ package cli
 import (
 	"context"
 	"encoding/pem"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/urfave/cli/v2"
 
 	"github.com/flexgw/flexgw/reconcile/egress"
 	metering "github.com/flexgw/flexgw/reconcile/usage"
@@ -39,7 +43,6 @@ func TestDeclarationsDoNotHurryUsage(t *testing.T) {
 	d.deliverUsage()
 	d.delivery.Turned = nil
 	d.countFor(f)
-	d.usageServed(d.goThrough(egress.Proxy{}, ""))
 	if err := l.Count(metering.Position{Turn: 1, Offset: 1}, []metering.Count{{API: "default/a", Hour: time.Now(), N: 1}}); err != nil {
 		t.Fatal(err)
 	}
@@ -47,6 +50,11 @@ func TestDeclarationsDoNotHurryUsage(t *testing.T) {
 	// A Run that is to end at once says its last words, unless it is not the time.
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
+	d.delivery.Run(ended)
+	if x := d.delivery.Delivery(); calls.Load() != 0 || x.Reason != metering.Waiting || !strings.Contains(x.Message, "before the first declarations are served") {
+		t.Errorf("before anything is served it was called %d times, and is %+v", calls.Load(), x)
+	}
+	d.usageServed(d.goThrough(egress.Proxy{}, ""))
 	for _, c := range []struct {
 		other bool
 		want  int32
@@ -55,6 +63,37 @@ func TestDeclarationsDoNotHurryUsage(t *testing.T) {
 		d.delivery.Run(ended)
 		if got, failures := calls.Load(), d.delivery.Delivery().Failures; got != c.want || failures != 1 {
 			t.Fatalf("another way: %v: it was called %d times, want %d; %d failures", c.other, got, c.want, failures)
+		}
+	}
+}
+
+// TestNobodyIsCalledBeforeTheWayIsKnown: declarations may name a proxy. Until they are served neither reports leave nor is the registration renewed,
+// and what is named then is the way of both.
+func TestNobodyIsCalledBeforeTheWayIsKnown(t *testing.T) {
+	t.Parallel()
+	d := &daemon{egress: egress.New(egress.Options{}), registrar: &registrar{}, log: slog.New(slog.DiscardHandler), env: Env{Getenv: func(string) (string, bool) { return "", false }}}
+	app := &cli.App{Flags: egressFlags(), Action: d.egressOf}
+	if err := app.Run([]string{"run"}); err != nil {
+		t.Fatal(err)
+	}
+	if d.wayKnown() {
+		t.Error("it is known before anything was read")
+	}
+	for _, purpose := range []egress.Purpose{egress.Usage, egress.Registration} {
+		d.egress.Set(purpose, []egress.Destination{{Host: "a.example.com:443", Why: "the registration"}})
+		if res, err := d.egress.HTTPClient(purpose).Get("https://a.example.com/"); err == nil || !strings.Contains(err.Error(), "is not called yet") {
+			t.Errorf("%s: %v, %v", purpose, res, err)
+		}
+	}
+	proxy, err := egress.ParseProxy("http://127.0.0.1:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.goThrough(proxy, "a place")
+	for _, purpose := range []egress.Purpose{egress.Usage, egress.Registration} {
+		away := (*egress.ProxyError)(nil)
+		if res, err := d.egress.HTTPClient(purpose).Get("https://a.example.com/"); !errors.As(err, &away) {
+			t.Errorf("%s goes another way: %v, %v", purpose, res, err)
 		}
 	}
 }

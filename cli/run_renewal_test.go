@@ -101,6 +101,26 @@ func (x *renewing) wants(st, reason string, words ...string) {
 	}
 }
 
+// registered is a gateway that the simulator knows.
+func (x *renewing) registered(name string) *anypoint.File {
+	x.t.Helper()
+	p, err := anypoint.NewPending(name, anypoint.In{Organization: sim.DefaultOrganization}, x.sim.URL(), time.Now())
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	c := &anypoint.Client{Base: x.sim.URL(), HTTP: x.sim.Client()}
+	r, err := c.Register(x.t.Context(), ir.NewSecret(sim.Token), sim.DefaultOrganization, p.Request())
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	f, err := anypoint.NewFile(r, p.Key)
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	f.CA = x.sim.CA()
+	return f
+}
+
 // begin has the daemon work on the registration f.
 func (x *renewing) begin(f *anypoint.File) {
 	x.t.Helper()
@@ -144,20 +164,7 @@ func (x *renewing) usageOnly() {
 func TestDaemonRenews(t *testing.T) {
 	t.Parallel()
 	x := &renewing{t: t, sim: simtest.Start(t, sim.Options{}), dir: t.TempDir(), secret: sim.ClientSecret}
-	p, err := anypoint.NewPending("edge", anypoint.In{Organization: sim.DefaultOrganization}, x.sim.URL(), time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &anypoint.Client{Base: x.sim.URL(), HTTP: x.sim.Client()}
-	r, err := c.Register(t.Context(), ir.NewSecret(sim.Token), sim.DefaultOrganization, p.Request())
-	if err != nil {
-		t.Fatal(err)
-	}
-	first, err := anypoint.NewFile(r, p.Key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	first.CA = x.sim.CA()
+	first := x.registered("edge")
 	x.set(first.NotAfter.Add(-31 * day))
 	x.begin(first)
 	path := filepath.Join(x.dir, anypoint.FileName)
@@ -267,6 +274,29 @@ func TestDaemonRenews(t *testing.T) {
 	if u := x.sim.State().Unexpected; len(u) > 0 {
 		t.Errorf("unexpected: %v", u)
 	}
+}
+
+// TestARegistrationThatChangesWhileItIsRenewed is left as somebody has put it there.
+func TestARegistrationThatChangesWhileItIsRenewed(t *testing.T) {
+	t.Parallel()
+	x := &renewing{t: t, sim: simtest.Start(t, sim.Options{}), dir: t.TempDir(), secret: sim.ClientSecret}
+	first := x.registered("edge")
+	x.set(first.NotAfter.Add(-20 * day))
+	x.begin(first)
+	x.step() // it is planned
+	x.set(first.NotAfter.Add(-19 * day))
+	other := x.registered("other") // nobody has looked yet
+	if err := other.Write(x.dir, anypoint.WriteOptions{Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	x.step()
+	if now := x.file(); !now.Key.Equal(other.Key) || now.AgentID != other.AgentID {
+		t.Errorf("it was written over: %s", now.AssetName)
+	}
+	if got := x.lines(); !strings.Contains(got, "has changed meanwhile, and is left as it is") {
+		t.Errorf("said %s", got)
+	}
+	x.usageOnly()
 }
 
 // TestDaemonDoesNotGuess: a platform that does not say that it understands flexgw is told nothing, and the operator who can.
