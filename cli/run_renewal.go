@@ -289,8 +289,36 @@ func (r *renewal) figures() metrics.Renewals {
 }
 
 // renewed gets another certificate for a registration as a connected app, tries it where usage is reported, and puts it in the place of the
-// old one. The platform's control plane may be called while it works, and neither before nor after.
+// old one.
 func (d *daemon) renewed(ctx context.Context, f *anypoint.File, id string, secret anypoint.Secret) (*anypoint.File, error) {
+	n, err := d.askedAnew(ctx, f, id, secret)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.tryOut(ctx, n); err != nil {
+		return nil, fmt.Errorf("the new certificate is not taken where usage is reported, and the old one stays: %w", err)
+	}
+	now, err := anypoint.ReadFile(f.Path)
+	if err != nil {
+		return nil, err
+	}
+	if !sameRegistration(now, f) {
+		return nil, fmt.Errorf("%s has changed meanwhile, and is left as it is", f.Path)
+	}
+	written, err := n.Rewrite()
+	if err != nil {
+		return nil, fmt.Errorf("the renewed registration cannot be written, and the old one stays: %w", err)
+	}
+	d.log.Info("wrote the renewed registration; the old one is beside it as .bak", "files", strings.Join(written, " "))
+	if err := d.registrar.look(true); err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// askedAnew is a registration with another certificate, which the platform was asked for as a connected app. Its control plane may be called
+// meanwhile, and neither before nor after.
+func (d *daemon) askedAnew(ctx context.Context, f *anypoint.File, id string, secret anypoint.Secret) (*anypoint.File, error) {
 	base, err := controlPlane(f.Anypoint)
 	if err != nil {
 		return nil, fmt.Errorf("%s: anypoint: %w", f.Path, err)
@@ -334,29 +362,7 @@ func (d *daemon) renewed(ctx context.Context, f *anypoint.File, id string, secre
 	if err != nil {
 		return nil, err
 	}
-	n, err := f.Renewed(r, key, d.env.clock())
-	if err != nil {
-		return nil, err
-	}
-	if err := d.tryOut(ctx, n); err != nil {
-		return nil, fmt.Errorf("the new certificate is not taken where usage is reported, and the old one stays: %w", err)
-	}
-	now, err := anypoint.ReadFile(f.Path)
-	if err != nil {
-		return nil, err
-	}
-	if !sameRegistration(now, f) {
-		return nil, fmt.Errorf("%s has changed meanwhile, and is left as it is", f.Path)
-	}
-	written, err := n.Rewrite()
-	if err != nil {
-		return nil, fmt.Errorf("the renewed registration cannot be written, and the old one stays: %w", err)
-	}
-	d.log.Info("wrote the renewed registration; the old one is beside it as .bak", "files", strings.Join(written, " "))
-	if err := d.registrar.look(true); err != nil {
-		return nil, err
-	}
-	return n, nil
+	return f.Renewed(r, key, d.env.clock())
 }
 
 // tryOut shows a new certificate where usage is reported, and reports nothing.

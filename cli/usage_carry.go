@@ -193,70 +193,78 @@ func usageImportCommand(env Env) *cli.Command {
 			proxyPasswordFlag(),
 			&cli.BoolFlag{Name: "unsigned", Usage: "take a bundle that nobody signed"},
 		},
-		Action: func(c *cli.Context) error {
-			outs, err := factsBeside(c, "output-file")
-			if err != nil {
-				return err
-			}
-			if c.NArg() != 1 {
-				return usage("usage import takes one BUNDLE, got %d", c.NArg())
-			}
-			if err := given(c, "registration", "output-file"); err != nil {
-				return err
-			}
-			if !c.IsSet("registration") {
-				return usage("usage import needs --registration FILE: the gateway's own registration, whose certificate the platform knows")
-			}
-			f, leaf, key, err := identityOf(c.String("registration"), env)
-			if err != nil {
-				return err
-			}
-			b, err := openBundle(c.Args().First(), env)
-			if err != nil {
-				return world(fmt.Errorf("%s: %w", c.Args().First(), err))
-			}
-			if err := belongs(b, f, leaf, c.Bool("unsigned")); err != nil {
-				return world(fmt.Errorf("%s: %w", c.Args().First(), err))
-			}
-			e, err := importer(c, env, f)
-			if err != nil {
-				return err
-			}
-			sink := sinkOf(e, f, env.now)
-			ack, failed := metering.Import(func(x anypoint.Batch) (uint64, error) { return sink.Deliver(c.Context, x) }, b, env.now)
-			path := cmp.Or(c.String("output-file"), c.Args().First()+".ack.json")
-			if err := writeAck(env, ack, key, path); err != nil {
-				return err
-			}
-			facts := importFacts{SchemaVersion: factsVersion, Result: "delivered", AgentID: f.AgentID, AssetName: f.AssetName, File: path, Batches: len(b.Usage), Acknowledged: len(ack.Acked), Refused: []refusedBatch{}}
-			for _, r := range ack.Refused {
-				facts.Refused = append(facts.Refused, refusedBatch{r.Seq, r.Why})
-				fmt.Fprintf(env.Stderr, "flexgw: batch %d was refused, and is not to be sent again: %s\n", r.Seq, diag.Visible(r.Why))
-			}
-			switch {
-			case failed != nil:
-				facts.Result = "failed"
-			case len(ack.Refused) > 0:
-				facts.Result = "refused"
-			}
-			if path == "-" {
-				err = tellFiles(env, outs, facts)
-			} else {
-				err = tell(env, outs, path+"\n", facts)
-			}
-			if err != nil {
-				return err
-			}
-			fmt.Fprintf(env.Stderr, "flexgw: the platform has %d of %s\n", len(ack.Acked), plural(len(b.Usage), "batch", "batches"))
-			switch {
-			case failed != nil:
-				return world(failed)
-			case len(ack.Refused) > 0:
-				return world(errors.New("some batches were refused"))
-			}
-			return nil
-		},
+		Action: func(c *cli.Context) error { return importUsage(c, env) },
 	}
+}
+
+func importUsage(c *cli.Context, env Env) error {
+	outs, err := factsBeside(c, "output-file")
+	if err != nil {
+		return err
+	}
+	if c.NArg() != 1 {
+		return usage("usage import takes one BUNDLE, got %d", c.NArg())
+	}
+	if err := given(c, "registration", "output-file"); err != nil {
+		return err
+	}
+	if !c.IsSet("registration") {
+		return usage("usage import needs --registration FILE: the gateway's own registration, whose certificate the platform knows")
+	}
+	f, leaf, key, err := identityOf(c.String("registration"), env)
+	if err != nil {
+		return err
+	}
+	b, err := openBundle(c.Args().First(), env)
+	if err != nil {
+		return world(fmt.Errorf("%s: %w", c.Args().First(), err))
+	}
+	if err := belongs(b, f, leaf, c.Bool("unsigned")); err != nil {
+		return world(fmt.Errorf("%s: %w", c.Args().First(), err))
+	}
+	e, err := importer(c, env, f)
+	if err != nil {
+		return err
+	}
+	sink := sinkOf(e, f, env.now)
+	ack, failed := metering.Import(func(x anypoint.Batch) (uint64, error) { return sink.Deliver(c.Context, x) }, b, env.now)
+	path := cmp.Or(c.String("output-file"), c.Args().First()+".ack.json")
+	if err := writeAck(env, ack, key, path); err != nil {
+		return err
+	}
+	return tellImport(env, outs, f, b, ack, path, failed)
+}
+
+// tellImport says what became of a bundle. failed is why the rest of it was not delivered; nil: there is none.
+func tellImport(env Env, outs []output, f *anypoint.File, b metering.Bundle, ack metering.BundleAck, path string, failed error) error {
+	facts := importFacts{SchemaVersion: factsVersion, Result: "delivered", AgentID: f.AgentID, AssetName: f.AssetName, File: path, Batches: len(b.Usage), Acknowledged: len(ack.Acked), Refused: []refusedBatch{}}
+	for _, r := range ack.Refused {
+		facts.Refused = append(facts.Refused, refusedBatch{r.Seq, r.Why})
+		fmt.Fprintf(env.Stderr, "flexgw: batch %d was refused, and is not to be sent again: %s\n", r.Seq, diag.Visible(r.Why))
+	}
+	switch {
+	case failed != nil:
+		facts.Result = "failed"
+	case len(ack.Refused) > 0:
+		facts.Result = "refused"
+	}
+	var err error
+	if path == "-" {
+		err = tellFiles(env, outs, facts)
+	} else {
+		err = tell(env, outs, path+"\n", facts)
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(env.Stderr, "flexgw: the platform has %d of %s\n", len(ack.Acked), plural(len(b.Usage), "batch", "batches"))
+	switch {
+	case failed != nil:
+		return world(failed)
+	case len(ack.Refused) > 0:
+		return world(errors.New("some batches were refused"))
+	}
+	return nil
 }
 
 // importer calls the metering host of a registration, and nobody else.
