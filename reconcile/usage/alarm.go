@@ -1,6 +1,10 @@
 package usage
 
-import "time"
+import (
+	"slices"
+	"strings"
+	"time"
+)
 
 // Alarm is something that somebody should look at.
 type Alarm struct {
@@ -51,7 +55,30 @@ func (l *Ledger) tell(code string, more Figures, say func(all Figures) string) (
 		a.figures[i] += n
 	}
 	a.Alarm = Alarm{Code: code, Message: say(a.figures)}
+	if a.figures == (Figures{}) { // nothing adds it up
+		a.Message = alongside(l.s.alarms[code].Message, a.Message)
+	}
 	return l.alarm(a)
+}
+
+const (
+	toldBefore = "; before that: " // between what happened, the newest first
+	toldMost   = 4
+)
+
+// alongside is what an alarm of old says when text has happened, too: one that costs nothing must not hide one that did. Of many there are
+// the newest and the first.
+func alongside(old, text string) string {
+	all := []string{text}
+	for _, t := range strings.Split(old, toldBefore) {
+		if t != "" && t != text {
+			all = append(all, t)
+		}
+	}
+	if len(all) > toldMost {
+		all = slices.Delete(all, toldMost-1, len(all)-1)
+	}
+	return strings.Join(all, toldBefore)
 }
 
 // alarm writes one down: at once when it is fresh, else with the next transaction.

@@ -619,3 +619,43 @@ func TestNamesThatAreTooLong(t *testing.T) {
 		t.Errorf("batches of %v points", got)
 	}
 }
+
+// An alarm of something that cost nothing leaves what it says of a loss before.
+func TestASecondAlarmHidesNoLoss(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 26, 10, 0, 0, 0, time.UTC)
+	dir, o := t.TempDir(), Options{Now: func() time.Time { return now }}
+	l, err := Open(dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	happened := func(text string) { l.Tell("log", Figures{}, func(Figures) string { return text }) }
+	says := func(want string) {
+		t.Helper()
+		if a := l.State().Alarms; len(a) != 1 || a[0].Message != want {
+			t.Errorf("got %+v, want %q", a, want)
+		}
+	}
+	happened("lost")
+	happened("none lost")
+	says("none lost; before that: lost")
+	happened("lost") // the same again is not told twice
+	says("lost; before that: none lost")
+	happened("none lost")
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if l, err = Open(dir, o); err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	says("none lost; before that: lost")
+	for i := range 9 {
+		happened(fmt.Sprint(i))
+	}
+	says("8; before that: 7; before that: 6; before that: lost")
+	for range 2 { // figures are added up
+		l.Tell("log", Figures{3}, func(all Figures) string { return fmt.Sprint(all[0]) })
+	}
+	says("6")
+}
