@@ -265,9 +265,18 @@ func (c *Counter) found(missing, extra, tolerance uint64) (differ bool) {
 	c.check.Missing += missing
 	c.check.Extra += extra
 	c.alarm("unmatched", Figures{missing, extra}, func(all Figures) string {
-		return fmt.Sprintf("%d requests that Envoy counted have no line in the access log, and %d lines have no request", all[0], all[1])
+		return unmatched(all)
 	})
 	return true
+}
+
+// unmatched says what differs. What was lost between the last time that was compared and the end of a daemon is in no figure.
+func unmatched(all Figures) string {
+	missing := "no requests"
+	if all[0] > 0 {
+		missing = fmt.Sprintf("at least %d requests", all[0])
+	}
+	return fmt.Sprintf("%s that Envoy counted have no line in the access log, and %d lines have no request", missing, all[1])
 }
 
 func (c *Counter) alarm(code string, more Figures, say func(all Figures) string) {
