@@ -513,3 +513,12 @@ func TestNoAnswer(t *testing.T) {
 		t.Errorf("got %v after %v", err, slept)
 	}
 }
+
+// A secret so short that any sentence has it is not taken out: the hole would tell it.
+func TestShortSecretsMangleNothing(t *testing.T) {
+	t.Parallel()
+	answer := []byte(`{"message": "this user, hush, belongs to another platform"}`)
+	if got := anypoint.Message(answer, []string{"", "p", "oth", "hush"}); got != "this user, [redacted], belongs to another platform" {
+		t.Error(got)
+	}
+}

@@ -226,6 +226,10 @@ const maxMessage = 200
 
 func (a *answer) message(hide []string) string { return Message(a.body, hide) }
 
+// shortestHidden is how long what is told in secret is at least, that is taken out of a message. A shorter one stands in any sentence: taking it
+// out there would tell it.
+const shortestHidden = 4
+
 // Message is what the platform says to people in an answer's JSON, on one line, 200 bytes at most, without what it was told in secret; "": nothing.
 func Message(answer []byte, hide []string) string {
 	var body struct {
@@ -239,7 +243,7 @@ func Message(answer []byte, hide []string) string {
 	if s, ok := body.Error.(string); ok && text == "" {
 		text = s
 	}
-	hide = slices.DeleteFunc(hide, func(s string) bool { return s == "" })
+	hide = slices.DeleteFunc(hide, func(s string) bool { return len(s) < shortestHidden })
 	for _, s := range hide {
 		text = strings.ReplaceAll(text, s, diag.Redacted)
 	}
