@@ -14,6 +14,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
+	"syscall"
 	"time"
 
 	"github.com/flexgw/flexgw/schema/diag"
@@ -77,9 +79,47 @@ func (p Prober) handshake(ctx context.Context, t target) error {
 	return nil
 }
 
+// listening is a connection to a port that may end it before a request is written, because it did not like the certificate: then what it
+// said of that is the error of the write. It is read by whoever waits for the answer meanwhile.
+type listening struct {
+	*tls.Conn
+	once sync.Once
+	read chan struct{} // closed when the first read is over
+	said error         // of that read
+}
+
+func (l *listening) Read(p []byte) (int, error) {
+	n, err := l.Conn.Read(p)
+	l.once.Do(func() { l.said = err; close(l.read) })
+	return n, err
+}
+
+func (l *listening) Write(p []byte) (int, error) {
+	n, err := l.Conn.Write(p)
+	if err == nil || !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
+		return n, err
+	}
+	late := time.NewTimer(time.Second) // the other side is gone: what it said is there
+	defer late.Stop()
+	select {
+	case <-l.read:
+		if l.said != nil && fromPort(l.said) {
+			err = l.said
+		}
+	case <-late.C:
+	}
+	return n, err
+}
+
+const fromPeer = "remote error: tls: "
+
+// fromPort reports whether an error is what the other side said in TLS.
+func fromPort(err error) bool {
+	return errors.As(err, new(tls.AlertError)) || strings.Contains(err.Error(), fromPeer)
+}
+
 // tlsFault is an error of a connection after its handshake, when TLS may be to blame.
 func tlsFault(err error) error {
-	const fromPeer = "remote error: tls: "
 	var alert tls.AlertError
 	switch {
 	case errors.As(err, &alert):
@@ -221,7 +261,13 @@ func (p Prober) request(ctx context.Context, t target) error {
 	if body := h.Body.Reveal(); body != "" {
 		r.Body, r.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
 	}
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return p.connect(ctx, t, nil) }
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		c, err := p.connect(ctx, t, nil)
+		if s, ok := c.(*tls.Conn); ok {
+			return &listening{Conn: s, read: make(chan struct{})}, err
+		}
+		return c, err
+	}
 	tr := &http.Transport{DialContext: dial, DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: maxHeader}
 	answer, err := tr.RoundTrip(r) // and no client, which would follow redirects
 	if err != nil {

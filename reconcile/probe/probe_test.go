@@ -18,8 +18,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -347,5 +349,60 @@ func TestClientCertificates(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// shut is a connection that the other side ends: the first write after the handshake finds that, before anything is read.
+type shut struct {
+	net.Conn
+	ended  <-chan struct{}
+	wrote  atomic.Int64
+	failed chan struct{} // closed by that write
+}
+
+func (s *shut) Read(p []byte) (int, error) {
+	if s.wrote.Load() >= 2 {
+		<-s.failed
+	}
+	return s.Conn.Read(p)
+}
+
+func (s *shut) Write(p []byte) (int, error) {
+	if n := s.wrote.Add(1); n > 2 { // after the greeting and what ends the handshake
+		<-s.ended
+		if n == 3 {
+			close(s.failed)
+		}
+		return 0, &net.OpError{Op: "write", Net: "tcp", Err: os.NewSyscallError("write", syscall.EPIPE)}
+	}
+	return s.Conn.Write(p)
+}
+
+// What a port has against a certificate is said also when it has ended the connection before the request was written.
+func TestClientCertificateAndAClosedConnection(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	own := issue(t, now.Add(-time.Hour), now.Add(time.Hour), nil)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		_ = tls.Server(c, &tls.Config{Certificates: []tls.Certificate{*own}, ClientAuth: tls.RequireAnyClientCert, MinVersion: tls.VersionTLS13}).Handshake()
+		c.Close()
+	}()
+	p := probe.Prober{Now: time.Now, Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+		return &shut{Conn: c, ended: ended, failed: make(chan struct{})}, err
+	}}
+	if got, want := said(p.Ask(t.Context(), port(t, l.Addr(), true, get(nil))), l.Addr()), "failed in TLS: remote error: tls: certificate required"; !strings.Contains(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
