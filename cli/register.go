@@ -90,7 +90,7 @@ func register(c *cli.Context, env Env) error {
 	if err != nil {
 		return err
 	}
-	f, pending, err := registered(c.Context, env, p, id, in, name, dir, begun, func() string {
+	f, pending, err := registered(c.Context, env, p, id, in, name, dir, flagsAgain(c), begun, func() string {
 		args := append([]string{"flexctl", "registration", "create"}, id.flexctl()...)
 		if id.who != byToken {
 			args = append(args, "--environment="+in.Environment)
@@ -126,6 +126,20 @@ func register(c *cli.Context, env Env) error {
 	fmt.Fprintf(&said, "the certificate expires at %s, %s\n", expiry(f.NotAfter), inWords(f.NotAfter.Sub(env.clock())))
 	said.WriteString("flexgw run reads it beside the declarations, or where --registration says\n")
 	return tell(env, outs, said.String(), registrationFacts{SchemaVersion: factsVersion, Result: "registered", Resumed: begun != nil, Files: files, inspection: inspectionOf(f, env.clock(), o.Split)})
+}
+
+// flagsAgain are those without which the command that finishes a registration would not go the same way, or write the same files.
+func flagsAgain(c *cli.Context) (flags []string) {
+	if path := c.String("ca-file"); path != "" {
+		if abs, err := filepath.Abs(path); err == nil {
+			path = abs
+		}
+		flags = append(flags, "--ca-file="+path)
+	}
+	if c.Bool("split") {
+		flags = append(flags, "--split")
+	}
+	return flags
 }
 
 // aloneIn keeps another register or renew out of a folder until unlock is called: what one of them has pending is not the other's to
@@ -166,6 +180,7 @@ func vacantFor(dir string, o anypoint.WriteOptions, name string, in anypoint.In,
 		args = append(args, "--environment="+begun.Environment)
 	}
 	args = append(args, "--anypoint-url="+begun.Anypoint, "--output-directory="+dir)
+	args = append(args, begun.Flags...)
 	return nil, world(fmt.Errorf("%s is of another registration, which began at %s and was not finished: the platform may have made that gateway, and its key is in this file alone\n"+
 		"finish it, with your token, user or connected app:\n  %s\nor remove the file, and the gateway if flexgw gateways list has it; or name another folder with --output-directory",
 		begun.Path, begun.Since.UTC().Format(time.RFC3339), product(append(args, begun.Name)...)))
@@ -267,7 +282,7 @@ func vacant(dir string, split, force bool, advice string) error {
 
 // registered registers. Nothing is said to a server that does not know the request, not even who one is. What it takes is on the disk
 // before it is asked for, and stays there until pending.Remove: begun is that of a run before; nil: there is none.
-func registered(ctx context.Context, env Env, p *anypoint.Client, id caller, in place, name, dir string, begun *anypoint.Pending, product func() string) (*anypoint.File, *anypoint.Pending, error) {
+func registered(ctx context.Context, env Env, p *anypoint.Client, id caller, in place, name, dir string, flags []string, begun *anypoint.Pending, product func() string) (*anypoint.File, *anypoint.Pending, error) {
 	if err := p.Hello(ctx); err != nil {
 		return nil, nil, unspoken(err, product())
 	}
@@ -288,6 +303,7 @@ func registered(ctx context.Context, env Env, p *anypoint.Client, id caller, in 
 	} else {
 		var err error
 		if pending, err = anypoint.NewPending(name, in.In, p.Base, env.clock()); err == nil {
+			pending.Flags = flags
 			err = pending.Write(dir)
 		}
 		if err != nil {

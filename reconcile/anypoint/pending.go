@@ -28,8 +28,9 @@ const PendingName = ".registration-pending"
 type Pending struct {
 	Name         string
 	Organization string
-	Environment  string // "": that of the registration token, which only the platform knows
-	Anypoint     string // URL of the control plane
+	Environment  string   // "": that of the registration token, which only the platform knows
+	Anypoint     string   // URL of the control plane
+	Flags        []string // of the command, beside these: without them it may not be able to go on
 
 	IdempotencyKey string
 	CSR            string // PEM
@@ -51,6 +52,7 @@ type pendingFile struct {
 	Organization   string    `json:"organizationId"`
 	Environment    string    `json:"environmentId,omitempty"`
 	Anypoint       string    `json:"anypoint"`
+	Flags          []string  `json:"flags,omitempty"`
 	Since          time.Time `json:"since"`
 	IdempotencyKey string    `json:"idempotencyKey"`
 	CSR            string    `json:"csr"`
@@ -81,7 +83,7 @@ func ReadPending(dir string) (*Pending, error) {
 	if json.Unmarshal(b, &f) != nil || f.Schema != pendingSchema || !csrOf(f.CSR, f.Key) {
 		return nil, fmt.Errorf("read %s: it is not what flexgw register keeps there while it registers; put it elsewhere, or remove it", path)
 	}
-	return &Pending{Name: f.Name, Organization: f.Organization, Environment: f.Environment, Anypoint: f.Anypoint, Since: f.Since,
+	return &Pending{Name: f.Name, Organization: f.Organization, Environment: f.Environment, Anypoint: f.Anypoint, Flags: f.Flags, Since: f.Since,
 		IdempotencyKey: f.IdempotencyKey, CSR: f.CSR, Key: ir.NewSecret(f.Key), Path: path, Again: true}, nil
 }
 
@@ -115,7 +117,7 @@ func (p *Pending) Write(dir string) error {
 	path := filepath.Join(dir, PendingName)
 	b, err := json.MarshalIndent(pendingFile{Schema: pendingSchema,
 		About: "flexgw register has asked the platform for this gateway, and has not written registration.yaml yet. The key is in this file alone: the same command takes it up and removes the file.",
-		Name:  p.Name, Organization: p.Organization, Environment: p.Environment, Anypoint: p.Anypoint, Since: p.Since, IdempotencyKey: p.IdempotencyKey, CSR: p.CSR, Key: p.Key.Reveal()}, "", "  ")
+		Name:  p.Name, Organization: p.Organization, Environment: p.Environment, Anypoint: p.Anypoint, Flags: p.Flags, Since: p.Since, IdempotencyKey: p.IdempotencyKey, CSR: p.CSR, Key: p.Key.Reveal()}, "", "  ")
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
