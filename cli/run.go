@@ -141,6 +141,7 @@ type daemon struct {
 	identified chan struct{}     // closed when it is known for whom is counted
 	delivery   delivery          // of it
 
+	shares    shares
 	registrar *registrar
 	airGapped bool // Anypoint is not called: usage stays in the spool
 	outward   outward
@@ -647,6 +648,7 @@ func (d *daemon) published(b reconcile.Built) {
 	d.want(d.served)
 	d.egress.Set(egress.Probe, probe.Destinations(b.Gateway))
 	d.usageServed(d.throughProxy(b.Gateway))
+	d.listensNow(b.Gateway)
 	if err := d.echoes.Set(b.Gateway.Echoes); err != nil {
 		d.log.Error("echo not served", "error", err)
 	}

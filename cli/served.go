@@ -34,7 +34,7 @@ func (d *daemon) Report() status.Report {
 	d.knownCommit(&r)
 	r.Remote = d.git.remote()
 	r.Requires = d.required()
-	r.Conditions = append(append(r.Conditions, d.registered()), d.usageReported()...)
+	r.Conditions = append(append(d.shared(r.Conditions), d.registered()), d.usageReported()...)
 	r.Daemon = d.self
 	r.Refused = slices.Concat(d.remote.refusedPeers(), d.apiDoor.refusedPeers())
 	return r

@@ -1,6 +1,7 @@
 package preflight
 
 import (
+	"cmp"
 	"encoding/hex"
 	"fmt"
 	"net/netip"
@@ -111,6 +112,36 @@ func (r *run) on(transport string, addr netip.AddrPort) (socket, process, bool) 
 	return socket{}, process{}, false
 }
 
+// Listener is a socket that listens on TCP, and who holds it.
+type Listener struct {
+	Addr netip.AddrPort
+	PID  int    // 0: a process that this user may not see
+	Name string // of the process, as the kernel keeps it
+}
+
+// Holder is the process in words.
+func (l Listener) Holder() string { return process{l.PID, l.Name}.String() }
+
+// Listening are the sockets of this host that are in the way of addr, sorted by process and address; Linux only. Whoever binds with
+// SO_REUSEPORT, as Envoy does, is not told of those that others bound so: the kernel deals connections out among them.
+func Listening(addr netip.AddrPort) []Listener {
+	r := &run{}
+	r.procs = r.processes()
+	s := r.listening()
+	var all []Listener
+	for _, x := range s.list {
+		if x.transport != "tcp" || x.addr.Port() != addr.Port() || !overlap(x.addr.Addr(), addr.Addr()) {
+			continue
+		}
+		p := s.owner[x.inode]
+		if l := (Listener{x.addr, p.pid, p.name}); !slices.Contains(all, l) { // one for each worker
+			all = append(all, l)
+		}
+	}
+	slices.SortFunc(all, func(a, b Listener) int { return cmp.Or(a.PID-b.PID, a.Addr.Compare(b.Addr)) })
+	return all
+}
+
 // overlap reports whether both cannot be bound at once. :: takes IPv4 too, unless a socket says otherwise, which /proc does not tell.
 func overlap(a, b netip.Addr) bool {
 	return a == b || a.IsUnspecified() && (a.Is6() || b.Is4()) || b.IsUnspecified() && (b.Is6() || a.Is4())
@@ -137,7 +168,7 @@ func (r *run) ports() {
 			case d.Product:
 				res.Severity, res.Hint = r.product(), "stop it, or give the readiness endpoint another port; flexgw does not open it"
 			case slices.Contains(flexgwProcesses, p.name):
-				res.Severity, res.Hint = Warn, "a gateway runs here already; a second one cannot listen there"
+				res.Severity, res.Hint = Warn, "a gateway runs here already; with a second one on the port, each answers some of the calls"
 			case p.pid == 0:
 				res.Hint = "ask as root who it is (ss -ltnp); stop it, or give the API another port"
 			}
