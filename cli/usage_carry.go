@@ -211,6 +211,9 @@ func importUsage(c *cli.Context, env Env) error {
 	if !c.IsSet("registration") {
 		return usage("usage import needs --registration FILE: the gateway's own registration, whose certificate the platform knows")
 	}
+	if c.Args().First() == "-" && !c.IsSet("output-file") {
+		return usage("usage import - needs --output-file FILE: a bundle on standard input has no name to call the acknowledgement after")
+	}
 	f, leaf, key, err := identityOf(c.String("registration"), env)
 	if err != nil {
 		return err

@@ -374,6 +374,14 @@ func TestUsageOfAnEarlierRegistration(t *testing.T) {
 	}
 }
 
+// TestABundleOnStandardInput has no name, and so its acknowledgement has none.
+func TestABundleOnStandardInput(t *testing.T) {
+	t.Parallel()
+	x := newStation(t)
+	x.fails(2, "usage import - needs --output-file FILE", "usage", "import", "-", "--registration", x.file.Path)
+	x.fails(3, "-: a gzipped tar is expected", "usage", "import", "-", "--registration", x.file.Path, "--output-file", x.path("a.json"))
+}
+
 // TestAnAcknowledgementOfBeforeARenewal: what was signed with the key of before is taken where the registration of before is named, also
 // beside a daemon that has the new one.
 func TestAnAcknowledgementOfBeforeARenewal(t *testing.T) {
