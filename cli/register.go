@@ -71,6 +71,7 @@ func register(c *cli.Context, env Env) error {
 	if err != nil {
 		return err
 	}
+	before := atRisk(dir)
 	o.Force = o.Force || begun != nil && begun.WrittenTo(dir)
 	id, err := callerOf(c, env, true)
 	if err != nil {
@@ -124,8 +125,21 @@ func register(c *cli.Context, env Env) error {
 		fmt.Fprintf(&said, "wrote %s and %s, which their owner alone may read: the latter has the gateway's key\n", files[0], files[1])
 	}
 	fmt.Fprintf(&said, "the certificate expires at %s, %s\n", expiry(f.NotAfter), inWords(f.NotAfter.Sub(env.clock())))
+	if before != nil && before.AgentID != f.AgentID {
+		fmt.Fprintf(env.Stderr, "flexgw: warning: %s (%s) stays registered, and its name is taken; its registration is kept as .bak until another takes that place, too\n"+
+			"  flexgw unregister %s deletes it from the platform, as flexgw gateways delete %s does\n", diag.Visible(diag.OneLine(before.AssetName)), before.AgentID, before.Path+".bak", before.AgentID)
+	}
 	said.WriteString("flexgw run reads it beside the declarations, or where --registration says\n")
 	return tell(env, outs, said.String(), registrationFacts{SchemaVersion: factsVersion, Result: "registered", Resumed: begun != nil, Files: files, inspection: inspectionOf(f, env.clock(), o.Split)})
+}
+
+// atRisk is the registration in a folder that another one is to replace; nil: there is none that can be read.
+func atRisk(dir string) *anypoint.File {
+	f, err := anypoint.ReadFile(filepath.Join(dir, anypoint.FileName))
+	if err != nil {
+		return nil
+	}
+	return f
 }
 
 // flagsAgain are those without which the command that finishes a registration would not go the same way, or write the same files.
