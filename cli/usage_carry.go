@@ -191,6 +191,7 @@ func usageImportCommand(env Env) *cli.Command {
 			&cli.StringFlag{Name: "output-file", Usage: "write what became of it to `FILE`; - is standard output (default: the name of the bundle with .ack.json)"},
 			&cli.StringFlag{Name: "https-proxy", Usage: "go through the forward proxy at `URL`, http://[USER@]HOST:PORT or https://… (default: $FLEXGW_HTTPS_PROXY)"},
 			proxyPasswordFlag(),
+			&cli.StringFlag{Name: "ca-file", Usage: "trust the authorities in `PEM` in place of those beside the registration"},
 			&cli.BoolFlag{Name: "unsigned", Usage: "take a bundle that nobody signed"},
 		},
 		Action: func(c *cli.Context) error { return importUsage(c, env) },
@@ -274,6 +275,13 @@ func tellImport(env Env, outs []output, f *anypoint.File, b metering.Bundle, ack
 func importer(c *cli.Context, env Env, f *anypoint.File) (*egress.Egress, error) {
 	if f.Metering == "" {
 		return nil, world(errors.New(noMetering(f)))
+	}
+	ca, err := ownAuthorities(c)
+	if err != nil {
+		return nil, err
+	}
+	if ca != nil {
+		f.CA = ca
 	}
 	e := egress.New(egress.Options{})
 	t, err := meeting(f)

@@ -189,6 +189,20 @@ func TestUsageByHand(t *testing.T) {
 		t.Fatal(err)
 	}
 	x.fails(3, "503", "usage", "import", bundle, "--registration", x.file.Path)
+	// A registration that another one has replaced, and one that was carried alone.
+	copied, err := os.ReadFile(x.file.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, alone := x.file.Path+".bak", filepath.Join(t.TempDir(), anypoint.FileName)
+	for _, path := range []string{kept, alone} {
+		if err := os.WriteFile(path, copied, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	x.ok("usage", "import", bundle, "--registration", kept)
+	x.fails(3, "is not trusted", "usage", "import", bundle, "--registration", alone)
+	x.ok("usage", "import", bundle, "--registration", alone, "--ca-file", x.path("ca.pem"))
 	ack := bundle + ".ack.json"
 	for range 2 { // twice does no harm
 		if out := x.ok("usage", "import", bundle, "--registration", x.file.Path); out != ack+"\n" {

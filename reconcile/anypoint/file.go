@@ -193,8 +193,10 @@ func (f *File) KeyPath() string {
 	return f.Path
 }
 
-// CAPath is where the authorities of the registration at path are kept: registration-ca.pem for registration.yaml.
+// CAPath is where the authorities of the registration at path are kept: registration-ca.pem for registration.yaml, and for what was kept of
+// it as .bak.
 func CAPath(path string) string {
+	path = strings.TrimSuffix(path, ".bak")
 	return strings.TrimSuffix(path, filepath.Ext(path)) + strings.TrimPrefix(CAName, strings.TrimSuffix(FileName, ".yaml"))
 }
 
