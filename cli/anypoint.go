@@ -263,6 +263,9 @@ func proxiesNamed(c *cli.Context, env Env) (p proxies, err error) {
 		if u.User.Username() != "" {
 			users[x[1]] = u.User.Username()
 		}
+		if _, has := u.User.Password(); u.User.Username() != "" && !has && file == "" { // an empty one would be refused, and nobody would know why
+			return p, usage("%s names a user and no password: --proxy-password-file FILE has it (a user without one is written %s)", x[1], strings.Replace(x[3], "USER", "USER:", 1))
+		}
 	}
 	switch {
 	case file == "":
