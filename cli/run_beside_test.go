@@ -251,3 +251,21 @@ func TestRegistrationOfAnotherName(t *testing.T) {
 	r.d.registrar.path = filepath.Join(r.dir, "conf", "v2.yaml")
 	r.serves("it is named", "alpha")
 }
+
+// TestRegistrationInARepository: a registration in a commit is left aside, and the revision stays the commit.
+func TestRegistrationInARepository(t *testing.T) {
+	t.Parallel()
+	d := &daemon{registrar: &registrar{}, last: store.New(filepath.Join(t.TempDir(), "last-good")), pipeline: newPipeline(Env{Getenv: func(string) (string, bool) { return "", false }})}
+	b := d.withoutRegistration("")
+	set := source.Set{Revision: "0123abcd", Files: []source.File{
+		source.NewFile("gw.yaml", []byte(apiNamed("alpha"))),
+		source.NewFile(anypoint.FileName, []byte("apiVersion: gateway.mulesoft.com/v1alpha1\nkind: Configuration\nspec:\n  platformConnection: [")),
+	}}
+	now := b.without(set)
+	if g, list := d.pipeline.model(now); list.HasErrors() || len(g.Listeners) != 1 || now.Revision != set.Revision || len(now.Files) != 2 {
+		t.Errorf("got %+v, %v", now, list)
+	}
+	if src, err := set.Bytes(anypoint.FileName); err != nil || !strings.HasSuffix(string(src), "[") {
+		t.Errorf("the set that was given has changed: %q %v", src, err)
+	}
+}
