@@ -849,7 +849,7 @@ func TestProgress(t *testing.T) {
 			time.Sleep(time.Millisecond)
 		}
 	}
-	p := deliver.Progress{Node: "n", Version: "1.40.0", Connected: true}
+	p := deliver.Progress{Node: "n", Version: "1.40.0", PID: os.Getpid(), Connected: true}
 	check(p)
 	d := cluster("d", 1)
 	s.publish("r2", world.with(d, scope("8081/a", 2, d)).without(scope("8081/b", 1)))
