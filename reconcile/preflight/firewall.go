@@ -208,6 +208,8 @@ func (f *rules) head(format, check, load string, lead ...string) {
 // nobody says why there is no rule in a direction; over is the family of addresses that the rules are for, " over IPv4", or "".
 func (f *rules) nobody(direction, over string) string {
 	switch documented, _ := Planes(); {
+	case direction == "IN" && len(f.o.Declared) > 0:
+		return "No rule: the declarations have no port that others can call" + over + ": what listens on loopback needs none."
 	case direction == "IN":
 		return "No rule: no declarations were named of which others call a port" + over + " (flexgw preflight --firewall FORMAT PATH)."
 	case !slices.Contains(documented, f.o.PlaneOf()) && f.o.Registration.Usage == "":
