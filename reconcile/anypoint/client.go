@@ -192,9 +192,10 @@ func (c *Client) missing(ctx context.Context, err error, t Token, in In) error {
 		return false, err == nil
 	}
 	missing := map[string]bool{}
-	all := true
+	all, told := true, false
 	for _, scope := range e.Scopes {
 		missing[scope] = strings.Contains(e.Message, scope)
+		told = told || missing[scope] // by the platform, which names them all
 	}
 	ask := func(scope string, x call) {
 		yes, known := forbidden(x)
@@ -209,7 +210,7 @@ func (c *Client) missing(ctx context.Context, err error, t Token, in In) error {
 	switch {
 	case len(named) == 0 && all:
 		named = []string{ManageServers} // the one that is left
-	case len(named) > 0 && !missing[ManageServers]:
+	case len(named) > 0 && !missing[ManageServers] && !told:
 		e.Maybe = []string{ManageServers} // no call that changes nothing needs it
 	}
 	if len(named) > 0 {

@@ -183,13 +183,15 @@ func TestMissingScope(t *testing.T) {
 		lacks string
 		app   bool
 		want  string
+		says  string // what the platform says
 	}{
-		{anypoint.ReadServers, true, "the scope Read Servers is missing"},
-		{anypoint.ReadServers, false, "the scope Read Servers is missing, and Manage Servers may be (403)"},
-		{anypoint.ManageServers, true, "the scope Manage Servers is missing (403)"},
-		{anypoint.ManageServers, false, "the scope Manage Servers is missing"},
-		{anypoint.ViewOrganization, true, "the scope View Organization is missing"},
-		{"what the other calls need", true, "it needs the scopes Read Servers, Manage Servers and View Organization"},
+		{anypoint.ViewOrganization, true, "the scope View Organization is missing (403)", "app lacks View Organization"},
+		{anypoint.ReadServers, true, "the scope Read Servers is missing", ""},
+		{anypoint.ReadServers, false, "the scope Read Servers is missing, and Manage Servers may be (403)", ""},
+		{anypoint.ManageServers, true, "the scope Manage Servers is missing (403)", ""},
+		{anypoint.ManageServers, false, "the scope Manage Servers is missing", ""},
+		{anypoint.ViewOrganization, true, "the scope View Organization is missing", ""},
+		{"what the other calls need", true, "it needs the scopes Read Servers, Manage Servers and View Organization", ""},
 	} {
 		s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 			status := 200
@@ -201,7 +203,7 @@ func TestMissingScope(t *testing.T) {
 			case c.lacks == "what the other calls need":
 				status = 500
 			}
-			answerWith(status, `{}`)(w, r)
+			answerWith(status, fmt.Sprintf(`{"message": %q}`, c.says))(w, r)
 		})
 		_, err := s.client(nil).Mint(t.Context(), anypoint.Token{Secret: access.Secret, App: c.app}, in)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
