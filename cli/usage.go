@@ -56,6 +56,9 @@ func usageFlushCommand(env Env) *cli.Command {
 			if err != nil {
 				return err
 			}
+			if c.Duration("timeout") < 0 {
+				return usage("--timeout %s: how long to wait is expected, and not less than nothing", c.Duration("timeout"))
+			}
 			ctx, cancel, seconds := limited(c)
 			defer cancel()
 			u, err := d.FlushUsage(ctx, api.UsageFlushRequest{Wait: seconds})

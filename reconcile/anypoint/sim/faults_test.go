@@ -247,6 +247,12 @@ func TestClock(t *testing.T) {
 	want(t, s.Call("POST", "/_sim/clock", `{"advance": 5}`), 400, "a duration is text")
 	want(t, s.Call("POST", "/_sim/clock", `{"later": "1h"}`), 400, "later")
 	want(t, s.Call("POST", "/_sim/options", `{"duplicates": 500}`), 400, "200 or 409")
+	const standing = `{"tokenLifetime":"4h0m0s","singleUseTokens":false,"deleteTakes":"0s","duplicates":200}`
+	for _, a := range []simtest.Answer{s.Call("GET", "/_sim/options", nil), s.Call("POST", "/_sim/options", `{"deleteTakes": "0s"}`)} {
+		if got := strings.Join(strings.Fields(string(a.Body)), ""); got != standing {
+			t.Errorf("%s", got)
+		}
+	}
 	want(t, s.Call("POST", "/_sim/options", `{"tokenLifetime": "24h", "singleUseTokens": true}`), 200, "")
 	if a := s.Call("GET", "/_sim/options", nil); !strings.Contains(string(a.Body), `"24h0m0s"`) {
 		t.Errorf("%s", a.Body)

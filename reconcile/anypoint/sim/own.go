@@ -258,7 +258,7 @@ func (s *Sim) own(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		t := s.options()
 		s.mu.Unlock()
-		say(http.StatusOK, t)
+		say(http.StatusOK, t.said())
 	case "POST /_sim/options":
 		var t Tunables
 		err := strict(body, &t)
@@ -269,7 +269,7 @@ func (s *Sim) own(w http.ResponseWriter, r *http.Request) {
 			wrong(err)
 			return
 		}
-		say(http.StatusOK, t)
+		say(http.StatusOK, t.said())
 	default:
 		say(http.StatusNotFound, anypoint.ErrorBody{Status: http.StatusNotFound, Message: "GET /_sim, GET /_sim/state, GET|POST|DELETE /_sim/faults, GET|POST /_sim/clock and GET|POST /_sim/options are here"})
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -105,10 +106,10 @@ type SeedGateway struct {
 
 // Tunables are how the simulator behaves where the platform's ways are not known, or vary. POST /_sim/options sets them.
 type Tunables struct {
-	TokenLifetime   Duration `json:"tokenLifetime,omitempty"`   // of registration tokens; 0: 4 h [D]
-	SingleUseTokens bool     `json:"singleUseTokens,omitempty"` // a registration token registers one gateway; not known [U]
-	DeleteTakes     Duration `json:"deleteTakes,omitempty"`     // how long a gateway is DELETING
-	Duplicates      int      `json:"duplicates,omitempty"`      // status of a batch that came before: 200 (unless said) or 409
+	TokenLifetime   Duration `json:"tokenLifetime"`   // of registration tokens; 0: 4 h [D]
+	SingleUseTokens bool     `json:"singleUseTokens"` // a registration token registers one gateway; not known [U]
+	DeleteTakes     Duration `json:"deleteTakes"`     // how long a gateway is DELETING
+	Duplicates      int      `json:"duplicates"`      // status of a batch that came before: 200 (unless said) or 409
 }
 
 // Duration is a time.Duration that JSON has as "4h".
@@ -250,9 +251,13 @@ func (s *Sim) options() Tunables {
 	return s.state.seed.Options
 }
 
-func (s *Sim) tokenLifetime() time.Duration {
-	if d := s.options().TokenLifetime; d > 0 {
-		return time.Duration(d)
+// said are options with what holds where they say nothing.
+func (t Tunables) said() Tunables {
+	if t.TokenLifetime <= 0 {
+		t.TokenLifetime = Duration(4 * time.Hour)
 	}
-	return 4 * time.Hour
+	t.Duplicates = cmp.Or(t.Duplicates, http.StatusOK)
+	return t
 }
+
+func (s *Sim) tokenLifetime() time.Duration { return time.Duration(s.options().said().TokenLifetime) }
