@@ -1,11 +1,14 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
+	"os/user"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -121,6 +124,11 @@ func preflightOptions(c *cli.Context, env Env, planes []string) (o preflight.Opt
 		o.Product = true
 	}
 	o.User, o.Cluster = c.String("user"), c.Bool("cluster")
+	if _, e := strconv.Atoi(o.User); o.User != "" && e != nil { // a number needs no account
+		if _, e := user.Lookup(o.User); errors.As(e, new(user.UnknownUserError)) {
+			return o, usage("--user %s: there is no such user on this host", o.User)
+		}
+	}
 	if o.StateDirs, err = stateDirs(env, c.String("state-dir")); err != nil {
 		return o, err
 	}
