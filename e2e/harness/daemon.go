@@ -3,6 +3,8 @@ package harness
 import (
 	"bytes"
 	"cmp"
+	"encoding/json"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -79,6 +81,7 @@ func (d *Daemon) Run() {
 
 func (d *Daemon) end() {
 	d.Stop()
+	d.endEnvoy()
 	if d.t.Failed() {
 		text := d.Log()
 		d.t.Logf("flexgw said:\n%s", text[max(0, len(text)-20_000):])
@@ -105,6 +108,27 @@ func (d *Daemon) Stop() int {
 		d.Kill()
 	}
 	return d.code
+}
+
+// endEnvoy ends the Envoy of a daemon that was killed: it serves on for the next daemon, and there is none.
+func (d *Daemon) endEnvoy() {
+	c, err := net.Dial("unix", filepath.Join(d.State, "envoy-admin.sock"))
+	if err != nil {
+		return // it has ended, or there was none
+	}
+	c.Close()
+	var started struct {
+		PID int `json:"pid"`
+	}
+	text, err := os.ReadFile(filepath.Join(d.State, "envoy.json"))
+	if err == nil {
+		err = json.Unmarshal(text, &started)
+	}
+	if err != nil || started.PID <= 0 {
+		d.t.Errorf("an Envoy runs on, and which it is cannot be told: %v", err)
+		return
+	}
+	_ = syscall.Kill(started.PID, syscall.SIGTERM)
 }
 
 // WaitReady waits until it says that it serves.
