@@ -396,7 +396,7 @@ func (d *docDecoder) decode() {
 	case v1alpha1.Extension:
 		d.out.extensions = append(d.out.extensions, decodeSpec[v1alpha1.ExtensionSpec](d, spec.Value))
 	case v1alpha1.Secret:
-		if spec.Value.Fold("tls.key") != nil {
+		if keyPair(spec.Value) {
 			d.report(diag.Note, "decode/registration", spec.Range, "this is the key pair of a registration with Anypoint: only the daemon reads it, and nothing shows it", "")
 			return // a registration has its pair beside it, under a name of its own
 		}
@@ -410,6 +410,11 @@ func (d *docDecoder) decode() {
 	case v1alpha1.Probe:
 		d.probe(spec.Value)
 	}
+}
+
+// keyPair reports whether a Secret is the one of a registration, which may be cut.
+func keyPair(spec *syntax.Node) bool {
+	return spec.Fold("tls.crt") != nil || spec.Fold("tls.key") != nil
 }
 
 func (d *docDecoder) notYet(root *syntax.Node, hint string) {

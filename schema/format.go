@@ -64,7 +64,7 @@ func Format(set source.Set, o Options) (source.Set, diag.List, error) {
 // registrationFile reports whether a file has a half of a registration with Anypoint: where the platform is, or the key pair.
 func registrationFile(f source.File) bool {
 	b, err := f.Bytes()
-	if err != nil || isCUEFile(f.Name) || !bytes.Contains(b, []byte("platformConnection")) && !bytes.Contains(b, []byte("tls.key")) {
+	if err != nil || isCUEFile(f.Name) || !bytes.Contains(b, []byte("platformConnection")) && !bytes.Contains(b, []byte("tls.")) {
 		return false
 	}
 	units, _ := syntax.Units(source.NewSet([]source.File{f}))
@@ -74,7 +74,7 @@ func registrationFile(f source.File) bool {
 			spec := d.Root.Get("spec")
 			switch kind := d.Root.Get("kind"); {
 			case kind == nil:
-			case kind.Text == v1alpha1.Configuration && spec.Get("platformConnection") != nil, kind.Text == v1alpha1.Secret && spec.Get("tls.key") != nil:
+			case kind.Text == v1alpha1.Configuration && spec.Get("platformConnection") != nil, kind.Text == v1alpha1.Secret && keyPair(spec):
 				return true
 			}
 		}
