@@ -296,7 +296,7 @@ func TestDaemonWithoutANetwork(t *testing.T) {
 		if _, said, code := harness.Command(t, "usage", "flush", "--socket", socket); code != 3 || !strings.Contains(said, "--air-gapped") {
 			t.Errorf("%d %s", code, said)
 		}
-		for _, args := range [][]string{{"export", "--socket", socket, "-o", bundle}, {"import", bundle, "--registration", registration}, {"export", "--socket", socket, "--ack", bundle + ".ack.json"}} {
+		for _, args := range [][]string{{"export", "--socket", socket, "--output-file", bundle}, {"import", bundle, "--registration", registration}, {"export", "--socket", socket, "--ack", bundle + ".ack.json"}} {
 			if out, said, code := harness.Command(t, append([]string{"usage"}, args...)...); code != 0 {
 				t.Errorf("%q: %d %s%s", args, code, out, said)
 			}
