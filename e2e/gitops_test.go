@@ -22,13 +22,13 @@ var blocks = regexp.MustCompile("(?s)```(?:yaml flexgw:ok (\\S+)|(console))\n(.*
 // unlike is what no two runs have in common: times, hashes, keys, and columns of a table.
 var unlike = regexp.MustCompile(`\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\dZ?|\b[0-9a-f]{12,40}\b|SHA256:[A-Za-z0-9+/]+|\[1\] .*| {2,}`)
 
-// session is the shell that runs a page. said prints what the daemon said, its log aside.
+// session is the shell that runs a page. started prints what the daemon said, its log aside, once that is there.
 const session = `
 export GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null
 trap 'kill $(jobs -p) 2>/dev/null; wait' EXIT
 started() {
 	for _ in $(seq 300); do
-		if grep -q '^ready ' said; then grep -v '^time=\|^try: \|^flexgw: ' said; return; fi
+		if grep -qs '^ready ' said; then grep -v '^time=\|^try: \|^flexgw: ' said; return; fi
 		sleep 0.1
 	done
 	echo "the daemon was not ready in 30 s:"; cat said; exit 1
