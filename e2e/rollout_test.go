@@ -2,8 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -33,15 +31,7 @@ func TestChangeWaitsForApproval(t *testing.T) {
 	if _, errs, code := harness.Command(t, "sync", "--state-dir", g.State); code != 3 || !strings.Contains(errs, "flexgw sync --revision "+waiting.Revision) {
 		t.Errorf("sync ended with %d: %s", code, errs)
 	}
-	harness.Until(t, func() error { // what is served, and what waits, is written beside the path of a change
-		if kept, err := filepath.Glob(filepath.Join(g.State, "last-good", "generations", "*")); err != nil || len(kept) == 0 {
-			return fmt.Errorf("nothing is kept: %v", err)
-		}
-		if kept, err := os.ReadFile(filepath.Join(g.State, "last-good", "control.json")); err != nil || !strings.Contains(string(kept), waiting.Revision) {
-			return fmt.Errorf("it is not kept that something waits: %s %v", kept, err)
-		}
-		return nil
-	})
+	g.waitKept(g.report().Revision) // what is served, and what waits, is written beside the path of a change
 	since := waiting.Since
 	g.Kill()
 	g.Run()
