@@ -34,14 +34,23 @@ func (g *gateway) applied(want int, args ...string) api.Outcome {
 // waitKept waits until a restart would serve a revision: it is written beside the path of an edit.
 func (g *gateway) waitKept(revision string) {
 	g.t.Helper()
+	g.waitSaved(revision)
+	harness.Until(g.t, func() error {
+		b, err := os.ReadFile(filepath.Join(g.State, "last-good", "control.json"))
+		if err != nil || !strings.Contains(string(b), "since") && !strings.Contains(string(b), revision) {
+			return fmt.Errorf("what operators asked for is not kept: %s %v", b, err)
+		}
+		return nil
+	})
+}
+
+// waitSaved waits until a revision is the one that a daemon would serve that starts now.
+func (g *gateway) waitSaved(revision string) {
+	g.t.Helper()
 	harness.Until(g.t, func() error {
 		sets, err := store.New(filepath.Join(g.State, "last-good")).Load()
 		if len(sets) == 0 || sets[0].Revision != revision {
 			return fmt.Errorf("%d are kept, and not %s as the newest: %v", len(sets), revision, err)
-		}
-		b, err := os.ReadFile(filepath.Join(g.State, "last-good", "control.json"))
-		if err != nil || !strings.Contains(string(b), "since") && !strings.Contains(string(b), revision) {
-			return fmt.Errorf("what operators asked for is not kept: %s %v", b, err)
 		}
 		return nil
 	})

@@ -130,12 +130,7 @@ func TestAGatewayFollowsARepository(t *testing.T) {
 	f.down.Store(true)
 	f.sync(3)
 	fetched("SourceUnavailable", "have expired (since 20")
-	harness.Until(t, func() error {
-		if kept, err := filepath.Glob(filepath.Join(f.State, "last-good", "generations", "*")); err != nil || len(kept) == 0 {
-			return fmt.Errorf("nothing is kept: %v", err)
-		}
-		return nil
-	})
+	f.waitSaved(second)
 	f.Kill()
 	f.Run()
 	f.WaitReady()
